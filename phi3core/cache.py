@@ -1,0 +1,60 @@
+"""A folder of prepared files addressed by what they were made from; shared by every build on this machine.
+
+An entry appears whole or not at all: it is made in a folder beside its place and renamed into it. Knows
+nothing of models.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from filelock import FileLock
+
+
+def key_of(*parts: str) -> str:
+    """The address of what was made from these parts: 64 hexadecimal digits."""
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()
+
+
+def digest_of(folder: Path) -> str:
+    """SHA-256 over every file of a folder, by relative name and content: 64 hexadecimal digits."""
+    total = hashlib.sha256()
+    for path in sorted(p for p in folder.rglob("*") if p.is_file()):
+        total.update(path.relative_to(folder).as_posix().encode() + b"\0")
+        with path.open("rb") as file:
+            total.update(hashlib.file_digest(file, "sha256").digest())
+    return total.hexdigest()
+
+
+def size_of(folder: Path) -> int:
+    """Bytes of all files below a folder."""
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+
+
+def entry(cache: Path, kind: str, key: str, make: Callable[[Path], None]) -> Path:
+    """The folder ``cache/kind/key``, filled by ``make(folder)`` if it is not there yet.
+
+    Processes that want the same entry at once wait for the one that makes it. What a killed one left
+    behind is removed by the next, which holds the same lock.
+    """
+    target = cache / kind / key
+    if target.is_dir():
+        return target
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(f"{target}.lock"):
+        if target.is_dir():
+            return target
+        for leftover in target.parent.glob(f"{key}.part-*"):
+            shutil.rmtree(leftover, ignore_errors=True)
+        part = Path(tempfile.mkdtemp(dir=target.parent, prefix=f"{key}.part-"))
+        try:
+            make(part)
+            part.rename(target)
+        except BaseException:
+            shutil.rmtree(part, ignore_errors=True)
+            raise
+    return target

@@ -1,0 +1,122 @@
+"""Transformers weights to an ONNX Runtime GenAI folder, by onnxruntime-genai's own model builder.
+
+The builder runs in a child process (it holds several times the model in memory and prints pages), its
+output goes to a log. Results are cached under what they were made from.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from importlib.metadata import version
+from pathlib import Path
+
+from . import cache as prepared
+from . import keys
+from .errors import BadInput, BuildError
+from .sources import Report, Weights, check
+
+_INT4 = ["accuracy_level=4", "block_size=32"]
+# The builder's precision and extra options for each of ours.
+_OPTIONS: dict[str, tuple[str, list[str]]] = {
+    "int4": ("int4", [*_INT4, "algo_config=k_quant_mixed"]),
+    "int4-rtn": ("int4", _INT4),
+    "int8": ("int8", ["accuracy_level=4"]),
+    "fp32": ("fp32", []),
+}
+ONNX_PRECISIONS = tuple(_OPTIONS)
+"""What the builder writes for a CPU. int4 keeps the sensitive layers at 8 bits (docs/decisions/0003);
+int4-rtn rounds every layer to nearest, as Microsoft publishes Phi-3: smaller, faster, less exact."""
+
+
+def to_onnx(weights: Weights, precision: str, cache: Path, log: Path, report: Report) -> Path:
+    """The ONNX folder of these weights at this precision; weights that are ONNX already come back as they are.
+
+    Raises BadInput (unknown precision) or BuildError (the builder failed; its log says why).
+    """
+    if weights.format == "onnx":
+        return weights.folder
+    if precision not in ONNX_PRECISIONS:
+        raise BadInput(f"ONNX precision “{precision}” is not one of {', '.join(ONNX_PRECISIONS)}.")
+    key = prepared.key_of("onnx", weights.key, precision, *_OPTIONS[precision][1], version("onnxruntime-genai"))
+
+    def make(part: Path) -> None:
+        (part / keys.ONNX_ARTIFACT).mkdir()
+        _build(weights.folder, part / keys.ONNX_ARTIFACT, precision, log, report)
+
+    # The folder's own name is what people will see among the logged model's artifacts.
+    return prepared.entry(cache, "onnx", key, make) / keys.ONNX_ARTIFACT
+
+
+def _build(source: Path, target: Path, precision: str, log: Path, report: Report) -> None:
+    command = [sys.executable, "-m", "onnxruntime_genai.models.builder", "-i", str(source), "-o", str(target)]
+    bits, extra = _OPTIONS[precision]
+    command += ["-p", bits, "-e", "cpu", "-c", str(target / "builder-cache")]
+    if extra:
+        command += ["--extra_options", *extra]
+    layers = int(json.loads((source / "config.json").read_text()).get("num_hidden_layers") or 0)
+    report(0.0, "starting the converter")
+    tail: list[str] = []
+    with (
+        log.open("ab") as file,
+        subprocess.Popen(
+            command,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            stdin=subprocess.DEVNULL,
+            cwd=target,
+            env={**os.environ, "PYTHONUNBUFFERED": "1"},
+        ) as child,
+    ):
+        assert child.stdout
+        try:
+            for line in child.stdout:
+                file.write(line)
+                tail = [*tail[-40:], line.decode(errors="replace").strip()]
+                _report_line(tail[-1], layers, report)
+        except BaseException:
+            child.kill()
+            raise
+    if child.returncode:
+        _explain(child.returncode, tail)
+    shutil.rmtree(target / "builder-cache", ignore_errors=True)
+    _keep_repetition_penalty(source, target)
+    check(target)
+
+
+def _keep_repetition_penalty(source: Path, target: Path) -> None:
+    """The builder carries temperature, top_p and top_k over from generation_config.json, but not this one."""
+    generation = source / "generation_config.json"
+    penalty = json.loads(generation.read_text()).get("repetition_penalty") if generation.is_file() else None
+    if penalty:
+        path = target / "genai_config.json"
+        config = json.loads(path.read_text())
+        config["search"]["repetition_penalty"] = penalty
+        path.write_text(json.dumps(config, indent=4))
+
+
+def _report_line(line: str, layers: int, report: Report) -> None:
+    """The builder names each layer as it reads it; saving and quantizing come after the last."""
+    if found := re.search(r"Reading (?:decoder )?layer (\d+)", line):
+        layer = int(found.group(1)) + 1
+        report(0.8 * layer / max(layers, layer), f"layer {layer} of {max(layers, layer)}")
+    elif "Saving ONNX model" in line:
+        report(0.9, "quantizing and saving")
+
+
+def _explain(code: int, tail: list[str]) -> None:
+    text = "\n".join(tail)
+    if "No space left on device" in text:
+        raise OSError(errno.ENOSPC, "No space left on device")
+    if code < 0:
+        raise BuildError(
+            f"The converter was killed (signal {-code}), most likely because memory ran out: it needs about three "
+            "times the size of the weights. Close other programs or use a machine with more memory."
+        )
+    last = next((line for line in reversed(tail) if line), "it printed nothing")
+    raise BuildError(f"The converter could not convert this model: {last[:300]}")

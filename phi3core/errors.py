@@ -1,0 +1,41 @@
+"""Every error a person is meant to read: one sentence that says what is wrong and what to do.
+
+Errors of other libraries are translated into these once, at the boundary where they are called, with
+``raise ... from error``. Pages and commands catch ``Phi3Error`` and nothing else.
+"""
+
+
+class Phi3Error(Exception):
+    """The base of all errors below: its text is shown to the user as it is."""
+
+
+class BadInput(Phi3Error):
+    """What was asked for makes no sense as given: an empty prompt, a malformed reference."""
+
+
+class NotFound(Phi3Error):
+    """A model, version, alias, folder or repository that is not there."""
+
+
+class Conflict(Phi3Error):
+    """Somebody or something else got there first: a port in use, a version promoted meanwhile."""
+
+
+class StoreDown(Phi3Error):
+    """The MLflow store can't be reached or does not answer."""
+
+
+class SourceError(Phi3Error):
+    """Weights that can't be had or can't be used: not a model, damaged, unreachable."""
+
+
+class BuildError(Phi3Error):
+    """A build step that failed for a reason of its own, such as a full disk."""
+
+
+class Cancelled(Phi3Error):
+    """Stopped on request; nothing was registered."""
+
+
+class ServerError(Phi3Error):
+    """A model server that failed to start, died, or broke off an answer."""

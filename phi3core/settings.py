@@ -1,0 +1,69 @@
+"""Where things are: frozen settings, read from the environment once per call of `load`.
+
+Knows nothing of MLflow beyond its environment variables, and never raises at import.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+# MLflow waits minutes for a dead server by default. A person is waiting here: two tries, ten seconds each.
+_STORE_PATIENCE = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "10"}
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Folders and addresses of one installation.
+
+    home: everything this machine keeps (``PHI3_HOME``, default ``.phi3``).
+    tracking_uri: the MLflow store (``MLFLOW_TRACKING_URI``, default a SQLite file in home).
+    cache: prepared weights, shared by all builds (``PHI3_CACHE``, default ``home/cache``).
+    """
+
+    home: Path
+    tracking_uri: str
+    cache: Path
+
+    @property
+    def jobs(self) -> Path:
+        return self.home / "jobs"
+
+    @property
+    def logs(self) -> Path:
+        return self.home / "logs"
+
+    @property
+    def tmp(self) -> Path:
+        return self.home / "tmp"
+
+    @property
+    def locks(self) -> Path:
+        return self.home / "locks"
+
+    @property
+    def artifacts(self) -> Path | None:
+        """Where artifacts go when the store is our own SQLite file; None when a server decides."""
+        return self.home / "artifacts" if self.tracking_uri == _default_store(self.home) else None
+
+
+def _default_store(home: Path) -> str:
+    return f"sqlite:///{home / 'mlflow.db'}"
+
+
+def load() -> Settings:
+    """Read the settings and hand MLflow its part of them, by environment so that children inherit it.
+
+    A relative ``PHI3_HOME`` is made absolute, because children and MLflow run in other folders.
+    """
+    home = Path(os.environ.get("PHI3_HOME") or ".phi3").expanduser().resolve()
+    cache = Path(os.environ.get("PHI3_CACHE") or home / "cache").expanduser().resolve()
+    uri = os.environ.get("MLFLOW_TRACKING_URI") or _default_store(home)
+    settings = Settings(home=home, tracking_uri=uri, cache=cache)
+    os.environ["PHI3_HOME"], os.environ["MLFLOW_TRACKING_URI"] = str(home), uri
+    for name, value in _STORE_PATIENCE.items():
+        os.environ.setdefault(name, value)
+    for folder in (home, cache, settings.jobs, settings.logs, settings.tmp, settings.locks):
+        folder.mkdir(parents=True, exist_ok=True)
+    return settings

@@ -1,0 +1,173 @@
+"""Phi-3 on ONNX Runtime GenAI as an MLflow model: the code that a registered version carries with it.
+
+This file is logged as it is (models from code), so it stands alone: it needs mlflow, onnxruntime-genai
+and numpy, and nothing of the project that logged it. Nothing may import it, because ``set_model`` at the
+end acts on the whole process.
+
+Signature ``prompt``: a column ``prompt`` of strings; the answer is one string per prompt. The prompt goes
+to the model as it is: write its chat tags yourself.
+Signature ``chat``: OpenAI chat completion requests; the answer is one chat completion per request, the
+prompt rendered with the model's own chat template.
+"""
+
+import json
+import time
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import numpy as np
+import onnxruntime_genai as og
+
+ARTIFACT = "phi3-mini-onnx"
+
+
+class Phi3Model(mlflow.pyfunc.PythonModel):
+    def load_context(self, context: Any) -> None:
+        folder = Path(context.artifacts[ARTIFACT])
+        config = json.loads((folder / "genai_config.json").read_text())
+        self.model = og.Model(str(folder))
+        self.tokenizer = og.Tokenizer(self.model)
+        self.context_length = int(config["model"]["context_length"])
+        self.eos = {int(token) for token in np.atleast_1d(config["model"]["eos_token_id"])}
+        self.options = dict(context.model_config)
+        self.is_chat = self.options.pop("signature", "prompt") == "chat"
+
+    # No type hint on model_input: MLflow would take it for the signature.
+    def predict(self, context, model_input, params=None):  # type: ignore[no-untyped-def]
+        if self.is_chat:
+            return [self._completion(request) for request in _requests(model_input)]
+        return ["".join(self._stream(prompt, params or {}, {})) for prompt in _prompts(model_input)]
+
+    def predict_stream(self, context, model_input, params=None):  # type: ignore[no-untyped-def]
+        """Pieces of text (prompt), or chat completion chunks (chat), of the one request given."""
+        asked = _requests(model_input) if self.is_chat else _prompts(model_input)
+        if len(asked) != 1:
+            raise ValueError(f"Streaming answers one request at a time; this call holds {len(asked)}.")
+        if not self.is_chat:
+            yield from self._stream(asked[0], params or {}, {})
+            return
+        told: dict[str, Any] = {}
+        head = _head("chat.completion.chunk")
+        for piece in self._stream(self._render(asked[0]), asked[0], told):
+            delta = {"role": "assistant", "content": piece}
+            yield {**head, "choices": [{"index": 0, "delta": delta, "finish_reason": None}]}
+        end = {"index": 0, "delta": {"role": "assistant", "content": ""}, "finish_reason": told["finish_reason"]}
+        yield {**head, "choices": [end], "usage": told["usage"]}
+
+    def _completion(self, request: dict[str, Any]) -> dict[str, Any]:
+        told: dict[str, Any] = {}
+        text = "".join(self._stream(self._render(request), request, told))
+        message = {"role": "assistant", "content": text}
+        choice = {"index": 0, "message": message, "finish_reason": told["finish_reason"]}
+        return {**_head("chat.completion"), "choices": [choice], "usage": told["usage"]}
+
+    def _render(self, request: dict[str, Any]) -> str:
+        unable = [name for name in ("tools", "frequency_penalty", "presence_penalty") if request.get(name)]
+        if unable or request.get("n", 1) != 1:
+            raise ValueError(f"This model can't do {', '.join(unable) or 'n > 1'}: leave it out of the request.")
+        messages = [{"role": m["role"], "content": m["content"]} for m in request["messages"]]
+        if not messages:
+            raise ValueError("There are no messages: send at least one with role “user”.")
+        return str(self.tokenizer.apply_chat_template(json.dumps(messages), add_generation_prompt=True))
+
+    def _stream(self, prompt: str, asked: dict[str, Any], told: dict[str, Any]) -> Iterator[str]:
+        """Generate, yielding text as it comes; afterwards `told` holds finish_reason and usage."""
+        options = self.options | {name: value for name, value in asked.items() if value is not None}
+        tokens = self.tokenizer.encode(prompt)
+        if not len(tokens):
+            raise ValueError("The prompt is empty: write something for the model to answer.")
+        room = self.context_length - len(tokens)
+        if room < 1:
+            raise ValueError(
+                f"The prompt has {len(tokens)} tokens and the model's context holds {self.context_length}: shorten it."
+            )
+        search: dict[str, Any] = {"max_length": len(tokens) + min(int(options["max_tokens"]), room)}
+        search["do_sample"] = float(options["temperature"]) > 0
+        if search["do_sample"]:
+            search |= {"temperature": float(options["temperature"]), "top_p": float(options["top_p"])}
+            search["top_k"] = int(options["top_k"])
+        search["repetition_penalty"] = float(options["repetition_penalty"])
+        if int(options["seed"]) >= 0:
+            search["random_seed"] = int(options["seed"])
+        parameters = og.GeneratorParams(self.model)
+        parameters.set_search_options(**search)
+        generator = og.Generator(self.model, parameters)
+        generator.append_tokens(tokens)
+        told |= {"finish_reason": "length", "usage": _usage(len(tokens), 0)}
+        pieces = self._pieces(generator, len(tokens), told)
+        yield from _until(_texts(options["stop"]), pieces, told)
+
+    def _pieces(self, generator: Any, prompt_tokens: int, told: dict[str, Any]) -> Iterator[str]:
+        stream = self.tokenizer.create_stream()
+        count = 0
+        while not generator.is_done():
+            generator.generate_next_token()
+            token = int(generator.get_next_tokens()[0])
+            count += 1
+            told["usage"] = _usage(prompt_tokens, count)
+            if token in self.eos:
+                told["finish_reason"] = "stop"
+                return
+            yield stream.decode(token)
+
+
+def _until(stops: list[str], pieces: Iterator[str], told: dict[str, Any]) -> Iterator[str]:
+    """Pass text on until a stop sequence appears, which is cut off; hold back what may become one."""
+    stops = [stop for stop in stops if stop]
+    held, keep = "", max((len(stop) for stop in stops), default=1) - 1
+    for piece in pieces:
+        held += piece
+        found = [at for at in (held.find(stop) for stop in stops) if at >= 0]
+        if found:
+            told["finish_reason"] = "stop"
+            yield held[: min(found)]
+            return
+        ready = len(held) - keep
+        if ready > 0:
+            yield held[:ready]
+            held = held[ready:]
+    if held:
+        yield held
+
+
+def _usage(prompt: int, completion: int) -> dict[str, int]:
+    return {"prompt_tokens": prompt, "completion_tokens": completion, "total_tokens": prompt + completion}
+
+
+def _head(kind: str) -> dict[str, Any]:
+    return {"id": f"chatcmpl-{uuid.uuid4().hex}", "object": kind, "created": int(time.time()), "model": ARTIFACT}
+
+
+def _prompts(model_input: Any) -> list[str]:
+    """Every prompt of a call: MLflow hands over a table, whose cells may hold one string or a list of them."""
+    column = model_input["prompt"] if hasattr(model_input, "columns") or isinstance(model_input, dict) else model_input
+    return _texts(list(column) if not isinstance(column, str) else column)
+
+
+def _texts(value: Any) -> list[str]:
+    if value is None:
+        return []
+    if isinstance(value, str):
+        return [value]
+    if isinstance(value, list | tuple | np.ndarray):
+        return [text for item in value for text in _texts(item)]
+    raise ValueError(f"Expected a string or a list of strings, not {type(value).__name__}.")
+
+
+def _requests(model_input: Any) -> list[dict[str, Any]]:
+    """Every chat request of a call; a table's missing cells (None, NaN) are left out."""
+    rows = model_input.to_dict("records") if hasattr(model_input, "to_dict") else [model_input]
+    return [
+        {name: value for name, value in row.items() if value is not None and not _is_nan(value)}
+        for row in (rows if isinstance(rows, list) else [rows])
+    ]
+
+
+def _is_nan(value: Any) -> bool:
+    return isinstance(value, float) and bool(np.isnan(value))
+
+
+mlflow.models.set_model(Phi3Model())
