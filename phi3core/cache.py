@@ -14,6 +14,8 @@ from pathlib import Path
 
 from filelock import FileLock
 
+from .errors import Phi3Error
+
 
 def key_of(*parts: str) -> str:
     """The address of what was made from these parts: 64 hexadecimal digits."""
@@ -35,19 +37,24 @@ def size_of(folder: Path) -> int:
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
 
-def entry(cache: Path, kind: str, key: str, make: Callable[[Path], None]) -> Path:
-    """The folder ``cache/kind/key``, filled by ``make(folder)`` if it is not there yet.
+def entry(
+    cache: Path, kind: str, key: str, make: Callable[[Path], None], check: Callable[[Path], object] = lambda _: None
+) -> Path:
+    """The folder ``cache/kind/key``, filled by ``make(folder)`` if it is not there yet or fails its check.
+
+    check raises Phi3Error for an entry that was damaged since it was made.
 
     Processes that want the same entry at once wait for the one that makes it. What a killed one left
     behind is removed by the next, which holds the same lock.
     """
     target = cache / kind / key
-    if target.is_dir():
+    if _usable(target, check):
         return target
     target.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(f"{target}.lock"):
-        if target.is_dir():
+        if _usable(target, check):
             return target
+        shutil.rmtree(target, ignore_errors=True)
         for leftover in target.parent.glob(f"{key}.part-*"):
             shutil.rmtree(leftover, ignore_errors=True)
         part = Path(tempfile.mkdtemp(dir=target.parent, prefix=f"{key}.part-"))
@@ -58,3 +65,13 @@ def entry(cache: Path, kind: str, key: str, make: Callable[[Path], None]) -> Pat
             shutil.rmtree(part, ignore_errors=True)
             raise
     return target
+
+
+def _usable(target: Path, check: Callable[[Path], object]) -> bool:
+    if not target.is_dir():
+        return False
+    try:
+        check(target)
+    except Phi3Error:
+        return False
+    return True

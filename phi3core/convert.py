@@ -50,7 +50,8 @@ def to_onnx(weights: Weights, precision: str, cache: Path, log: Path, report: Re
         _build(weights.folder, part / keys.ONNX_ARTIFACT, precision, log, report)
 
     # The folder's own name is what people will see among the logged model's artifacts.
-    return prepared.entry(cache, "onnx", key, make) / keys.ONNX_ARTIFACT
+    whole = prepared.entry(cache, "onnx", key, make, lambda part: check(part / keys.ONNX_ARTIFACT))
+    return whole / keys.ONNX_ARTIFACT
 
 
 def _build(source: Path, target: Path, precision: str, log: Path, report: Report) -> None:

@@ -21,7 +21,11 @@ class Conflict(Phi3Error):
     """Somebody or something else got there first: a port in use, a version promoted meanwhile."""
 
 
-class StoreDown(Phi3Error):
+class StoreError(Phi3Error):
+    """The MLflow store answered, and refused or failed."""
+
+
+class StoreDown(StoreError):
     """The MLflow store can't be reached or does not answer."""
 
 

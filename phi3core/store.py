@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import re
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from filelock import FileLock
 
-from .errors import BadInput, Conflict, NotFound, StoreDown
+from .errors import BadInput, Conflict, NotFound, StoreDown, StoreError
 from .settings import Settings
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ def experiment(settings: Settings, name: str) -> str:
 
 @contextlib.contextmanager
 def errors(settings: Settings) -> Iterator[None]:
-    """Translate what MLflow and its database raise: NotFound, BadInput, Conflict or StoreDown."""
+    """Translate what MLflow and its database raise: NotFound, BadInput, Conflict, StoreError or StoreDown."""
     from mlflow.exceptions import MlflowException
 
     try:
@@ -73,7 +74,9 @@ def errors(settings: Settings) -> Iterator[None]:
             raise BadInput(text) from error
         if error.error_code == "RESOURCE_ALREADY_EXISTS":
             raise Conflict(text) from error
-        raise StoreDown(_down(settings, text)) from error
+        if re.search(r"Max retries|Connection|timed? ?out|OperationalError|unable to open|\b50[234]\b", text):
+            raise StoreDown(_down(settings, text)) from error
+        raise StoreError(f"MLflow could not do this: {text[:500]}") from error
     except Exception as error:
         # SQLAlchemy's and requests' errors reach us raw now and then; neither is imported for this alone.
         if type(error).__module__.split(".")[0] in ("sqlalchemy", "sqlite3", "requests", "urllib3"):

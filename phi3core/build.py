@@ -1,0 +1,306 @@
+"""A build: from weights to a registered version, in named steps.
+
+Registering is the last step and one call, with all tags and the description: what fails or is stopped
+leaves no version behind. Knows nothing of processes (see jobs.py) or of who watches.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import re
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+from urllib.parse import unquote, urlsplit
+
+from . import cache as prepared
+from . import convert, keys, measure, sources
+from .errors import BadInput, BuildError, Conflict, Phi3Error
+from .settings import Settings
+from .sources import Weights
+from .store import client, errors, experiment
+from .wrappers.onnx import SIGNATURES, log_onnx
+from .wrappers.pipeline import PIPELINE_PRECISIONS, log_pipeline
+
+if TYPE_CHECKING:
+    from mlflow.models.model import ModelInfo
+
+PRECISIONS = {"transformers": PIPELINE_PRECISIONS, "onnx": convert.ONNX_PRECISIONS}
+"""What each wrapper can be built at; the first is the default."""
+
+STEPS = {
+    "transformers": ("weights", "measure", "log", "register"),
+    "onnx": ("weights", "convert", "measure", "log", "register"),
+}
+TITLES = {
+    "weights": "Get the weights",
+    "convert": "Convert to ONNX",
+    "measure": "Try it out",
+    "log": "Log the model",
+    "register": "Register the version",
+}
+
+
+@dataclass(frozen=True)
+class BuildSpec:
+    """What to build. temperature None takes the model's own. precision empty takes the wrapper's first."""
+
+    wrapper: Literal["transformers", "onnx"]
+    source: str = "embedded"
+    name: str = keys.DEMO_MODEL
+    precision: str = ""
+    signature: Literal["prompt", "chat"] = "prompt"
+    max_tokens: int = 300
+    temperature: float | None = None
+
+    def checked(self) -> BuildSpec:
+        """This specification with its defaults filled in. Raises BadInput for what makes no sense."""
+        if self.wrapper not in keys.WRAPPERS:
+            raise BadInput(f"“{self.wrapper}” is not a wrapper. Choose {' or '.join(keys.WRAPPERS)}.")
+        precision = self.precision or PRECISIONS[self.wrapper][0]
+        if precision not in PRECISIONS[self.wrapper]:
+            known = ", ".join(PRECISIONS[self.wrapper])
+            raise BadInput(f"The {self.wrapper} wrapper can't be built at “{precision}”. Choose one of {known}.")
+        if self.signature not in SIGNATURES:
+            raise BadInput(f"“{self.signature}” is not a signature. Choose {' or '.join(SIGNATURES)}.")
+        if not re.fullmatch(r"[\w .-]+", self.name) or not self.name.strip():
+            raise BadInput("A model's name is made of letters, digits, spaces, “_”, “-” and “.”, such as phi3-mini.")
+        if not 1 <= self.max_tokens <= 1_000_000:
+            raise BadInput("max_tokens must be at least 1.")
+        if self.temperature is not None and not 0 <= self.temperature <= 2:
+            raise BadInput("temperature must be between 0 and 2.")
+        source = sources.parse(self.source)
+        signature: Literal["prompt", "chat"] = "chat" if self.wrapper == "transformers" else self.signature
+        return BuildSpec(
+            self.wrapper, str(source), self.name.strip(), precision, signature, self.max_tokens, self.temperature
+        )
+
+
+@dataclass(frozen=True)
+class Progress:
+    """One line of a build's progress. fraction is 0 to 1 or None; seconds is set when the step is done."""
+
+    step: str
+    text: str = ""
+    fraction: float | None = None
+    seconds: float | None = None
+
+
+Watcher = Callable[[Progress], None]
+
+
+def run(settings: Settings, run_id: str, spec: BuildSpec, watch: Watcher) -> int:
+    """Build the version, recording everything on the MLflow run, and return its number.
+
+    Raises Phi3Error; whatever was logged until then is removed, and nothing was registered.
+    """
+    import mlflow
+
+    started = time.monotonic()
+    store = client(settings)
+    work = settings.tmp / run_id
+    try:
+        with _full_disk_told(settings), errors(settings), mlflow.start_run(run_id=run_id):
+            with _step("weights", watch) as report:
+                weights = sources.fetch(sources.parse(spec.source), settings.cache, report)
+                _check_wrapper(spec, weights)
+            folder = weights.folder
+            if spec.wrapper == "onnx":
+                with _step("convert", watch) as report:
+                    log = settings.logs / f"build-{run_id}.log"
+                    folder = convert.to_onnx(weights, spec.precision, settings.cache, log, report)
+            precision = spec.precision if weights.format == "transformers" else "as published"
+            with _step("measure", watch) as report:
+                report(None, "loading the model and letting it answer")
+                measured = measure.measure(folder, spec.wrapper, "auto" if spec.wrapper == "onnx" else precision)
+            with _step("log", watch) as report:
+                size = prepared.size_of(folder)
+                _check_space(settings, 2 * size)
+                report(None, f"copying {size / 1e6:,.0f} MB into the store")
+                options = default_options(folder, spec)
+                info = _log(spec, folder, precision, options)
+                tags = _tags(settings, spec, weights, precision, info)
+                _log_run(tags, measured, time.monotonic() - started)
+            with _step("register", watch) as report:
+                number = _register(settings, run_id, spec, info, tags)
+                store.set_tag(run_id, keys.VERSION, str(number))
+        return number
+    except BaseException:
+        with suppress(Phi3Error):
+            discard(settings, run_id)
+        raise
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+
+
+def default_options(folder: Path, spec: BuildSpec) -> dict[str, Any]:
+    """The generation options a version is logged with: the model's own, or the 2024 cookbook's temperature 0.2."""
+    own: dict[str, Any] = {}
+    for name, part in (("generation_config.json", None), ("genai_config.json", "search")):
+        if (folder / name).is_file():
+            found = json.loads((folder / name).read_text())
+            own = found.get(part, {}) if part else found
+    temperature = spec.temperature
+    if temperature is None:
+        temperature = float(own.get("temperature") or 0.2) if own.get("do_sample") else 0.2
+    return {
+        "max_tokens": spec.max_tokens,
+        "temperature": temperature,
+        "top_p": float(own.get("top_p") or 0.9),
+        "top_k": int(own.get("top_k") or 50),
+        "repetition_penalty": float(own.get("repetition_penalty") or 1.0),
+        "seed": -1,
+        "stop": [],
+    }
+
+
+def discard(settings: Settings, run_id: str) -> None:
+    """Remove what a build that did not register has logged: its logged models and, in our own store, their files."""
+    store = client(settings)
+    with errors(settings):
+        home = experiment(settings, keys.BUILDS)
+        for model in store.search_logged_models([home], filter_string=f"source_run_id = '{run_id}'"):
+            store.delete_logged_model(model.model_id)
+            location = Path(unquote(urlsplit(model.artifact_location).path))
+            if settings.artifacts and location.is_relative_to(settings.artifacts):
+                shutil.rmtree(location, ignore_errors=True)
+
+
+# ---------------------------------------------------------------- the steps
+
+
+@contextmanager
+def _step(name: str, watch: Watcher) -> Iterator[sources.Report]:
+    started = time.monotonic()
+    watch(Progress(name, "starting"))
+    yield lambda fraction, text: watch(Progress(name, text, fraction))
+    watch(Progress(name, "done", 1.0, time.monotonic() - started))
+
+
+def _check_wrapper(spec: BuildSpec, weights: Weights) -> None:
+    if spec.wrapper == "transformers" and weights.format == "onnx":
+        raise BadInput(
+            f"{weights.source} holds ONNX weights, which a Transformers pipeline can't run. Build it with the onnx "
+            "wrapper, or choose the repository that holds safetensors."
+        )
+
+
+def _check_space(settings: Settings, needed: int) -> None:
+    free = shutil.disk_usage(settings.home).free
+    if free < needed:
+        raise BuildError(
+            f"The disk is full: {settings.home} has {free / 1e6:,.0f} MB left and this build needs "
+            f"{needed / 1e6:,.0f} MB more. Free some space, then build again."
+        )
+
+
+def _log(spec: BuildSpec, folder: Path, precision: str, options: dict[str, Any]) -> ModelInfo:
+    served = {name: value for name, value in options.items() if name != "seed"}
+    metadata = {"phi3": {"wrapper": spec.wrapper, "options": served}}
+    if spec.wrapper == "onnx":
+        return log_onnx(folder, spec.signature, options, metadata)
+    source = sources.parse(spec.source)
+    sampled = {name: options[name] for name in ("temperature", "top_p", "top_k")} if options["temperature"] else {}
+    # What the 2024 cookbook called max_length counted the prompt too; max_new_tokens counts the answer.
+    config = {
+        "max_new_tokens": options["max_tokens"],
+        "do_sample": bool(sampled),
+        "repetition_penalty": options["repetition_penalty"],
+        **sampled,
+    }
+    return log_pipeline(folder, source.repo, precision, config, metadata)
+
+
+def _tags(settings: Settings, spec: BuildSpec, weights: Weights, precision: str, info: ModelInfo) -> dict[str, str]:
+    import mlflow
+
+    with errors(settings):
+        logged = Path(mlflow.artifacts.download_artifacts(info.model_uri))
+    return {
+        keys.WRAPPER: spec.wrapper,
+        keys.SOURCE: weights.source,
+        keys.REVISION: weights.revision,
+        keys.PRECISION: precision,
+        keys.LICENCE: weights.licence,
+        keys.SIGNATURE: spec.signature,
+        keys.SIZE: str(prepared.size_of(logged)),
+        keys.DIGEST: prepared.digest_of(logged),
+    }
+
+
+def _log_run(
+    tags: dict[str, str],
+    measured: measure.Measured,
+    seconds: float,
+) -> None:
+    import mlflow
+
+    mlflow.log_metrics(
+        {
+            keys.TOKENS_PER_SECOND: measured.tokens_per_second,
+            keys.FIRST_TOKEN_MS: measured.first_token_ms,
+            keys.PEAK_MEMORY: measured.peak_memory_bytes,
+            keys.SIZE_METRIC: float(tags[keys.SIZE]),
+            keys.SECONDS: seconds,
+        }
+    )
+    mlflow.log_text(measured.sample, "sample.txt")
+    mlflow.set_tags(tags)
+
+
+def _register(settings: Settings, run_id: str, spec: BuildSpec, info: ModelInfo, tags: dict[str, str]) -> int:
+    store = client(settings)
+    description = describe(spec, tags)
+    with suppress(Conflict), errors(settings):
+        store.create_registered_model(spec.name)
+    with errors(settings):
+        made = store.create_model_version(
+            spec.name, info.model_uri, run_id, tags=tags, description=description, model_id=info.model_id
+        )
+    return int(made.version)
+
+
+def describe(spec: BuildSpec, tags: dict[str, str]) -> str:
+    """One sentence that says what a version is."""
+    how = "A Transformers pipeline" if spec.wrapper == "transformers" else "ONNX Runtime GenAI"
+    what = tags[keys.SOURCE]
+    if what == "embedded":
+        what = "the embedded SmolLM2-135M-Instruct (a small stand-in for Phi-3, repacked in its architecture)"
+    takes = "chat messages" if spec.signature == "chat" else "a prompt"
+    return (
+        f"{how} of {what}, revision {tags[keys.REVISION]}, {tags[keys.PRECISION]}; takes {takes}. "
+        f"Licence: {tags[keys.LICENCE]}."
+    )
+
+
+@contextmanager
+def _full_disk_told(settings: Settings) -> Iterator[None]:
+    """A full disk reaches us as many exceptions; all have ENOSPC or its words somewhere in their chain."""
+    try:
+        yield
+    except Exception as error:
+        seen: BaseException | None = error
+        while seen is not None:
+            full = isinstance(seen, OSError) and seen.errno == errno.ENOSPC
+            if full or "No space left on device" in str(seen) or "database or disk is full" in str(seen):
+                raise BuildError(
+                    f"The disk is full: nothing more can be written below {settings.home}. Free some space, then "
+                    "build again; nothing was registered."
+                ) from error
+            seen = seen.__cause__ or seen.__context__
+        raise
+
+
+def spec_of(params: dict[str, str]) -> BuildSpec:
+    """The specification that a run's parameters record."""
+    names = asdict(BuildSpec("onnx"))
+    fields: dict[str, Any] = {name: params[f"build.{name}"] for name in names if f"build.{name}" in params}
+    fields["max_tokens"] = int(fields.get("max_tokens", 300))
+    text = fields.get("temperature", "None")
+    fields["temperature"] = None if text == "None" else float(text)
+    return BuildSpec(**fields)

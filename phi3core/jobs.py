@@ -1,0 +1,329 @@
+"""Builds as child processes: started, watched, cancelled, listed.
+
+A job is an MLflow run in the experiment of builds; its phases are tags of the run. Its progress is no
+lasting thing: a line of JSON per event in ``$PHI3_HOME/jobs/<run id>.jsonl``. A job goes on when the page
+that started it closes, and ends when the program that started it does: its standard input is a pipe that
+closes then. ``python -m phi3core.jobs`` is the child's side.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import getpass
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from . import build, keys, settings
+from .build import STEPS, BuildSpec, Progress
+from .errors import BadInput, Cancelled, NotFound, Phi3Error
+from .settings import Settings
+from .store import client, errors, experiment
+
+if TYPE_CHECKING:
+    from mlflow.entities import Run
+
+_children: dict[str, subprocess.Popen[bytes]] = {}
+
+
+@dataclass(frozen=True)
+class Step:
+    """state: ``waiting``, ``running``, ``done`` or ``failed``."""
+
+    name: str
+    state: str = "waiting"
+    text: str = ""
+    fraction: float | None = None
+    seconds: float | None = None
+
+
+@dataclass(frozen=True)
+class Job:
+    """A build as it stands. status is the run's: RUNNING, FINISHED, FAILED or KILLED."""
+
+    run_id: str
+    experiment_id: str
+    spec: BuildSpec
+    status: str
+    started: datetime
+    ended: datetime | None
+    user: str
+    reason: str = ""
+    version: int | None = None
+    steps: tuple[Step, ...] = field(default=())
+
+    @property
+    def running(self) -> bool:
+        return self.status == "RUNNING"
+
+    @property
+    def ref(self) -> str:
+        return f"{self.spec.name}/{self.version}" if self.version else ""
+
+
+def start(config: Settings, spec: BuildSpec) -> str:
+    """Start a build in a child process and return its run id. Raises BadInput or StoreDown before anything starts."""
+    spec = spec.checked()
+    store, home = client(config), experiment(config, keys.BUILDS)
+    tags = {keys.MODEL_NAME: spec.name, keys.WRAPPER: spec.wrapper, keys.HOST: socket.gethostname()}
+    tags[keys.USER] = getpass.getuser()
+    if parent := os.environ.get("MLFLOW_RUN_ID"):
+        tags["mlflow.parentRunId"] = parent  # started by “mlflow run”
+    with errors(config):
+        from mlflow.entities import Param
+
+        run = store.create_run(home, tags=tags, run_name=f"{spec.name} {spec.wrapper}")
+        run_id = str(run.info.run_id)
+        store.log_batch(run_id, params=[Param(f"build.{name}", str(value)) for name, value in asdict(spec).items()])
+    with log_path(config, run_id).open("ab") as log:
+        child = subprocess.Popen(
+            [sys.executable, "-m", "phi3core.jobs", run_id, json.dumps(asdict(spec))],
+            stdin=subprocess.PIPE,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,  # so that cancelling reaches the converter too, and Ctrl-C comes through us
+        )
+    _children[run_id] = child
+    _append(config, run_id, {"pid": child.pid, "born": time.time()})
+    return run_id
+
+
+def get(config: Settings, run_id: str) -> Job:
+    """A build as it stands now. A job whose process is gone is closed as failed on the way."""
+    with errors(config):
+        run = client(config).get_run(run_id)
+    return _job(config, run)
+
+
+def recent(config: Settings, limit: int = 20) -> list[Job]:
+    """The latest builds, newest first, failed ones included."""
+    home = experiment(config, keys.BUILDS)
+    with errors(config):
+        runs = client(config).search_runs([home], max_results=limit, order_by=["attributes.start_time DESC"])
+    return [_job(config, run) for run in runs]
+
+
+def follow(config: Settings, run_id: str) -> Iterator[Job]:
+    """The build, again and again, until it has ended."""
+    while True:
+        job = get(config, run_id)
+        yield job
+        if not job.running:
+            return
+        time.sleep(0.3)
+
+
+def cancel(config: Settings, run_id: str) -> Job:
+    """Stop a build and everything it started; it registers nothing. Raises BadInput when it is over already."""
+    job = get(config, run_id)
+    if not job.running:
+        raise BadInput(f"This build has ended already ({job.status.lower()}); there is nothing to cancel.")
+    process = _process(config, run_id)
+    if process is None:
+        raise NotFound("This build runs on another machine: cancel it there.")
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(process, signal.SIGTERM)
+    for _ in range(100):
+        if not (job := get(config, run_id)).running:
+            return job
+        time.sleep(0.1)
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process, signal.SIGKILL)
+    _close(config, run_id, "KILLED", "Cancelled; it did not stop by itself within 10 s and was killed.")
+    return get(config, run_id)
+
+
+def log_path(config: Settings, run_id: str) -> Path:
+    """The build's log on this machine: what the converter and the libraries printed."""
+    return config.logs / f"build-{run_id}.log"
+
+
+# ---------------------------------------------------------------- reading
+
+
+def _job(config: Settings, run: Run) -> Job:
+    run_id, tags = run.info.run_id, run.data.tags
+    events = _events(config, run_id)
+    if run.info.status == "RUNNING" and _process(config, run_id) is None and (events or _is_ours(tags)):
+        _close_dead(config, run_id)
+        with errors(config):
+            run = client(config).get_run(run_id)
+            tags = run.data.tags
+    version = tags.get(keys.VERSION, "")
+    return Job(
+        run_id=run_id,
+        experiment_id=run.info.experiment_id,
+        spec=build.spec_of(run.data.params),
+        status=run.info.status,
+        started=_when(run.info.start_time),
+        ended=_when(run.info.end_time) if run.info.end_time else None,
+        user=tags.get(keys.USER, ""),
+        reason=tags.get(keys.REASON, ""),
+        version=int(version) if version.isdigit() else None,
+        steps=_steps(tags.get(keys.WRAPPER, ""), tags.get(keys.STEP, ""), run.info.status, events),
+    )
+
+
+def _steps(wrapper: str, at: str, status: str, events: list[dict[str, Any]]) -> tuple[Step, ...]:
+    """From the events where this machine has them, else from the run's tag that names the step it is at."""
+    steps = {name: Step(name) for name in STEPS.get(wrapper, ())}
+    if not events and at in steps:
+        order = list(steps)
+        steps |= {name: Step(name, "done") for name in order[: order.index(at)]}
+        steps[at] = Step(at, "running")
+    for event in events:
+        if (name := event.get("step")) in steps:
+            state = "running" if event.get("seconds") is None else "done"
+            steps[name] = Step(name, state, event["text"], event["fraction"], event["seconds"])
+    if status == "FINISHED":
+        return tuple(Step(s.name, "done", s.text, 1.0, s.seconds) for s in steps.values())
+    if status != "RUNNING":
+        return tuple(
+            Step(s.name, "failed", s.text, s.fraction) if s.state == "running" else s for s in steps.values()
+        )
+    return tuple(steps.values())
+
+
+def _events(config: Settings, run_id: str) -> list[dict[str, Any]]:
+    path = config.jobs / f"{run_id}.jsonl"
+    if not path.is_file():
+        return []
+    # The last line may be half-written: the next look reads it whole.
+    return [json.loads(line) for line in path.read_text().splitlines(keepends=True) if line.endswith("}\n")]
+
+
+def _append(config: Settings, run_id: str, event: dict[str, Any]) -> None:
+    with (config.jobs / f"{run_id}.jsonl").open("a") as file:
+        file.write(json.dumps(event) + "\n")
+
+
+def _process(config: Settings, run_id: str) -> int | None:
+    """The pid of the job's living process on this machine, if there is one."""
+    import psutil
+
+    child = _children.get(run_id)
+    if child is not None:
+        return child.pid if child.poll() is None else None
+    events = _events(config, run_id)
+    if not events or "pid" not in events[0]:
+        return None
+    try:
+        process = psutil.Process(events[0]["pid"])
+        # Pids are used again: a process much younger than the job is another one.
+        same = abs(process.create_time() - events[0]["born"]) < 5 and process.status() != psutil.STATUS_ZOMBIE
+        return int(process.pid) if same else None
+    except psutil.NoSuchProcess:
+        return None
+
+
+def _is_ours(tags: dict[str, str]) -> bool:
+    return tags.get(keys.HOST) == socket.gethostname()
+
+
+def _close_dead(config: Settings, run_id: str) -> None:
+    """A job that was killed could not close its run. If it had registered already, it has done its work."""
+    with errors(config):
+        made = client(config).search_model_versions(f"run_id='{run_id}'")
+    if made:
+        with errors(config):
+            client(config).set_tag(run_id, keys.VERSION, str(made[0].version))
+            client(config).set_terminated(run_id, "FINISHED")
+        return
+    _close(config, run_id, "FAILED", "The build's process was killed, most likely because memory ran out.")
+
+
+def _close(config: Settings, run_id: str, status: str, reason: str) -> None:
+    with errors(config):
+        client(config).set_tag(run_id, keys.REASON, reason[:5000])
+        client(config).set_terminated(run_id, status)
+    with contextlib.suppress(Phi3Error):
+        build.discard(config, run_id)
+
+
+def _when(milliseconds: int) -> datetime:
+    return datetime.fromtimestamp(milliseconds / 1000, UTC)
+
+
+# ---------------------------------------------------------------- the child's side
+
+
+def main(run_id: str, spec_json: str) -> int:
+    """Build, and close the run whatever happens. Returns the exit status."""
+    config = settings.load()
+    work = config.tmp / run_id
+    work.mkdir(parents=True, exist_ok=True)
+    os.environ["TMPDIR"] = str(work)  # MLflow copies the model there first: keep it on the store's disk, and find it
+    cancelled = _cancel_on_signal_or_orphaned()
+    store = client(config)
+    last = ""
+
+    def watch(progress: Progress) -> None:
+        nonlocal last
+        _append(config, run_id, asdict(progress))
+        if progress.step != last:
+            last = progress.step
+            with errors(config):
+                store.set_tag(run_id, keys.STEP, last)
+
+    status, reason = "FINISHED", ""
+    try:
+        build.run(config, run_id, BuildSpec(**json.loads(spec_json)), watch)
+    except Cancelled as error:
+        status, reason = "KILLED", str(error)
+    except Phi3Error as error:
+        status, reason = "FAILED", str(error)
+    except Exception as error:
+        import traceback
+
+        traceback.print_exc()
+        first = (str(error).strip().splitlines() or [""])[0]
+        status, reason = "FAILED", f"{type(error).__name__}: {first[:500]} The log has the details."
+    cancelled.set()
+    if reason:
+        print(reason, flush=True)
+    with contextlib.suppress(Phi3Error), errors(config):
+        if reason:
+            store.set_tag(run_id, keys.REASON, reason[:5000])
+        store.set_terminated(run_id, status)
+    with contextlib.suppress(Exception):  # the log on disk is the one that counts; this copy is for MLflow's UI
+        store.log_artifact(run_id, str(log_path(config, run_id)))
+    return 0 if status == "FINISHED" else 1
+
+
+def _cancel_on_signal_or_orphaned() -> threading.Event:
+    """SIGTERM raises Cancelled in the main thread; so does the end of the program that started us.
+
+    Returns an event that switches both off, for the moments when the run is being closed.
+    """
+    over = threading.Event()
+    why = "Cancelled."
+
+    def stop(*_: object) -> None:
+        if not over.is_set():
+            over.set()
+            raise Cancelled(why)
+
+    def watch_parent() -> None:
+        nonlocal why
+        while os.read(0, 4096):  # not sys.stdin: a thread that holds its lock breaks the interpreter's exit
+            pass
+        why = "Cancelled: the program that started it has ended."
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    signal.signal(signal.SIGTERM, stop)
+    threading.Thread(target=watch_parent, daemon=True).start()
+    return over
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1], sys.argv[2]))
