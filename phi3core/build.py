@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from mlflow.models.model import ModelInfo
 
 PRECISIONS = {"transformers": PIPELINE_PRECISIONS, "onnx": convert.ONNX_PRECISIONS}
-"""What each wrapper can be built at; the first is the default."""
+"""What each wrapper can be built at; the first is the default (see default_precision)."""
 
 STEPS = {
     "transformers": ("weights", "measure", "log", "register"),
@@ -46,9 +46,14 @@ TITLES = {
 }
 
 
+def default_precision(wrapper: str, source: str) -> str:
+    """The embedded model is too small to lose any precision: rounded to 4 bits everywhere, it babbles."""
+    return "int4-mixed" if (wrapper, source) == ("onnx", "embedded") else PRECISIONS[wrapper][0]
+
+
 @dataclass(frozen=True)
 class BuildSpec:
-    """What to build. temperature None takes the model's own. precision empty takes the wrapper's first."""
+    """What to build. temperature None takes the model's own. precision empty takes the default."""
 
     wrapper: Literal["transformers", "onnx"]
     source: str = "embedded"
@@ -62,7 +67,8 @@ class BuildSpec:
         """This specification with its defaults filled in. Raises BadInput for what makes no sense."""
         if self.wrapper not in keys.WRAPPERS:
             raise BadInput(f"“{self.wrapper}” is not a wrapper. Choose {' or '.join(keys.WRAPPERS)}.")
-        precision = self.precision or PRECISIONS[self.wrapper][0]
+        source = sources.parse(self.source)
+        precision = self.precision or default_precision(self.wrapper, str(source))
         if precision not in PRECISIONS[self.wrapper]:
             known = ", ".join(PRECISIONS[self.wrapper])
             raise BadInput(f"The {self.wrapper} wrapper can't be built at “{precision}”. Choose one of {known}.")
@@ -74,7 +80,6 @@ class BuildSpec:
             raise BadInput("max_tokens must be at least 1.")
         if self.temperature is not None and not 0 <= self.temperature <= 2:
             raise BadInput("temperature must be between 0 and 2.")
-        source = sources.parse(self.source)
         signature: Literal["prompt", "chat"] = "chat" if self.wrapper == "transformers" else self.signature
         return BuildSpec(
             self.wrapper, str(source), self.name.strip(), precision, signature, self.max_tokens, self.temperature

@@ -24,14 +24,14 @@ from .sources import Report, Weights, check
 _INT4 = ["accuracy_level=4", "block_size=32"]
 # The builder's precision and extra options for each of ours.
 _OPTIONS: dict[str, tuple[str, list[str]]] = {
-    "int4": ("int4", [*_INT4, "algo_config=k_quant_mixed"]),
-    "int4-rtn": ("int4", _INT4),
+    "int4": ("int4", _INT4),
+    "int4-mixed": ("int4", [*_INT4, "algo_config=k_quant_mixed"]),
     "int8": ("int8", ["accuracy_level=4"]),
     "fp32": ("fp32", []),
 }
 ONNX_PRECISIONS = tuple(_OPTIONS)
-"""What the builder writes for a CPU. int4 keeps the sensitive layers at 8 bits (docs/decisions/0003);
-int4-rtn rounds every layer to nearest, as Microsoft publishes Phi-3: smaller, faster, less exact."""
+"""What the builder writes for a CPU. int4 rounds every layer to nearest, as Microsoft publishes Phi-3;
+int4-mixed keeps the sensitive layers at 8 bits: more exact, slower to make (docs/decisions/0003)."""
 
 
 def to_onnx(weights: Weights, precision: str, cache: Path, log: Path, report: Report) -> Path:
@@ -105,9 +105,11 @@ def _report_line(line: str, layers: int, report: Report) -> None:
     """The builder names each layer as it reads it; saving and quantizing come after the last."""
     if found := re.search(r"Reading (?:decoder )?layer (\d+)", line):
         layer = int(found.group(1)) + 1
-        report(0.8 * layer / max(layers, layer), f"layer {layer} of {max(layers, layer)}")
+        report(0.4 * layer / max(layers, layer), f"layer {layer} of {max(layers, layer)}")
     elif "Saving ONNX model" in line:
-        report(0.9, "quantizing and saving")
+        report(0.4, "quantizing and saving")
+    elif found := re.match(r"Progress: .*?([\d.]+)%", line):
+        report(0.4 + 0.4 * float(found.group(1)) / 100, f"quantizing, {float(found.group(1)):.0f} %")
 
 
 def _explain(code: int, tail: list[str]) -> None:

@@ -10,8 +10,11 @@ import json
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote, urlsplit
 
+from . import cache as prepared
 from . import keys
 from .errors import BadInput, NotFound
 from .settings import Settings
@@ -293,3 +296,38 @@ def _column(column: dict[str, Any]) -> str:
     name, kind = column.get("name", ""), str(column.get("type", ""))
     optional = "" if column.get("required", True) else ", optional"
     return f"{name}: {kind}{optional}" if name else kind
+
+
+def artifact_uri(settings: Settings, version: Version) -> str:
+    """Where a version's files are: a path or URI that MLflow's artifact stores understand."""
+    store = client(settings)
+    with errors(settings):
+        if version.source.startswith("models:/m-"):
+            return str(store.get_logged_model(version.source.removeprefix("models:/")).artifact_location)
+        return str(store.get_model_version_download_uri(version.name, str(version.version)))
+
+
+def local_folder(settings: Settings, version: Version) -> Path | None:
+    """The version's files where the store keeps them on this machine; None when they must be downloaded."""
+    uri = urlsplit(artifact_uri(settings, version))
+    if uri.scheme not in ("", "file"):
+        return None
+    folder = Path(unquote(uri.path))
+    if not (folder / "MLmodel").is_file():
+        raise NotFound(f"The files of {version.ref} are gone: {folder} holds no model. Build the version again.")
+    return folder
+
+
+def download(settings: Settings, version: Version) -> Path:
+    """The version's files on this machine, downloaded once and kept in the cache."""
+    import mlflow
+
+    if folder := local_folder(settings, version):
+        return folder
+
+    def make(part: Path) -> None:
+        with errors(settings):
+            mlflow.artifacts.download_artifacts(f"models:/{version.ref}", dst_path=str(part))
+
+    key = prepared.key_of(settings.tracking_uri, version.ref, version.source)
+    return prepared.entry(settings.cache, "versions", key, make)
