@@ -309,3 +309,12 @@ def spec_of(params: dict[str, str]) -> BuildSpec:
     text = fields.get("temperature", "None")
     fields["temperature"] = None if text == "None" else float(text)
     return BuildSpec(**fields)
+
+
+def suggest_name(source: str) -> str:
+    """A registered model's name for what comes from a source: the repository's or the folder's own."""
+    found = sources.parse(source)
+    if found.kind == "embedded":
+        return keys.DEMO_MODEL
+    last = found.repo.split("/")[-1] if found.kind == "hub" else Path(found.path).name
+    return re.sub(r"[^\w.-]+", "-", last).strip("-.").lower() or "my-model"

@@ -20,6 +20,7 @@ import os
 import socket
 import sys
 import threading
+import time
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
@@ -37,6 +38,9 @@ from ..engine import Done, Engine, Options
 from ..errors import BadInput, Conflict, Phi3Error, ServerError
 from .guard import LOOPBACK, Guard
 from .protocol import ChatRequest, CompletionRequest, Format, TemplateRequest, error_body, error_response, event
+
+
+_PAUSE = 0.0001  # seconds
 
 
 class Loaded:
@@ -82,6 +86,9 @@ class Loaded:
             try:
                 for item in engine.stream(prompt, options, over.is_set):
                     loop.call_soon_threadsafe(queue.put_nowait, item)
+                    # onnxruntime-genai holds the GIL through a token; without a pause the event loop
+                    # starves and answers arrive in bursts (docs/decisions/0004).
+                    time.sleep(_PAUSE)
             except BaseException as error:
                 loop.call_soon_threadsafe(queue.put_nowait, error)
 
@@ -248,8 +255,6 @@ def bind(host: str, port: int) -> socket.socket:
 
 def serve(app: FastAPI, sock: socket.socket) -> None:
     """Serve until SIGINT or SIGTERM."""
-    # The engine's thread holds the GIL for a token at a time; hand it over at once in between.
-    sys.setswitchinterval(0.0005)
     config = uvicorn.Config(app, log_level="warning", access_log=False, timeout_graceful_shutdown=2)
     uvicorn.Server(config).run(sockets=[sock])
 

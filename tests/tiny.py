@@ -1,0 +1,56 @@
+"""A randomly initialised Phi-3 of a few hundred kilobytes: everything a real one has but sense."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+TEMPLATE = (
+    "{% for message in messages %}{{ '<|' + message['role'] + '|>\n' + message['content'] + '<|end|>\n' }}"
+    "{% endfor %}{% if add_generation_prompt %}{{ '<|assistant|>\n' }}{% endif %}"
+)
+TAGS = ["<unk>", "<s>", "<|endoftext|>", "<|system|>", "<|user|>", "<|assistant|>", "<|end|>"]
+
+
+def make(folder: Path) -> Path:
+    """Write config, weights, tokenizer, chat template and a model card with a licence."""
+    import torch
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+    from transformers import GenerationConfig, Phi3Config, Phi3ForCausalLM, PreTrainedTokenizerFast
+
+    letters = sorted(pre_tokenizers.ByteLevel.alphabet())
+    vocabulary = {token: number for number, token in enumerate([*TAGS, *letters])}
+    tokenizer = Tokenizer(models.BPE(vocabulary, merges=[], unk_token="<unk>"))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    wrapped = PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        bos_token="<s>",
+        eos_token="<|endoftext|>",
+        unk_token="<unk>",
+        pad_token="<|endoftext|>",
+        additional_special_tokens=TAGS[3:],
+    )
+    wrapped.chat_template = TEMPLATE
+    wrapped.model_max_length = 128
+    config = Phi3Config(
+        vocab_size=len(vocabulary) + (-len(vocabulary)) % 32,
+        hidden_size=64,
+        intermediate_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        max_position_embeddings=128,
+        original_max_position_embeddings=128,
+        bos_token_id=1,
+        eos_token_id=2,
+        pad_token_id=2,
+        tie_word_embeddings=False,
+    )
+    torch.manual_seed(1)
+    model = Phi3ForCausalLM(config)
+    model.generation_config = GenerationConfig(bos_token_id=1, eos_token_id=[2, 6], pad_token_id=2)
+    folder.mkdir(parents=True, exist_ok=True)
+    model.save_pretrained(folder)
+    wrapped.save_pretrained(folder)
+    (folder / "README.md").write_text("---\nlanguage: en\nlicense: mit\n---\n# A tiny Phi-3\n")
+    return folder
