@@ -98,6 +98,8 @@ class Detail:
     parameters: dict[str, str]
     flavors: tuple[str, ...]
     experiment_id: str
+    options: dict[str, Any]
+    """The generation options the version was logged with; empty when neither of our wrappers made it."""
     mlmodel_error: str = ""
 
     @cached_property
@@ -211,12 +213,13 @@ def detail(settings: Settings, version: Version) -> Detail:
         info = mlflow.models.get_model_info(f"models:/{version.ref}")
     except Exception as error:  # whatever an artifact store raises: the rest of the page must still show
         reason = f"The model's own files can't be read: {str(error).splitlines()[0] if str(error) else error!r}"
-        return Detail({}, parameters, (), experiment_id, reason)
+        return Detail({}, parameters, (), experiment_id, {}, reason)
     signature = {}
     if info.signature:
         for part, text in info.signature.to_dict().items():
             signature[part] = json.loads(text) if text else []
-    return Detail(signature, parameters, tuple(info.flavors), experiment_id)
+    options = ((info.metadata or {}).get("phi3") or {}).get("options") or {}
+    return Detail(signature, parameters, tuple(info.flavors), experiment_id, dict(options))
 
 
 def as_json(value: Model | Version) -> dict[str, Any]:

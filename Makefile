@@ -1,0 +1,63 @@
+# make run: everything from nothing to a running app. make test: everything checked. make help: the rest.
+
+PYTHON ?= python3.11
+PORT ?= 8501
+PHI3_HOME ?= .phi3
+TORCH ?= auto
+export PHI3_HOME
+
+VENV := .venv
+PY := $(VENV)/bin/python
+# Nothing phones home.
+export MLFLOW_DISABLE_TELEMETRY := true
+export DO_NOT_TRACK := true
+
+.PHONY: run test test-fast lint format types setup setup-dev bench lock clean help
+.DEFAULT_GOAL := help
+
+run: $(VENV)/.installed ## Install, prepare the embedded model, serve on http://localhost:$(PORT)
+	@exec $(PY) -m phi3core app --port $(PORT)
+
+test: setup-dev lint types ## Everything: lint, types, unit and page tests, Chromium journeys
+	@PHI3_CHROMIUM="$$(sh scripts/find-chromium.sh)" || exit 1; export PHI3_CHROMIUM; \
+	env -u PHI3_HOME $(PY) -m pytest
+
+test-fast: setup-dev ## Tests that need neither the model nor a browser
+	@env -u PHI3_HOME $(PY) -m pytest -m "not model and not browser"
+
+lint: setup-dev ## Style, formatting, import direction
+	@$(VENV)/bin/ruff check .
+	@$(VENV)/bin/ruff format --check .
+	@$(VENV)/bin/lint-imports
+
+format: setup-dev ## Rewrite the code in the project's style
+	@$(VENV)/bin/ruff check --fix-only .
+	@$(VENV)/bin/ruff format .
+
+types: setup-dev ## mypy, strict, on phi3core
+	@$(VENV)/bin/mypy
+
+setup: $(VENV)/.installed ## The virtual environment, without running anything
+
+setup-dev: $(VENV)/.installed-dev
+
+lock: setup-dev ## Write constraints.txt from what is installed now
+	@$(PY) -m pip freeze --exclude-editable | sed 's/+cpu$$//; s/ @ .*//' | grep -E '^[A-Za-z0-9_.-]+==' > constraints.txt
+
+clean: ## Remove the virtual environment (not .phi3, which holds your registry)
+	rm -rf $(VENV)
+
+help: ## This list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
+
+# 3.11 is what the locked versions are tested on; another one is told so in one line.
+$(VENV)/bin/python:
+	@sh scripts/make-venv.sh "$(PYTHON)" "$(VENV)"
+
+$(VENV)/.installed: $(VENV)/bin/python requirements.txt constraints.txt
+	@sh scripts/install.sh "$(PY)" "$(TORCH)" requirements.txt
+	@touch $@
+
+$(VENV)/.installed-dev: $(VENV)/.installed requirements-dev.txt
+	@sh scripts/install.sh "$(PY)" "$(TORCH)" requirements-dev.txt
+	@touch $@

@@ -1,0 +1,15 @@
+"""The page table, nothing else."""
+
+import streamlit as st
+
+st.set_page_config(page_title="Phi-3 Playground", page_icon=":material/deployed_code:", layout="wide")
+
+page = st.navigation(
+    [
+        st.Page("pages/home_page.py", title="Home", icon=":material/home:", url_path="home", default=True),
+        st.Page("pages/chat_page.py", title="Chat", icon=":material/chat:", url_path="chat"),
+        st.Page("pages/registry_page.py", title="Registry", icon=":material/inventory_2:", url_path="registry"),
+        st.Page("pages/build_page.py", title="Build", icon=":material/construction:", url_path="build"),
+    ]
+)
+page.run()

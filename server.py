@@ -1,0 +1,42 @@
+"""The app server: the pages, and the life of what they start. Run by ``streamlit run server.py``.
+
+The model servers live as long as this process; builds too, which end when it does.
+"""
+
+import os
+import signal
+import sys
+import threading
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import streamlit as st
+
+from phi3core import settings
+from phi3core.serving.guard import LOOPBACK
+from phi3core.serving.pool import pool
+
+
+@asynccontextmanager
+async def lifespan(_: st.App) -> AsyncIterator[None]:
+    address = st.get_option("server.address")
+    if address not in LOOPBACK:
+        sys.exit(
+            f"Listening on {address or 'every address'} would let everybody in: the playground has no login yet. "
+            "Start it with --server.address=127.0.0.1."
+        )
+    config = settings.load()
+    if os.environ.get("PHI3_STOP_WITH_STDIN"):
+        threading.Thread(target=_stop_with_stdin, daemon=True).start()
+    yield
+    pool(config).close()
+
+
+def _stop_with_stdin() -> None:
+    """End when the program that started us does, however it ended."""
+    while os.read(0, 4096):
+        pass
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+app = st.App("app.py", lifespan=lifespan)
