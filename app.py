@@ -2,7 +2,9 @@
 
 import streamlit as st
 
-st.set_page_config(page_title="Phi-3 Playground", page_icon=":material/deployed_code:", layout="wide")
+# An image of our own: Streamlit fetches an icon by name from a font server on the internet.
+st.set_page_config(page_title="Phi-3 Playground", page_icon="assets/icon.png", layout="wide")
+st.logo("assets/icon.png", size="large")
 
 page = st.navigation(
     [

@@ -11,10 +11,15 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import streamlit as st
+from streamlit.runtime.pages_manager import PagesManager
 
 from phi3core import settings
 from phi3core.serving.guard import LOOPBACK
 from phi3core.serving.pool import pool
+
+# Streamlit takes a folder named pages/ for its old automatic pages until st.navigation has run once, and greets
+# the first visitor of a deep link with “Page not found”. It is told here, before anybody can come.
+PagesManager.uses_pages_directory = False
 
 
 @asynccontextmanager

@@ -54,9 +54,8 @@ with left:
         st.caption("No builds yet.")
     for job in builds:
         icon, word = STATUS[job.status]
-        with st.container(horizontal=True, vertical_alignment="center"):
-            st.markdown(f"{icon} **{job.ref or job.spec.name}** {ui.wrapper(job.spec.wrapper)} from `{job.spec.source}`")
-            st.caption(f"{word} {ui.ago(job.started)}")
+        what = f"**{job.ref or job.spec.name}** {ui.wrapper(job.spec.wrapper)} from `{job.spec.source}`"
+        st.markdown(f"{icon} {what} :gray[· {word} {ui.ago(job.started)}]")
     if builds:
         st.page_link("pages/build_page.py", label="All builds", icon=":material/construction:")
 with right:

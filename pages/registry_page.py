@@ -27,8 +27,6 @@ def _table(versions: list[Version]) -> pd.DataFrame:
             "Precision": [v.precision or "–" for v in versions],
             "Size, MB": [v.size / 1e6 if v.size else None for v in versions],
             "Tokens/s": [v.metrics.get(keys.TOKENS_PER_SECOND) for v in versions],
-            "First token, ms": [v.metrics.get(keys.FIRST_TOKEN_MS) for v in versions],
-            "Memory, MB": [v.metrics.get(keys.PEAK_MEMORY, 0) / 1e6 or None for v in versions],
             "Created": [v.created for v in versions],
         }
     )
@@ -41,21 +39,17 @@ _COLUMNS = {
     "Aliases": st.column_config.ListColumn(),
     "Size, MB": st.column_config.NumberColumn(format="%,.0f"),
     "Tokens/s": st.column_config.NumberColumn(format="%.0f"),
-    "First token, ms": st.column_config.NumberColumn(format="%.0f"),
-    "Memory, MB": st.column_config.NumberColumn(format="%,.0f"),
     "Created": st.column_config.DatetimeColumn(format="YYYY-MM-DD HH:mm"),
 }
 
 
 def _detail(version: Version, listed: list[Version]) -> None:
-    with st.container(horizontal=True, vertical_alignment="center"):
-        st.subheader(version.ref, anchor=False)
-        st.markdown(f"{ui.stage_badge(version.stage)} {ui.alias_badges(version)}")
+    st.subheader(f"{version.ref} {ui.stage_badge(version.stage)} {ui.alias_badges(version)}", anchor=False)
     if version.description:
         st.write(version.description)
     with st.container(horizontal=True):
-        query = {"ref": version.ref}
-        st.page_link("pages/chat_page.py", label="Chat with this version", icon=":material/chat:", query_params=query)
+        if st.button("Chat with this version", icon=":material/chat:", type="primary", key="registry_chat"):
+            st.switch_page("pages/chat_page.py", query_params={"ref": version.ref})
         if st.button("Move to a stage", icon=":material/verified:", key="registry_move"):
             moves.move(version, listed)
         if st.button("Aliases", icon=":material/alternate_email:", key="registry_aliases"):

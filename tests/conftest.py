@@ -60,6 +60,16 @@ def tiny_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tiny_model.make(tmp_path_factory.mktemp("tiny") / "tiny-phi3")
 
 
+@pytest.fixture(scope="session")
+def tiny_onnx(tiny_once: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny model converted to ONNX, unrounded. Don't write into it."""
+    from phi3core import convert, sources
+
+    folder = tmp_path_factory.mktemp("tiny-onnx")
+    weights = sources.fetch(sources.parse(str(tiny_once)), folder, lambda share, text: None)
+    return convert.to_onnx(weights, "fp32", folder, folder / "log", lambda share, text: None)
+
+
 @pytest.fixture
 def tiny(tiny_once: Path, tmp_path: Path) -> Path:
     """A tiny random Phi-3 folder of one's own, to damage at will."""

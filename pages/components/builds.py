@@ -31,10 +31,8 @@ def show(job: Job) -> None:
     """One build, whatever its state."""
     icon, word = STATUS[job.status]
     with st.container(border=True, key=f"build_{job.run_id}"):
-        with st.container(horizontal=True, vertical_alignment="center"):
-            st.markdown(f"{icon} **{job.ref or job.spec.name}** · {ui.wrapper(job.spec.wrapper)} from `{job.spec.source}`")
-            st.space("stretch")
-            st.caption(f"{word} {ui.ago(job.started)}")
+        what = f"**{job.ref or job.spec.name}** {ui.wrapper(job.spec.wrapper)} from `{job.spec.source}`"
+        st.markdown(f"{icon} {what} :gray[· {word} {ui.ago(job.started)}]")
         if job.running:
             for step in job.steps:
                 _show_step(step)
