@@ -18,7 +18,9 @@ _WRAPPERS = {
 }
 
 st.title("Build")
-st.caption("Turn weights into an MLflow model and register it as a new version. A build goes on when you leave this page.")
+st.caption(
+    "Turn weights into an MLflow model and register it as a new version. A build goes on when you leave this page."
+)
 
 with st.container(border=True):
     left, right = st.columns(2, gap="large")

@@ -69,15 +69,16 @@ def _conversation() -> chat.Conversation:
             return chat.load(ui.config(), ui.servers(), wanted)
         except Phi3Error as error:
             st.warning(str(error), icon=":material/warning:")
-    fresh = chat.keep(chat.Conversation(ui.config(), ui.servers()))
-    return fresh
+    return chat.keep(chat.Conversation(ui.config(), ui.servers()))
 
 
 def _parameters(version: Version) -> tuple[str, dict[str, object]]:
     """The system prompt and the generation options, from the sidebar. Starts at the version's own defaults."""
     own = ui.detail(version.ref).options
     with st.sidebar:
-        system = st.text_area("System prompt", key="chat_system", placeholder="You are a helpful assistant.", height=100)
+        system = st.text_area(
+            "System prompt", key="chat_system", placeholder="You are a helpful assistant.", height=100
+        )
         st.caption(f"Generation · defaults of {version.ref}")
         key = f"chat_%s_{version.ref}"  # each version starts at its own defaults
         options: dict[str, object] = {
@@ -93,13 +94,16 @@ def _parameters(version: Version) -> tuple[str, dict[str, object]]:
                 "Repetition penalty", 1.0, 2.0, float(own.get("repetition_penalty", 1.0)), 0.05, key=key % "penalty"
             ),
             "seed": st.number_input(
-                "Seed", 0, 2**31 - 1, None, placeholder="random", key=key % "seed", help="The same seed, the same answer."
+                "Seed", 0, 2**31 - 1, None, placeholder="random", key=key % "seed", help="The same one, the same answer."
             ),
         }  # fmt: skip
         stop = st.text_input("Stop sequences", placeholder="separated by commas", key=key % "stop")
         options["stop"] = [part.strip() for part in stop.split(",") if part.strip()] or None
     return system, options
 
+
+st.title("Chat")
+st.caption("Talk to any registered version; answers stream as the model writes them.")
 
 with ui.told():
     version = _pick()
@@ -117,7 +121,7 @@ with st.container(horizontal=True, vertical_alignment="center"):
 st.query_params["c"] = conversation.id
 
 if not conversation.turns:
-    st.caption("Say something below. Answers stream as they are generated; the first one opens the version.")
+    st.caption("Write a message below. The first answer opens the version, which takes a few seconds.")
     if version.name == keys.DEMO_MODEL:
         st.info(ui.EMBEDDED_NOTE, icon=":material/info:")
 

@@ -54,12 +54,12 @@ def _detail(version: Version, listed: list[Version]) -> None:
             moves.move(version, listed)
         if st.button("Aliases", icon=":material/alternate_email:", key="registry_aliases"):
             moves.aliases(version, listed)
-    columns = st.columns(4)
     speed, first = version.metrics.get(keys.TOKENS_PER_SECOND), version.metrics.get(keys.FIRST_TOKEN_MS)
-    columns[0].metric("Speed", f"{speed:.0f} tokens/s" if speed else "–")
-    columns[1].metric("First token", f"{first:.0f} ms" if first else "–")
-    columns[2].metric("Memory", ui.megabytes(version.metrics.get(keys.PEAK_MEMORY)))
-    columns[3].metric("Size", ui.megabytes(version.size))
+    with st.container(horizontal=True, gap="large"):
+        st.metric("Speed", f"{speed:.0f} tokens/s" if speed else "–", width="content")
+        st.metric("First token", f"{first:.0f} ms" if first else "–", width="content")
+        st.metric("Memory", ui.megabytes(version.metrics.get(keys.PEAK_MEMORY)), width="content")
+        st.metric("Size", ui.megabytes(version.size), width="content")
     with ui.told():
         detail = ui.detail(version.ref)
     signature, about, parameters, metrics = st.tabs(["Signature", "About", "Parameters", "Metrics"])
@@ -110,7 +110,9 @@ if st.session_state.get("registry_model") not in names:
 name = st.selectbox(
     "Model",
     names,
-    format_func=lambda n: f"{n}   ·   {f'/{models[n].production} in Production' if models[n].production else 'none in Production'}",
+    format_func=lambda n: (
+        f"{n}   ·   {f'/{models[n].production} in Production' if models[n].production else 'none in Production'}"
+    ),
     key="registry_model",
 )
 with ui.told():

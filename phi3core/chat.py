@@ -63,6 +63,7 @@ class Turn:
 
     def __post_init__(self) -> None:
         self._changed = threading.Condition()
+        self._changes = 0
         self._stop = threading.Event()
 
     def stop(self) -> None:
@@ -71,11 +72,12 @@ class Turn:
 
     def follow(self, every: float = 0.05) -> Iterator[Turn]:
         """The turn whenever it has changed, at most every so many seconds, until it has ended."""
-        seen = ("", "")
+        seen = -1
         while True:
             with self._changed:
-                self._changed.wait_for(lambda: (self.answer, self.waiting) != seen or self.state != "running", 1)
-                seen, ended = (self.answer, self.waiting), self.state != "running"
+                while self._changes == seen and self.state == "running":
+                    self._changed.wait(1)
+                seen, ended = self._changes, self.state != "running"
             yield self
             if ended:
                 return
@@ -86,6 +88,7 @@ class Turn:
         with self._changed:
             for name, value in changes.items():
                 setattr(self, name, value)
+            self._changes += 1
             self._changed.notify_all()
 
 
@@ -112,7 +115,7 @@ class Conversation:
             raise BadInput("An answer is still coming: wait for it, or stop it.")
         given = {name: value for name, value in (options or {}).items() if value is not None}
         turn = Turn(question, version.ref, system, given, waiting="Opening the version")
-        messages = self.messages(system) + [{"role": "user", "content": question}]
+        messages = [*self.messages(system), {"role": "user", "content": question}]
         self.turns.append(turn)
         position = len(self.turns) - 1
         threading.Thread(target=self._answer, args=(turn, version, messages, position), daemon=True).start()
@@ -242,17 +245,12 @@ def _stream(server: ModelServer, turn: Turn, messages: list[dict[str, str]]) -> 
     from openai import OpenAI
 
     openai = OpenAI(base_url=f"{server.url}/v1", api_key=server.key, max_retries=0, timeout=600)
-    extra = {name: turn.options[name] for name in ("top_k", "repetition_penalty") if name in turn.options}
-    plain = {name: value for name, value in turn.options.items() if name not in extra}
+    own = ("top_k", "repetition_penalty")  # not OpenAI's: the client sends them as extra_body
+    request: dict[str, Any] = {name: value for name, value in turn.options.items() if name not in own}
+    request |= {"model": turn.ref, "messages": messages, "stream": True, "stream_options": {"include_usage": True}}
+    request["extra_body"] = {name: turn.options[name] for name in own if name in turn.options}
     asked, first, ended = time.perf_counter(), 0.0, 0.0
-    with openai.chat.completions.create(
-        model=turn.ref,
-        messages=messages,  # type: ignore[arg-type]
-        stream=True,
-        stream_options={"include_usage": True},
-        extra_body=extra,
-        **plain,
-    ) as stream:
+    with openai.chat.completions.create(**request) as stream:
         for chunk in stream:
             if turn._stop.is_set():
                 break

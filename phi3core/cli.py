@@ -52,10 +52,16 @@ def demo() -> None:
 
 @main.command()
 @click.option("--wrapper", type=click.Choice(keys.WRAPPERS), required=True)
-@click.option("--source", default="embedded", show_default=True, help="embedded, a folder, or hf:owner/repo[@rev][/folder]")
+@click.option(
+    "--source", default="embedded", show_default=True, help="embedded, a folder, or hf:owner/repo[@rev][/folder]"
+)
 @click.option("--name", default=None, help="The registered model. Default: phi3-embedded, or the source's own name.")
-@click.option("--precision", default="", help="transformers: bfloat16, float32, float16. onnx: int4, int4-mixed, int8, fp32.")
-@click.option("--signature", type=click.Choice(["prompt", "chat"]), default="prompt", show_default=True, help="onnx only.")
+@click.option(
+    "--precision", default="", help="transformers: bfloat16, float32, float16. onnx: int4, int4-mixed, int8, fp32."
+)
+@click.option(
+    "--signature", type=click.Choice(["prompt", "chat"]), default="prompt", show_default=True, help="onnx only."
+)
 @click.option("--max-tokens", type=int, default=300, show_default=True, help="The default length of an answer.")
 @click.option("--temperature", type=float, default=None, help="The default temperature. Default: the model's own.")
 @click.option("--json", "as_json", is_flag=True, help="Print the version as JSON.")
@@ -137,24 +143,26 @@ def models(name: str | None, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps([registry.as_json(row) for row in rows], indent=2))
     elif not rows:
-        click.echo("No versions yet." if name else "No models yet. “python -m phi3core demo” registers the embedded one.")
+        click.echo(
+            "No versions yet." if name else "No models yet. “python -m phi3core demo” registers the embedded one."
+        )
     elif name:
-        head = ("VERSION", "STAGE", "ALIASES", "WRAPPER", "PRECISION", "SIZE", "TOKENS/S", "CREATED")
+        head = ["VERSION", "STAGE", "ALIASES", "WRAPPER", "PRECISION", "SIZE", "TOKENS/S", "CREATED"]
         _table(head, [_version_row(row) for row in rows])
     else:
-        head = ("MODEL", "NEWEST", "PRODUCTION", "STAGING", "UPDATED")
+        head = ["MODEL", "NEWEST", "PRODUCTION", "STAGING", "UPDATED"]
         _table(head, [_model_row(row) for row in rows])
 
 
-def _model_row(model: Any) -> tuple[str, ...]:
+def _model_row(model: Any) -> list[str]:
     numbers = [str(number or "–") for number in (model.newest, model.production, model.staging)]
-    return (model.name, *numbers, f"{model.updated:%Y-%m-%d %H:%M}")
+    return [model.name, *numbers, f"{model.updated:%Y-%m-%d %H:%M}"]
 
 
-def _version_row(version: Any) -> tuple[str, ...]:
+def _version_row(version: Any) -> list[str]:
     size = f"{version.size / 1e6:,.0f} MB" if version.size else "–"
     speed = version.metrics.get(keys.TOKENS_PER_SECOND)
-    return (
+    return [
         version.ref,
         version.stage,
         " ".join(f"@{alias}" for alias in version.aliases) or "–",
@@ -163,10 +171,10 @@ def _version_row(version: Any) -> tuple[str, ...]:
         size,
         f"{speed:.0f}" if speed else "–",
         f"{version.created:%Y-%m-%d %H:%M}",
-    )
+    ]
 
 
-def _table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
+def _table(head: list[str], rows: list[list[str]]) -> None:
     widths = [max(len(row[at]) for row in [head, *rows]) for at in range(len(head))]
     for row in [head, *rows]:
         click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip())

@@ -188,9 +188,7 @@ def _steps(wrapper: str, at: str, status: str, events: list[dict[str, Any]]) -> 
     if status == "FINISHED":
         return tuple(Step(s.name, "done", s.text, 1.0, s.seconds) for s in steps.values())
     if status != "RUNNING":
-        return tuple(
-            Step(s.name, "failed", s.text, s.fraction) if s.state == "running" else s for s in steps.values()
-        )
+        return tuple(Step(s.name, "failed", s.text, s.fraction) if s.state == "running" else s for s in steps.values())
     return tuple(steps.values())
 
 

@@ -150,7 +150,14 @@ def _locked(settings: Settings, name: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _record(
-    settings: Settings, version: Version, action: str, old: str, new: str, replaced: Version | None, reason: str, who: str
+    settings: Settings,
+    version: Version,
+    action: str,
+    old: str,
+    new: str,
+    replaced: Version | None,
+    reason: str,
+    who: str,
 ) -> Iterator[str]:
     """A run in the experiment of promotions: open while the change is under way, then finished or failed."""
     store = client(settings)

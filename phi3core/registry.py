@@ -122,7 +122,7 @@ def split(text: str) -> Reference:
     if at < 1 or not name or not selector:
         raise BadInput(f"“{text}” names no version. Write name/3, name@alias or name/Production.")
     if text[at] == "@":
-        return Reference(name, alias=keys.RESERVED_ALIASES.get(selector.lower()) and selector.lower() or selector)
+        return Reference(name, alias=(keys.RESERVED_ALIASES.get(selector.lower()) and selector.lower()) or selector)
     if selector.isdigit():
         return Reference(name, number=int(selector))
     stage = selector.capitalize()

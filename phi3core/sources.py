@@ -262,7 +262,7 @@ def _fetch_hub(source: Source, report: Report) -> Weights:
         with _watch_download(source.repo, total, report):
             root = snapshot_download(source.repo, revision=revision, allow_patterns=patterns)
     folder = Path(root) / source.path if source.path else Path(root)
-    licence = str((info.card_data or {}).get("license") or "unknown")
+    licence = str(getattr(info.card_data, "license", None) or "unknown")
     key = prepared.key_of("hub", source.repo, revision, source.path)
     return Weights(folder, check(folder), str(source), revision, licence, key)
 
@@ -285,7 +285,9 @@ def _hub_errors(source: Source) -> Iterator[None]:
             f"{source.repo} is gated: accept its terms on its page, then set HF_TOKEN to a token of that account."
         ) from error
     except hub.RevisionNotFoundError as error:
-        raise NotFound(f"{source.repo} has no revision “{source.revision}”. Check the branch, tag or commit.") from error
+        raise NotFound(
+            f"{source.repo} has no revision “{source.revision}”. Check the branch, tag or commit."
+        ) from error
     except hub.RepositoryNotFoundError as error:
         raise NotFound(
             f"There is no repository {source.repo} on the hub, or it is private: check the name, or set HF_TOKEN."

@@ -25,7 +25,9 @@ def client(settings: Settings) -> MlflowClient:
     import mlflow
 
     # Stages are deprecated, and we know: the alias is our truth (docs/decisions/0002).
-    warnings.filterwarnings("ignore", message=".*(transition_model_version_stage|latest_versions)", category=FutureWarning)
+    warnings.filterwarnings(
+        "ignore", message=".*(transition_model_version_stage|latest_versions)", category=FutureWarning
+    )
     mlflow.set_tracking_uri(settings.tracking_uri)
     mlflow.set_registry_uri(settings.tracking_uri)
     with errors(settings):

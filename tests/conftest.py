@@ -43,9 +43,7 @@ def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def settings(
-    tmp_path: Path, cache: Path, empty_store: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Settings]:
+def settings(tmp_path: Path, cache: Path, empty_store: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Settings]:
     """The settings of a home of its own, with an empty store."""
     home = tmp_path / "home"
     home.mkdir()

@@ -51,7 +51,14 @@ class _Hub(BaseHTTPRequestHandler):
 
     def _info(self, name: str) -> dict[str, object]:
         siblings = [{"rfilename": file["path"], "size": file["size"]} for file in self._tree(self.repos[name])]
-        return {"id": name, "sha": SHA, "siblings": siblings, "cardData": {"license": "mit"}, "tags": [], "private": False}
+        return {
+            "id": name,
+            "sha": SHA,
+            "siblings": siblings,
+            "cardData": {"license": "mit"},
+            "tags": [],
+            "private": False,
+        }
 
     def _tree(self, root: Path) -> list[dict[str, object]]:
         files = sorted(path for path in root.rglob("*") if path.is_file())

@@ -69,7 +69,9 @@ def test_a_model_that_the_converter_does_not_know_is_told_in_a_sentence(
     weights: Weights, tiny: Path, tmp_path: Path
 ) -> None:
     config = json.loads((tiny / "config.json").read_text())
-    (tiny / "config.json").write_text(json.dumps({**config, "architectures": ["BloomForCausalLM"], "model_type": "bloom"}))
+    (tiny / "config.json").write_text(
+        json.dumps({**config, "architectures": ["BloomForCausalLM"], "model_type": "bloom"})
+    )
 
     with pytest.raises(BuildError, match="The converter could not convert this model: .+") as caught:
         convert.to_onnx(weights, "int4", tmp_path / "cache", tmp_path / "log", quiet)

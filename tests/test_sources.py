@@ -136,7 +136,9 @@ def test_truncated_weights_are_found_without_loading_them(tiny: Path) -> None:
         sources.check(tiny)
 
 
-@pytest.mark.parametrize("content", [
+@pytest.mark.parametrize(
+    "content",
+    [
         b"",
         b"1234",
         b"\xff" * 64,
@@ -144,7 +146,8 @@ def test_truncated_weights_are_found_without_loading_them(tiny: Path) -> None:
         (3).to_bytes(8, "little") + b"{}}",
         (2).to_bytes(8, "little") + b"{}",
         (2).to_bytes(8, "little") + b"[]",
-    ])
+    ],
+)
 def test_a_weight_file_of_something_else_is_damaged(tiny: Path, content: bytes) -> None:
     (tiny / "model.safetensors").write_bytes(content)
 
@@ -224,7 +227,9 @@ def test_a_graph_that_is_none_is_damaged(onnx_folder: Path) -> None:
         sources.check(onnx_folder)
 
 
-@pytest.mark.parametrize("config", [{}, {"model": {}}, {"model": []}, {"model": {"decoder": {}}}, {"model": {"decoder": "x"}}])
+@pytest.mark.parametrize(
+    "config", [{}, {"model": {}}, {"model": []}, {"model": {"decoder": {}}}, {"model": {"decoder": "x"}}]
+)
 def test_a_config_that_names_no_graph_is_refused(onnx_folder: Path, config: dict[str, object]) -> None:
     (onnx_folder / "genai_config.json").write_text(json.dumps(config))
 

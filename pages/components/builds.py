@@ -37,7 +37,11 @@ def show(job: Job) -> None:
             for step in job.steps:
                 _show_step(step)
             st.button(
-                "Cancel", icon=":material/stop_circle:", key=f"cancel_{job.run_id}", on_click=_cancel, args=(job.run_id,)
+                "Cancel",
+                icon=":material/stop_circle:",
+                key=f"cancel_{job.run_id}",
+                on_click=_cancel,
+                args=(job.run_id,),
             )
         elif job.status == "FINISHED":
             _show_links(job)

@@ -8,8 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer, StoppingCriteria, StoppingCriteriaList
-from transformers import TextIteratorStreamer, set_seed
+from transformers import (
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    StoppingCriteria,
+    StoppingCriteriaList,
+    TextIteratorStreamer,
+    set_seed,
+)
 
 from ..errors import BadInput
 from . import Done, Options, check_messages, check_room, until_stop
@@ -85,7 +91,7 @@ class TransformersEngine:
         return arguments
 
 
-class _Watch(StoppingCriteria):
+class _Watch(StoppingCriteria):  # type: ignore[misc]  # transformers is not typed
     """Counts the tokens as they come, and ends the generation when nobody wants more."""
 
     def __init__(self, stopped: Callable[[], bool], prompt_tokens: int) -> None:

@@ -39,7 +39,6 @@ from ..errors import BadInput, Conflict, Phi3Error, ServerError
 from .guard import LOOPBACK, Guard
 from .protocol import ChatRequest, CompletionRequest, Format, TemplateRequest, error_body, error_response, event
 
-
 _PAUSE = 0.0001  # seconds
 
 

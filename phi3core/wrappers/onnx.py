@@ -30,7 +30,7 @@ def log_onnx(
     """
     import mlflow
 
-    return mlflow.pyfunc.log_model(
+    logged: ModelInfo = mlflow.pyfunc.log_model(
         name=keys.ONNX_ARTIFACT,
         python_model=str(TEMPLATE),
         artifacts={keys.ONNX_ARTIFACT: str(folder)},
@@ -40,6 +40,7 @@ def log_onnx(
         pip_requirements=[f"{name}=={version(name)}" for name in ("mlflow", "onnxruntime-genai", "numpy")],
         metadata=metadata | ({"task": "llm/v1/chat"} if signature == "chat" else {}),
     )
+    return logged
 
 
 def _prompt_signature(options: dict[str, Any]) -> ModelSignature:

@@ -43,7 +43,7 @@ class Phi3Model(mlflow.pyfunc.PythonModel):
 
     def predict_stream(self, context, model_input, params=None):  # type: ignore[no-untyped-def]
         """Pieces of text (prompt), or chat completion chunks (chat), of the one request given."""
-        asked = _requests(model_input) if self.is_chat else _prompts(model_input)
+        asked: list[Any] = _requests(model_input) if self.is_chat else _prompts(model_input)
         if len(asked) != 1:
             raise ValueError(f"Streaming answers one request at a time; this call holds {len(asked)}.")
         if not self.is_chat:

@@ -33,7 +33,7 @@ def log_pipeline(
     pipe = pipeline(task="text-generation", model=model, tokenizer=AutoTokenizer.from_pretrained(folder))
     # The requirements are given because MLflow's own guess asks for torchvision and fails.
     needed = ("mlflow", "transformers", "torch", "accelerate")
-    return mlflow.transformers.log_model(
+    logged: ModelInfo = mlflow.transformers.log_model(
         transformers_model=pipe,
         name=keys.PIPELINE_ARTIFACT,
         task="llm/v1/chat",
@@ -41,3 +41,4 @@ def log_pipeline(
         pip_requirements=[f"{name}=={version(name).split('+')[0]}" for name in needed],
         metadata=metadata,
     )
+    return logged
