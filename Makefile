@@ -15,7 +15,7 @@ export DO_NOT_TRACK := true
 .PHONY: run test test-fast lint format types setup setup-dev bench lock clean help
 .DEFAULT_GOAL := help
 
-run: $(VENV)/.installed ## Install, prepare the embedded model, serve on http://localhost:$(PORT)
+run: $(VENV)/.installed-$(TORCH) ## Install, prepare the embedded model, serve on http://localhost:$(PORT)
 	@exec $(PY) -m phi3core app --port $(PORT)
 
 test: setup-dev lint types ## Everything: lint, types, unit and page tests, Chromium journeys
@@ -37,7 +37,7 @@ format: setup-dev ## Rewrite the code in the project's style
 types: setup-dev ## mypy, strict, on phi3core
 	@$(VENV)/bin/mypy
 
-setup: $(VENV)/.installed ## The virtual environment, without running anything
+setup: $(VENV)/.installed-$(TORCH) ## The virtual environment, without running anything
 
 setup-dev: $(VENV)/.installed-dev
 
@@ -50,14 +50,16 @@ clean: ## Remove the virtual environment (not .phi3, which holds your registry)
 help: ## This list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
 
-# 3.11 is what the locked versions are tested on; another one is told so in one line.
-$(VENV)/bin/python:
+# 3.11 is what the locked versions are tested on; another one is told so in one line. The stamps are touched last,
+# so that an interrupted step is done again.
+$(VENV)/.created:
 	@sh scripts/make-venv.sh "$(PYTHON)" "$(VENV)"
+	@touch $@
 
-$(VENV)/.installed: $(VENV)/bin/python requirements.txt constraints.txt
+$(VENV)/.installed-$(TORCH): $(VENV)/.created requirements.txt constraints.txt
 	@sh scripts/install.sh "$(PY)" "$(TORCH)" requirements.txt
 	@touch $@
 
-$(VENV)/.installed-dev: $(VENV)/.installed requirements-dev.txt
+$(VENV)/.installed-dev: $(VENV)/.installed-$(TORCH) requirements-dev.txt
 	@sh scripts/install.sh "$(PY)" "$(TORCH)" requirements-dev.txt
 	@touch $@

@@ -102,7 +102,7 @@ with st.container(border=True):
                 jobs.start(ui.config(), spec)
             st.toast("The build has started.", icon=":material/construction:")
         except Phi3Error as error:
-            st.error(str(error), icon=":material/error:")
+            ui.show_error(str(error))
 
 st.subheader("Builds", anchor=False)
 

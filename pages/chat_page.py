@@ -94,7 +94,7 @@ def _parameters(version: Version) -> tuple[str, dict[str, object]]:
                 "Repetition penalty", 1.0, 2.0, float(own.get("repetition_penalty", 1.0)), 0.05, key=key % "penalty"
             ),
             "seed": st.number_input(
-                "Seed", 0, 2**31 - 1, None, placeholder="random", key=key % "seed", help="The same one, the same answer."
+                "Seed", 0, 2**31 - 1, None, placeholder="random", key=key % "seed"
             ),
         }  # fmt: skip
         stop = st.text_input("Stop sequences", placeholder="separated by commas", key=key % "stop")
@@ -139,4 +139,4 @@ try:
         with place:
             turns.show_last(conversation, version)
 except Phi3Error as error:
-    st.error(str(error), icon=":material/error:")
+    ui.show_error(str(error))

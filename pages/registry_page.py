@@ -6,6 +6,7 @@ import streamlit as st
 from pages.components import moves, ui
 from pages.components.builds import show_run
 from phi3core import keys
+from phi3core.markdown import safe_markdown
 from phi3core.registry import Version
 
 _TAG_NAMES = {
@@ -46,7 +47,7 @@ _COLUMNS = {
 def _detail(version: Version, listed: list[Version]) -> None:
     st.subheader(f"{version.ref} {ui.stage_badge(version.stage)} {ui.alias_badges(version)}", anchor=False)
     if version.description:
-        st.write(version.description)
+        st.markdown(safe_markdown(version.description))
     with st.container(horizontal=True):
         if st.button("Chat with this version", icon=":material/chat:", type="primary", key="registry_chat"):
             st.switch_page("pages/chat_page.py", query_params={"ref": version.ref})
@@ -74,17 +75,17 @@ def _detail(version: Version, listed: list[Version]) -> None:
         rows |= {name: version.tags[key] for key, name in _TAG_NAMES.items() if version.tags.get(key)}
         rows |= {key: value for key, value in version.tags.items() if not key.startswith("phi3.")}
         rows |= {"Created": f"{version.created:%Y-%m-%d %H:%M} UTC", "Logged model": version.source}
-        st.table(pd.DataFrame({"": list(rows.values())}, index=list(rows)))
+        ui.show_table(rows)
         if version.run_id:
             show_run(detail.experiment_id, version.run_id)
     with parameters:
         if detail.parameters:
-            st.table(pd.DataFrame({"": detail.parameters}))
+            ui.show_table(detail.parameters)
         else:
             st.caption("The source run recorded none.")
     with metrics:
         if version.metrics:
-            st.table(pd.DataFrame({"": {k: f"{v:,.2f}" for k, v in sorted(version.metrics.items())}}))
+            ui.show_table({name: f"{value:,.2f}" for name, value in sorted(version.metrics.items())})
         else:
             st.caption("The source run recorded none.")
 

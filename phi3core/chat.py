@@ -99,6 +99,7 @@ class Conversation:
         self.id = id or uuid.uuid4().hex
         self.turns: list[Turn] = []
         self._settings, self._pool = settings, pool
+        self._thread: threading.Thread | None = None
 
     @property
     def running(self) -> bool:
@@ -118,8 +119,14 @@ class Conversation:
         messages = [*self.messages(system), {"role": "user", "content": question}]
         self.turns.append(turn)
         position = len(self.turns) - 1
-        threading.Thread(target=self._answer, args=(turn, version, messages, position), daemon=True).start()
+        self._thread = threading.Thread(target=self._answer, args=(turn, version, messages, position), daemon=True)
+        self._thread.start()
         return turn
+
+    def settle(self) -> None:
+        """Wait until the last answer has ended and is saved; for programs that are about to exit."""
+        if self._thread:
+            self._thread.join()
 
     def again(self, version: Version) -> Turn:
         """Ask the last question once more, in place of its answer. Raises BadInput when there is none."""

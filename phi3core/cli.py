@@ -234,6 +234,7 @@ def chat(ref: str, prompt: str | None, system: str, as_json: bool, **options: An
         for question in [prompt] if prompt is not None else _lines(version.ref):
             turn = conversation.ask(version, question, system, options)
             _print_turn(turn, as_json)
+            conversation.settle()
 
 
 def _print_turn(turn: Any, as_json: bool) -> None:
@@ -292,9 +293,9 @@ def batch(ref: str, file: Path, output: Path, **options: Any) -> None:
     version = registry.resolve(config, ref)
     with _pool(config) as pool, output.open("w") as out:
         for number, question in enumerate(questions, start=1):
-            turn = Conversation(config, pool).ask(version, question, options=options)
-            for _ in turn.follow():
-                pass
+            conversation = Conversation(config, pool)
+            turn = conversation.ask(version, question, options=options)
+            conversation.settle()
             if turn.state == "failed":
                 raise Phi3Error(f"Prompt {number} of {len(questions)}: {turn.error}")
             out.write(json.dumps(asdict(turn)) + "\n")
@@ -346,8 +347,9 @@ def serve(ref: str, host: str, port: int, api_key: str | None) -> None:
     version = registry.resolve(config, ref)
     folder = registry.download(config, version)
     click.echo(f"Loading {version.ref} …")
+    engine = open_artifact(folder)
     names = list(dict.fromkeys([version.ref, ref]))
-    app = server.create_app(lambda: open_artifact(folder), names, api_key, local=host in LOOPBACK)
+    app = server.create_app(lambda: engine, names, api_key, local=host in LOOPBACK)
     click.echo(f"Serving {version.ref} on http://{host}:{sock.getsockname()[1]}/v1 (Ctrl-C stops)")
     server.serve(app, sock)
 

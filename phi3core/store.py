@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import logging
 import re
 import warnings
 from collections.abc import Iterator
@@ -28,6 +29,7 @@ def client(settings: Settings) -> MlflowClient:
     warnings.filterwarnings(
         "ignore", message=".*(transition_model_version_stage|latest_versions)", category=FutureWarning
     )
+    logging.getLogger("mlflow").setLevel(logging.WARNING)  # its notices are not for the people we talk to
     mlflow.set_tracking_uri(settings.tracking_uri)
     mlflow.set_registry_uri(settings.tracking_uri)
     with errors(settings):

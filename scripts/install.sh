@@ -7,15 +7,20 @@ index=https://download.pytorch.org/whl/cpu
 pinned=$(sed -n 's/^\(torch==[^ ]*\).*/\1/p' requirements.txt)
 export PIP_DISABLE_PIP_VERSION_CHECK=1
 
-if ! "$python" -c 'import torch' 2>/dev/null; then
+have=$("$python" -c 'from importlib.metadata import version; print("torch==" + version("torch"))' 2>/dev/null || true)
+if [ "$torch" = cuda ] && [ "$have" = "$pinned+cpu" ]; then
+    "$python" -m pip uninstall --quiet --yes torch
+    have=
+fi
+if [ "${have%+*}" != "$pinned" ]; then
     if [ "$torch" != cuda ] && [ "$(uname -s)" = Linux ] &&
         "$python" -c "import urllib.request as u; u.urlopen('$index/torch/', timeout=3)" 2>/dev/null; then
-        echo "Installing $pinned for the CPU from PyTorch's index"
-        "$python" -m pip install --quiet -c constraints.txt --extra-index-url "$index" "$pinned+cpu"
+        echo "1/2 Installing $pinned for the CPU from PyTorch's index (200 MB)"
+        "$python" -m pip install --quiet --no-deps --index-url "$index" "$pinned+cpu"
     else
-        echo "Installing $pinned (the largest package; this takes a minute)"
+        echo "1/2 Installing $pinned, the largest package"
         "$python" -m pip install --quiet -c constraints.txt "$pinned"
     fi
 fi
-echo "Installing $(grep -cE '^[a-zA-Z]' "$requirements") packages of $requirements and what they need (about two minutes the first time)"
+echo "2/2 Installing $requirements and what it needs, as constraints.txt has it (about a minute the first time)"
 "$python" -m pip install --quiet -c constraints.txt -r "$requirements"

@@ -14,7 +14,7 @@ if [ -z "$found" ]; then
     exit 1
 fi
 echo "Creating $venv with $("$found" --version)"
-if ! "$found" -m venv "$venv"; then
+if ! "$found" -m venv --clear "$venv"; then
     rm -rf "$venv"
     echo "The virtual environment could not be made: on Debian and Ubuntu, install python3.11-venv." >&2
     exit 1

@@ -46,7 +46,7 @@ def show(job: Job) -> None:
         elif job.status == "FINISHED":
             _show_links(job)
         else:
-            st.error(job.reason or "It ended without a reason.")
+            ui.show_error(job.reason or "It ended without a reason.")
         if not job.running:
             _show_more(job)
 

@@ -54,7 +54,7 @@ def _do(change: object, said: str) -> None:
         with st.spinner("Changing the registry …"):
             change()  # type: ignore[operator]
     except Phi3Error as error:
-        st.error(str(error), icon=":material/error:")
+        ui.show_error(str(error))
         return
     finally:
         ui.forget()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
+from pages.components import ui
 from phi3core.chat import Conversation, Turn
 from phi3core.markdown import safe_markdown
 from phi3core.registry import Version
@@ -55,7 +56,7 @@ def _show_answer(turn: Turn, at: int) -> None:
     elif turn.state == "done":
         st.caption("The model ended its answer without a word.")
     if turn.error:
-        st.error(turn.error, icon=":material/error:")
+        ui.show_error(turn.error)
     if turn.finish_reason == "length" and turn.state == "done":
         st.caption(":material/content_cut: Cut off at the longest answer allowed; raise it in the sidebar.")
     if turn.state == "stopped":

@@ -6,10 +6,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 
+import pandas as pd
 import streamlit as st
 
 from phi3core import keys, registry, settings
 from phi3core.errors import Phi3Error
+from phi3core.markdown import safe_markdown
 from phi3core.registry import Model, Version
 from phi3core.serving.pool import Pool, pool
 from phi3core.settings import Settings
@@ -39,9 +41,19 @@ def told() -> Iterator[None]:
     try:
         yield
     except Phi3Error as error:
-        st.error(str(error), icon=":material/error:")
+        show_error(str(error))
         st.button("Try again", icon=":material/refresh:", key=f"retry_{type(error).__name__}")
         st.stop()
+
+
+def show_error(text: str) -> None:
+    """An error as its sentence. It may quote what a model's code printed, and error boxes render Markdown."""
+    st.error(safe_markdown(text), icon=":material/error:")
+
+
+def show_table(rows: dict[str, str]) -> None:
+    """Names and values; table cells render Markdown, and the values are anybody's."""
+    st.table(pd.DataFrame({"": [safe_markdown(value) for value in rows.values()]}, index=list(rows)))
 
 
 @st.cache_data(ttl=5, max_entries=10, show_spinner="Reading the registry …")

@@ -1,0 +1,103 @@
+"""Model servers that answer from this process: the real ASGI app, a made-up engine, no child process."""
+
+from __future__ import annotations
+
+import json
+import threading
+import urllib.request
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import uvicorn
+
+from phi3core.engine import Done, Options
+from phi3core.registry import Version
+from phi3core.serving.pool import Status
+from phi3core.serving.server import bind, create_app
+
+from ..fakes import FakeEngine
+
+Engines = Callable[[str], FakeEngine]
+
+
+class HeldEngine(FakeEngine):
+    """Says its first words and waits there until `go` is set, or until it is told to stop."""
+
+    def __init__(self, words: tuple[str, ...], hold_at: int) -> None:
+        super().__init__(words)
+        self.hold_at = hold_at
+        self.go = threading.Event()
+
+    def stream(self, prompt: str, options: Options, stopped: Callable[[], bool]) -> Iterator[str | Done]:
+        for item in super().stream(prompt, options, stopped):
+            yield item
+            while self.said == self.hold_at and not stopped() and not self.go.wait(0.01):
+                pass
+
+
+class FakeServer:
+    """What phi3core.serving.pool.ModelServer offers. `die_after`: pieces of an answer until it breaks off, dead."""
+
+    def __init__(self, version: Version, engine: FakeEngine) -> None:
+        self.ref, self.key, self.engine = version.ref, "a-secret", engine
+        self.die_after: int | None = None
+        self.dead = False
+        sock = bind("127.0.0.1", 0)
+        self.url = f"http://127.0.0.1:{sock.getsockname()[1]}"
+        self._app = create_app(lambda: engine, [version.ref], self.key)
+        config = uvicorn.Config(self._mortal, log_level="critical", lifespan="on", timeout_graceful_shutdown=1)
+        self._server = uvicorn.Server(config)
+        self._thread = threading.Thread(target=self._server.run, args=([sock],), daemon=True)
+        self._thread.start()
+
+    def status(self) -> Status:
+        if self.dead:
+            return Status("failed", 1.0, "Its process was killed (signal 9).")
+        try:
+            with urllib.request.urlopen(f"{self.url}/health", timeout=5) as answer:
+                return Status(json.load(answer)["status"], 0.1)
+        except OSError:
+            return Status("starting", 0.1)
+
+    def alive(self) -> bool:
+        return not self.dead
+
+    def close(self) -> None:
+        self._server.should_exit = True
+        self._thread.join(5)
+
+    async def _mortal(self, scope: Any, receive: Any, send: Any) -> None:
+        pieces = 0
+
+        async def count(message: Any) -> None:
+            nonlocal pieces
+            if scope.get("path") == "/v1/chat/completions" and b'"content":' in message.get("body", b""):
+                pieces += 1
+                if self.die_after is not None and pieces > self.die_after + 1:  # the first piece names the role
+                    self.dead = True
+                    raise ConnectionResetError("killed")  # uvicorn drops the connection in the middle of the answer
+            await send(message)
+
+        await self._app(scope, receive, count)
+
+
+class FakePool:
+    """A server for every version asked for; a dead one is replaced, as the real pool does."""
+
+    def __init__(self, engines: Engines = lambda ref: FakeEngine()) -> None:
+        self.engines = engines
+        self.opened: list[str] = []
+        self.servers: dict[str, FakeServer] = {}
+        self.die_after: int | None = None
+
+    def open(self, version: Version) -> FakeServer:
+        self.opened.append(version.ref)
+        server = self.servers.get(version.ref)
+        if server is None or server.dead:
+            server = self.servers[version.ref] = FakeServer(version, self.engines(version.ref))
+            server.die_after, self.die_after = self.die_after, None
+        return server
+
+    def close(self) -> None:
+        for server in self.servers.values():
+            server.close()
