@@ -41,6 +41,11 @@ setup: $(VENV)/.installed-$(TORCH) ## The virtual environment, without running a
 
 setup-dev: $(VENV)/.installed-dev
 
+bench: $(VENV)/.installed-$(TORCH) ## Decoding speed against its limit and llama.cpp (compiles llama-cpp-python)
+	@$(PY) -m pip install --quiet -c constraints.txt -r requirements-bench.txt
+	@$(PY) -m phi3core demo
+	@$(PY) -m benchmarks.decode
+
 lock: setup-dev ## Write constraints.txt from what is installed now
 	@$(PY) -m pip freeze --exclude-editable | sed 's/+cpu$$//; s/ @ .*//' | grep -E '^[A-Za-z0-9_.-]+==' > constraints.txt
 

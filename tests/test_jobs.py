@@ -1,0 +1,223 @@
+from __future__ import annotations
+
+import json
+import os
+import socket
+import time
+from dataclasses import asdict
+from pathlib import Path
+
+import pytest
+
+from phi3core import jobs, keys, registry
+from phi3core.build import STEPS, BuildSpec
+from phi3core.errors import BadInput, NotFound
+from phi3core.jobs import Job
+from phi3core.settings import Settings
+from phi3core.store import client, experiment
+
+from .fakes import until
+
+
+@pytest.fixture
+def settings(settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    """With a cache of its own: what these tests convert is not there yet."""
+    from phi3core import settings as settings_module
+
+    monkeypatch.setenv("PHI3_CACHE", str(tmp_path / "cache"))
+    return settings_module.load()
+
+
+def wait_for_step(settings: Settings, run_id: str, step: str) -> Job:
+    """The job, once it is at that step."""
+
+    def there() -> Job | None:
+        job = jobs.get(settings, run_id)
+        assert job.running, job.reason
+        return job if any(s.name == step and s.state == "running" for s in job.steps) else None
+
+    found: Job = until(there, 60)
+    return found
+
+
+def test_a_build_runs_in_a_child_and_ends_with_a_version(settings: Settings, tiny_onnx: Path) -> None:
+    run_id = jobs.start(settings, BuildSpec("onnx", str(tiny_onnx), "tiny"))
+
+    *before, job = jobs.follow(settings, run_id)
+
+    assert all(earlier.running for earlier in before)
+    assert (job.status, job.reason, job.version, job.ref) == ("FINISHED", "", 1, "tiny/1")
+    assert [step.name for step in job.steps] == list(STEPS["onnx"])
+    assert {step.state for step in job.steps} == {"done"}
+    assert all(step.seconds is not None for step in job.steps)
+    assert job.ended is not None
+    assert job.ended >= job.started
+    assert job.user
+    assert job.spec.source == str(tiny_onnx)
+    assert registry.resolve(settings, "tiny/1").run_id == run_id
+    assert list(settings.tmp.iterdir()) == []
+
+
+def test_a_build_that_fails_stays_listed_with_its_reason_and_log(settings: Settings, tmp_path: Path) -> None:
+    (tmp_path / "notes").mkdir()
+    run_id = jobs.start(settings, BuildSpec("onnx", str(tmp_path / "notes"), "tiny"))
+
+    *_, job = jobs.follow(settings, run_id)
+
+    assert job.status == "FAILED"
+    assert "is not a model" in job.reason
+    assert [step.state for step in job.steps] == ["failed", "waiting", "waiting", "waiting", "waiting"]
+    assert job.version is None
+    assert [listed.run_id for listed in jobs.recent(settings)] == [run_id]
+    assert "is not a model" in jobs.log_path(settings, run_id).read_text()
+    assert registry.models(settings) == []
+    assert list(settings.tmp.iterdir()) == []
+
+
+def test_a_cancelled_build_leaves_no_version(settings: Settings, tiny: Path) -> None:
+    run_id = jobs.start(settings, BuildSpec("onnx", str(tiny), "tiny"))
+    wait_for_step(settings, run_id, "convert")
+
+    job = jobs.cancel(settings, run_id)
+
+    assert (job.status, job.version) == ("KILLED", None)
+    assert job.reason.startswith("Cancelled")
+    assert [step.state for step in job.steps] == ["done", "failed", "waiting", "waiting", "waiting"]
+    assert registry.models(settings) == []
+    until(lambda: list(settings.tmp.iterdir()) == [])
+    until(lambda: not _processes_that_mention(str(settings.cache)))
+    assert [path for path in (settings.cache / "onnx").iterdir() if path.is_dir()] == []
+
+
+def _processes_that_mention(text: str) -> list[str]:
+    import psutil
+
+    found = []
+    for process in psutil.process_iter(["cmdline", "status"]):
+        line = " ".join(process.info["cmdline"] or [])
+        if text in line and process.info["status"] != psutil.STATUS_ZOMBIE:
+            found.append(line)
+    return found
+
+
+def test_what_has_ended_cant_be_cancelled(settings: Settings, tmp_path: Path) -> None:
+    run_id = jobs.start(settings, BuildSpec("onnx", str(tmp_path), "tiny"))
+    list(jobs.follow(settings, run_id))
+
+    with pytest.raises(BadInput, match="has ended already"):
+        jobs.cancel(settings, run_id)
+
+
+def test_a_specification_that_makes_no_sense_starts_nothing(settings: Settings) -> None:
+    with pytest.raises(BadInput, match="is not a wrapper"):
+        jobs.start(settings, BuildSpec("llama"))  # type: ignore[arg-type]
+
+    assert jobs.recent(settings) == []
+
+
+def test_a_build_that_is_not_there_says_so(settings: Settings) -> None:
+    with pytest.raises(NotFound):
+        jobs.get(settings, "0" * 32)
+
+
+# ---------------------------------------------------------------- jobs as the store has them, without a process
+
+
+def recorded(settings: Settings, host: str = "", spec: BuildSpec | None = None, step: str = "") -> str:
+    """A run that says it is a running build, as another process would have left it."""
+    store = client(settings)
+    checked = (spec or BuildSpec("onnx", name="tiny")).checked()
+    tags = {keys.HOST: host or socket.gethostname(), keys.WRAPPER: checked.wrapper, keys.USER: "ada"}
+    if step:
+        tags[keys.STEP] = step
+    run_id = str(store.create_run(experiment(settings, keys.BUILDS), tags=tags).info.run_id)
+    for name, value in asdict(checked).items():
+        store.log_param(run_id, f"build.{name}", str(value))
+    return run_id
+
+
+def events(settings: Settings, run_id: str, *lines: dict[str, object]) -> Path:
+    path = settings.jobs / f"{run_id}.jsonl"
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return path
+
+
+def no_process() -> dict[str, object]:
+    """A job's first line, of a process that is long gone."""
+    return {"pid": 2**22 + 1, "born": time.time()}
+
+
+def test_a_job_whose_process_is_gone_is_closed_as_failed_at_the_next_look(settings: Settings) -> None:
+    run_id = recorded(settings)
+    events(settings, run_id, no_process())
+
+    (job,) = jobs.recent(settings)
+
+    assert job.status == "FAILED"
+    assert "process was killed" in job.reason
+    assert client(settings).get_run(run_id).info.status == "FAILED"
+
+
+def test_a_pid_that_another_process_has_now_is_not_the_jobs(settings: Settings) -> None:
+    run_id = recorded(settings)
+    events(settings, run_id, {"pid": os.getppid(), "born": time.time() - 1e6})
+
+    assert jobs.get(settings, run_id).status == "FAILED"
+
+
+def test_a_job_that_died_after_registering_has_finished(settings: Settings) -> None:
+    run_id = recorded(settings)
+    events(settings, run_id, no_process())
+    client(settings).create_registered_model("tiny")
+    client(settings).create_model_version("tiny", "s3://nowhere/model", run_id)
+
+    job = jobs.get(settings, run_id)
+
+    assert (job.status, job.version, job.reason) == ("FINISHED", 1, "")
+    assert {step.state for step in job.steps} == {"done"}
+
+
+def test_a_job_on_another_machine_is_left_alone(settings: Settings) -> None:
+    run_id = recorded(settings, host="elsewhere", step="measure")
+
+    job = jobs.get(settings, run_id)
+
+    assert job.running
+    assert [step.state for step in job.steps] == ["done", "done", "running", "waiting", "waiting"]
+    with pytest.raises(NotFound, match="another machine: cancel it there"):
+        jobs.cancel(settings, run_id)
+
+
+def test_a_half_written_line_of_progress_is_read_later(settings: Settings) -> None:
+    run_id = recorded(settings)
+    weights = {"step": "weights", "text": "reading", "fraction": 0.5, "seconds": None}
+    path = events(settings, run_id, {"pid": os.getpid(), "born": _born()}, weights)
+    with path.open("a") as file:
+        file.write('{"step": "weights", "text": "do')
+
+    job = jobs.get(settings, run_id)
+
+    assert job.running
+    assert (job.steps[0].state, job.steps[0].text, job.steps[0].fraction) == ("running", "reading", 0.5)
+
+
+def _born() -> float:
+    import psutil
+
+    return psutil.Process().create_time()
+
+
+def test_the_latest_builds_come_first_and_no_more_than_asked_for(settings: Settings) -> None:
+    run_ids = []
+    for _ in range(3):
+        run_ids.append(recorded(settings, host="elsewhere"))
+        time.sleep(0.002)  # the store orders by milliseconds
+
+    assert [job.run_id for job in jobs.recent(settings, limit=2)] == run_ids[:0:-1]
+
+
+def test_a_run_that_somebody_else_put_among_the_builds_breaks_no_list(settings: Settings) -> None:
+    client(settings).create_run(experiment(settings, keys.BUILDS))
+    ours = recorded(settings, host="elsewhere")
+
+    assert ours in [job.run_id for job in jobs.recent(settings)]
