@@ -22,6 +22,24 @@ st.caption(
     "Turn weights into an MLflow model and register it as a new version. A build goes on when you leave this page."
 )
 
+
+@st.fragment(run_every=1.0)
+def _running() -> None:
+    with ui.told():
+        listed = [job for job in jobs.recent(ui.config(), limit=20) if job.running]
+    known = st.session_state.get("build_running", [])
+    now = [job.run_id for job in listed]
+    if known != now:
+        st.session_state["build_running"] = now
+        if set(known) - set(now):
+            ui.forget()
+            st.rerun()  # one has ended: it belongs in the list below now
+    for job in listed:
+        builds.show(job)
+
+
+_running()
+
 with st.container(border=True):
     left, right = st.columns(2, gap="large")
     with left:
@@ -107,22 +125,6 @@ with st.container(border=True):
 st.subheader("Builds", anchor=False)
 
 
-@st.fragment(run_every=1.0)
-def _running() -> None:
-    with ui.told():
-        listed = [job for job in jobs.recent(ui.config(), limit=20) if job.running]
-    known = st.session_state.get("build_running", [])
-    now = [job.run_id for job in listed]
-    if known != now:
-        st.session_state["build_running"] = now
-        if set(known) - set(now):
-            ui.forget()
-            st.rerun()  # one has ended: it belongs in the list below now
-    for job in listed:
-        builds.show(job)
-
-
-_running()
 with ui.told():
     ended = [job for job in jobs.recent(ui.config(), limit=20) if not job.running]
 if not ended and not st.session_state.get("build_running"):

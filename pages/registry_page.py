@@ -37,7 +37,7 @@ _COLUMNS = {
     "Stage": st.column_config.MultiselectColumn(
         options=list(ui.STAGE_COLORS), color=["green", "orange", "gray", "#00000000"]
     ),
-    "Aliases": st.column_config.ListColumn(),
+    "Aliases": st.column_config.ListColumn(width="medium"),
     "Size, MB": st.column_config.NumberColumn(format="%,.0f"),
     "Tokens/s": st.column_config.NumberColumn(format="%.0f"),
     "Created": st.column_config.DatetimeColumn(format="YYYY-MM-DD HH:mm"),

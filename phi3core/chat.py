@@ -7,17 +7,20 @@ and not to the page.
 
 from __future__ import annotations
 
+import contextlib
 import getpass
 import json
 import re
+import socket
 import threading
 import time
 import urllib.error
 import urllib.request
 import uuid
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 from . import keys
@@ -65,10 +68,12 @@ class Turn:
         self._changed = threading.Condition()
         self._changes = 0
         self._stop = threading.Event()
+        self._hang_up: Callable[[], None] = lambda: None
 
     def stop(self) -> None:
-        """Ask the answer to end where it is; what came so far is kept."""
+        """End the answer where it is, even before its first token; what came so far is kept."""
         self._stop.set()
+        self._hang_up()
 
     def follow(self, every: float = 0.05) -> Iterator[Turn]:
         """The turn whenever it has changed, at most every so many seconds, until it has ended."""
@@ -156,7 +161,10 @@ class Conversation:
         except Phi3Error as error:
             turn.update(state="failed", error=str(error), waiting="")
         except Exception as error:
-            turn.update(state="failed", error=_explain(error, server, turn), waiting="")
+            if turn._stop.is_set():  # hanging up ends the stream with whatever error the client makes of it
+                turn.update(state="stopped", waiting="")
+            else:
+                turn.update(state="failed", error=_explain(error, server, turn), waiting="")
         try:
             self._save(turn, messages, position, started)
         except Exception as error:
@@ -258,6 +266,7 @@ def _stream(server: ModelServer, turn: Turn, messages: list[dict[str, str]]) -> 
     request["extra_body"] = {name: turn.options[name] for name in own if name in turn.options}
     asked, first, ended = time.perf_counter(), 0.0, 0.0
     with openai.chat.completions.create(**request) as stream:
+        turn._hang_up = partial(_shut, stream.response)
         for chunk in stream:
             if turn._stop.is_set():
                 break
@@ -275,6 +284,15 @@ def _stream(server: ModelServer, turn: Turn, messages: list[dict[str, str]]) -> 
     turn.first_token_ms = (first - asked) * 1000 if first else 0.0
     if turn.completion_tokens > 1 and ended > first:
         turn.tokens_per_second = (turn.completion_tokens - 1) / (ended - first)
+
+
+def _shut(response: Any) -> None:
+    """Hang up from another thread: closing the response would not wake the one that reads it."""
+    network = response.extensions.get("network_stream")
+    connection = network.get_extra_info("socket") if network else None
+    if connection is not None:
+        with contextlib.suppress(OSError):
+            connection.shutdown(socket.SHUT_RDWR)
 
 
 def _explain(error: Exception, server: ModelServer | None, turn: Turn) -> str:

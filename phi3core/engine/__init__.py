@@ -57,7 +57,7 @@ class Done:
 
 
 class Engine(Protocol):
-    """One loaded model. Not thread-safe: one answer at a time."""
+    """One loaded model. `stream` runs once at a time; `render` and `check` may be called meanwhile."""
 
     context_length: int
     options: Options
@@ -65,10 +65,13 @@ class Engine(Protocol):
     def render(self, messages: list[dict[str, str]]) -> str:
         """The prompt that the model's own chat template makes of OpenAI messages. Raises BadInput."""
 
+    def check(self, prompt: str) -> int:
+        """The prompt's length in tokens. Raises BadInput for an empty prompt or one that fills the context."""
+
     def stream(self, prompt: str, options: Options, stopped: Callable[[], bool]) -> Iterator[str | Done]:
         """Pieces of text as they come, then one Done; ends early, still with Done, once stopped() is true.
 
-        Raises BadInput for an empty prompt or one that fills the context.
+        Raises BadInput as `check` does.
         """
 
 

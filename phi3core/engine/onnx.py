@@ -34,6 +34,11 @@ class OnnxEngine:
         except RuntimeError as error:
             raise BadInput(f"The model's chat template does not accept these messages: {error}") from error
 
+    def check(self, prompt: str) -> int:
+        tokens = len(self._tokenizer.encode(prompt))
+        check_room(tokens, self.context_length)
+        return tokens
+
     def stream(self, prompt: str, options: Options, stopped: Callable[[], bool]) -> Iterator[str | Done]:
         tokens = self._tokenizer.encode(prompt)
         room = check_room(len(tokens), self.context_length)

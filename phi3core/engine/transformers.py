@@ -44,6 +44,11 @@ class TransformersEngine:
         except Exception as error:  # jinja2's TemplateError, raised by the template itself
             raise BadInput(f"The model's chat template does not accept these messages: {error}") from error
 
+    def check(self, prompt: str) -> int:
+        tokens = len(self._tokenizer(prompt, add_special_tokens=False)["input_ids"])
+        check_room(tokens, self.context_length)
+        return tokens
+
     def stream(self, prompt: str, options: Options, stopped: Callable[[], bool]) -> Iterator[str | Done]:
         inputs = self._tokenizer(prompt, return_tensors="pt", add_special_tokens=False).to(self._model.device)
         prompt_tokens = int(inputs["input_ids"].shape[1])

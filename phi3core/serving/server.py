@@ -73,7 +73,10 @@ class Loaded:
         return self._engine
 
     async def render(self, messages: list[dict[str, str]]) -> str:
-        return await asyncio.get_running_loop().run_in_executor(self._worker, self.engine.render, messages)
+        return await asyncio.to_thread(self.engine.render, messages)
+
+    async def check(self, prompt: str) -> int:
+        return await asyncio.to_thread(self.engine.check, prompt)
 
     async def stream(self, prompt: str, options: Options) -> AsyncIterator[str | Done]:
         """Pieces and then Done, generated in the worker thread; closing this stops it within a token."""
@@ -167,35 +170,28 @@ async def _answer(
     options: Options,
     form: Format,
 ) -> Response:
+    await loaded.check(prompt)  # before the stream begins, while an error can still have a status of its own
     stream = loaded.stream(prompt, options)
-    # Errors in the prompt come before the first piece: awaited here, they still get a status of their own.
-    first = await anext(stream)
     if request.stream:
         with_usage = bool(request.stream_options and request.stream_options.include_usage)
-        events = _events(first, stream, form, with_usage)
+        events = _events(stream, form, with_usage)
         return StreamingResponse(events, media_type="text/event-stream", headers={"Cache-Control": "no-cache"})
     text: list[str] = []
-    item: str | Done = first
-    while not isinstance(item, Done):
+    while not isinstance(item := await anext(stream), Done):
         text.append(item)
         if len(text) % 8 == 0 and await http.is_disconnected():
             await stream.aclose()  # type: ignore[attr-defined]
             return Response(status_code=499)  # nobody is there to read it
-        item = await anext(stream)
     return JSONResponse(form.whole("".join(text), item))
 
 
-async def _events(
-    first: str | Done, stream: AsyncIterator[str | Done], form: Format, with_usage: bool
-) -> AsyncIterator[str]:
+async def _events(stream: AsyncIterator[str | Done], form: Format, with_usage: bool) -> AsyncIterator[str]:
     try:
         if opening := form.first():
             yield event(opening)
-        item = first
-        while not isinstance(item, Done):
+        while not isinstance(item := await anext(stream), Done):
             if item:
                 yield event(form.piece(item))
-            item = await anext(stream)
         yield event(form.last(item))
         if with_usage:
             yield event(form.usage(item))
