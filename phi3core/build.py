@@ -126,7 +126,7 @@ def run(settings: Settings, run_id: str, spec: BuildSpec, watch: Watcher) -> int
             with _step("log", watch) as report:
                 size = prepared.size_of(folder)
                 _check_space(settings, 2 * size)
-                report(None, f"copying {size / 1e6:,.0f} MB into the store")
+                report(None, "copying the model into the store")
                 options = default_options(folder, spec)
                 info = _log(spec, folder, precision, options)
                 tags = _tags(settings, spec, weights, precision, info)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -37,8 +38,10 @@ class Commands(click.Group):
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
 def main() -> None:
     """Build Phi-3 as an MLflow model, register it, promote it, and talk to it."""
-    # A program that ends us with SIGTERM wants the same tidy end as Ctrl-C.
-    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    # A program that ends us with SIGTERM wants the same tidy end as Ctrl-C; and a shell that starts us in the
+    # background has SIGINT ignored, so that Python would not hear it.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
 
 
 # ---------------------------------------------------------------- building
@@ -114,8 +117,9 @@ def _follow_build(config: Settings, run_id: str, err: bool = False) -> Any:
                 share = f"{step.fraction:4.0%} " if step.fraction is not None and step.state == "running" else ""
                 text = f"{step.seconds:.1f} s" if step.seconds is not None else share + step.text
                 line = f"  {number}/{len(job.steps)} {TITLES[step.name]}: {text}"
-                # One line per new thing said, not per percent, so that a log stays readable.
-                if shown.get(step.name) != (said := step.state + step.text.split(" of ")[0].rstrip(" %0123456789,")):
+                # One line per new thing said and per tenth, so that a log stays readable.
+                said = step.state + re.sub(r"[\d., %]+", "", step.text) + str(int((step.fraction or 0) * 10))
+                if shown.get(step.name) != said:
                     shown[step.name] = said
                     click.echo(line, err=err)
     except KeyboardInterrupt:
