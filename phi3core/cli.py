@@ -380,7 +380,6 @@ def app(port: int) -> None:
 
     bind("127.0.0.1", port).close()
     config = settings.load()
-    prepare_demo(config)
     log = config.logs / "app.log"
     root = Path(__file__).resolve().parent.parent
     command = [sys.executable, "-m", "streamlit", "run", str(root / "server.py"), f"--server.port={port}"]
@@ -395,6 +394,7 @@ def app(port: int) -> None:
             start_new_session=True,
         )
     try:
+        prepare_demo(config)  # while the app starts: both take a second or two when there is nothing to build
         _wait_for(lambda: _healthy(port), child, log)
         click.echo(f"The playground is at http://localhost:{port} (Ctrl-C stops it; logs are in {config.logs}).")
         child.wait()

@@ -8,7 +8,6 @@ import logging
 import re
 import warnings
 from collections.abc import Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from filelock import FileLock
@@ -33,8 +32,8 @@ def client(settings: Settings) -> MlflowClient:
     mlflow.set_tracking_uri(settings.tracking_uri)
     mlflow.set_registry_uri(settings.tracking_uri)
     with errors(settings):
-        if settings.artifacts and not Path(settings.tracking_uri.removeprefix("sqlite:///")).exists():
-            # Two processes that create the tables at once would break each other.
+        if settings.artifacts:
+            # Two processes that create the tables of a new store at once would break each other.
             with FileLock(settings.locks / "store.lock"):
                 mlflow.MlflowClient(settings.tracking_uri).search_experiments(max_results=1)
         return mlflow.MlflowClient(settings.tracking_uri)
