@@ -135,7 +135,10 @@ def check(folder: Path) -> Literal["transformers", "onnx"]:
 def _fetch_folder(source: Source, report: Report) -> Weights:
     folder = Path(source.path)
     if not folder.is_dir():
-        raise NotFound(f"There is no folder {folder}. Check the path; it is read on the machine that runs the app.")
+        raise NotFound(
+            f"There is no folder {folder}. Check the path, which is read on the machine that runs the app; "
+            "a Hugging Face repository is written hf:owner/repo."
+        )
     kind = check(folder)
     report(None, "reading every file once, to know the content by its digest")
     digest = prepared.digest_of(folder)
