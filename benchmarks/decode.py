@@ -17,8 +17,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from phi3core import keys, registry, settings, sources
+from phi3core import keys, registry, settings
 from phi3core.serving.pool import Pool
+from phi3core.sources import embedded
 
 MESSAGES = [{"role": "user", "content": "Write a long story about the sea."}]
 TOKENS, ROUNDS = 200, 5
@@ -97,7 +98,7 @@ def main() -> None:
             "bare onnxruntime-genai loop": bare(next(folder.rglob("genai_config.json")).parent),
             "model server, openai client": served(server.url, server.key, version.ref),
         }
-        if other := llama_cpp(sources.embedded_gguf(config.cache, lambda *_: None)):
+        if other := llama_cpp(embedded.gguf(config.cache, lambda *_: None)):
             runs["llama.cpp, the same weights in Q4_1"] = other
         for run in runs.values():
             run()

@@ -293,12 +293,18 @@ def _full_disk_told(settings: Settings) -> Iterator[None]:
         while seen is not None:
             full = isinstance(seen, OSError) and seen.errno == errno.ENOSPC
             if full or "No space left on device" in str(seen) or "database or disk is full" in str(seen):
+                where = min((settings.home, settings.cache), key=lambda path: shutil.disk_usage(path).free)
                 raise BuildError(
-                    f"The disk is full: nothing more can be written below {settings.home}. Free some space, then "
-                    "build again; nothing was registered."
+                    f"The disk is full: nothing more can be written below {where}. Free some space, then build "
+                    "again; nothing was registered."
                 ) from error
             seen = seen.__cause__ or seen.__context__
         raise
+
+
+def is_build(params: dict[str, str]) -> bool:
+    """Whether a run is one of our builds: anybody may log a run into any experiment."""
+    return params.get("build.wrapper") in keys.WRAPPERS
 
 
 def spec_of(params: dict[str, str]) -> BuildSpec:

@@ -17,7 +17,6 @@ from importlib.metadata import version
 from pathlib import Path
 
 from . import cache as prepared
-from . import keys
 from .errors import BadInput, BuildError
 from .sources import Report, Weights, check
 
@@ -44,14 +43,7 @@ def to_onnx(weights: Weights, precision: str, cache: Path, log: Path, report: Re
     if precision not in ONNX_PRECISIONS:
         raise BadInput(f"ONNX precision “{precision}” is not one of {', '.join(ONNX_PRECISIONS)}.")
     key = prepared.key_of("onnx", weights.key, precision, *_OPTIONS[precision][1], version("onnxruntime-genai"))
-
-    def make(part: Path) -> None:
-        (part / keys.ONNX_ARTIFACT).mkdir()
-        _build(weights.folder, part / keys.ONNX_ARTIFACT, precision, log, report)
-
-    # The folder's own name is what people will see among the logged model's artifacts.
-    whole = prepared.entry(cache, "onnx", key, make, lambda part: check(part / keys.ONNX_ARTIFACT))
-    return whole / keys.ONNX_ARTIFACT
+    return prepared.entry(cache, "onnx", key, lambda part: _build(weights.folder, part, precision, log, report), check)
 
 
 def _build(source: Path, target: Path, precision: str, log: Path, report: Report) -> None:

@@ -102,6 +102,8 @@ def get(config: Settings, run_id: str) -> Job:
     """A build as it stands now. A job whose process is gone is closed as failed on the way."""
     with errors(config):
         run = client(config).get_run(run_id)
+    if not build.is_build(run.data.params):
+        raise NotFound(f"The run {run_id} is not a build.")
     return _job(config, run)
 
 
@@ -110,7 +112,7 @@ def recent(config: Settings, limit: int = 20) -> list[Job]:
     home = experiment(config, keys.BUILDS)
     with errors(config):
         runs = client(config).search_runs([home], max_results=limit, order_by=["attributes.start_time DESC"])
-    return [_job(config, run) for run in runs]
+    return [_job(config, run) for run in runs if build.is_build(run.data.params)]
 
 
 def follow(config: Settings, run_id: str) -> Iterator[Job]:
@@ -155,10 +157,14 @@ def _job(config: Settings, run: Run) -> Job:
     run_id, tags = run.info.run_id, run.data.tags
     events = _events(config, run_id)
     if run.info.status == "RUNNING" and _process(config, run_id) is None and (events or _is_ours(tags)):
-        _close_dead(config, run_id)
+        # Read again: the process may have closed its run and ended since the first look.
         with errors(config):
             run = client(config).get_run(run_id)
-            tags = run.data.tags
+        if run.info.status == "RUNNING":
+            _close_dead(config, run_id)
+            with errors(config):
+                run = client(config).get_run(run_id)
+        tags = run.data.tags
     version = tags.get(keys.VERSION, "")
     return Job(
         run_id=run_id,

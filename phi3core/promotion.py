@@ -67,11 +67,8 @@ def set_alias(settings: Settings, ref: str, alias: str, reason: str = "", user: 
     name = registry.split(ref).name
     with _locked(settings, name):
         version = registry.resolve(settings, ref)
-        with (
-            _record(settings, version, "set alias", "", f"@{alias}", None, reason, user),
-            errors(settings),
-        ):
-            client(settings).set_registered_model_alias(name, alias, str(version.version))
+        with _record(settings, version, "set alias", "", f"@{alias}", None, reason, user):
+            _point(settings, version, alias)
         return registry.resolve(settings, version.ref)
 
 
@@ -116,12 +113,24 @@ def _move_aliases(settings: Settings, version: Version, stage: str) -> None:
     """The version gets its stage's alias first, so that there is a holder at every moment; then it loses the other."""
     store = client(settings)
     now = registry.resolve(settings, version.ref)
+    if stage.lower() in keys.RESERVED_ALIASES and stage.lower() not in now.aliases:
+        _point(settings, version, stage.lower())
     with errors(settings):
-        if stage.lower() in keys.RESERVED_ALIASES and stage.lower() not in now.aliases:
-            store.set_registered_model_alias(version.name, stage.lower(), str(version.version))
         for alias in keys.RESERVED_ALIASES:
             if alias in now.aliases and alias != stage.lower():
                 store.delete_registered_model_alias(version.name, alias)
+
+
+def _point(settings: Settings, version: Version, alias: str) -> None:
+    """Point an alias at a version. Where two create it at once, MLflow fails one of them: it tries again."""
+    for attempt in range(_ATTEMPTS):
+        try:
+            with errors(settings):
+                client(settings).set_registered_model_alias(version.name, alias, str(version.version))
+            return
+        except Conflict:
+            if attempt == _ATTEMPTS - 1:
+                raise
 
 
 def _move_stages(settings: Settings, version: Version, stage: str) -> None:

@@ -123,7 +123,7 @@ def split(text: str) -> Reference:
         raise BadInput(f"“{text}” names no version. Write name/3, name@alias or name/Production.")
     if text[at] == "@":
         return Reference(name, alias=(keys.RESERVED_ALIASES.get(selector.lower()) and selector.lower()) or selector)
-    if selector.isdigit():
+    if selector.isdecimal():
         return Reference(name, number=int(selector))
     stage = selector.capitalize()
     if stage in ("Production", "Staging"):
@@ -149,6 +149,8 @@ def resolve(settings: Settings, text: str) -> Version:
         number = aliases[alias]
     store = client(settings)
     try:
+        if number > 2**31 - 1:
+            raise NotFound("No store counts so far.")
         with errors(settings):
             found = store.get_model_version(reference.name, str(number))
             run = store.get_run(found.run_id) if found.run_id else None
@@ -183,12 +185,12 @@ def versions(settings: Settings, name: str) -> list[Version]:
     """All versions of a model, newest first, with stage, aliases and metrics. Raises NotFound."""
     store = client(settings)
     aliases = _aliases(settings, name)
-    quoted = name.replace("'", "\\'")
+    quote = '"' if "'" in name else "'"  # MLflow's filters know no escape
     with errors(settings):
         found: list[ModelVersion] = []
         token = None
         while True:
-            page = store.search_model_versions(f"name='{quoted}'", max_results=1000, page_token=token)
+            page = store.search_model_versions(f"name={quote}{name}{quote}", max_results=1000, page_token=token)
             found += page
             token = page.token
             if not token:

@@ -9,6 +9,8 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from .errors import BadInput
+
 # MLflow waits minutes for a dead server by default. A person is waiting here: two tries, ten seconds each.
 _STORE_PATIENCE = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "10"}
 
@@ -64,6 +66,11 @@ def load() -> Settings:
     os.environ["PHI3_HOME"], os.environ["MLFLOW_TRACKING_URI"] = str(home), uri
     for name, value in _STORE_PATIENCE.items():
         os.environ.setdefault(name, value)
-    for folder in (home, cache, settings.jobs, settings.logs, settings.tmp, settings.locks):
-        folder.mkdir(parents=True, exist_ok=True)
+    try:
+        for folder in (home, cache, settings.jobs, settings.logs, settings.tmp, settings.locks):
+            folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise BadInput(
+            f"{error.filename} can't be made ({error.strerror}): set PHI3_HOME to another folder."
+        ) from error
     return settings

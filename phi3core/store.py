@@ -9,6 +9,7 @@ import re
 import warnings
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from filelock import FileLock
 
@@ -31,12 +32,15 @@ def client(settings: Settings) -> MlflowClient:
     logging.getLogger("mlflow").setLevel(logging.WARNING)  # its notices are not for the people we talk to
     mlflow.set_tracking_uri(settings.tracking_uri)
     mlflow.set_registry_uri(settings.tracking_uri)
-    with errors(settings):
-        if settings.artifacts:
-            # Two processes that create the tables of a new store at once would break each other.
-            with FileLock(settings.locks / "store.lock"):
-                mlflow.MlflowClient(settings.tracking_uri).search_experiments(max_results=1)
-        return mlflow.MlflowClient(settings.tracking_uri)
+    try:
+        with errors(settings):
+            if settings.artifacts:
+                # Two processes that create the tables of a new store at once would break each other.
+                with FileLock(settings.locks / "store.lock"):
+                    mlflow.MlflowClient(settings.tracking_uri).search_experiments(max_results=1)
+            return mlflow.MlflowClient(settings.tracking_uri)
+    except OSError as error:  # the folder of a SQLite file can't be made
+        raise StoreDown(_down(settings, str(error))) from error
 
 
 def experiment(settings: Settings, name: str) -> str:
@@ -73,6 +77,8 @@ def errors(settings: Settings) -> Iterator[None]:
         text = str(error.message).strip()
         if error.error_code == "RESOURCE_DOES_NOT_EXIST":
             raise NotFound(f"The store has no such thing: {text}") from error
+        if "IntegrityError" in text:
+            raise Conflict("Somebody else changed the same thing at this moment. Look, and try again.") from error
         if error.error_code in ("INVALID_PARAMETER_VALUE", "BAD_REQUEST"):
             raise BadInput(text) from error
         if error.error_code == "RESOURCE_ALREADY_EXISTS":
@@ -89,14 +95,14 @@ def errors(settings: Settings) -> Iterator[None]:
 
 def _down(settings: Settings, text: str) -> str:
     first = (text.splitlines() or [""])[0][:200]
-    return (
-        f"The MLflow store at {_without_password(settings.tracking_uri)} does not answer ({first}). "
+    said = (
+        f"The MLflow store at {settings.tracking_uri} does not answer ({first}). "
         "Check that it runs and that MLFLOW_TRACKING_URI is right, then try again."
     )
+    return without_password(said, settings.tracking_uri)
 
 
-def _without_password(uri: str) -> str:
-    from urllib.parse import urlsplit
-
-    parts = urlsplit(uri)
-    return uri.replace(f":{parts.password}@", ":…@") if parts.password else uri
+def without_password(text: str, uri: str) -> str:
+    """The text without the password that the URI holds, if it holds one."""
+    password = urlsplit(uri).password
+    return text.replace(f":{password}@", ":…@") if password else text

@@ -68,12 +68,15 @@ class FakeEngine:
         check_messages(messages)
         return "".join(f"<{message['role']}>{message['content']}" for message in messages)
 
+    def check(self, prompt: str) -> int:
+        check_room(len(prompt), self.context_length)
+        return len(prompt)
+
     def stream(self, prompt: str, options: Options, stopped: Callable[[], bool]) -> Iterator[str | Done]:
         self.asked.append(options)
         self.prompts.append(prompt)
         self.said = 0
         self.ended.clear()
-        check_room(len(prompt), self.context_length)
         try:
             for word in self.words[: options.max_tokens]:
                 if stopped():

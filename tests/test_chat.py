@@ -121,6 +121,19 @@ def test_a_stopped_answer_keeps_its_text_and_frees_the_conversation(settings: Se
     pool.close()
 
 
+def test_an_answer_can_be_stopped_before_its_first_word(settings: Settings, version: Version) -> None:
+    held = HeldEngine(WORDS, hold_at=0)
+    pool = FakePool(lambda ref: held)
+    talk = Conversation(settings, pool)  # type: ignore[arg-type]
+    turn = talk.ask(version, "Hello")
+    fakes.until(lambda: held.holding.is_set())
+    turn.stop()
+    talk.settle()
+    assert (turn.state, turn.answer, turn.error) == ("stopped", "", "")
+    held.go.set()
+    pool.close()
+
+
 @pytest.mark.parametrize("empty", ["", "   ", "\n\t"])
 def test_an_empty_message_is_refused_with_a_sentence(
     talk: Conversation, pool: FakePool, version: Version, empty: str

@@ -144,11 +144,21 @@ def test_an_answer_ends_where_the_context_does(tiny_engine: Engine) -> None:
 def test_a_prompt_that_fills_the_context_is_refused(tiny_engine: Engine, length: int) -> None:
     with pytest.raises(BadInput, match="the model's context holds 128"):
         answer(tiny_engine, "x" * length, GREEDY)
+    with pytest.raises(BadInput, match="the model's context holds 128"):
+        tiny_engine.check("x" * length)
 
 
 def test_an_empty_prompt_is_refused(tiny_engine: Engine) -> None:
     with pytest.raises(BadInput, match="The prompt is empty"):
         answer(tiny_engine, "", GREEDY)
+    with pytest.raises(BadInput, match="The prompt is empty"):
+        tiny_engine.check("")
+
+
+def test_a_checked_prompt_is_as_long_as_the_answer_says(tiny_engine: Engine) -> None:
+    prompt = tiny_engine.render(HELLO)
+
+    assert tiny_engine.check(prompt) == answer(tiny_engine, prompt, GREEDY)[1].prompt_tokens
 
 
 def test_a_greedy_answer_is_always_the_same(tiny_engine: Engine) -> None:
@@ -271,6 +281,19 @@ def test_the_engine_and_the_logged_onnx_model_give_the_same_answer(
 
     assert (done.prompt_tokens > engine_piece()) == (question == LONG)
     assert ours == logged[0]
+
+
+@pytest.mark.model
+def test_a_last_piece_of_one_token_does_not_change_the_answer(built: Built, onnx_engine: Engine) -> None:
+    import mlflow
+
+    prompt = "Once" + " sea" * engine_piece()
+    assert onnx_engine.check(prompt) == engine_piece() + 1
+
+    ours, _ = answer(onnx_engine, prompt, onnx_engine.options.but(temperature=0, max_tokens=40))
+
+    params = {"temperature": 0.0, "max_tokens": 40}
+    assert ours == mlflow.pyfunc.load_model(built.onnx).predict({"prompt": prompt}, params=params)[0]
 
 
 @pytest.mark.model

@@ -23,10 +23,9 @@ import dataclasses, json, sys
 from pathlib import Path
 from phi3core import sources
 from phi3core.errors import Phi3Error
-said = []
 try:
-    weights = sources.fetch(sources.parse(sys.argv[1]), Path(sys.argv[2]), lambda share, text: said.append([share, text]))
-    print(json.dumps({**dataclasses.asdict(weights), "said": said}, default=str))
+    weights = sources.fetch(sources.parse(sys.argv[1]), Path(sys.argv[2]), lambda share, text: None)
+    print(json.dumps(dataclasses.asdict(weights), default=str))
 except Phi3Error as error:
     print(json.dumps({"error": type(error).__name__, "text": str(error)}))
 """

@@ -158,6 +158,24 @@ def test_a_job_whose_process_is_gone_is_closed_as_failed_at_the_next_look(settin
     assert client(settings).get_run(run_id).info.status == "FAILED"
 
 
+def test_a_job_that_ends_while_it_is_looked_at_keeps_its_own_ending(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_id = recorded(settings)
+    events(settings, run_id, no_process())
+
+    def ends_now(*_: object) -> None:
+        client(settings).set_tag(run_id, keys.REASON, "Cancelled.")
+        client(settings).set_terminated(run_id, "KILLED")
+
+    monkeypatch.setattr(jobs, "_process", ends_now)
+
+    job = jobs.get(settings, run_id)
+
+    assert (job.status, job.reason) == ("KILLED", "Cancelled.")
+    assert client(settings).get_run(run_id).info.status == "KILLED"
+
+
 def test_a_pid_that_another_process_has_now_is_not_the_jobs(settings: Settings) -> None:
     run_id = recorded(settings)
     events(settings, run_id, {"pid": os.getppid(), "born": time.time() - 1e6})

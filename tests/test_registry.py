@@ -255,4 +255,5 @@ def test_the_detail_of_a_real_version_says_what_it_takes(built: Built) -> None:
         "stop: string = []",
     ]
     assert detail.parameters["build.wrapper"] == "onnx"
+    assert detail.options["repetition_penalty"] == 1.1
     assert detail.flavors == ("python_function",)

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from phi3core import settings as settings_module
+from phi3core.errors import Phi3Error
 from phi3core.settings import Settings
 
 
@@ -52,6 +53,16 @@ def test_an_environment_that_says_how_long_to_wait_for_the_store_is_obeyed(
     settings_module.load()
 
     assert os.environ["MLFLOW_HTTP_REQUEST_MAX_RETRIES"] == "7"
+
+
+def test_a_home_that_cant_be_made_is_told_in_a_sentence(
+    monkeypatch: pytest.MonkeyPatch, settings: Settings, tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("PHI3_HOME", str(tmp_path / "file" / "home"))
+
+    with pytest.raises(Phi3Error, match="PHI3_HOME"):
+        settings_module.load()
 
 
 def test_importing_everything_writes_nothing_and_phones_nobody(tmp_path: Path) -> None:

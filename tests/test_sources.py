@@ -7,7 +7,7 @@ import pytest
 
 from phi3core import sources
 from phi3core.errors import BadInput, NotFound, SourceError
-from phi3core.sources import Source
+from phi3core.sources import Source, embedded
 
 
 def quiet(fraction: float | None, text: str) -> None:
@@ -245,14 +245,14 @@ def test_a_file_with_another_checksum_is_refused(tmp_path: Path) -> None:
     path.write_bytes(b"something else")
 
     with pytest.raises(SourceError, match="is not the file it should be"):
-        sources.verify_sha256(path, sources.EMBEDDED_SHA256)
+        embedded.verify_sha256(path, embedded.SHA256)
 
 
 def test_a_file_with_the_right_checksum_passes(tmp_path: Path) -> None:
     path = tmp_path / "empty"
     path.write_bytes(b"")
 
-    sources.verify_sha256(path, "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855")
+    embedded.verify_sha256(path, "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855")
 
 
 @pytest.mark.model
@@ -260,8 +260,8 @@ def test_the_repacked_model_computes_exactly_what_the_original_does(cache: Path)
     import torch
     from transformers import AutoModelForCausalLM
 
-    original_file = sources.embedded_gguf(cache, quiet)
-    sources.verify_sha256(original_file, sources.EMBEDDED_SHA256)
+    original_file = embedded.gguf(cache, quiet)
+    embedded.verify_sha256(original_file, embedded.SHA256)
     llama = AutoModelForCausalLM.from_pretrained(
         original_file.parent, gguf_file=original_file.name, dtype=torch.float32
     ).eval()

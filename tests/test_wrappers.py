@@ -286,7 +286,8 @@ def test_a_registered_onnx_version_answers_where_only_its_own_requirements_are(
         "import sys, mlflow\n"
         "model = mlflow.pyfunc.load_model(sys.argv[1])\n"
         "print(model.predict({'prompt': sys.argv[2]}, params={'temperature': 0.0, 'max_tokens': 12})[0])\n"
-        "print([name for name in ('phi3core', 'torch', 'transformers') if __import__('importlib.util').util.find_spec(name)])"
+        "from importlib.util import find_spec\n"
+        "print([name for name in ('phi3core', 'torch', 'transformers') if find_spec(name)])"
     )
 
     done = subprocess.run(

@@ -15,6 +15,7 @@ from phi3core.markdown import safe_markdown
 from phi3core.registry import Model, Version
 from phi3core.serving.pool import Pool, pool
 from phi3core.settings import Settings
+from phi3core.store import without_password
 
 STAGE_COLORS = {"Production": "green", "Staging": "orange", "Archived": "gray", "None": "gray"}
 STAGE_ICONS = {
@@ -111,12 +112,9 @@ def ago(when: datetime) -> str:
 
 def store_name(uri: str) -> str:
     """The tracking URI as people know it, without its password."""
-    from urllib.parse import urlsplit
-
-    parts = urlsplit(uri)
-    if parts.scheme == "sqlite":
+    if uri.startswith("sqlite:///"):
         return f"SQLite file {uri.removeprefix('sqlite:///')}"
-    return uri.replace(f":{parts.password}@", ":…@") if parts.password else uri
+    return without_password(uri, uri)
 
 
 EMBEDDED_NOTE = (

@@ -86,6 +86,8 @@ def open_artifact(folder: Path) -> Engine:
         mlmodel = yaml.safe_load((folder / "MLmodel").read_text())
     except (OSError, yaml.YAMLError) as error:
         raise SourceError(f"{folder} is no logged model: its MLmodel file can't be read ({error}).") from error
+    if not isinstance(mlmodel, dict):
+        raise SourceError(f"{folder} is no logged model: its MLmodel file is damaged.")
     ours = (mlmodel.get("metadata") or {}).get("phi3") or {}
     match ours.get("wrapper"):
         case "onnx":
@@ -118,7 +120,7 @@ def open_weights(
         from .transformers import TransformersEngine
 
         return TransformersEngine(folder, tokenizer or folder, precision, defaults)
-    except (RuntimeError, OSError, ValueError, KeyError) as error:
+    except Exception as error:  # the runtimes and their file formats have no common base
         first = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise SourceError(f"The model can't be loaded: {first[:300]}. Its files are damaged or incomplete.") from error
 

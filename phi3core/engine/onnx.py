@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,14 @@ from . import Done, Options, check_messages, check_room, until_stop
 
 # The runtime holds the GIL while it reads a prompt. In pieces, the server's event loop gets a turn in between.
 _PIECE = 64
+
+
+def pieces_of(length: int) -> list[tuple[int, int]]:
+    """Where to cut a prompt. Never a last piece of one token: the kernels round differently for one than for many."""
+    cuts = [*range(0, length, _PIECE), length]
+    if len(cuts) > 2 and cuts[-1] - cuts[-2] == 1:
+        del cuts[-2]
+    return list(pairwise(cuts))
 
 
 class OnnxEngine:
@@ -43,10 +52,10 @@ class OnnxEngine:
         tokens = self._tokenizer.encode(prompt)
         room = check_room(len(tokens), self.context_length)
         generator = og.Generator(self._model, self._parameters(options, len(tokens), room))
-        for start in range(0, len(tokens), _PIECE):
+        for start, end in pieces_of(len(tokens)):
             if stopped():
                 break
-            generator.append_tokens(tokens[start : start + _PIECE])
+            generator.append_tokens(tokens[start:end])
         decoder, count, reason = self._tokenizer.create_stream(), 0, "length"
 
         def pieces() -> Iterator[str]:

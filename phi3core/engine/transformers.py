@@ -85,15 +85,16 @@ class TransformersEngine:
         if options.seed is not None:
             set_seed(options.seed)
         sampled = options.temperature > 0
-        arguments: dict[str, Any] = {
+        return {
             "max_new_tokens": min(options.max_tokens, room),
             "do_sample": sampled,
-            "repetition_penalty": options.repetition_penalty,
+            # JSON knows no difference between 2 and 2.0; transformers does.
+            "repetition_penalty": float(options.repetition_penalty),
+            # None when greedy, or the model's own sampling defaults would be warned about.
+            "temperature": float(options.temperature) if sampled else None,
+            "top_p": float(options.top_p) if sampled else None,
+            "top_k": options.top_k if sampled else None,
         }
-        # Given as None when greedy, or the model's own sampling defaults would be warned about.
-        for name in ("temperature", "top_p", "top_k"):
-            arguments[name] = getattr(options, name) if sampled else None
-        return arguments
 
 
 class _Watch(StoppingCriteria):  # type: ignore[misc]  # transformers is not typed

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import shutil
+import tempfile
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -22,7 +26,7 @@ PROMPT_EXAMPLE = {"prompt": "<|system|>You are a stand-up comedian.<|end|><|user
 def log_onnx(
     folder: Path, signature: Literal["prompt", "chat"], options: dict[str, Any], metadata: dict[str, Any]
 ) -> ModelInfo:
-    """Log the folder in the active run.
+    """Log the folder in the active run. Changes the process's working directory while it does.
 
     options: the generation options a caller may leave out, all of them: max_tokens, temperature, top_p, top_k,
     repetition_penalty, seed (-1: a new one each time), stop. They become the signature's parameters (prompt) or
@@ -30,17 +34,29 @@ def log_onnx(
     """
     import mlflow
 
-    logged: ModelInfo = mlflow.pyfunc.log_model(
-        name=keys.ONNX_ARTIFACT,
-        python_model=str(TEMPLATE),
-        artifacts={keys.ONNX_ARTIFACT: str(folder)},
-        signature=_chat_signature() if signature == "chat" else _prompt_signature(options),
-        input_example=CHAT_EXAMPLE if signature == "chat" else PROMPT_EXAMPLE,
-        model_config={**options, "signature": signature},
-        pip_requirements=[f"{name}=={version(name)}" for name in ("mlflow", "onnxruntime-genai", "numpy")],
-        metadata=metadata | ({"task": "llm/v1/chat"} if signature == "chat" else {}),
-    )
+    # MLflow writes the paths that it is given into the model, for everybody to read: so they are relative.
+    with tempfile.TemporaryDirectory() as work, contextlib.chdir(work):
+        shutil.copy(TEMPLATE, TEMPLATE.name)
+        shutil.copytree(folder, keys.ONNX_ARTIFACT, copy_function=_link)
+        logged: ModelInfo = mlflow.pyfunc.log_model(
+            name=keys.ONNX_ARTIFACT,
+            python_model=TEMPLATE.name,
+            artifacts={keys.ONNX_ARTIFACT: keys.ONNX_ARTIFACT},
+            signature=_chat_signature() if signature == "chat" else _prompt_signature(options),
+            input_example=CHAT_EXAMPLE if signature == "chat" else PROMPT_EXAMPLE,
+            model_config={**options, "signature": signature},
+            pip_requirements=[f"{name}=={version(name)}" for name in ("mlflow", "onnxruntime-genai", "numpy")],
+            metadata=metadata | ({"task": "llm/v1/chat"} if signature == "chat" else {}),
+        )
     return logged
+
+
+def _link(source: str, target: str) -> None:
+    """A hard link where it can be had: the weights are gigabytes, and MLflow follows no symbolic link out of here."""
+    try:
+        os.link(os.path.realpath(source), target)
+    except OSError:  # another file system
+        shutil.copy2(source, target)
 
 
 def _prompt_signature(options: dict[str, Any]) -> ModelSignature:

@@ -26,13 +26,17 @@ class HeldEngine(FakeEngine):
     def __init__(self, words: tuple[str, ...], hold_at: int) -> None:
         super().__init__(words)
         self.hold_at = hold_at
-        self.go = threading.Event()
+        self.go, self.holding = threading.Event(), threading.Event()
 
     def stream(self, prompt: str, options: Options, stopped: Callable[[], bool]) -> Iterator[str | Done]:
+        self._hold(0, stopped)
         for item in super().stream(prompt, options, stopped):
             yield item
-            while self.said == self.hold_at and not stopped() and not self.go.wait(0.01):
-                pass
+            self._hold(self.said, stopped)
+
+    def _hold(self, said: int, stopped: Callable[[], bool]) -> None:
+        while said == self.hold_at and not stopped() and not self.go.wait(0.01):
+            self.holding.set()
 
 
 class FakeServer:
@@ -45,7 +49,9 @@ class FakeServer:
         sock = bind("127.0.0.1", 0)
         self.url = f"http://127.0.0.1:{sock.getsockname()[1]}"
         self._app = create_app(lambda: engine, [version.ref], self.key)
-        config = uvicorn.Config(self._mortal, log_level="critical", lifespan="on", timeout_graceful_shutdown=1)
+        config = uvicorn.Config(
+            self._mortal, interface="asgi3", log_level="critical", lifespan="on", timeout_graceful_shutdown=1
+        )
         self._server = uvicorn.Server(config)
         self._thread = threading.Thread(target=self._server.run, args=([sock],), daemon=True)
         self._thread.start()

@@ -81,7 +81,7 @@ def test_a_build_ends_with_the_program_that_started_it(settings: Settings, tiny:
     parent.communicate()
 
     job = until(lambda: _ended(settings, run_id))
-    assert job.status == "KILLED"
+    assert job.status == "KILLED", job.reason
     assert "the program that started it has ended" in job.reason
     assert registry.models(settings) == []
     child.wait(20)

@@ -1,0 +1,45 @@
+"""Builds as the store and this machine remember them, without building anything."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import asdict
+
+from phi3core import keys
+from phi3core.build import BuildSpec
+from phi3core.settings import Settings
+from phi3core.store import client, experiment
+
+
+def past_build(
+    settings: Settings, status: str, name: str = "phi3", version: int | None = None, reason: str = "", log: str = ""
+) -> str:
+    """A build that has ended, and the id of its run."""
+    run_id = _run(settings, BuildSpec("onnx", name=name))
+    store = client(settings)
+    if version:
+        store.set_tag(run_id, keys.VERSION, str(version))
+    if reason:
+        store.set_tag(run_id, keys.REASON, reason)
+    if log:
+        (settings.logs / f"build-{run_id}.log").write_text(log)
+    store.set_terminated(run_id, status)
+    return run_id
+
+
+def running_build(settings: Settings, pid: int, events: list[dict[str, object]]) -> str:
+    """A build whose process is the given one, with the progress it has told so far."""
+    run_id = _run(settings, BuildSpec("onnx", name="busy"))
+    lines = [{"pid": pid, "born": time.time()}, *events]
+    (settings.jobs / f"{run_id}.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return run_id
+
+
+def _run(settings: Settings, spec: BuildSpec) -> str:
+    store = client(settings)
+    tags = {keys.MODEL_NAME: spec.name, keys.WRAPPER: spec.wrapper, keys.USER: "ada"}
+    run_id = str(store.create_run(experiment(settings, keys.BUILDS), tags=tags).info.run_id)
+    for name, value in asdict(spec).items():
+        store.log_param(run_id, f"build.{name}", str(value))
+    return run_id

@@ -1,0 +1,97 @@
+"""The pages, run without a browser: a real store with made-up versions, model servers that answer in-process."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import streamlit as st
+from streamlit.testing.v1 import AppTest
+
+from pages.components import ui
+from phi3core import chat, keys
+from phi3core.settings import Settings
+
+from .. import fakes
+from .servers import FakePool
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+Open = Callable[..., AppTest]
+Register = Callable[..., str]
+
+
+@pytest.fixture(autouse=True)
+def _fresh() -> Iterator[None]:
+    """Streamlit's caches and the live conversations survive from one test to the next."""
+    st.cache_data.clear()
+    st.cache_resource.clear()
+    chat._live.clear()
+    yield
+    st.cache_data.clear()
+    st.cache_resource.clear()
+    chat._live.clear()
+
+
+@pytest.fixture
+def servers(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakePool]:
+    pool = FakePool()
+    monkeypatch.setattr(ui, "servers", lambda: pool)
+    yield pool
+    pool.close()
+
+
+@pytest.fixture
+def open_page(settings: Settings, servers: FakePool) -> Open:
+    """Open a page by its name as a browser would, with the query of its address."""
+
+    def open_(page: str, **query: str) -> AppTest:
+        at = AppTest.from_file(ROOT / "app.py", default_timeout=30)
+        at.run()  # registers the pages
+        at.query_params = dict(query)
+        at.switch_page(f"pages/{page}_page.py").run()
+        return at
+
+    return open_
+
+
+@pytest.fixture
+def register(settings: Settings, tmp_path: Path) -> Register:
+    """Register a version that has everything but weights, and return its reference."""
+
+    def register_(name: str = "phi3", wrapper: str = "onnx", **options: object) -> str:
+        from mlflow.models import Model, ModelSignature
+        from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema
+
+        folder = tmp_path / f"logged-{name}-{len(list(tmp_path.glob('logged-*')))}"
+        folder.mkdir()
+        signature = ModelSignature(
+            Schema([ColSpec(DataType.string, "prompt")]),
+            Schema([ColSpec(DataType.string)]),
+            ParamSchema([ParamSpec("temperature", DataType.double, 0.4)]),
+        )
+        metadata = {"phi3": {"wrapper": wrapper, "options": {"temperature": 0.4, "max_tokens": 50, **options}}}
+        model = Model(flavors={"python_function": {}}, signature=signature, metadata=metadata)
+        model.save(str(folder / "MLmodel"))
+        tags = {
+            keys.WRAPPER: wrapper,
+            keys.SOURCE: "embedded",
+            keys.PRECISION: "int4" if wrapper == "onnx" else "bfloat16",
+            keys.LICENCE: "apache-2.0",
+            keys.SIZE: "117000000",
+        }
+        speed = {keys.TOKENS_PER_SECOND: 123.4, keys.FIRST_TOKEN_MS: 41.0}
+        return f"{name}/{fakes.register(settings, name, folder.as_uri(), tags, speed)}"
+
+    return register_
+
+
+def said(at: AppTest) -> str:
+    """Everything a page says in words."""
+    kinds = (at.title, at.subheader, at.markdown, at.caption, at.info, at.warning, at.error, at.success)
+    return "\n".join(str(element.value) for kind in kinds for element in kind)
+
+
+def links(at: AppTest) -> dict[str, str]:
+    """The page's links: label → where they lead."""
+    return {link.label: f"{link.page}?{link.proto.query_string}".rstrip("?") for link in at.page_link}

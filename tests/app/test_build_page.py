@@ -1,0 +1,167 @@
+"""Build: what is passed on, what is refused, and what is told of builds."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from phi3core import jobs
+from phi3core.build import BuildSpec
+from phi3core.settings import Settings
+
+from .builds import past_build, running_build
+from .conftest import Open, links, said
+
+
+@pytest.fixture
+def started(monkeypatch: pytest.MonkeyPatch) -> list[BuildSpec]:
+    """The builds that were started; none of them really is."""
+    specs: list[BuildSpec] = []
+
+    def start(config: Settings, spec: BuildSpec) -> str:
+        specs.append(spec.checked())
+        return "0" * 32
+
+    monkeypatch.setattr(jobs, "start", start)
+    return specs
+
+
+def press(at: AppTest) -> AppTest:
+    return at.button(key="build_start").click().run()
+
+
+def choose(at: AppTest, kind: str, wrapper: str = "onnx") -> AppTest:
+    at.radio(key="build_wrapper").set_value(wrapper)
+    at.radio(key="build_kind").set_value(kind)
+    return at.run()
+
+
+def test_without_builds_the_page_says_how_to_start_one(open_page: Open) -> None:
+    at = open_page("build")
+    assert not at.exception
+    assert "No builds yet" in said(at)
+
+
+def test_pressing_build_starts_what_the_form_says(open_page: Open, started: list[BuildSpec]) -> None:
+    at = press(open_page("build"))
+    assert not at.exception
+    assert not at.error
+    assert started == [BuildSpec("onnx", "embedded", "phi3-embedded", "int4-mixed", "prompt", 300, None)]
+    at.selectbox(key="build_signature").set_value("chat")
+    at.selectbox(key="build_precision_onnx_embedded").set_value("int8")
+    at.text_input(key="build_name").set_value("my model")
+    at.number_input(key="build_max_tokens").set_value(77)
+    at.number_input(key="build_temperature").set_value(0.5)
+    press(at)
+    assert started[1] == BuildSpec("onnx", "embedded", "my model", "int8", "chat", 77, 0.5)
+
+
+def test_a_transformers_build_takes_its_own_precisions(open_page: Open, started: list[BuildSpec]) -> None:
+    at = choose(open_page("build"), "embedded", "transformers")
+    assert at.selectbox(key="build_precision_transformers_embedded").options[0] == "bfloat16"
+    press(at)
+    assert started == [BuildSpec("transformers", "embedded", "phi3-embedded", "bfloat16", "chat", 300, None)]
+
+
+def test_a_repository_may_be_pasted_with_or_without_its_prefix_and_names_the_model(
+    open_page: Open, started: list[BuildSpec]
+) -> None:
+    at = choose(open_page("build"), "hub")
+    at.text_input(key="build_repo").set_value(" hf:microsoft/Phi-3-mini-4k-instruct@main ").run()
+    assert at.text_input(key="build_name").placeholder == "phi-3-mini-4k-instruct"
+    press(at)
+    assert (started[0].source, started[0].name) == (
+        "hf:microsoft/Phi-3-mini-4k-instruct@main",
+        "phi-3-mini-4k-instruct",
+    )
+
+
+@pytest.mark.parametrize(
+    ("kind", "fields", "sentence"),
+    [
+        ("folder", {}, "Say which folder holds the weights"),
+        ("hub", {}, "Say which repository holds the weights"),
+        ("hub", {"build_repo": "not a repository"}, "owner/repo"),
+        ("hub", {"build_repo": "justone"}, "owner/repo"),
+        ("embedded", {"build_name": "a@b"}, "A model's name is made of"),
+        ("embedded", {"build_name": "a/b"}, "A model's name is made of"),
+    ],
+)
+def test_a_form_that_makes_no_sense_gets_a_sentence_and_starts_nothing(
+    open_page: Open, settings: Settings, kind: str, fields: dict[str, str], sentence: str
+) -> None:
+    at = choose(open_page("build"), kind)
+    for key, value in fields.items():
+        at.text_input(key=key).set_value(value)
+    press(at)
+    assert not at.exception
+    assert sentence in "\n".join(error.value for error in at.error)
+    assert jobs.recent(settings) == []
+    assert list(settings.jobs.iterdir()) == []
+
+
+def test_a_failed_build_is_listed_with_its_reason_and_log(open_page: Open, settings: Settings) -> None:
+    past_build(
+        settings, "FAILED", name="broken", reason="/nowhere is no model: it has no config.json.", log="a\n50%\rend"
+    )
+    at = open_page("build")
+    assert not at.exception
+    assert at.error[0].value == "/nowhere is no model: it has no config.json."
+    assert "**broken**" in said(at)
+    assert "failed" in said(at)
+    assert at.code[0].value == "a\nend"
+
+
+def test_a_cancelled_build_is_listed_as_cancelled(open_page: Open, settings: Settings) -> None:
+    past_build(settings, "KILLED", reason="Cancelled.")
+    assert "· cancelled" in said(open_page("build"))
+
+
+def test_a_finished_build_links_to_its_version_chat_and_run(open_page: Open, settings: Settings) -> None:
+    run_id = past_build(settings, "FINISHED", name="phi3", version=4)
+    at = open_page("build")
+    assert links(at)["phi3/4"] == "registry?model=phi3&version=4"
+    assert links(at)["Chat with it"] == "chat?ref=phi3%2F4"
+    assert run_id in said(at)
+
+
+@pytest.fixture
+def process() -> Iterator[subprocess.Popen[bytes]]:
+    with subprocess.Popen(["sleep", "100"]) as process:
+        yield process
+        process.kill()
+
+
+def test_a_running_build_shows_its_named_steps_and_can_be_cancelled(
+    open_page: Open, settings: Settings, process: subprocess.Popen[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    events: list[dict[str, Any]] = [
+        {"step": "weights", "text": "done", "fraction": 1.0, "seconds": 2.5},
+        {"step": "convert", "text": "layer 3 of 30", "fraction": 0.1, "seconds": None},
+    ]
+    run_id = running_build(settings, process.pid, events)
+    at = open_page("build")
+    shown = said(at)
+    assert "Get the weights :gray[· 2.5 s]" in shown
+    assert "Convert to ONNX :gray[· layer 3 of 30]" in shown
+    assert "Register the version" in shown
+    cancelled: list[str] = []
+    monkeypatch.setattr(jobs, "cancel", lambda config, run_id: cancelled.append(run_id))
+    at.button(key=f"cancel_{run_id}").click().run()
+    assert cancelled == [run_id]
+    assert not at.exception
+
+
+def test_a_build_whose_process_was_killed_is_closed_with_a_sentence(
+    open_page: Open, settings: Settings, process: subprocess.Popen[bytes]
+) -> None:
+    running_build(settings, process.pid, [])
+    process.kill()
+    process.wait()
+    at = open_page("build")
+    assert "was killed" in at.error[0].value
+    assert [job.status for job in jobs.recent(settings)] == ["FAILED"]

@@ -1,0 +1,294 @@
+"""Chat: which version is talked to, what is sent, and what is shown of the answer."""
+
+from __future__ import annotations
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from phi3core import chat, promotion
+from phi3core.settings import Settings
+
+from .. import fakes
+from .conftest import Open, Register, links, said
+from .servers import FakePool, HeldEngine
+
+WORDS = ("The", " capital", " is", " Madrid", ".")
+
+
+@pytest.fixture
+def engine(servers: FakePool) -> fakes.FakeEngine:
+    engine = fakes.FakeEngine(WORDS)
+    servers.engines = lambda ref: engine
+    return engine
+
+
+def ask(at: AppTest, text: str) -> AppTest:
+    return at.chat_input(key="chat_input").set_value(text).run()
+
+
+def answers(at: AppTest) -> list[str]:
+    """What the messages of the page say first, question and answer in turn."""
+    return [str(message.markdown[0].value) if message.markdown else "" for message in at.chat_message]
+
+
+def test_an_empty_registry_leads_to_the_build_page(open_page: Open) -> None:
+    at = open_page("chat")
+    assert not at.exception
+    assert "no version to talk to yet" in said(at)
+    assert links(at) == {"Build a version": "build"}
+    assert not at.chat_input
+
+
+# ---------------------------------------------------------------- which version
+
+
+def test_without_production_the_newest_onnx_version_is_chosen(open_page: Open, register: Register) -> None:
+    register(wrapper="onnx")
+    register(wrapper="onnx")
+    register(wrapper="transformers")
+    at = open_page("chat")
+    assert at.selectbox(key="chat_ref").value == "phi3/2"
+    assert at.query_params["ref"] == "phi3/2"
+
+
+def test_without_an_onnx_version_the_newest_is_chosen(open_page: Open, register: Register) -> None:
+    register(wrapper="transformers")
+    register(wrapper="transformers")
+    assert open_page("chat").selectbox(key="chat_ref").value == "phi3/2"
+
+
+def test_production_comes_first_and_is_what_answers(
+    open_page: Open, register: Register, settings: Settings, servers: FakePool, engine: fakes.FakeEngine
+) -> None:
+    register("phi3", wrapper="onnx")
+    register("phi3", wrapper="onnx")
+    promotion.promote(settings, "phi3/1", "Production")
+    register("newer", wrapper="onnx")
+    at = open_page("chat")
+    assert at.selectbox(key="chat_model").value == "phi3"
+    assert at.selectbox(key="chat_ref").value == "phi3/Production"
+    ask(at, "Hello")
+    assert servers.opened == ["phi3/1"]
+    assert "phi3/1" in at.chat_message[1].caption[0].value
+
+
+def test_stages_aliases_and_numbers_can_all_be_chosen(open_page: Open, register: Register, settings: Settings) -> None:
+    register()
+    register()
+    promotion.promote(settings, "phi3/1", "Staging")
+    promotion.set_alias(settings, "phi3/2", "champion")
+    at = open_page("chat")
+    labels = at.selectbox(key="chat_ref").options
+    assert any(label.startswith("Staging") and label.endswith("/1") for label in labels)
+    assert any(label.startswith("@champion") and label.endswith("/2") for label in labels)
+    assert sum(label.startswith(("/1 ", "/2 ")) for label in labels) == 2
+
+
+@pytest.mark.parametrize("ref", ["phi3/1", "phi3@champion", "phi3/Staging"])
+def test_a_link_chooses_the_version_it_names(
+    open_page: Open, register: Register, settings: Settings, servers: FakePool, engine: fakes.FakeEngine, ref: str
+) -> None:
+    register()
+    register()
+    promotion.promote(settings, "phi3/1", "Staging")
+    promotion.set_alias(settings, "phi3/1", "champion")
+    at = open_page("chat", ref=ref)
+    assert at.selectbox(key="chat_ref").value == ref
+    assert not at.warning
+    ask(at, "Hello")
+    assert servers.opened == ["phi3/1"]
+
+
+@pytest.mark.parametrize(
+    ("ref", "sentence"),
+    [
+        ("phi3/99", "phi3/99 is not there"),
+        ("phi3@nobody", "phi3@nobody is not there"),
+        ("phi3/Production", "phi3/Production is not there"),
+        ("nothing/1", "There is no registered model “nothing”"),
+        ("garbage", "“garbage” names no version"),
+    ],
+)
+def test_a_link_to_what_is_not_there_gets_a_sentence_and_another_version(
+    open_page: Open, register: Register, ref: str, sentence: str
+) -> None:
+    register()
+    at = open_page("chat", ref=ref)
+    assert not at.exception
+    assert sentence in "\n".join(w.value for w in at.warning)
+    assert at.selectbox(key="chat_ref").value == "phi3/1"
+    assert not at.chat_input(key="chat_input").disabled
+
+
+def test_choosing_another_version_keeps_the_conversation_and_asks_that_one(
+    open_page: Open, register: Register, servers: FakePool, engine: fakes.FakeEngine
+) -> None:
+    register()
+    register()
+    at = open_page("chat")
+    ask(at, "One")
+    at.selectbox(key="chat_ref").set_value("phi3/1").run()
+    ask(at, "Two")
+    assert servers.opened == ["phi3/2", "phi3/1"]
+    assert engine.prompts[-1].endswith("<user>One<assistant>The capital is Madrid.<user>Two")
+
+
+# ---------------------------------------------------------------- an answer
+
+
+def test_an_answer_is_shown_with_its_figures_and_the_prompt_the_model_read(
+    open_page: Open, register: Register, engine: fakes.FakeEngine
+) -> None:
+    register()
+    at = open_page("chat")
+    engine.pause = 0.01
+    ask(at, "What is the capital of Spain?")
+    assert not at.exception
+    assert answers(at) == ["What is the capital of Spain?", "The capital is Madrid."]
+    figures = at.chat_message[1].caption[0].value
+    assert figures.startswith("phi3/1 · ")
+    assert "tokens/s" in figures
+    assert "first token" in figures
+    assert f"{len('<user>What is the capital of Spain?')} + 5 tokens" in figures
+    assert [code.value for code in at.code] == ["<user>What is the capital of Spain?"]
+    assert engine.asked[-1].temperature == 0.4  # the version's own, not the app's
+    assert engine.asked[-1].max_tokens == 50
+    assert not at.chat_input(key="chat_input").disabled
+
+
+def test_the_sidebar_reaches_the_engine(open_page: Open, register: Register, engine: fakes.FakeEngine) -> None:
+    register()
+    at = open_page("chat")
+    at.text_area(key="chat_system").set_value("Be brief.")
+    at.slider(key="chat_temperature_phi3/1").set_value(0.9)
+    at.slider(key="chat_top_p_phi3/1").set_value(0.5)
+    at.number_input(key="chat_max_tokens_phi3/1").set_value(3)
+    at.slider(key="chat_penalty_phi3/1").set_value(1.3)
+    at.number_input(key="chat_seed_phi3/1").set_value(7)
+    at.text_input(key="chat_stop_phi3/1").set_value("END, STOP")
+    ask(at, "Hello")
+    asked = engine.asked[-1]
+    assert (asked.temperature, asked.top_p, asked.max_tokens, asked.seed) == (0.9, 0.5, 3, 7)
+    assert asked.repetition_penalty == pytest.approx(1.3)
+    assert asked.stop == ("END", "STOP")
+    assert engine.prompts[-1] == "<system>Be brief.<user>Hello"
+    assert "Cut off at the longest answer" in said(at)
+
+
+def test_an_empty_message_is_refused_with_a_sentence(open_page: Open, register: Register, servers: FakePool) -> None:
+    register()
+    at = ask(open_page("chat"), "   ")
+    assert not at.exception
+    assert "The message is empty" in at.error[0].value
+    assert servers.opened == []
+
+
+def test_images_in_questions_and_answers_are_shown_as_links(
+    open_page: Open, register: Register, engine: fakes.FakeEngine
+) -> None:
+    engine.words = ("Look: ", "![cat]", "(http://evil.example/?q=secret)")
+    register()
+    at = ask(open_page("chat"), "See ![x](http://evil.example/mine)")
+    question, answer = answers(at)
+    assert "![" not in question + answer
+    assert "(http://evil.example/mine)" in question
+    assert "image: cat" in answer
+
+
+def test_a_server_that_dies_is_told_and_try_again_answers(
+    open_page: Open, register: Register, servers: FakePool, engine: fakes.FakeEngine
+) -> None:
+    servers.die_after = 2
+    register()
+    at = ask(open_page("chat"), "What is the capital of Spain?")
+    assert not at.exception
+    assert answers(at) == ["What is the capital of Spain?", "The capital"]
+    assert "died in mid-answer" in at.error[0].value
+    again = at.button(key="chat_again")
+    assert again.label == "Try again"
+    again.click().run()
+    assert answers(at) == ["What is the capital of Spain?", "The capital is Madrid."]
+    assert not at.error
+    assert at.button(key="chat_again").label == "Regenerate"
+
+
+def test_a_version_whose_model_cannot_be_loaded_says_why(
+    open_page: Open, register: Register, servers: FakePool
+) -> None:
+    class Broken(fakes.FakeEngine):
+        def render(self, messages: list[dict[str, str]]) -> str:
+            raise RuntimeError("its files are damaged")
+
+    servers.engines = lambda ref: Broken()
+    register()
+    at = ask(open_page("chat"), "Hello")
+    assert not at.exception
+    assert "its files are damaged" in at.error[0].value
+    assert not at.chat_input(key="chat_input").disabled
+
+
+# ---------------------------------------------------------------- conversations
+
+
+def test_a_reload_brings_the_conversation_back(
+    open_page: Open, register: Register, settings: Settings, engine: fakes.FakeEngine
+) -> None:
+    register()
+    at = ask(open_page("chat"), "One")
+    ask(at, "Two")
+    shown, address = answers(at), at.query_params["c"]
+    assert answers(open_page("chat", c=address)) == shown == ["One", "The capital is Madrid.", "Two", shown[3]]
+    chat._live[address].settle()
+    chat._live.clear()  # as after a restart of the app
+    assert answers(open_page("chat", c=address)) == shown
+
+
+def test_a_page_opened_in_mid_answer_follows_it_to_its_end(
+    open_page: Open, register: Register, settings: Settings, servers: FakePool
+) -> None:
+    held = HeldEngine(WORDS, hold_at=2)
+    servers.engines = lambda ref: held
+    register()
+    talk = chat.keep(chat.Conversation(settings, servers))  # type: ignore[arg-type]
+    turn = talk.ask(chat_version(settings), "Hello")
+    fakes.until(lambda: turn.answer == "The capital")
+    held.go.set()
+    at = open_page("chat", c=talk.id)
+    assert answers(at) == ["Hello", "The capital is Madrid."]
+    assert not at.chat_input(key="chat_input").disabled
+
+
+def chat_version(settings: Settings):  # type: ignore[no-untyped-def]
+    from phi3core import registry
+
+    return registry.resolve(settings, "phi3/1")
+
+
+@pytest.mark.parametrize(
+    ("address", "sentence"), [("nonsense", "not a conversation's address"), ("0" * 32, "not in the store")]
+)
+def test_an_unknown_conversation_gets_a_sentence_and_a_fresh_start(
+    open_page: Open, register: Register, engine: fakes.FakeEngine, address: str, sentence: str
+) -> None:
+    register()
+    at = open_page("chat", c=address)
+    assert not at.exception
+    assert sentence in at.warning[0].value
+    assert at.query_params["c"] != address
+    assert answers(ask(at, "Hello")) == ["Hello", "The capital is Madrid."]
+
+
+def test_a_new_conversation_starts_empty_and_the_old_one_stays_at_its_address(
+    open_page: Open, register: Register, engine: fakes.FakeEngine
+) -> None:
+    register()
+    at = open_page("chat")
+    assert at.button(key="chat_new").disabled
+    ask(at, "One")
+    old = at.query_params["c"]
+    at.button(key="chat_new").click().run()
+    assert not at.chat_message
+    assert at.query_params["c"] != old
+    ask(at, "Fresh")
+    assert engine.prompts[-1] == "<user>Fresh"
+    assert answers(open_page("chat", c=old)) == ["One", "The capital is Madrid."]

@@ -1,0 +1,55 @@
+"""A store that is down: one sentence on every page, and a way to try again; never a traceback."""
+
+from __future__ import annotations
+
+import pytest
+import streamlit as st
+
+from phi3core import registry
+from phi3core.errors import StoreDown
+
+from .conftest import Open, Register, said
+
+PAGES = ("home", "chat", "registry", "build")
+
+
+@pytest.mark.parametrize("uri", ["http://127.0.0.1:9", "sqlite:////dev/null/all.db"])
+@pytest.mark.parametrize("page", PAGES)
+def test_every_page_says_that_the_store_is_down(
+    open_page: Open, monkeypatch: pytest.MonkeyPatch, page: str, uri: str
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    at = open_page(page)
+    assert not at.exception
+    errors = [error.value for error in at.error]
+    assert errors, said(at)
+    assert all("does not answer" in error and "Check that it runs" in error for error in errors)
+    assert "Traceback" not in said(at)
+    assert any(button.label == "Try again" for button in at.button)
+
+
+def test_a_page_comes_back_when_the_store_does(
+    open_page: Open, register: Register, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    register()
+    at = open_page("registry")
+    assert not at.error
+    real = registry.models
+
+    def down(*_: object) -> None:
+        raise StoreDown("The MLflow store does not answer.")
+
+    monkeypatch.setattr(registry, "models", down)
+    st.cache_data.clear()
+    at.run()
+    assert at.error[0].value == "The MLflow store does not answer."
+    monkeypatch.setattr(registry, "models", real)
+    retry = next(button for button in at.button if button.label == "Try again")
+    retry.click().run()
+    assert not at.error
+    assert "phi3/1" in said(at)
+
+
+def test_the_password_of_the_store_is_never_shown(open_page: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://ada:hunter2@127.0.0.1:9")
+    assert "hunter2" not in said(open_page("home"))

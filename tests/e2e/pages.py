@@ -1,0 +1,60 @@
+"""What a person does on the pages, in their words."""
+
+from __future__ import annotations
+
+import re
+import time
+
+from playwright.sync_api import Locator, Page, expect
+
+from .conftest import App
+
+LONG = "Tell me a very long story about a ship, a storm and a lighthouse keeper, with many details."
+
+
+def open_page(page: Page, app: App, path: str) -> None:
+    page.goto(f"{app.url}/{path}")
+    expect(page.get_by_test_id("stApp")).to_have_attribute("data-test-script-state", "notRunning", timeout=30_000)
+
+
+def settled(page: Page, seconds: float = 30) -> None:
+    """Until no script of the page runs."""
+    expect(page.get_by_test_id("stApp")).to_have_attribute(
+        "data-test-script-state", "notRunning", timeout=seconds * 1000
+    )
+
+
+def say(page: Page, text: str) -> None:
+    box = page.get_by_test_id("stChatInputTextArea")
+    expect(box).to_be_enabled(timeout=30_000)
+    box.fill(text)
+    box.press("Enter")
+
+
+def messages(page: Page) -> Locator:
+    return page.get_by_test_id("stChatMessage")
+
+
+def answer(page: Page) -> Locator:
+    """The text of the newest answer."""
+    return messages(page).last.get_by_test_id("stMarkdown").first
+
+
+def figures(page: Page) -> Locator:
+    return messages(page).last.get_by_text(re.compile(r"tokens/s"))
+
+
+def watch_it_grow(page: Page, lengths: int = 2, seconds: float = 60) -> list[int]:
+    """The different lengths of the newest answer while Stop is offered: proof that it is streamed."""
+    seen: list[int] = []
+    deadline = time.monotonic() + seconds
+    stop = page.get_by_role("button", name="Stop", exact=True)
+    expect(stop).to_be_visible(timeout=seconds * 1000)
+    while len(seen) < lengths:
+        assert time.monotonic() < deadline, f"the answer did not grow: {seen}"
+        text = answer(page).inner_text() if answer(page).count() else ""
+        if not stop.is_visible():
+            break
+        if text and len(text) not in seen:
+            seen.append(len(text))
+    return seen

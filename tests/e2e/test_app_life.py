@@ -1,0 +1,83 @@
+"""The app's own life: cold links, a second start, and an end that leaves nothing behind."""
+
+from __future__ import annotations
+
+import re
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+from playwright.sync_api import Page, expect
+
+from phi3core import registry
+
+from .conftest import App, end, gone, launch, until
+from .pages import figures, open_page, say
+
+pytestmark = [pytest.mark.browser, pytest.mark.model]
+
+
+def family(app: App) -> list[psutil.Process]:
+    launcher = psutil.Process(app.launcher.pid)
+    return [launcher, *launcher.children(recursive=True)]
+
+
+@pytest.mark.parametrize(("path", "title"), [("registry", "Registry"), ("build", "Build"), ("chat", "Message")])
+def test_a_cold_deep_link_opens_its_page_and_ctrl_c_ends_everything(
+    page: Page, app: App, home: Path, cache: Path, path: str, title: str
+) -> None:
+    """The first request that a fresh app server ever gets is for a page of its own."""
+    before = [version.ref for version in registry.versions(app.settings, "phi3-embedded")]
+    started = time.monotonic()
+    cold = launch(home, cache)
+    seconds = time.monotonic() - started
+    try:
+        assert seconds < 15, f"a start with everything prepared took {seconds:.0f} s"  # 5 s on a machine of one's own
+        assert "Building" not in cold.output()
+        assert [version.ref for version in registry.versions(app.settings, "phi3-embedded")] == before
+        page.goto(f"{cold.url}/{path}")
+        if path == "chat":
+            expect(page.get_by_test_id("stChatInput")).to_be_visible()
+            say(page, "Hello")
+            expect(figures(page)).to_be_visible(timeout=60_000)
+        else:
+            expect(page.get_by_role("heading", name=title, exact=True)).to_be_visible()
+        expect(page.get_by_text("Page not found")).to_have_count(0)
+        expect(page.get_by_role("dialog")).to_have_count(0)
+        expect(page).to_have_url(re.compile(f"/{path}"))
+        members = family(cold)
+        assert len(members) == (3 if path == "chat" else 2), [member.cmdline() for member in members]
+        assert cold.interrupt() == 0, cold.output()
+        until(lambda: all(gone(member) for member in members), 10)
+        assert "Traceback" not in cold.output()
+        assert "Stopping" in cold.output()
+    finally:
+        end(cold)
+
+
+def test_a_killed_app_server_leaves_no_model_server_behind(page: Page, home: Path, cache: Path, app: App) -> None:
+    other = launch(home, cache)
+    try:
+        open_page(page, other, "chat")
+        say(page, "Hello")
+        expect(figures(page)).to_be_visible(timeout=60_000)
+        servers = other.model_servers()
+        assert len(servers) == 1
+        other.server().kill()
+        until(lambda: all(gone(server) for server in servers), 10)
+        assert until(lambda: other.launcher.poll() is not None and other.launcher.returncode, 20) == 1
+        assert "ended unexpectedly" in other.output()
+        assert "Traceback" not in other.output()
+    finally:
+        end(other)
+
+
+def test_a_killed_launcher_leaves_nothing_behind(home: Path, cache: Path, app: App) -> None:
+    other = launch(home, cache)
+    try:
+        members = family(other)
+        other.launcher.kill()
+        until(lambda: all(gone(member) for member in members), 15)
+    finally:
+        end(other)

@@ -1,0 +1,159 @@
+"""A store that is not there, does not answer, or answers nonsense: a sentence, soon, and nothing half-done."""
+
+from __future__ import annotations
+
+import socket
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+
+import pytest
+
+from phi3core import jobs, promotion, registry
+from phi3core import settings as settings_module
+from phi3core.build import BuildSpec
+from phi3core.errors import Phi3Error, StoreDown, StoreError
+from phi3core.settings import Settings
+
+At = Callable[[str], Settings]
+
+CALLS: dict[str, Callable[[Settings], object]] = {
+    "list models": registry.models,
+    "list versions": lambda config: registry.versions(config, "phi3"),
+    "resolve": lambda config: registry.resolve(config, "phi3/Production"),
+    "promote": lambda config: promotion.promote(config, "phi3/1", "Production"),
+    "set an alias": lambda config: promotion.set_alias(config, "phi3/1", "champion"),
+    "build": lambda config: jobs.start(config, BuildSpec("onnx")),
+    "list builds": jobs.recent,
+}
+
+
+@pytest.fixture
+def at(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> At:
+    """Settings whose store is at that address."""
+
+    def load(uri: str) -> Settings:
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+        return settings_module.load()
+
+    return load
+
+
+@pytest.fixture
+def closed_port() -> Iterator[int]:
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        yield bound.getsockname()[1]
+
+
+@pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
+def test_a_store_that_is_not_there_is_told_soon(at: At, closed_port: int, call: Callable[[Settings], object]) -> None:
+    config = at(f"http://127.0.0.1:{closed_port}")
+    started = time.monotonic()
+
+    with pytest.raises(StoreDown) as caught:
+        call(config)
+
+    assert time.monotonic() - started < 15
+    text = str(caught.value)
+    assert f"The MLflow store at http://127.0.0.1:{closed_port} does not answer" in text
+    assert "Check that it runs and that MLFLOW_TRACKING_URI is right" in text
+    assert "\n" not in text
+
+
+def test_a_store_that_accepts_and_says_nothing_is_told(at: At, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "1")
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()
+        config = at(f"http://127.0.0.1:{silent.getsockname()[1]}")
+        started = time.monotonic()
+
+        with pytest.raises(StoreDown, match="does not answer"):
+            registry.models(config)
+
+    assert time.monotonic() - started < 10
+
+
+class _Answering(BaseHTTPRequestHandler):
+    status, body = 200, b""
+
+    def do_GET(self) -> None:
+        self._answer()
+
+    def do_POST(self) -> None:
+        self._answer()
+
+    def _answer(self) -> None:
+        self.send_response(self.status)
+        self.send_header("Content-Length", str(len(self.body)))
+        self.end_headers()
+        self.wfile.write(self.body)
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+@pytest.mark.parametrize(
+    ("status", "body"),
+    [(200, b"<html>a login page</html>"), (404, b"<html>nginx</html>"), (401, b"who are you"), (502, b"")],
+)
+def test_something_else_at_the_stores_address_is_told(at: At, status: int, body: bytes) -> None:
+    server = HTTPServer(("127.0.0.1", 0), type("Answering", (_Answering,), {"status": status, "body": body}))
+    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+    try:
+        config = at(f"http://127.0.0.1:{server.server_port}")
+        with pytest.raises(StoreError) as caught:
+            registry.models(config)
+    finally:
+        server.shutdown()
+        server.server_close()
+
+    assert "Traceback" not in str(caught.value)
+
+
+def test_a_password_in_the_address_is_not_shown(at: At, closed_port: int) -> None:
+    config = at(f"http://ada:secret@127.0.0.1:{closed_port}")
+
+    with pytest.raises(StoreDown) as caught:
+        registry.models(config)
+
+    assert "secret" not in str(caught.value)
+
+
+def test_a_database_that_is_none_is_told(at: At, tmp_path: Path) -> None:
+    (tmp_path / "broken.db").write_text("this is no database " * 100)
+
+    started = time.monotonic()
+    with pytest.raises(StoreError):
+        registry.models(at(f"sqlite:///{tmp_path}/broken.db"))
+
+    assert time.monotonic() - started < 15
+
+
+def test_a_database_below_what_is_no_folder_is_told(at: At, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    started = time.monotonic()
+    with pytest.raises(StoreError):
+        registry.models(at(f"sqlite:///{tmp_path}/file/mlflow.db"))
+
+    assert time.monotonic() - started < 15
+
+
+def test_an_address_of_no_kind_is_told(at: At) -> None:
+    with pytest.raises(Phi3Error):
+        registry.models(at("gopher://store.example"))
+
+
+def test_a_database_that_somebody_else_is_writing_is_waited_for(settings: Settings) -> None:
+    registry.models(settings)
+    database = sqlite3.connect(settings.home / "mlflow.db", check_same_thread=False)
+    database.execute("BEGIN IMMEDIATE")
+    threading.Timer(1.0, database.rollback).start()
+
+    run_id = jobs.start(settings, BuildSpec("onnx", source=str(settings.home)))
+
+    assert [*jobs.follow(settings, run_id)][-1].status == "FAILED"

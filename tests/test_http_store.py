@@ -1,0 +1,142 @@
+"""A real `mlflow server`: the same registry over HTTP, where a version's number is a string and files are elsewhere."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from phi3core import jobs, promotion, registry
+from phi3core import settings as settings_module
+from phi3core.build import BuildSpec
+from phi3core.engine import open_artifact
+from phi3core.errors import BadInput, NotFound
+from phi3core.settings import Settings
+from phi3core.store import client
+
+from .fakes import register, until
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory, empty_store: Path) -> Iterator[str]:
+    """The address of a tracking server with a store of its own."""
+    folder = tmp_path_factory.mktemp("server")
+    (folder / "mlflow.db").write_bytes(empty_store.read_bytes())
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
+    command += ["--backend-store-uri", f"sqlite:///{folder}/mlflow.db"]
+    command += ["--artifacts-destination", str(folder / "files")]
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("MLFLOW_TRACKING")}
+    with (folder / "log").open("wb") as log:
+        process = subprocess.Popen(
+            command, stdout=log, stderr=subprocess.STDOUT, cwd=folder, env=environment, start_new_session=True
+        )
+
+    def up() -> bool:
+        assert process.poll() is None, (folder / "log").read_text()
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=1) as answer:
+                return bool(answer.status == 200)
+        except OSError:
+            return False
+
+    try:
+        until(up, 60)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+@pytest.fixture
+def remote(server: str, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    """Settings that have the server as their store; the home keeps no artifacts."""
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", server)
+    return settings_module.load()
+
+
+def test_versions_are_numbers_and_carry_their_aliases_and_metrics(remote: Settings) -> None:
+    for speed in range(1, 4):
+        register(remote, "listed", metrics={"speed": float(speed)})
+    promotion.set_alias(remote, "listed/2", "champion")
+
+    listed = registry.versions(remote, "listed")
+
+    assert [(version.version, version.aliases, version.metrics["speed"]) for version in listed] == [
+        (3, (), 3.0),
+        (2, ("champion",), 2.0),
+        (1, (), 1.0),
+    ]
+    assert registry.resolve(remote, "listed@champion") == listed[1]
+    (model,) = (model for model in registry.models(remote) if model.name == "listed")
+    assert (model.newest, model.aliases) == (3, {"champion": 2})
+
+
+def test_a_promotion_leaves_exactly_one_version_in_production(remote: Settings) -> None:
+    for _ in range(3):
+        register(remote, "promoted")
+    promotion.promote(remote, "promoted/1", "Production")
+    client(remote).transition_model_version_stage("promoted", "3", "Production")
+
+    done = promotion.promote(remote, "promoted/2", "Production", reason="better", user="ada")
+
+    assert done.replaced is not None
+    assert done.replaced.version == 1
+    assert registry.resolve(remote, "promoted/Production").version == 2
+    stages = [version.stage for version in registry.versions(remote, "promoted")]
+    assert stages == ["Archived", "Production", "Archived"]
+    assert promotion.disagreements(remote, "promoted") == []
+    assert client(remote).get_run(done.record).info.status == "FINISHED"
+
+
+def test_what_is_not_there_is_told_as_with_a_local_store(remote: Settings) -> None:
+    register(remote, "there")
+
+    for ref in ("nothing/1", "there/9", "there@champion", "there/Production"):
+        with pytest.raises(NotFound):
+            registry.resolve(remote, ref)
+    with pytest.raises(BadInput):
+        promotion.promote(remote, "there/1", "Live")
+    with pytest.raises(NotFound):
+        promotion.delete_alias(remote, "there", "champion")
+
+
+@pytest.mark.parametrize("name", ["it's", "a b", "a@b", "Φ"])
+def test_odd_names_survive_the_wire(remote: Settings, name: str) -> None:
+    number = register(remote, name)
+
+    assert registry.versions(remote, name)[0].ref == f"{name}/{number}"
+    assert promotion.set_alias(remote, f"{name}/{number}", "champion").aliases == ("champion",)
+
+
+def test_a_build_keeps_its_files_on_the_server_and_they_come_back(remote: Settings, tiny_onnx: Path) -> None:
+    run_id = jobs.start(remote, BuildSpec("onnx", str(tiny_onnx), "tiny"))
+    job = list(jobs.follow(remote, run_id))[-1]
+    assert (job.status, job.ref) == ("FINISHED", "tiny/1"), job.reason
+    version = registry.resolve(remote, "tiny/1")
+
+    assert not (remote.home / "artifacts").exists()
+    assert registry.local_folder(remote, version) is None
+    folder = registry.download(remote, version)
+    assert folder.is_relative_to(remote.cache)
+    assert open_artifact(folder).context_length == 128
+    assert registry.download(remote, version) == folder
+
+
+def test_a_build_that_fails_leaves_no_logged_model_on_the_server(remote: Settings, tmp_path: Path) -> None:
+    (tmp_path / "notes").mkdir()
+    run_id = jobs.start(remote, BuildSpec("onnx", str(tmp_path / "notes"), "never"))
+
+    job = list(jobs.follow(remote, run_id))[-1]
+
+    assert (job.status, job.version) == ("FAILED", None)
+    assert "never" not in [model.name for model in registry.models(remote)]

@@ -1,0 +1,116 @@
+"""How the app is put together: its page table, and what its server must never load."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from phi3core.settings import Settings
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGES = {
+    "home": "pages/home_page.py",
+    "chat": "pages/chat_page.py",
+    "registry": "pages/registry_page.py",
+    "build": "pages/build_page.py",
+}
+HEAVY = ("torch", "transformers", "onnxruntime_genai", "onnxruntime", "onnx")
+
+
+@pytest.fixture
+def table(settings: Settings) -> dict[str, str]:
+    """The page table as Streamlit sees it: url → file."""
+    at = AppTest.from_file(ROOT / "app.py", default_timeout=30).run()
+    assert not at.exception
+    return {
+        str(page["url_pathname"]): str(Path(str(page["script_path"])).relative_to(ROOT))
+        for page in at._registered_pages.values()
+    }
+
+
+def test_the_page_table_names_every_page_with_home_first(table: dict[str, str]) -> None:
+    # The default page's address is the root.
+    assert dict(table, home=table.get("home", table.get("", ""))) | {"": ""} == {**PAGES, "": ""}
+
+
+def test_no_page_file_is_named_like_an_address(table: dict[str, str]) -> None:
+    stems = {path.stem for path in (ROOT / "pages").glob("*.py")}
+    assert stems.isdisjoint(set(table) | set(PAGES))
+
+
+def test_every_file_among_the_pages_ends_in_page() -> None:
+    names = sorted(path.name for path in (ROOT / "pages").glob("*.py"))
+    assert names == sorted(Path(path).name for path in PAGES.values())
+    assert all(name.endswith("_page.py") for name in names)
+
+
+_SCRIPT = """
+import json, sys
+sys.path.insert(0, sys.argv[1])
+import server
+from streamlit.testing.v1 import AppTest
+from tests.app.servers import FakePool
+from pages.components import ui
+
+pool = FakePool()
+ui.servers = lambda: pool
+at = AppTest.from_file(sys.argv[1] + "/app.py", default_timeout=60).run()
+assert at.title, (at.exception, at.error)
+seen = ["home"]
+for page in ("registry", "build", "chat"):
+    at.switch_page(f"pages/{page}_page.py").run()
+    assert not at.exception, at.exception
+    seen.append(page)
+at.chat_input(key="chat_input").set_value("Hello").run()
+assert not at.exception, at.exception
+print(json.dumps({"seen": seen, "answer": at.chat_message[1].markdown[0].value, "loaded": sorted(sys.modules)}))
+"""
+
+
+def test_the_app_server_never_loads_a_machine_learning_library(settings: Settings, tmp_path: Path) -> None:
+    """Every page is drawn and a question answered, in a fresh interpreter."""
+    from phi3core import keys
+
+    from .fakes import register
+
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "MLmodel").write_text("flavors: {python_function: {}}\nmetadata: {phi3: {wrapper: onnx}}\n")
+    register(settings, "phi3", (tmp_path / "model").as_uri(), {keys.WRAPPER: "onnx"}, {"tokens_per_second": 1.0})
+    run = subprocess.run(
+        [sys.executable, "-c", _SCRIPT, str(ROOT)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert run.returncode == 0, run.stderr[-3000:]
+    told = json.loads(run.stdout.splitlines()[-1])
+    assert told["answer"] == "Madrid is it."
+    assert [name for name in HEAVY if name in told["loaded"]] == []
+
+
+@pytest.mark.parametrize("address", ["0.0.0.0", ""])
+def test_the_app_server_refuses_to_listen_beyond_loopback(settings: Settings, address: str) -> None:
+    run = subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "streamlit",
+            "run",
+            str(ROOT / "server.py"),
+            f"--server.address={address}",
+            "--server.port=0",
+        ],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert run.returncode != 0
+    assert "would let everybody in" in run.stdout + run.stderr
+    assert "Traceback" not in run.stdout + run.stderr
