@@ -261,6 +261,12 @@ def test_the_logged_code_is_the_template_as_it_is(built: Built) -> None:
     assert logged.read_text() == template.read_text()
 
 
+def test_the_weights_are_the_artifact_phi3_mini_onnx(built: Built) -> None:
+    (weights,) = folder_of(built, 2).rglob("genai_config.json")
+
+    assert weights.parent.name == "phi3-mini-onnx"
+
+
 def test_the_requirements_are_pinned_and_few(built: Built) -> None:
     lines = (folder_of(built, 2) / "requirements.txt").read_text().split()
 
