@@ -26,10 +26,14 @@ PagesManager.uses_pages_directory = False
 async def lifespan(_: st.App) -> AsyncIterator[None]:
     address = st.get_option("server.address")
     if address not in LOOPBACK:
-        sys.exit(
-            f"Listening on {address or 'every address'} would let everybody in: the playground has no login yet. "
-            "Start it with --server.address=127.0.0.1."
+        where = address or "every address"
+        print(
+            f"Listening on {where} would let everybody in: the playground has no login yet. "
+            "Start it with --server.address=127.0.0.1.",
+            file=sys.stderr,
+            flush=True,
         )
+        os._exit(1)  # an exception would reach the reader as Starlette's traceback
     config = settings.load()
     if os.environ.get("PHI3_STOP_WITH_STDIN"):
         threading.Thread(target=_stop_with_stdin, daemon=True).start()

@@ -5,7 +5,7 @@ import streamlit as st
 from pages.components import builds, ui
 from phi3core import build, jobs, keys
 from phi3core.build import PRECISIONS, BuildSpec
-from phi3core.errors import Phi3Error
+from phi3core.errors import BadInput, Phi3Error
 
 _SOURCES = {
     "embedded": ("Embedded", "SmolLM2-135M in Phi-3's architecture, from PyPI"),
@@ -58,64 +58,63 @@ with st.container(border=True):
             captions=[caption for _, caption in _SOURCES.values()],
             key="build_kind",
         )
-    source = "embedded"
-    if kind == "folder":
-        source = st.text_input("Folder", placeholder="/models/Phi-3-mini-4k-instruct", key="build_folder")
-    elif kind == "hub":
-        repo = st.text_input(
-            "Repository",
-            placeholder="microsoft/Phi-3-mini-4k-instruct",
-            help="owner/repo, with @revision and /folder where you want them. Set HF_TOKEN for private ones.",
-            key="build_repo",
-        )
-        source = f"hf:{repo.strip().removeprefix('hf:')}" if repo.strip() else ""
-    try:
-        suggested = build.suggest_name(source) if source else ""
-        precision = build.default_precision(wrapper, source)
-    except Phi3Error:
-        suggested, precision = "", PRECISIONS[wrapper][0]
-    name = st.text_input(
-        "Registered model",
-        placeholder=suggested or keys.DEMO_MODEL,
-        help="The version is added to this model, which is created when it is not there yet.",
-        key="build_name",
-    )
-    with st.expander("Options", icon=":material/tune:"):
-        columns = st.columns(2)
-        choices = list(PRECISIONS[wrapper])
-        chosen = columns[0].selectbox(
-            "Precision",
-            choices,
-            index=choices.index(precision),
-            key=f"build_precision_{wrapper}_{kind}",
-            help="Fewer bits are smaller and faster, and less exact. Weights that are ONNX already stay as published.",
-        )
-        signature = "chat"
-        if wrapper == "onnx":
-            signature = columns[1].selectbox(
-                "Signature",
-                ["prompt", "chat"],
-                format_func={"prompt": "prompt → string", "chat": "messages → chat completion"}.get,
-                key="build_signature",
+    # A form: what is typed is sent together with the press of its button, never half.
+    with st.form("build_form", border=False, enter_to_submit=False):
+        source = "embedded"
+        if kind == "folder":
+            source = st.text_input("Folder", placeholder="/models/Phi-3-mini-4k-instruct", key="build_folder")
+        elif kind == "hub":
+            repo = st.text_input(
+                "Repository",
+                placeholder="microsoft/Phi-3-mini-4k-instruct",
+                help="owner/repo, with @revision and /folder where you want them. Set HF_TOKEN for private ones.",
+                key="build_repo",
             )
-        max_tokens = columns[0].number_input(
-            "Longest answer, in tokens", 1, 100_000, 300, key="build_max_tokens", help="The version's default."
+            source = f"hf:{repo.strip().removeprefix('hf:')}" if repo.strip() else ""
+        name = st.text_input(
+            "Registered model",
+            placeholder=keys.DEMO_MODEL if kind == "embedded" else "named after the weights",
+            help="The version is added to this model, which is created when it is not there yet.",
+            key="build_name",
         )
-        temperature = columns[1].number_input(
-            "Temperature",
-            0.0,
-            2.0,
-            None,
-            0.1,
-            placeholder="the model's own",
-            key="build_temperature",
-            help="The version's default. 0 always takes the likeliest token.",
-        )
-    if st.button("Build", type="primary", icon=":material/construction:", key="build_start"):
+        with st.expander("Options", icon=":material/tune:"):
+            columns = st.columns(2)
+            choices = list(PRECISIONS[wrapper])
+            chosen = columns[0].selectbox(
+                "Precision",
+                choices,
+                index=choices.index(build.default_precision(wrapper, kind)),
+                key=f"build_precision_{wrapper}_{kind}",
+                help="Fewer bits: smaller, faster, less exact. Weights that are ONNX already stay as published.",
+            )
+            signature = "chat"
+            if wrapper == "onnx":
+                signature = columns[1].selectbox(
+                    "Signature",
+                    ["prompt", "chat"],
+                    format_func={"prompt": "prompt → string", "chat": "messages → chat completion"}.get,
+                    key="build_signature",
+                )
+            max_tokens = columns[0].number_input(
+                "Longest answer, in tokens", 1, 100_000, 300, key="build_max_tokens", help="The version's default."
+            )
+            temperature = columns[1].number_input(
+                "Temperature",
+                0.0,
+                2.0,
+                None,
+                0.1,
+                placeholder="the model's own",
+                key="build_temperature",
+                help="The version's default. 0 always takes the likeliest token.",
+            )
+        pressed = st.form_submit_button("Build", type="primary", icon=":material/construction:", key="build_start")
+    if pressed:
         try:
             if not source:
-                raise build.BadInput(f"Say which {'folder' if kind == 'folder' else 'repository'} holds the weights.")
-            spec = BuildSpec(wrapper, source, name or suggested, chosen, signature, int(max_tokens), temperature)
+                raise BadInput(f"Say which {'folder' if kind == 'folder' else 'repository'} holds the weights.")
+            name = name or build.suggest_name(source)
+            spec = BuildSpec(wrapper, source, name, chosen, signature, int(max_tokens), temperature)
             with st.spinner("Starting the build …"):
                 jobs.start(ui.config(), spec)
             st.toast("The build has started.", icon=":material/construction:")
@@ -123,8 +122,6 @@ with st.container(border=True):
             ui.show_error(str(error))
 
 st.subheader("Builds", anchor=False)
-
-
 with ui.told():
     ended = [job for job in jobs.recent(ui.config(), limit=20) if not job.running]
 if not ended and not st.session_state.get("build_running"):

@@ -168,6 +168,8 @@ def discard(settings: Settings, run_id: str) -> None:
     """Remove what a build that did not register has logged: its logged models and, in our own store, their files."""
     store = client(settings)
     with errors(settings):
+        if store.search_model_versions(f"run_id='{run_id}'"):
+            return  # it did register, and only the answer was lost
         home = experiment(settings, keys.BUILDS)
         for model in store.search_logged_models([home], filter_string=f"source_run_id = '{run_id}'"):
             store.delete_logged_model(model.model_id)

@@ -70,12 +70,12 @@ def demo() -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print the version as JSON.")
 def build(name: str | None, as_json: bool, **options: Any) -> None:
     """Build a version and register it. Ctrl-C cancels; nothing is registered then."""
-    from . import jobs, registry
+    from . import registry
     from .build import BuildSpec, suggest_name
 
     config = settings.load()
     spec = BuildSpec(name=name or suggest_name(options["source"]), **options)
-    job = _follow_build(config, jobs.start(config, spec), err=as_json)
+    job = _build(config, spec, err=as_json)
     if as_json:
         click.echo(json.dumps(registry.as_json(registry.resolve(config, job.ref)), indent=2))
     else:
@@ -84,7 +84,7 @@ def build(name: str | None, as_json: bool, **options: Any) -> None:
 
 def prepare_demo(config: Settings) -> None:
     """Build what is missing of the demo, one version after the other."""
-    from . import jobs, registry
+    from . import registry
     from .build import BuildSpec
     from .errors import NotFound
 
@@ -98,18 +98,19 @@ def prepare_demo(config: Settings) -> None:
             if wrapper in made:
                 continue
             click.echo(f"Building {keys.DEMO_MODEL}, {number} of {len(keys.WRAPPERS)}: the {wrapper} wrapper")
-            job = _follow_build(config, jobs.start(config, BuildSpec(wrapper)))  # type: ignore[arg-type]
+            job = _build(config, BuildSpec(wrapper))  # type: ignore[arg-type]
             click.echo(f"  Registered {job.ref}.")
 
 
-def _follow_build(config: Settings, run_id: str, err: bool = False) -> Any:
-    """Print each step with its progress until the build has ended; Ctrl-C cancels it."""
+def _build(config: Settings, spec: Any, err: bool = False) -> Any:
+    """Build, printing each step with its progress until it has ended; Ctrl-C cancels it."""
     from . import jobs
     from .build import TITLES
 
     shown: dict[str, str] = {}
-    job = None
+    job, run_id = None, ""
     try:
+        run_id = jobs.start(config, spec)
         for job in jobs.follow(config, run_id):
             for number, step in enumerate(job.steps, start=1):
                 if step.state == "waiting":
@@ -124,7 +125,8 @@ def _follow_build(config: Settings, run_id: str, err: bool = False) -> Any:
                     click.echo(line, err=err)
     except KeyboardInterrupt:
         with contextlib.suppress(BadInput):
-            jobs.cancel(config, run_id)
+            if run_id:
+                jobs.cancel(config, run_id)
         raise Cancelled("Stopped; nothing was registered. Run it again to go on from what is prepared.") from None
     assert job is not None
     if job.status != "FINISHED":
@@ -355,7 +357,8 @@ def serve(ref: str, host: str, port: int, api_key: str | None) -> None:
     names = list(dict.fromkeys([version.ref, ref]))
     app = server.create_app(lambda: engine, names, api_key, local=host in LOOPBACK)
     click.echo(f"Serving {version.ref} on http://{host}:{sock.getsockname()[1]}/v1 (Ctrl-C stops)")
-    server.serve(app, sock)
+    with contextlib.suppress(KeyboardInterrupt):  # uvicorn raises it again once it has ended tidily
+        server.serve(app, sock)
 
 
 @contextlib.contextmanager

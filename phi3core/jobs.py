@@ -133,6 +133,8 @@ def cancel(config: Settings, run_id: str) -> Job:
     process = _process(config, run_id)
     if process is None:
         raise NotFound("This build runs on another machine: cancel it there.")
+    # Told to the file too: the signal may come before the process can hear it.
+    _append(config, run_id, {"cancelled": True})
     with contextlib.suppress(ProcessLookupError):
         os.kill(process, signal.SIGTERM)
     for _ in range(100):
@@ -165,18 +167,20 @@ def _job(config: Settings, run: Run) -> Job:
             with errors(config):
                 run = client(config).get_run(run_id)
         tags = run.data.tags
-    version = tags.get(keys.VERSION, "")
+    version, status = tags.get(keys.VERSION, ""), run.info.status
+    if status in ("FAILED", "KILLED") and _process(config, run_id) is not None:
+        status = "RUNNING"  # MLflow has closed the run, and the process is about to say why
     return Job(
         run_id=run_id,
         experiment_id=run.info.experiment_id,
         spec=build.spec_of(run.data.params),
-        status=run.info.status,
+        status=status,
         started=_when(run.info.start_time),
         ended=_when(run.info.end_time) if run.info.end_time else None,
         user=tags.get(keys.USER, ""),
         reason=tags.get(keys.REASON, ""),
         version=int(version) if version.isdigit() else None,
-        steps=_steps(tags.get(keys.WRAPPER, ""), tags.get(keys.STEP, ""), run.info.status, events),
+        steps=_steps(tags.get(keys.WRAPPER, ""), tags.get(keys.STEP, ""), status, events),
     )
 
 
@@ -243,6 +247,9 @@ def _close_dead(config: Settings, run_id: str) -> None:
             client(config).set_tag(run_id, keys.VERSION, str(made[0].version))
             client(config).set_terminated(run_id, "FINISHED")
         return
+    if any(event.get("cancelled") for event in _events(config, run_id)):
+        _close(config, run_id, "KILLED", "Cancelled.")
+        return
     _close(config, run_id, "FAILED", "The build's process was killed, most likely because memory ran out.")
 
 
@@ -267,12 +274,15 @@ def main(run_id: str, spec_json: str) -> int:
     work = config.tmp / run_id
     work.mkdir(parents=True, exist_ok=True)
     os.environ["TMPDIR"] = str(work)  # MLflow copies the model there first: keep it on the store's disk, and find it
-    cancelled = _cancel_on_signal_or_orphaned()
+    cancel = _Cancel()
     store = client(config)
     last = ""
 
     def watch(progress: Progress) -> None:
         nonlocal last
+        cancel.check()  # a library may have swallowed what the signal raised
+        if progress.step == "register":
+            cancel.over = True  # the point of no return: a version is there or it is not
         _append(config, run_id, asdict(progress))
         if progress.step != last:
             last = progress.step
@@ -282,17 +292,18 @@ def main(run_id: str, spec_json: str) -> int:
     status, reason = "FINISHED", ""
     try:
         build.run(config, run_id, BuildSpec(**json.loads(spec_json)), watch)
-    except Cancelled as error:
-        status, reason = "KILLED", str(error)
-    except Phi3Error as error:
-        status, reason = "FAILED", str(error)
     except Exception as error:
         import traceback
 
-        traceback.print_exc()
-        first = (str(error).strip().splitlines() or [""])[0]
-        status, reason = "FAILED", f"{type(error).__name__}: {first[:500]} The log has the details."
-    cancelled.set()
+        if cancel.why:  # as Cancelled, or as whatever a library made of it
+            status, reason = "KILLED", cancel.why
+        elif isinstance(error, Phi3Error):
+            status, reason = "FAILED", str(error)
+        else:
+            traceback.print_exc()
+            first = (str(error).strip().splitlines() or [""])[0]
+            status, reason = "FAILED", f"{type(error).__name__}: {first[:500]} The log has the details."
+    cancel.over = True
     if reason:
         print(reason, flush=True)
     with contextlib.suppress(Phi3Error), errors(config):
@@ -304,29 +315,32 @@ def main(run_id: str, spec_json: str) -> int:
     return 0 if status == "FINISHED" else 1
 
 
-def _cancel_on_signal_or_orphaned() -> threading.Event:
-    """SIGTERM raises Cancelled in the main thread; so does the end of the program that started us.
+class _Cancel:
+    """SIGTERM raises Cancelled in the main thread, and so does the end of the program that started us.
 
-    Returns an event that switches both off, for the moments when the run is being closed.
+    why: in words, once that has happened. over: set it while the run is being closed, to be left alone.
     """
-    over = threading.Event()
-    why = "Cancelled."
 
-    def stop(*_: object) -> None:
-        if not over.is_set():
-            over.set()
-            raise Cancelled(why)
+    def __init__(self) -> None:
+        self.why, self.over = "", False
+        self._because = "Cancelled."
+        signal.signal(signal.SIGTERM, self._stop)
+        threading.Thread(target=self._watch_parent, daemon=True).start()
 
-    def watch_parent() -> None:
-        nonlocal why
+    def check(self) -> None:
+        if self.why:
+            raise Cancelled(self.why)
+
+    def _stop(self, *_: object) -> None:
+        if not self.over:
+            self.why = self.why or self._because
+            raise Cancelled(self.why)
+
+    def _watch_parent(self) -> None:
         while os.read(0, 4096):  # not sys.stdin: a thread that holds its lock breaks the interpreter's exit
             pass
-        why = "Cancelled: the program that started it has ended."
+        self._because = "Cancelled: the program that started it has ended."
         os.kill(os.getpid(), signal.SIGTERM)
-
-    signal.signal(signal.SIGTERM, stop)
-    threading.Thread(target=watch_parent, daemon=True).start()
-    return over
 
 
 if __name__ == "__main__":

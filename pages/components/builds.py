@@ -85,7 +85,7 @@ def _show_more(job: Job) -> None:
         for step in job.steps:
             _show_step(step)
         path = jobs.log_path(ui.config(), job.run_id)
-        text = path.read_text(errors="replace") if path.is_file() else ""
+        text = path.read_bytes().decode(errors="replace") if path.is_file() else ""
         if text:
             st.code(_tail(text), language=None, height=240)
         else:
@@ -94,7 +94,7 @@ def _show_more(job: Job) -> None:
 
 def _tail(text: str) -> str:
     """The end of a log, with progress bars (which redraw their line) cut to their last state."""
-    lines = [line.rsplit("\r", 1)[-1] for line in text.splitlines()]
+    lines = [line.rstrip("\r").rsplit("\r", 1)[-1] for line in text.split("\n")]
     return "\n".join(lines[-200:])
 
 

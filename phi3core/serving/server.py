@@ -240,6 +240,7 @@ def bind(host: str, port: int) -> socket.socket:
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         sock.bind((host, port))
+        sock.listen()  # from here on a client waits, instead of being refused
     except (OSError, OverflowError) as error:
         sock.close()
         if isinstance(error, OSError) and error.errno in (98, 48):  # EADDRINUSE on Linux and macOS

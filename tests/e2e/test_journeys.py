@@ -207,7 +207,8 @@ def test_a_build_that_fails_shows_its_reason(page: Page, app: App, tmp_path: Pat
     page.get_by_role("button", name="Build", exact=True).click()
     reason = page.get_by_test_id("stAlert").filter(has_text=str(tmp_path / "no-model"))
     expect(reason).to_be_visible(timeout=40_000)
-    expect(page.get_by_text("Traceback")).to_have_count(0)
+    card = page.locator('[class*="st-key-build_"]').filter(has=reason)
+    expect(card.get_by_text("Traceback")).to_have_count(0)
     assert "no-model" not in [model.name for model in registry.models(app.settings)]
 
 
@@ -220,7 +221,7 @@ def test_from_a_build_to_production_to_an_answer_on_one_way(page: Page, app: App
 
     open_page(page, app, "build")
     page.get_by_text("Options", exact=True).click()
-    page.get_by_role("combobox", name=re.compile("Signature")).click()
+    page.get_by_role("combobox", name=re.compile("Signature")).fill("messages")  # opens the list at what it names
     page.get_by_role("option", name="messages → chat completion").click()
     settled(page)
     page.get_by_role("button", name="Build", exact=True).click()
