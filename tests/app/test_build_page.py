@@ -71,7 +71,7 @@ def test_a_repository_may_be_pasted_with_or_without_its_prefix_and_names_the_mod
     open_page: Open, started: list[BuildSpec]
 ) -> None:
     at = choose(open_page("build"), "hub")
-    at.text_input(key="build_repo").set_value(" hf:microsoft/Phi-3-mini-4k-instruct@main ").run()
+    at.text_input(key="build_repo").set_value(" hf:microsoft/Phi-3-mini-4k-instruct@main ")
     press(at)
     assert (started[0].source, started[0].name) == (
         "hf:microsoft/Phi-3-mini-4k-instruct@main",
