@@ -89,10 +89,11 @@ with st.container(border=True):
             )
             signature = "chat"
             if wrapper == "onnx":
-                signature = columns[1].selectbox(
+                signature = columns[1].radio(
                     "Signature",
                     ["prompt", "chat"],
                     format_func={"prompt": "prompt → string", "chat": "messages → chat completion"}.get,
+                    horizontal=True,
                     key="build_signature",
                 )
             max_tokens = columns[0].number_input(

@@ -51,7 +51,7 @@ def test_pressing_build_starts_what_the_form_says(open_page: Open, started: list
     assert not at.exception
     assert not at.error
     assert started == [BuildSpec("onnx", "embedded", "phi3-embedded", "int4-mixed", "prompt", 300, None)]
-    at.selectbox(key="build_signature").set_value("chat")
+    at.radio(key="build_signature").set_value("chat")
     at.selectbox(key="build_precision_onnx_embedded").set_value("int8")
     at.text_input(key="build_name").set_value("my model")
     at.number_input(key="build_max_tokens").set_value(77)
