@@ -23,18 +23,19 @@ st.caption(
 )
 
 
-@st.fragment(run_every=1.0)
+with ui.told():
+    listed = jobs.recent(ui.config(), limit=50)
+running = [job.run_id for job in listed if job.running]
+
+
+@st.fragment(run_every=1.0 if running else None)
 def _running() -> None:
     with ui.told():
-        listed = [job for job in jobs.recent(ui.config(), limit=20) if job.running]
-    known = st.session_state.get("build_running", [])
-    now = [job.run_id for job in listed]
-    if known != now:
-        st.session_state["build_running"] = now
-        if set(known) - set(now):
-            ui.forget()
-            st.rerun()  # one has ended: it belongs in the list below now
-    for job in listed:
+        now = [jobs.get(ui.config(), run_id) for run_id in running]
+    if any(not job.running for job in now):
+        ui.forget()
+        st.rerun()  # it belongs in the list below now
+    for job in now:
         builds.show(job)
 
 
@@ -97,7 +98,12 @@ with st.container(border=True):
                     key="build_signature",
                 )
             max_tokens = columns[0].number_input(
-                "Longest answer, in tokens", 1, 100_000, 300, key="build_max_tokens", help="The version's default."
+                "Longest answer, in tokens",
+                1,
+                build.MAX_TOKENS,
+                300,
+                key="build_max_tokens",
+                help="The version's default.",
             )
             temperature = columns[1].number_input(
                 "Temperature",
@@ -118,14 +124,14 @@ with st.container(border=True):
             spec = BuildSpec(wrapper, source, name, chosen, signature, int(max_tokens), temperature)
             with st.spinner("Starting the build …"):
                 jobs.start(ui.config(), spec)
-            st.toast("The build has started.", icon=":material/construction:")
         except Phi3Error as error:
             ui.show_error(str(error))
+        else:
+            st.rerun()  # it is shown on top
 
 st.subheader("Builds", anchor=False)
-with ui.told():
-    ended = [job for job in jobs.recent(ui.config(), limit=20) if not job.running]
-if not ended and not st.session_state.get("build_running"):
+if not listed:
     st.caption("No builds yet. Choose a wrapper and weights above, then press Build.")
-for job in ended:
-    builds.show(job)
+for job in listed:
+    if not job.running:
+        builds.show(job)

@@ -1,10 +1,14 @@
 """Chat: a conversation with any registered version."""
 
+from typing import Any
+
 import streamlit as st
 
 from pages.components import turns, ui
 from phi3core import chat, keys, registry
-from phi3core.errors import Phi3Error
+from phi3core.build import MAX_TOKENS
+from phi3core.chat import Conversation
+from phi3core.errors import BadInput, NotFound, Phi3Error
 from phi3core.registry import Model, Version
 
 
@@ -27,6 +31,20 @@ def _default(model: Model, listed: list[Version]) -> str:
     return next((v.ref for v in listed if v.wrapper == "onnx"), listed[0].ref)
 
 
+def _follow_link() -> None:
+    """A reference in the address that is not the boxes' own brought us here: it wins over them."""
+    asked = st.query_params.get("ref", "")
+    if not asked or (st.session_state.get("chat_asked") == asked and "chat_ref" in st.session_state):
+        return
+    st.session_state["chat_asked"] = asked
+    try:
+        reference = registry.split(asked)
+    except BadInput as error:
+        ui.show_warning(str(error))
+        return
+    st.session_state["chat_model"], st.session_state["chat_ref"] = reference.name, str(reference)
+
+
 def _pick() -> Version:
     """The version to talk to, from the address or the two boxes."""
     models = {model.name: model for model in ui.models() if model.newest}
@@ -34,17 +52,10 @@ def _pick() -> Version:
         st.info("There is no version to talk to yet. Build one first.", icon=":material/chat:")
         st.page_link("pages/build_page.py", label="Build a version", icon=":material/construction:")
         st.stop()
-    asked = st.query_params.get("ref", "")
-    if asked and st.session_state.get("chat_asked") != asked:  # a link brought us here: it wins over the boxes
-        st.session_state["chat_asked"] = asked
-        try:
-            st.session_state["chat_model"] = registry.split(asked).name
-            st.session_state["chat_ref"] = asked
-        except Phi3Error as error:
-            st.warning(str(error), icon=":material/warning:")
+    _follow_link()
     if st.session_state.get("chat_model") not in models:
         if missing := st.session_state.get("chat_model"):
-            st.warning(f"There is no registered model “{missing}”. Choose one of these.", icon=":material/warning:")
+            ui.show_warning(f"There is no registered model “{missing}”. Choose one of these.")
         in_production = [name for name, model in models.items() if model.production]
         st.session_state["chat_model"] = (in_production or list(models))[0]
     left, right = st.columns([2, 3])
@@ -54,48 +65,68 @@ def _pick() -> Version:
     if st.session_state.get("chat_ref") not in choices:
         missing = st.session_state.get("chat_ref", "")
         if missing.startswith((f"{name}/", f"{name}@")):
-            st.warning(f"{missing} is not there (any more). Choose another version.", icon=":material/warning:")
+            ui.show_warning(f"{missing} is not there (any more). Choose another version.")
         st.session_state["chat_ref"] = _default(models[name], listed)
     ref = right.selectbox("Version", list(choices), format_func=lambda r: choices.get(r, r), key="chat_ref")
-    st.session_state["chat_asked"] = st.query_params["ref"] = ref
     return registry.resolve(ui.config(), ref)
 
 
-def _conversation() -> chat.Conversation:
-    """The one in the address, so that a reload finds it; else a new one."""
+def _conversation() -> Conversation:
+    """The one in the address, so that a reload finds it; else this visit's last one, unless a link asks for another
+    version; else a new one.
+    """
     wanted = st.query_params.get("c", "")
+    linked = st.query_params.get("ref", "") not in ("", st.session_state.get("chat_shown", ""))
+    if not wanted and not linked:
+        wanted = st.session_state.get("chat_conversation", "")
     if wanted:
         try:
             return chat.load(ui.config(), ui.servers(), wanted)
-        except Phi3Error as error:
-            st.warning(str(error), icon=":material/warning:")
-    return chat.keep(chat.Conversation(ui.config(), ui.servers()))
+        except (NotFound, BadInput) as error:
+            ui.show_warning(str(error))
+    return _new()
 
 
-def _parameters(version: Version) -> tuple[str, dict[str, object]]:
-    """The system prompt and the generation options, from the sidebar. Starts at the version's own defaults."""
-    own = ui.detail(version.ref).options
+def _new() -> Conversation:
+    return chat.keep(Conversation(ui.config(), ui.servers()))
+
+
+def _parameters(version: Version, conversation: Conversation) -> tuple[str, dict[str, Any]]:
+    """The system prompt and the generation options, from the sidebar.
+
+    They start as the conversation had them last, else at the version's own defaults.
+    """
+    own = ui.detail(version).options
+    key = f"chat_%s_{version.ref}"  # each version starts at its own defaults
+    if "chat_system" not in st.session_state or st.session_state.get("chat_seeded") != conversation.id:
+        st.session_state["chat_seeded"] = conversation.id
+        if conversation.turns:
+            last = conversation.turns[-1]
+            st.session_state["chat_system"] = last.system
+            own = own | last.options
+
+    def start(name: str, otherwise: float, low: float, high: float) -> float:
+        return min(max(float(own.get(name) or otherwise), low), high)
+
     with st.sidebar:
         system = st.text_area(
             "System prompt", key="chat_system", placeholder="You are a helpful assistant.", height=100
         )
         st.caption(f"Generation · defaults of {version.ref}")
-        key = f"chat_%s_{version.ref}"  # each version starts at its own defaults
-        options: dict[str, object] = {
+        options: dict[str, Any] = {
             "temperature": st.slider(
-                "Temperature", 0.0, 2.0, float(own.get("temperature", 0.2)), 0.05, key=key % "temperature",
-                help="0 always takes the likeliest token.",
+                "Temperature", 0.0, 2.0, min(max(float(own.get("temperature", 0.2)), 0.0), 2.0), 0.05,
+                key=key % "temperature", help="0 always takes the likeliest token.",
             ),
-            "top_p": st.slider("Top p", 0.05, 1.0, float(own.get("top_p", 0.9)), 0.05, key=key % "top_p"),
+            "top_p": st.slider("Top p", 0.01, 1.0, start("top_p", 0.9, 0.01, 1.0), 0.01, key=key % "top_p"),
             "max_tokens": st.number_input(
-                "Longest answer, in tokens", 1, 100_000, int(own.get("max_tokens", 300)), key=key % "max_tokens"
+                "Longest answer, in tokens", 1, MAX_TOKENS, int(start("max_tokens", 300, 1, MAX_TOKENS)),
+                key=key % "max_tokens",
             ),
             "repetition_penalty": st.slider(
-                "Repetition penalty", 1.0, 2.0, float(own.get("repetition_penalty", 1.0)), 0.05, key=key % "penalty"
+                "Repetition penalty", 0.1, 2.0, start("repetition_penalty", 1.0, 0.1, 2.0), 0.05, key=key % "penalty"
             ),
-            "seed": st.number_input(
-                "Seed", 0, 2**31 - 1, None, placeholder="random", key=key % "seed"
-            ),
+            "seed": st.number_input("Seed", 0, 2**31 - 1, None, placeholder="random", key=key % "seed"),
         }  # fmt: skip
         stop = st.text_input("Stop sequences", placeholder="separated by commas", key=key % "stop")
         options["stop"] = [part.strip() for part in stop.split(",") if part.strip()] or None
@@ -105,38 +136,49 @@ def _parameters(version: Version) -> tuple[str, dict[str, object]]:
 st.title("Chat")
 st.caption("Talk to any registered version; answers stream as the model writes them.")
 
+# What was just sent is kept until it is asked: whatever goes wrong before that, it comes back into its box.
+if sent := st.session_state.get("chat_input"):
+    st.session_state["chat_draft"] = sent
+
 with ui.told():
     version = _pick()
     conversation = _conversation()
-    system, options = _parameters(version)
+    system, options = _parameters(version, conversation)
 
 with st.container(horizontal=True, vertical_alignment="center"):
     badge = ui.stage_badge(version.stage) if version.stage != "None" else ""
     st.markdown(f"{ui.wrapper(version.wrapper)} **{version.ref}** {badge} {ui.alias_badges(version)}")
     st.space("stretch")
     if st.button("New conversation", icon=":material/add:", key="chat_new", disabled=not conversation.turns):
-        conversation = chat.keep(chat.Conversation(ui.config(), ui.servers()))
-        st.query_params["c"] = conversation.id
+        st.session_state["chat_conversation"] = _new().id
+        st.query_params.pop("c", None)
         st.rerun()
-st.query_params["c"] = conversation.id
 
 if not conversation.turns:
     st.caption("Write a message below. The first answer opens the version, which takes a few seconds.")
     if version.name == keys.DEMO_MODEL:
         st.info(ui.EMBEDDED_NOTE, icon=":material/info:")
 
+if not sent and not conversation.running and "chat_draft" in st.session_state:
+    st.session_state["chat_input"] = st.session_state.pop("chat_draft")
+if question := st.chat_input("Message", key="chat_input", disabled=conversation.running):
+    try:
+        conversation.ask(version, question, system, options)
+        st.session_state.pop("chat_draft", None)
+    except Phi3Error as error:
+        ui.show_error(str(error))
+
+# The address: a reload finds the conversation, once there is something to find.
+st.session_state["chat_conversation"] = conversation.id
+st.session_state["chat_asked"] = st.session_state["chat_shown"] = st.session_state["chat_ref"]
+address = {"ref": st.session_state["chat_ref"]} | ({"c": conversation.id} if conversation.turns else {})
+if st.query_params.to_dict() != address:
+    st.query_params.from_dict(address)
+if question and conversation.running:
+    st.rerun()  # so that the box is closed while the answer comes
+
 for at, turn in enumerate(conversation.turns[:-1]):
     turns.show(turn, at)
-place = st.container()
-question = st.chat_input("Message", key="chat_input", disabled=conversation.running)
-try:
-    if question:
-        if conversation.turns:
-            with place:
-                turns.show(conversation.turns[-1], len(conversation.turns) - 1)
-        conversation.ask(version, question, system, options)
-    if conversation.turns:
-        with place:
-            turns.show_last(conversation, version)
-except Phi3Error as error:
-    ui.show_error(str(error))
+if conversation.turns:
+    with ui.told():
+        turns.show_last(conversation, version, system, options)

@@ -3,8 +3,8 @@
 import streamlit as st
 
 from pages.components import ui
-from pages.components.builds import STATUS
-from phi3core import jobs, keys
+from pages.components.builds import STATUS, line
+from phi3core import jobs, keys, registry
 
 st.title("Phi-3 Playground")
 st.caption("Take a small language model from weights to Production, and talk to every version on the way.")
@@ -31,7 +31,7 @@ if in_production:
     st.subheader("In Production", anchor=False)
     for model in in_production:
         with ui.told():
-            version = next(v for v in ui.versions(model.name) if v.version == model.production)
+            version = registry.resolve(ui.config(), f"{model.name}/{model.production}")
         with st.container(border=True):
             speed = version.metrics.get(keys.TOKENS_PER_SECOND)
             with st.container(horizontal=True, vertical_alignment="center"):
@@ -54,8 +54,7 @@ with left:
         st.caption("No builds yet.")
     for job in builds:
         icon, word = STATUS[job.status]
-        what = f"**{job.ref or job.spec.name}** {ui.wrapper(job.spec.wrapper)} from `{job.spec.source}`"
-        st.markdown(f"{icon} {what} :gray[· {word} {ui.ago(job.started)}]")
+        st.markdown(f"{icon} {line(job)} :gray[· {word} {ui.ago(job.started)}]")
     if builds:
         st.page_link("pages/build_page.py", label="All builds", icon=":material/construction:")
 with right:

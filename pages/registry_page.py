@@ -5,7 +5,7 @@ import streamlit as st
 
 from pages.components import moves, ui
 from pages.components.builds import show_run
-from phi3core import keys
+from phi3core import keys, promotion
 from phi3core.markdown import safe_markdown
 from phi3core.registry import Version
 
@@ -62,14 +62,14 @@ def _detail(version: Version, listed: list[Version]) -> None:
         st.metric("Memory", ui.megabytes(version.metrics.get(keys.PEAK_MEMORY)), width="content")
         st.metric("Size", ui.megabytes(version.size), width="content")
     with ui.told():
-        detail = ui.detail(version.ref)
+        detail = ui.detail(version)
     signature, about, parameters, metrics = st.tabs(["Signature", "About", "Parameters", "Metrics"])
     with signature:
         if detail.mlmodel_error:
-            st.warning(detail.mlmodel_error, icon=":material/warning:")
+            ui.show_warning(detail.mlmodel_error)
         for title, lines in (("Inputs", detail.inputs), ("Outputs", detail.outputs), ("Options", detail.params)):
             if lines:
-                st.markdown(f"**{title}**\n" + "\n".join(f"- `{line}`" for line in lines))
+                st.markdown(f"**{title}**\n" + "\n".join(f"- {ui.code(line)}" for line in lines))
     with about:
         rows = {"Wrapper": version.wrapper or "not one of ours"}
         rows |= {name: version.tags[key] for key, name in _TAG_NAMES.items() if version.tags.get(key)}
@@ -104,7 +104,7 @@ if said := st.session_state.pop("registry_said", ""):
 
 wanted = st.query_params.get("model", "")
 if wanted and wanted not in models:
-    st.warning(f"There is no registered model “{wanted}”. Choose one of these.", icon=":material/warning:")
+    ui.show_warning(f"There is no registered model “{wanted}”. Choose one of these.")
 names = list(models)
 if st.session_state.get("registry_model") not in names:
     st.session_state["registry_model"] = wanted if wanted in models else names[0]
@@ -122,11 +122,14 @@ if not listed:
     st.info(f"{name} has no versions yet.", icon=":material/inventory_2:")
     st.stop()
 
+if wrong := promotion.disagreeing(listed):
+    repair = "The alias decides: move a version to its stage again, and the stages follow."
+    ui.show_warning(" ".join(wrong) + f" Somebody changed it outside this app. {repair}")
 numbers = [version.version for version in listed]
 asked = st.query_params.get("version", "") if name == wanted else ""
 start = numbers.index(int(asked)) if asked.isdigit() and int(asked) in numbers else 0
 if asked and not (asked.isdigit() and int(asked) in numbers):
-    st.warning(f"{name} has no version {asked}. The newest is shown.", icon=":material/warning:")
+    ui.show_warning(f"{name} has no version {asked}. The newest is shown.")
 event = st.dataframe(
     _table(listed),
     hide_index=True,
@@ -134,7 +137,7 @@ event = st.dataframe(
     on_select="rerun",
     selection_mode="single-row-required",
     selection_default={"selection": {"rows": [start], "columns": [], "cells": []}},
-    key=f"registry_versions_{name}",
+    key=f"registry_versions_{name}_{numbers[0]}_{len(numbers)}",  # rows mean other versions when the list grows
 )
 rows = event["selection"]["rows"] or [start]
 chosen = listed[min(rows[0], len(listed) - 1)]

@@ -33,6 +33,9 @@ if TYPE_CHECKING:
 PRECISIONS = {"transformers": PIPELINE_PRECISIONS, "onnx": convert.ONNX_PRECISIONS}
 """What each wrapper can be built at; the first is the default (see default_precision)."""
 
+MAX_TOKENS = 100_000
+"""The longest answer that a version can have as its default."""
+
 STEPS = {
     "transformers": ("weights", "measure", "log", "register"),
     "onnx": ("weights", "convert", "measure", "log", "register"),
@@ -76,8 +79,8 @@ class BuildSpec:
             raise BadInput(f"“{self.signature}” is not a signature. Choose {' or '.join(SIGNATURES)}.")
         if not re.fullmatch(r"[\w .-]+", self.name) or not self.name.strip():
             raise BadInput("A model's name is made of letters, digits, spaces, “_”, “-” and “.”, such as phi3-mini.")
-        if not 1 <= self.max_tokens <= 1_000_000:
-            raise BadInput("max_tokens must be at least 1.")
+        if not 1 <= self.max_tokens <= MAX_TOKENS:
+            raise BadInput(f"max_tokens must be between 1 and {MAX_TOKENS:,}.")
         if self.temperature is not None and not 0 <= self.temperature <= 2:
             raise BadInput("temperature must be between 0 and 2.")
         signature: Literal["prompt", "chat"] = "chat" if self.wrapper == "transformers" else self.signature
@@ -155,10 +158,10 @@ def default_options(folder: Path, spec: BuildSpec) -> dict[str, Any]:
         temperature = float(own.get("temperature") or 0.2) if own.get("do_sample") else 0.2
     return {
         "max_tokens": spec.max_tokens,
-        "temperature": temperature,
-        "top_p": float(own.get("top_p") or 0.9),
-        "top_k": int(own.get("top_k") or 50),
-        "repetition_penalty": float(own.get("repetition_penalty") or 1.0),
+        "temperature": min(max(temperature, 0.0), 2.0),
+        "top_p": min(max(float(own.get("top_p") or 0.9), 0.01), 1.0),
+        "top_k": max(int(own.get("top_k") or 50), 1),
+        "repetition_penalty": min(max(float(own.get("repetition_penalty") or 1.0), 0.1), 2.0),
         "seed": -1,
         "stop": [],
     }

@@ -133,12 +133,20 @@ class Conversation:
         if self._thread:
             self._thread.join()
 
-    def again(self, version: Version) -> Turn:
-        """Ask the last question once more, in place of its answer. Raises BadInput when there is none."""
+    def again(self, version: Version, system: str | None = None, options: dict[str, Any] | None = None) -> Turn:
+        """Ask the last question once more, in place of its answer; None keeps what it was asked with.
+
+        Raises BadInput when there is none.
+        """
         if not self.turns or self.running:
             raise BadInput("There is no answer to ask for again.")
         last = self.turns.pop()
-        return self.ask(version, last.question, last.system, last.options)
+        return self.ask(
+            version,
+            last.question,
+            last.system if system is None else system,
+            last.options if options is None else options,
+        )
 
     def messages(self, system: str = "") -> list[dict[str, str]]:
         """The conversation so far as OpenAI messages; questions without any answer are left out."""
@@ -150,33 +158,37 @@ class Conversation:
 
     def _answer(self, turn: Turn, version: Version, messages: list[dict[str, str]], position: int) -> None:
         started = time.time_ns()
-        server = None
+        server: ModelServer | None = None
+        state: State = "done"
+        error = ""
         try:
             server = self._pool.open(version)
             _wait(server, turn)
             if not turn._stop.is_set():
                 turn.update(prompt=render(server, messages), waiting="Reading the prompt")
                 _stream(server, turn, messages)
-            turn.update(state="stopped" if turn._stop.is_set() else "done", waiting="")
-        except Phi3Error as error:
-            turn.update(state="failed", error=str(error), waiting="")
-        except Exception as error:
-            if turn._stop.is_set():  # hanging up ends the stream with whatever error the client makes of it
-                turn.update(state="stopped", waiting="")
-            else:
-                turn.update(state="failed", error=_explain(error, server, turn), waiting="")
+        except Phi3Error as raised:
+            state, error = "failed", str(raised)
+        except Exception as raised:
+            # Hanging up ends the stream with whatever error the client makes of it.
+            state, error = "failed", "" if turn._stop.is_set() else _explain(raised, server, turn)
+        if turn._stop.is_set():
+            state, error = "stopped", ""
+        turn.update(waiting="Saving the turn")
         try:
-            self._save(turn, messages, position, started)
-        except Exception as error:
+            self._save(turn, messages, position, started, state, error)
+        except Exception as raised:
             # The answer stands on the page all the same; that it is not kept must be said, not swallowed.
-            turn.update(error=f"{turn.error} This turn could not be saved: {error}".strip())
+            error = f"{error} This turn could not be saved: {raised}".strip()
+        turn.update(state=state, error=error, waiting="")
 
-    def _save(self, turn: Turn, messages: list[dict[str, str]], position: int, started: int) -> None:
+    def _save(
+        self, turn: Turn, messages: list[dict[str, str]], position: int, started: int, state: State, error: str
+    ) -> None:
         import mlflow
         from mlflow.entities import SpanStatus, SpanStatusCode
 
         home = experiment(self._settings, keys.CONVERSATIONS)
-        client(self._settings)
         span = mlflow.start_span_no_context(
             "chat",
             span_type="CHAT_MODEL",
@@ -189,18 +201,14 @@ class Conversation:
         usage = {"input_tokens": turn.prompt_tokens, "output_tokens": turn.completion_tokens}
         usage["total_tokens"] = sum(usage.values())
         span.set_attribute("mlflow.chat.tokenUsage", usage)
-        code = SpanStatusCode.ERROR if turn.state == "failed" else SpanStatusCode.OK
-        span.end(outputs=asdict(turn), status=SpanStatus(code, turn.error))
+        code = SpanStatusCode.ERROR if state == "failed" else SpanStatusCode.OK
+        outputs = asdict(turn) | {"state": state, "error": error, "waiting": ""}
+        span.end(outputs=outputs, status=SpanStatus(code, error))
 
 
 def render(server: ModelServer, messages: list[dict[str, str]]) -> str:
     """The prompt that these messages become by the model's own chat template. Raises ServerError."""
     return str(_post(server, "/apply-template", {"messages": messages})["prompt"])
-
-
-def defaults(server: ModelServer) -> dict[str, Any]:
-    """The model's context length (`n_ctx`, tokens) and default options (`default_generation_settings`)."""
-    return _post(server, "/props", None)
 
 
 def load(settings: Settings, pool: Pool, id: str) -> Conversation:
@@ -310,10 +318,10 @@ def _explain(error: Exception, server: ModelServer | None, turn: Turn) -> str:
     return f"The answer broke off: {error}"
 
 
-def _post(server: ModelServer, path: str, body: dict[str, Any] | None) -> dict[str, Any]:
+def _post(server: ModelServer, path: str, body: dict[str, Any]) -> dict[str, Any]:
     request = urllib.request.Request(
         server.url + path,
-        data=json.dumps(body).encode() if body is not None else None,
+        data=json.dumps(body).encode(),
         headers={"Authorization": f"Bearer {server.key}", "Content-Type": "application/json"},
     )
     try:

@@ -94,6 +94,8 @@ def prepare_demo(config: Settings) -> None:
         except NotFound:
             there = []
         made = {v.wrapper for v in there if v.tags.get(keys.SOURCE) == "embedded"}
+        if "onnx" in made:
+            return  # the last one is there; an earlier one that is not was deleted by somebody
         for number, wrapper in enumerate(keys.WRAPPERS, start=1):
             if wrapper in made:
                 continue
@@ -127,7 +129,9 @@ def _build(config: Settings, spec: Any, err: bool = False) -> Any:
         with contextlib.suppress(BadInput):
             if run_id:
                 jobs.cancel(config, run_id)
-        raise Cancelled("Stopped; nothing was registered. Run it again to go on from what is prepared.") from None
+        job = jobs.get(config, run_id) if run_id else None
+        if job is None or job.status != "FINISHED":  # it may have been past the point of no return
+            raise Cancelled("Stopped; nothing was registered. Run it again to go on from what is prepared.") from None
     assert job is not None
     if job.status != "FINISHED":
         raise Phi3Error(f"{job.reason} The log is {jobs.log_path(config, run_id)}.")
@@ -239,8 +243,14 @@ def chat(ref: str, prompt: str | None, system: str, as_json: bool, **options: An
         conversation = Conversation(config, pool)
         for question in [prompt] if prompt is not None else _lines(version.ref):
             turn = conversation.ask(version, question, system, options)
-            _print_turn(turn, as_json)
-            conversation.settle()
+            try:
+                _print_turn(turn, as_json)
+            except Phi3Error as error:
+                if prompt is not None:
+                    raise
+                click.echo(f"Error: {error}", err=True)  # the conversation goes on
+            finally:
+                conversation.settle()
 
 
 def _print_turn(turn: Any, as_json: bool) -> None:
@@ -280,7 +290,7 @@ def _lines(ref: str) -> Iterator[str]:
         yield line
 
 
-@main.command(help=f"Answer a file of prompts, one per line, or JSON lines with “prompt” or “messages”. {REF_HELP}")
+@main.command(help=f"Answer a file of prompts, one per line, or JSON lines with a “prompt”. {REF_HELP}")
 @click.argument("ref")
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--output", type=click.Path(path_type=Path), required=True, help="JSON lines: one turn per prompt.")
@@ -297,7 +307,8 @@ def batch(ref: str, file: Path, output: Path, **options: Any) -> None:
     config = settings.load()
     questions = _questions(file)
     version = registry.resolve(config, ref)
-    with _pool(config) as pool, output.open("w") as out:
+    part = output.with_name(output.name + ".part")
+    with _pool(config) as pool, _opened(part) as out:
         for number, question in enumerate(questions, start=1):
             conversation = Conversation(config, pool)
             turn = conversation.ask(version, question, options=options)
@@ -307,12 +318,22 @@ def batch(ref: str, file: Path, output: Path, **options: Any) -> None:
             out.write(json.dumps(asdict(turn)) + "\n")
             out.flush()
             click.echo(f"{number} of {len(questions)} answered", err=True)
+    part.replace(output)  # earlier answers stay until all the new ones are there
     if run_id := os.environ.get("MLFLOW_RUN_ID"):
         from .store import client, errors
 
         with errors(config):
             client(config).log_artifact(run_id, str(output))
     click.echo(f"Wrote {len(questions)} answers of {version.ref} to {output}.")
+
+
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[Any]:
+    try:
+        with path.open("w") as file:
+            yield file
+    except OSError as error:
+        raise BadInput(f"{path.parent} can't be written to: {error.strerror}.") from error
 
 
 def _questions(file: Path) -> list[str]:
@@ -397,7 +418,12 @@ def app(port: int) -> None:
             start_new_session=True,
         )
     try:
-        prepare_demo(config)  # while the app starts: both take a second or two when there is nothing to build
+        try:
+            prepare_demo(config)  # while the app starts: both take a second or two when there is nothing to build
+        except Cancelled:
+            raise
+        except Phi3Error as error:
+            click.echo(f"The embedded model could not be prepared: {error}", err=True)
         _wait_for(lambda: _healthy(port), child, log)
         click.echo(f"The playground is at http://localhost:{port} (Ctrl-C stops it; logs are in {config.logs}).")
         child.wait()

@@ -12,6 +12,7 @@ import contextlib
 import getpass
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -85,6 +86,7 @@ def start(config: Settings, spec: BuildSpec) -> str:
         run = store.create_run(home, tags=tags, run_name=f"{spec.name} {spec.wrapper}")
         run_id = str(run.info.run_id)
         store.log_batch(run_id, params=[Param(f"build.{name}", str(value)) for name, value in asdict(spec).items()])
+    _append(config, run_id, {"started": time.time()})  # from here on the job is known to be this machine's
     with log_path(config, run_id).open("ab") as log:
         child = subprocess.Popen(
             [sys.executable, "-m", "phi3core.jobs", run_id, json.dumps(asdict(spec))],
@@ -158,7 +160,7 @@ def log_path(config: Settings, run_id: str) -> Path:
 def _job(config: Settings, run: Run) -> Job:
     run_id, tags = run.info.run_id, run.data.tags
     events = _events(config, run_id)
-    if run.info.status == "RUNNING" and _process(config, run_id) is None and (events or _is_ours(tags)):
+    if run.info.status == "RUNNING" and events and _process(config, run_id) is None:
         # Read again: the process may have closed its run and ended since the first look.
         with errors(config):
             run = client(config).get_run(run_id)
@@ -221,42 +223,59 @@ def _process(config: Settings, run_id: str) -> int | None:
 
     child = _children.get(run_id)
     if child is not None:
-        return child.pid if child.poll() is None else None
-    events = _events(config, run_id)
-    if not events or "pid" not in events[0]:
+        if child.poll() is None:
+            return child.pid
+        _children.pop(run_id, None)
+        if child.stdin:
+            child.stdin.close()
+        return None
+    born = next((event for event in _events(config, run_id) if "pid" in event), None)
+    if born is None:
         return None
     try:
-        process = psutil.Process(events[0]["pid"])
+        process = psutil.Process(born["pid"])
         # Pids are used again: a process much younger than the job is another one.
-        same = abs(process.create_time() - events[0]["born"]) < 5 and process.status() != psutil.STATUS_ZOMBIE
+        same = abs(process.create_time() - born["born"]) < 5 and process.status() != psutil.STATUS_ZOMBIE
         return int(process.pid) if same else None
     except psutil.NoSuchProcess:
         return None
 
 
-def _is_ours(tags: dict[str, str]) -> bool:
-    return tags.get(keys.HOST) == socket.gethostname()
-
-
 def _close_dead(config: Settings, run_id: str) -> None:
-    """A job that was killed could not close its run. If it had registered already, it has done its work."""
-    with errors(config):
-        made = client(config).search_model_versions(f"run_id='{run_id}'")
-    if made:
-        with errors(config):
-            client(config).set_tag(run_id, keys.VERSION, str(made[0].version))
-            client(config).set_terminated(run_id, "FINISHED")
-        return
-    if any(event.get("cancelled") for event in _events(config, run_id)):
+    """A job that was killed could close nothing and stop nothing that it had started."""
+    events = _events(config, run_id)
+    _kill_orphans(next((event["pid"] for event in events if "pid" in event), 0))
+    shutil.rmtree(config.tmp / run_id, ignore_errors=True)
+    if any(event.get("cancelled") for event in events):
         _close(config, run_id, "KILLED", "Cancelled.")
-        return
-    _close(config, run_id, "FAILED", "The build's process was killed, most likely because memory ran out.")
+    else:
+        _close(config, run_id, "FAILED", "The build's process was killed, most likely because memory ran out.")
+
+
+def _kill_orphans(session: int) -> None:
+    """Kill what is left of a job's session: the converter, say. Its number is not used again while one lives."""
+    import psutil
+
+    if not session or psutil.pid_exists(session):
+        return  # nothing, or the number is another process's by now
+    for process in psutil.process_iter():
+        with contextlib.suppress(OSError, psutil.Error):
+            if os.getsid(process.pid) == session:
+                process.kill()
 
 
 def _close(config: Settings, run_id: str, status: str, reason: str) -> None:
+    """Close a build's run. One that has registered its version has done its work, whatever happened after."""
+    store = client(config)
     with errors(config):
-        client(config).set_tag(run_id, keys.REASON, reason[:5000])
-        client(config).set_terminated(run_id, status)
+        made = store.search_model_versions(f"run_id='{run_id}'")
+        if made:
+            store.set_tag(run_id, keys.VERSION, str(made[0].version))
+            store.set_terminated(run_id, "FINISHED")
+            return
+        if reason:
+            store.set_tag(run_id, keys.REASON, reason[:5000])
+        store.set_terminated(run_id, status)
     with contextlib.suppress(Phi3Error):
         build.discard(config, run_id)
 
@@ -306,10 +325,8 @@ def main(run_id: str, spec_json: str) -> int:
     cancel.over = True
     if reason:
         print(reason, flush=True)
-    with contextlib.suppress(Phi3Error), errors(config):
-        if reason:
-            store.set_tag(run_id, keys.REASON, reason[:5000])
-        store.set_terminated(run_id, status)
+    with contextlib.suppress(Phi3Error):
+        _close(config, run_id, status, reason)
     with contextlib.suppress(Exception):  # the log on disk is the one that counts; this copy is for MLflow's UI
         store.log_artifact(run_id, str(log_path(config, run_id)))
     return 0 if status == "FINISHED" else 1
@@ -332,8 +349,8 @@ class _Cancel:
             raise Cancelled(self.why)
 
     def _stop(self, *_: object) -> None:
-        if not self.over:
-            self.why = self.why or self._because
+        if not self.over and not self.why:  # once: the cleanup that follows is not to be interrupted
+            self.why = self._because
             raise Cancelled(self.why)
 
     def _watch_parent(self) -> None:

@@ -85,9 +85,14 @@ def delete_alias(settings: Settings, name: str, alias: str, reason: str = "", us
 
 
 def disagreements(settings: Settings, name: str) -> list[str]:
-    """Sentences about stages that do not follow the aliases; empty when all agree."""
+    """Sentences about a model's stages that do not follow the aliases; empty when all agree."""
+    return disagreeing(registry.versions(settings, name))
+
+
+def disagreeing(versions: list[Version]) -> list[str]:
+    """The same for all versions of a model that were read already."""
     found = []
-    for version in registry.versions(settings, name):
+    for version in versions:
         right = _stage_of(version)
         if right and version.stage != right:
             found.append(f"{version.ref} has the alias @{right.lower()} but the stage {version.stage}.")

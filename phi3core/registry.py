@@ -6,6 +6,7 @@ registered model, because MLflow leaves them out of the versions it lists. Writi
 
 from __future__ import annotations
 
+import contextlib
 import json
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -89,6 +90,13 @@ class Reference:
     alias: str | None = None
     stage: str | None = None
 
+    def __str__(self) -> str:
+        """The one way to write it: a reserved alias as its stage, a number without zeros."""
+        if self.number is not None:
+            return f"{self.name}/{self.number}"
+        stage = self.stage or keys.RESERVED_ALIASES.get(self.alias or "")
+        return f"{self.name}/{stage}" if stage else f"{self.name}@{self.alias}"
+
 
 @dataclass(frozen=True)
 class Detail:
@@ -153,12 +161,20 @@ def resolve(settings: Settings, text: str) -> Version:
             raise NotFound("No store counts so far.")
         with errors(settings):
             found = store.get_model_version(reference.name, str(number))
-            run = store.get_run(found.run_id) if found.run_id else None
     except NotFound as error:
         raise NotFound(
             f"{reference.name} has no version {number}. “python -m phi3core models {reference.name}” lists them."
         ) from error
-    return _version(found, aliases, dict(run.data.metrics) if run else {})
+    return _version(found, aliases, _run_of(settings, found.run_id)[0])
+
+
+def _run_of(settings: Settings, run_id: str | None) -> tuple[dict[str, float], dict[str, str], str]:
+    """Metrics, parameters and experiment of a source run; empty when it was deleted for good."""
+    if run_id:
+        with contextlib.suppress(NotFound), errors(settings):
+            run = client(settings).get_run(run_id)
+            return dict(run.data.metrics), dict(run.data.params), str(run.info.experiment_id)
+    return {}, {}, ""
 
 
 def _no_alias(reference: Reference, aliases: dict[str, int]) -> str:
@@ -204,13 +220,7 @@ def detail(settings: Settings, version: Version) -> Detail:
     """Signature, parameters and flavors of one version."""
     import mlflow
 
-    store = client(settings)
-    parameters: dict[str, str] = {}
-    experiment_id = ""
-    with errors(settings):
-        if version.run_id:
-            run = store.get_run(version.run_id)
-            parameters, experiment_id = dict(run.data.params), run.info.experiment_id
+    _, parameters, experiment_id = _run_of(settings, version.run_id)
     try:
         info = mlflow.models.get_model_info(f"models:/{version.ref}")
     except Exception as error:  # whatever an artifact store raises: the rest of the page must still show

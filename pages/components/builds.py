@@ -11,6 +11,8 @@ from phi3core import jobs
 from phi3core.build import TITLES
 from phi3core.errors import Phi3Error
 from phi3core.jobs import Job, Step
+from phi3core.markdown import safe_markdown
+from phi3core.store import without_password
 
 STATUS = {
     "RUNNING": (":blue[:material/progress_activity:]", "running, started"),
@@ -31,8 +33,7 @@ def show(job: Job) -> None:
     """One build, whatever its state."""
     icon, word = STATUS[job.status]
     with st.container(border=True, key=f"build_{job.run_id}"):
-        what = f"**{job.ref or job.spec.name}** {ui.wrapper(job.spec.wrapper)} from `{job.spec.source}`"
-        st.markdown(f"{icon} {what} :gray[· {word} {ui.ago(job.started)}]")
+        st.markdown(f"{icon} {line(job)} :gray[· {word} {ui.ago(job.started)}]")
         if job.running:
             for step in job.steps:
                 _show_step(step)
@@ -51,12 +52,18 @@ def show(job: Job) -> None:
             _show_more(job)
 
 
+def line(job: Job) -> str:
+    """Markdown: what is built from what. Anybody may have written the run's parameters."""
+    name, source = safe_markdown(job.ref or job.spec.name), ui.code(job.spec.source)
+    return f"**{name}** {ui.wrapper(job.spec.wrapper)} from {source}"
+
+
 def _show_step(step: Step) -> None:
     line = f"{_STEP_ICONS[step.state]} {TITLES[step.name]}"
     if step.state == "done" and step.seconds is not None:
         line += f" :gray[· {step.seconds:.1f} s]"
     if step.state == "running" and step.text:
-        line += f" :gray[· {step.text}]"
+        line += f" :gray[· {safe_markdown(step.text)}]"
     st.markdown(line)
     if step.state == "running" and step.fraction is not None:
         st.progress(step.fraction)
@@ -71,13 +78,17 @@ def _show_links(job: Job) -> None:
 
 
 def show_run(experiment_id: str, run_id: str) -> None:
-    """The run: a link into MLflow's own UI where the store is a server, else its id."""
+    """The run in MLflow's own UI: a link where the store is a server, else how to open it there."""
     uri = ui.config().tracking_uri
+    path = f"/#/experiments/{quote(experiment_id)}/runs/{quote(run_id)}"
     if uri.startswith("http"):
-        url = f"{uri.rstrip('/')}/#/experiments/{quote(experiment_id)}/runs/{quote(run_id)}"
+        url = without_password(uri, uri).replace(":…@", "@").rstrip("/") + path
         st.link_button("Run in MLflow", url, icon=":material/open_in_new:", type="tertiary")
-    else:
-        st.caption(f"Run `{run_id}`")
+        return
+    with st.popover("Run", icon=":material/science:", type="tertiary"):
+        st.markdown(f"Run `{run_id}`. To see it in MLflow's own UI, start that once:")
+        st.code(f"mlflow ui --backend-store-uri {uri}", language="sh", wrap_lines=True)
+        st.link_button("Open the run there", f"http://127.0.0.1:5000{path}", icon=":material/open_in_new:")
 
 
 def _show_more(job: Job) -> None:

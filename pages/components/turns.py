@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import streamlit as st
 
 from pages.components import ui
@@ -20,14 +22,14 @@ def show(turn: Turn, at: int) -> None:
         _show_answer(turn, at)
 
 
-def show_last(conversation: Conversation, version: Version) -> None:
+def show_last(conversation: Conversation, version: Version, system: str, options: dict[str, Any]) -> None:
     """The newest turn: streamed if its answer still comes, with a way to stop it; else with a way to ask again."""
     turn, at = conversation.turns[-1], len(conversation.turns) - 1
     if turn.state != "running":
         show(turn, at)
         label = {"failed": "Try again", "stopped": "Ask again"}.get(turn.state, "Regenerate")
         if st.button(label, icon=":material/refresh:", key="chat_again", type="tertiary"):
-            conversation.again(version)
+            conversation.again(version, system, options)
             st.rerun()
         return
     with st.chat_message("user", avatar=_USER):

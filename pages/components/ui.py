@@ -52,6 +52,16 @@ def show_error(text: str) -> None:
     st.error(safe_markdown(text), icon=":material/error:")
 
 
+def show_warning(text: str) -> None:
+    """A warning as its sentence, which may quote an address that anybody made."""
+    st.warning(safe_markdown(text), icon=":material/warning:")
+
+
+def code(text: str) -> str:
+    """Markdown that shows anybody's text as code."""
+    return safe_markdown("`" + " ".join(text.replace("`", "'").split()) + "`")
+
+
 def show_table(rows: dict[str, str]) -> None:
     """Names and values; table cells render Markdown, and the values are anybody's."""
     st.table(pd.DataFrame({"": [safe_markdown(value) for value in rows.values()]}, index=list(rows)))
@@ -67,9 +77,18 @@ def versions(name: str) -> list[Version]:
     return registry.versions(config(), name)
 
 
+def detail(version: Version) -> registry.Detail:
+    found = _detail(version.ref, version.source, version)
+    if found.mlmodel_error:
+        _detail.clear(version.ref, version.source)  # the store may have it the next time
+    return found
+
+
 @st.cache_data(ttl=600, max_entries=200, show_spinner="Reading the version …")
-def detail(ref: str) -> registry.Detail:
-    return registry.detail(config(), registry.resolve(config(), ref))
+def _detail(ref: str, source: str, _version: Version) -> registry.Detail:
+    """Cached by ref and source: a version deleted and built again under the same number is another one."""
+    assert (ref, source) == (_version.ref, _version.source)
+    return registry.detail(config(), _version)
 
 
 def forget() -> None:

@@ -39,6 +39,7 @@ class Options:
             ("top_p", 0 < changed.top_p <= 1, "above 0 and at most 1"),
             ("top_k", changed.top_k >= 1, "at least 1"),
             ("repetition_penalty", 0 < changed.repetition_penalty <= 2, "above 0 and at most 2"),
+            ("seed", changed.seed is None or 0 <= changed.seed < 2**31, "between 0 and 2,147,483,647"),
             ("stop", len(changed.stop) <= 4 and all(changed.stop), "at most four sequences, none of them empty"),
         )
         for name, fine, rule in checks:

@@ -82,7 +82,9 @@ class TransformersEngine:
         yield Done(reason, prompt_tokens, watch.count)
 
     def _arguments(self, options: Options, room: int) -> dict[str, Any]:
-        if options.seed is not None:
+        if options.seed is None:
+            torch.seed()
+        else:
             set_seed(options.seed)
         sampled = options.temperature > 0
         return {

@@ -128,28 +128,30 @@ class Pool:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._servers: dict[str, ModelServer] = {}
+        self._opening: dict[str, threading.Lock] = {}
         self._lock = threading.Lock()
 
     def open(self, version: Version) -> ModelServer:
         """The version's server, started if it is not running. Returns at once: see ModelServer.status."""
+        # A version that was deleted and built again under the same number is another one.
+        key = f"{version.ref} {version.source}"
         with self._lock:
-            server = self._servers.get(version.ref)
+            opening = self._opening.setdefault(key, threading.Lock())
+        with opening:  # one process per version, and no version waits for another
+            server = self._servers.get(key)
             if server and server.status().state != "failed":
                 return server
             if server:
                 server.close()
             artifact = registry.local_folder(self._settings, version)
-            log = self._settings.logs / f"server-{version.name}-{version.version}.log"
-            log.write_bytes(b"")
-            self._servers[version.ref] = ModelServer(version, artifact, log)
-            return self._servers[version.ref]
+            log = self._settings.logs / f"server-{version.name}-{version.version}-{os.getpid()}.log"
+            with self._lock:
+                self._servers[key] = ModelServer(version, artifact, log)
+                return self._servers[key]
 
     def running(self) -> list[ModelServer]:
+        """The servers whose processes live."""
         return [server for server in self._servers.values() if server.alive()]
-
-    def find(self, ref: str) -> ModelServer | None:
-        """The version's server if there is one, dead or alive."""
-        return self._servers.get(ref)
 
     def close(self) -> None:
         """End every server."""

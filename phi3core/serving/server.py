@@ -120,7 +120,8 @@ def create_app(load: Callable[[], Engine], names: list[str], key: str | None, lo
         loaded.start()
         yield
 
-    app = FastAPI(title="Phi-3 Playground model server", lifespan=lifespan)
+    # FastAPI's own documentation pages load their scripts from the internet.
+    app = FastAPI(lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
     app.add_middleware(Guard, key=key, hosts=LOOPBACK if local else None)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(BadInput, _bad_input)

