@@ -58,7 +58,7 @@ def test_checking_twice_changes_nothing() -> None:
         ({"name": "a@b"}, "A model's name is made of"),
         ({"name": "a:b"}, "A model's name is made of"),
         ({"name": "a\n"}, "A model's name is made of"),
-        ({"max_tokens": 0}, "max_tokens must be at least 1"),
+        ({"max_tokens": 0}, "max_tokens must be between 1 and"),
         ({"temperature": -0.1}, "temperature must be between 0 and 2"),
         ({"temperature": 2.1}, "temperature must be between 0 and 2"),
         ({"temperature": float("nan")}, "temperature must be between 0 and 2"),
