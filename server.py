@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 import threading
+import traceback
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -48,4 +49,16 @@ def _stop_with_stdin() -> None:
     os.kill(os.getpid(), signal.SIGTERM)
 
 
-app = st.App("app.py", lifespan=lifespan)
+def unexpected(error: Exception) -> bool:
+    """A bug of ours: a sentence instead of Streamlit's box, which offers to send it to search engines."""
+    log = settings.load().logs / "app.log"
+    traceback.print_exception(error)
+    st.error(
+        f"Something went wrong that should not have ({type(error).__name__}). Reload the page; if it stays, the end of "
+        f"{log} says what it was.",
+        icon=":material/error:",
+    )
+    return True
+
+
+app = st.App("app.py", lifespan=lifespan, on_script_error=unexpected)
