@@ -126,11 +126,18 @@ def _parameters(version: Version, conversation: Conversation) -> tuple[str, dict
             "repetition_penalty": st.slider(
                 "Repetition penalty", 0.1, 2.0, start("repetition_penalty", 1.0, 0.1, 2.0), 0.05, key=key % "penalty"
             ),
-            "seed": st.number_input("Seed", 0, 2**31 - 1, None, placeholder="random", key=key % "seed"),
+            "seed": st.number_input("Seed", 0, 2**31 - 1, _seed(own), placeholder="random", key=key % "seed"),
         }  # fmt: skip
-        stop = st.text_input("Stop sequences", placeholder="separated by commas", key=key % "stop")
+        written = ", ".join(own.get("stop") or [])
+        stop = st.text_input("Stop sequences", written, placeholder="separated by commas", key=key % "stop")
         options["stop"] = [part.strip() for part in stop.split(",") if part.strip()] or None
     return system, options
+
+
+def _seed(own: dict[str, Any]) -> int | None:
+    """The seed, where it is one: -1 is how a logged version says that there is none."""
+    seed = own.get("seed")
+    return int(seed) if seed is not None and 0 <= int(seed) < 2**31 else None
 
 
 st.title("Chat")

@@ -5,6 +5,7 @@ import streamlit as st
 from pages.components import ui
 from pages.components.builds import STATUS, line
 from phi3core import jobs, keys, registry
+from phi3core.errors import NotFound
 
 st.title("Phi-3 Playground")
 st.caption("Take a small language model from weights to Production, and talk to every version on the way.")
@@ -31,7 +32,10 @@ if in_production:
     st.subheader("In Production", anchor=False)
     for model in in_production:
         with ui.told():
-            version = registry.resolve(ui.config(), f"{model.name}/{model.production}")
+            try:
+                version = registry.resolve(ui.config(), f"{model.name}/Production")
+            except NotFound:
+                continue  # moved out of Production since the models were read
         with st.container(border=True):
             speed = version.metrics.get(keys.TOKENS_PER_SECOND)
             with st.container(horizontal=True, vertical_alignment="center"):

@@ -307,6 +307,8 @@ def batch(ref: str, file: Path, output: Path, **options: Any) -> None:
     config = settings.load()
     questions = _questions(file)
     version = registry.resolve(config, ref)
+    if output.is_dir():
+        raise BadInput(f"{output} is a folder: name a file in it.")
     part = output.with_name(output.name + ".part")
     with _pool(config) as pool, _opened(part) as out:
         for number, question in enumerate(questions, start=1):

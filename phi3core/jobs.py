@@ -160,11 +160,11 @@ def log_path(config: Settings, run_id: str) -> Path:
 def _job(config: Settings, run: Run) -> Job:
     run_id, tags = run.info.run_id, run.data.tags
     events = _events(config, run_id)
-    if run.info.status == "RUNNING" and events and _process(config, run_id) is None:
+    if _unclosed(run) and events and _process(config, run_id) is None:
         # Read again: the process may have closed its run and ended since the first look.
         with errors(config):
             run = client(config).get_run(run_id)
-        if run.info.status == "RUNNING":
+        if _unclosed(run):
             _close_dead(config, run_id)
             with errors(config):
                 run = client(config).get_run(run_id)
@@ -184,6 +184,12 @@ def _job(config: Settings, run: Run) -> Job:
         version=int(version) if version.isdigit() else None,
         steps=_steps(tags.get(keys.WRAPPER, ""), tags.get(keys.STEP, ""), status, events),
     )
+
+
+def _unclosed(run: Run) -> bool:
+    """Running, or closed by MLflow before the job could say how it ended."""
+    said = keys.REASON in run.data.tags or keys.VERSION in run.data.tags
+    return run.info.status == "RUNNING" or (run.info.status in ("FAILED", "KILLED") and not said)
 
 
 def _steps(wrapper: str, at: str, status: str, events: list[dict[str, Any]]) -> tuple[Step, ...]:
@@ -256,8 +262,11 @@ def _kill_orphans(session: int) -> None:
     """Kill what is left of a job's session: the converter, say. Its number is not used again while one lives."""
     import psutil
 
-    if not session or psutil.pid_exists(session):
-        return  # nothing, or the number is another process's by now
+    if not session:
+        return
+    with contextlib.suppress(psutil.NoSuchProcess):
+        if psutil.Process(session).status() != psutil.STATUS_ZOMBIE:
+            return  # the number is another process's by now
     for process in psutil.process_iter():
         with contextlib.suppress(OSError, psutil.Error):
             if os.getsid(process.pid) == session:

@@ -15,6 +15,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -24,6 +25,7 @@ from phi3core import cli, jobs, keys, registry
 from phi3core.settings import Settings
 
 from . import fakes
+from .app.servers import FakePool
 from .conftest import Built
 
 COMMANDS = ("demo", "build", "models", "promote", "chat", "batch", "serve", "app")
@@ -169,7 +171,7 @@ def test_promote_moves_says_what_it_did_and_prints_json(settings: Settings) -> N
         (("build", "--wrapper", "onnx", "--name", "a/b"), "A model's name is made of"),
         (("build", "--wrapper", "onnx", "--source", "hf:nope"), "owner/repo"),
         (("build", "--wrapper", "onnx", "--precision", "int3"), "can't be built at “int3”"),
-        (("build", "--wrapper", "onnx", "--max-tokens", "0"), "max_tokens must be at least 1"),
+        (("build", "--wrapper", "onnx", "--max-tokens", "0"), "max_tokens must be between 1 and"),
         (("build", "--wrapper", "onnx", "--temperature", "3"), "temperature must be between 0 and 2"),
     ],
 )
@@ -392,3 +394,67 @@ def test_a_demo_interrupted_twice_ends_with_exactly_its_two_versions(settings: S
     kept = {Path(registry.artifact_uri(settings, v).removeprefix("file://")).parent.name for v in listed}
     found = {path.parent.parent.name for path in settings.artifacts.rglob("artifacts/MLmodel")}
     assert found == kept, "a build that was not registered left its files"
+
+
+# ---------------------------------------------------------------- files of prompts, with a made-up model
+
+
+@pytest.fixture
+def answering(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakePool]:
+    """phi3/1, answered for in this process; a prompt of more than 200 letters does not fit its context."""
+    fakes.register(settings, "phi3")
+    pool = FakePool()
+
+    @contextmanager
+    def ours(_: Settings) -> Iterator[FakePool]:
+        yield pool
+
+    monkeypatch.setattr(cli, "_pool", ours)
+    yield pool
+    pool.close()
+
+
+def batch(prompts: Path, output: Path, *lines: str) -> Result:
+    prompts.write_text("\n".join(lines))
+    return run("batch", "phi3/1", str(prompts), "--output", str(output))
+
+
+def test_a_batch_that_fails_leaves_the_answers_of_an_earlier_one(answering: FakePool, tmp_path: Path) -> None:
+    prompts, output = tmp_path / "prompts", tmp_path / "answers.jsonl"
+    assert batch(prompts, output, "One", "Two").exit_code == 0
+    earlier = output.read_text()
+    assert [json.loads(line)["question"] for line in earlier.splitlines()] == ["One", "Two"]
+
+    told = batch(prompts, output, "Three", "long " * 100)
+
+    assert told.exit_code == 1
+    assert "Prompt 2 of 2" in told.stderr
+    assert output.read_text() == earlier
+    assert batch(prompts, output, "Four").exit_code == 0
+    assert [json.loads(line)["question"] for line in output.read_text().splitlines()] == ["Four"]
+    assert sorted(path.name for path in tmp_path.glob("answers*")) == ["answers.jsonl"]
+
+
+@pytest.mark.parametrize("output", ["nowhere/answers.jsonl", "a-file/answers.jsonl", "a-folder"])
+def test_answers_that_cant_be_written_are_told_in_one_sentence(
+    answering: FakePool, tmp_path: Path, output: str
+) -> None:
+    (tmp_path / "a-file").write_text("")
+    (tmp_path / "a-folder").mkdir()
+    told = batch(tmp_path / "prompts", tmp_path / output, "One")
+    assert told.exit_code == 1
+    assert isinstance(told.exception, SystemExit), told.exception
+    last = told.stderr.strip().splitlines()[-1]
+    assert last.startswith("Error: ")
+    assert str(tmp_path) in last
+    assert answering.opened == [], "it is told before anything is asked"
+
+
+def test_a_home_of_nobody_is_no_source(settings: Settings) -> None:
+    told = run("build", "--wrapper", "onnx", "--source", "~nosuchuser/x")
+    assert told.exit_code == 1
+    assert isinstance(told.exception, SystemExit), told.exception
+    assert told.stderr.startswith("Error: ")
+    assert "~nosuchuser/x" in told.stderr
+    assert len(told.stderr.strip().splitlines()) == 1
+    assert registry.models(settings) == []

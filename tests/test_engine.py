@@ -324,3 +324,14 @@ def engine_piece() -> int:
     from phi3core.engine import onnx
 
     return onnx._PIECE
+
+
+@pytest.mark.parametrize("seed", [-1, 2**31, 10**30])
+def test_a_seed_that_no_engine_takes_is_refused(seed: int) -> None:
+    with pytest.raises(BadInput, match="seed must be between 0 and 2,147,483,647"):
+        Options().but(seed=seed)
+
+
+@pytest.mark.parametrize("seed", [0, 2**31 - 1])
+def test_a_seed_at_the_edge_is_taken(seed: int) -> None:
+    assert Options().but(seed=seed).seed == seed

@@ -1,11 +1,17 @@
 from __future__ import annotations
 
+import contextlib
+import errno
 import json
 import os
+import signal
 import socket
+import subprocess
 import time
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -239,3 +245,144 @@ def test_a_run_that_somebody_else_put_among_the_builds_breaks_no_list(settings: 
     ours = recorded(settings, host="elsewhere")
 
     assert ours in [job.run_id for job in jobs.recent(settings)]
+
+
+def test_a_cancelled_job_that_had_registered_has_finished(settings: Settings) -> None:
+    run_id = recorded(settings)
+    events(settings, run_id, no_process(), {"cancelled": True})
+    client(settings).create_registered_model("tiny")
+    client(settings).create_model_version("tiny", "s3://nowhere/model", run_id)
+
+    job = jobs.get(settings, run_id)
+
+    assert (job.status, job.version, job.reason) == ("FINISHED", 1, "")
+    assert client(settings).get_run(run_id).info.status == "FINISHED"
+    assert registry.resolve(settings, "tiny/1").run_id == run_id
+
+
+def test_a_cancelled_job_that_had_registered_nothing_is_cancelled(settings: Settings) -> None:
+    run_id = recorded(settings)
+    events(settings, run_id, no_process(), {"cancelled": True})
+
+    job = jobs.get(settings, run_id)
+
+    assert (job.status, job.version, job.reason) == ("KILLED", None, "Cancelled.")
+
+
+class Undisturbed:
+    """What main() asks of jobs._Cancel, without its signal handler and its eye on standard input."""
+
+    why, over = "", False
+
+    def check(self) -> None:
+        pass
+
+
+@pytest.mark.parametrize(
+    "failure",
+    [OSError(errno.ENOSPC, "No space left on device"), RuntimeError("the progress can't be told")],
+    ids=["a full disk", "anything else"],
+)
+def test_a_build_that_fails_right_after_registering_has_finished(
+    settings: Settings, tiny_onnx: Path, monkeypatch: pytest.MonkeyPatch, failure: Exception
+) -> None:
+    run_id = recorded(settings, spec=BuildSpec("onnx", str(tiny_onnx), "tiny"))
+    append = jobs._append
+
+    def fails_at_the_end(config: Settings, run: str, event: dict[str, Any]) -> None:
+        if event.get("step") == "register" and event.get("seconds") is not None:
+            raise failure
+        append(config, run, event)
+
+    monkeypatch.setattr(jobs, "_append", fails_at_the_end)
+    monkeypatch.setattr(jobs, "_Cancel", Undisturbed)
+    monkeypatch.setenv("TMPDIR", str(settings.tmp))  # put back afterwards: main() changes it
+
+    spec = BuildSpec("onnx", str(tiny_onnx), "tiny").checked()
+    jobs.main(run_id, json.dumps(asdict(spec)))
+
+    job = jobs.get(settings, run_id)
+    assert (job.status, job.version, job.reason) == ("FINISHED", 1, "")
+    version = registry.resolve(settings, "tiny/1")
+    assert version.run_id == run_id
+    assert registry.local_folder(settings, version), "its files are there"
+
+
+# ---------------------------------------------------------------- two homes, one store
+
+
+def test_a_build_of_another_home_in_the_same_store_is_left_alone(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from phi3core import settings as settings_module
+
+    run_id = recorded(settings)
+    events(settings, run_id, {"pid": os.getpid(), "born": _born()})
+    monkeypatch.setenv("PHI3_HOME", str(tmp_path / "other"))
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", settings.tracking_uri)
+    other = settings_module.load()
+    assert (other.home, other.tracking_uri) == (tmp_path / "other", settings.tracking_uri)
+
+    (seen,) = jobs.recent(other)
+
+    assert seen.running
+    with pytest.raises(NotFound, match="cancel it there"):
+        jobs.cancel(other, run_id)
+    assert client(settings).get_run(run_id).info.status == "RUNNING"
+    assert jobs.get(settings, run_id).running
+
+
+# ---------------------------------------------------------------- what a killed job leaves
+
+
+@pytest.fixture
+def session() -> Iterator[tuple[subprocess.Popen[str], int]]:
+    """A process that leads a session of its own, as a job does, and the pid of a child that outlives it."""
+    leader = subprocess.Popen(
+        ["sh", "-c", "sleep 600 & echo $!; wait"], stdout=subprocess.PIPE, text=True, start_new_session=True
+    )
+    assert leader.stdout
+    yield leader, int(leader.stdout.readline())
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(leader.pid, signal.SIGKILL)
+    leader.wait()
+
+
+def lives(pid: int) -> bool:
+    import psutil
+
+    try:
+        return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
+
+
+@pytest.mark.parametrize("reaped", [True, False], ids=["and its parent has noticed", "and its parent has not noticed"])
+def test_after_a_job_was_killed_the_next_look_ends_what_it_started_and_removes_its_folder(
+    settings: Settings, session: tuple[subprocess.Popen[str], int], reaped: bool
+) -> None:
+    leader, orphan = session
+    run_id, another = recorded(settings), recorded(settings, host="elsewhere")
+    events(settings, run_id, {"pid": leader.pid, "born": time.time()})
+    for name in (run_id, another):
+        (settings.tmp / name).mkdir()
+        (settings.tmp / name / "weights.bin").write_bytes(b"half")
+    assert jobs.get(settings, run_id).running
+    bystander = subprocess.Popen(["sleep", "600"], start_new_session=True)
+    try:
+        os.kill(leader.pid, signal.SIGKILL)
+        if reaped:
+            leader.wait()
+        until(lambda: not lives(leader.pid))
+        assert lives(orphan)
+
+        job = jobs.get(settings, run_id)
+
+        assert job.status == "FAILED"
+        assert "process was killed" in job.reason
+        until(lambda: not lives(orphan), 5)
+        assert [path.name for path in settings.tmp.iterdir()] == [another]
+        assert lives(bystander.pid)
+    finally:
+        bystander.kill()
+        bystander.wait()

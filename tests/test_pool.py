@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from phi3core.errors import NotFound, ServerError
 from phi3core.registry import Version
 from phi3core.serving.pool import Pool
 from phi3core.settings import Settings
+from phi3core.store import client
 
 from .conftest import MODEL, Built
 from .fakes import register, until
@@ -221,3 +223,61 @@ def test_a_real_version_is_served_by_a_child_that_never_loads_torch(built: Built
 
     assert text
     assert not any("torch" in name for name in libraries)
+
+
+def test_a_version_that_opens_slowly_holds_up_no_other(
+    pool: Pool, settings: Settings, version: Version, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    register(settings, "tiny", source=version.source)
+    other = registry.resolve(settings, "tiny/2")
+    waiting, go = threading.Event(), threading.Event()
+    real = registry.local_folder
+
+    def slow(config: Settings, asked: Version) -> Path | None:
+        if asked.ref == version.ref:
+            waiting.set()
+            assert go.wait(60)
+        return real(config, asked)
+
+    monkeypatch.setattr(registry, "local_folder", slow)
+    held = threading.Thread(target=pool.open, args=(version,), daemon=True)
+    quick = threading.Thread(target=pool.open, args=(other,), daemon=True)
+    held.start()
+    try:
+        assert waiting.wait(20)
+        quick.start()
+        until(lambda: [server.ref for server in pool.running()] == ["tiny/2"], 10)
+    finally:
+        go.set()
+        held.join(20)
+        quick.join(20)
+    assert sorted(server.ref for server in pool.running()) == ["tiny/1", "tiny/2"]
+
+
+def test_two_that_open_the_same_version_at_once_share_its_process(pool: Pool, version: Version) -> None:
+    opened = []
+    threads = [threading.Thread(target=lambda: opened.append(pool.open(version))) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(20)
+
+    assert len({server.pid for server in opened}) == 1
+    assert len(opened) == 4
+
+
+def test_a_version_made_anew_under_the_same_number_has_another_process(
+    pool: Pool, settings: Settings, version: Version, artifact: Path, tmp_path: Path
+) -> None:
+    first = pool.open(version)
+    client(settings).delete_registered_model("tiny")
+    anew = shutil.copytree(artifact, tmp_path / "anew")
+    register(settings, "tiny", source=anew.as_uri())
+    again = registry.resolve(settings, "tiny/1")
+    assert again.ref == version.ref
+
+    second = pool.open(again)
+
+    assert second.pid != first.pid
+    assert str(anew) in psutil.Process(second.pid).cmdline()
+    assert pool.open(again) is second

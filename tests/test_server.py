@@ -478,3 +478,18 @@ def test_the_openai_client_talks_to_a_real_version(built: Built, number: int) ->
     assert whole.usage
     assert 0 < whole.usage.completion_tokens <= 12
     assert "four" in completed.choices[0].text
+
+
+@pytest.mark.parametrize("path", ["/docs", "/redoc", "/openapi.json", "/docs/oauth2-redirect"])
+def test_there_are_no_pages_that_load_scripts_from_the_internet(url: str, path: str) -> None:
+    assert httpx.get(f"{url}{path}").status_code == 404
+
+
+@pytest.mark.parametrize("seed", [-1, 2**31, 10**30])
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
+def test_a_seed_out_of_range_is_refused_with_a_sentence(url: str, engine: FakeEngine, seed: int, stream: bool) -> None:
+    answer = httpx.post(f"{url}/v1/chat/completions", json={**CHAT, "seed": seed, "stream": stream})
+
+    assert answer.status_code == 400, answer.text
+    assert "seed must be between 0 and 2,147,483,647" in answer.json()["error"]["message"]
+    assert engine.asked == []

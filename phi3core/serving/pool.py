@@ -146,6 +146,8 @@ class Pool:
             artifact = registry.local_folder(self._settings, version)
             log = self._settings.logs / f"server-{version.name}-{version.version}-{os.getpid()}.log"
             with self._lock:
+                for old in [held for held in self._servers if held.startswith(f"{version.ref} ") and held != key]:
+                    self._servers.pop(old).close()
                 self._servers[key] = ModelServer(version, artifact, log)
                 return self._servers[key]
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import pytest
+import streamlit as st
 from streamlit.testing.v1 import AppTest
 
-from phi3core import chat, promotion
+from phi3core import chat, promotion, registry
+from phi3core.build import MAX_TOKENS
+from phi3core.errors import StoreDown
 from phi3core.settings import Settings
 
 from .. import fakes
@@ -24,6 +27,12 @@ def engine(servers: FakePool) -> fakes.FakeEngine:
 
 def ask(at: AppTest, text: str) -> AppTest:
     return at.chat_input(key="chat_input").set_value(text).run()
+
+
+def put_into_box(at: AppTest) -> str | None:
+    """What the page has just put into the message's box for a person to send, if anything."""
+    box = at.chat_input(key="chat_input").proto
+    return str(box.value) if box.set_value else None
 
 
 def answers(at: AppTest) -> list[str]:
@@ -259,8 +268,6 @@ def test_a_page_opened_in_mid_answer_follows_it_to_its_end(
 
 
 def chat_version(settings: Settings):  # type: ignore[no-untyped-def]
-    from phi3core import registry
-
     return registry.resolve(settings, "phi3/1")
 
 
@@ -293,3 +300,214 @@ def test_a_new_conversation_starts_empty_and_the_old_one_stays_at_its_address(
     assert at.query_params["c"] != old
     assert engine.prompts[-1] == "<user>Fresh"
     assert answers(open_page("chat", c=old)) == ["One", "The capital is Madrid."]
+
+
+def go(at: AppTest, page: str, **query: str) -> AppTest:
+    """Follow a link inside the app: the same visit, another address."""
+    at.query_params = dict(query)
+    return at.switch_page(f"pages/{page}_page.py").run()
+
+
+def test_an_address_is_left_without_a_conversation_until_something_was_sent(
+    open_page: Open, register: Register, engine: fakes.FakeEngine
+) -> None:
+    register()
+    at = open_page("chat")
+    assert "c" not in at.query_params
+    assert "c" not in at.run().query_params
+    assert "c" in ask(at, "Hello").query_params
+
+
+def test_coming_back_from_another_page_finds_the_visits_last_conversation(
+    open_page: Open, register: Register, engine: fakes.FakeEngine
+) -> None:
+    register()
+    at = ask(open_page("chat"), "One")
+    address = at.query_params["c"]
+    go(at, "home")
+    assert not at.chat_message
+    go(at, "chat")
+    assert answers(at) == ["One", "The capital is Madrid."]
+    assert at.query_params["c"] == address
+    ask(at, "Two")
+    assert engine.prompts[-1] == "<user>One<assistant>The capital is Madrid.<user>Two"
+
+
+def test_coming_back_after_new_conversation_does_not_bring_the_old_one(
+    open_page: Open, register: Register, engine: fakes.FakeEngine
+) -> None:
+    register()
+    at = ask(open_page("chat"), "One")
+    at.button(key="chat_new").click().run()
+    go(at, "home")
+    go(at, "chat")
+    assert not at.chat_message
+    assert "c" not in at.query_params
+
+
+# ---------------------------------------------------------------- links, again
+
+
+def test_the_same_link_followed_again_from_another_page_opens_its_version_again(
+    open_page: Open, register: Register, settings: Settings, servers: FakePool, engine: fakes.FakeEngine
+) -> None:
+    register()
+    register()
+    promotion.promote(settings, "phi3/2", "Production")
+    at = open_page("chat", ref="phi3/1")
+    assert at.selectbox(key="chat_ref").value == "phi3/1"
+    go(at, "registry")
+    go(at, "chat", ref="phi3/1")
+    assert at.selectbox(key="chat_ref").value == "phi3/1"
+    ask(at, "Hello")
+    assert servers.opened == ["phi3/1"]
+
+
+@pytest.mark.parametrize(
+    ("written", "chosen"),
+    [
+        ("phi3@production", "phi3/Production"),
+        ("phi3@Production", "phi3/Production"),
+        ("phi3/production", "phi3/Production"),
+        ("phi3@staging", "phi3/Staging"),
+        ("phi3/03", "phi3/3"),
+    ],
+)
+def test_a_link_may_write_a_reference_in_any_of_its_ways(
+    open_page: Open, register: Register, settings: Settings, written: str, chosen: str
+) -> None:
+    for _ in range(4):
+        register()
+    promotion.promote(settings, "phi3/1", "Production")
+    promotion.promote(settings, "phi3/2", "Staging")
+    at = open_page("chat", ref=written)
+    assert not at.exception
+    assert not at.warning
+    assert at.selectbox(key="chat_ref").value == chosen
+    assert at.query_params["ref"] == chosen
+
+
+# ---------------------------------------------------------------- the sidebar
+
+
+def test_a_version_whose_defaults_are_out_of_range_is_talked_to_within_it(
+    open_page: Open, register: Register, engine: fakes.FakeEngine
+) -> None:
+    register(max_tokens=10_000_000, repetition_penalty=5, top_p=0.0001, temperature=9)
+    at = open_page("chat")
+    assert not at.exception
+    assert not at.error
+    assert at.number_input(key="chat_max_tokens_phi3/1").value == MAX_TOKENS
+    assert at.slider(key="chat_penalty_phi3/1").value == 2.0
+    assert at.slider(key="chat_top_p_phi3/1").value == pytest.approx(0.01)
+    assert at.slider(key="chat_temperature_phi3/1").value == 2.0
+    assert answers(ask(at, "Hello")) == ["Hello", "The capital is Madrid."]
+
+
+@pytest.mark.parametrize(
+    ("state", "label"), [("done", "Regenerate"), ("stopped", "Ask again"), ("failed", "Try again")]
+)
+def test_asking_again_takes_the_sidebar_as_it_is_now(
+    open_page: Open, register: Register, engine: fakes.FakeEngine, state: str, label: str
+) -> None:
+    register()
+    at = open_page("chat")
+    at.text_area(key="chat_system").set_value("Old.")
+    at.slider(key="chat_temperature_phi3/1").set_value(0.1)
+    ask(at, "Hello")
+    chat._live[at.query_params["c"]].turns[-1].state = state  # type: ignore[assignment]
+    at.run()
+    at.text_area(key="chat_system").set_value("New.")
+    at.slider(key="chat_temperature_phi3/1").set_value(1.5)
+    at.number_input(key="chat_seed_phi3/1").set_value(7)
+    again = at.button(key="chat_again")
+    assert again.label == label
+    again.click().run()
+    assert not at.exception
+    assert answers(at) == ["Hello", "The capital is Madrid."]
+    assert (engine.asked[-1].temperature, engine.asked[-1].seed) == (1.5, 7)
+    assert engine.prompts == ["<system>Old.<user>Hello", "<system>New.<user>Hello"]
+
+
+@pytest.fixture
+def reloaded(open_page: Open, register: Register, engine: fakes.FakeEngine) -> AppTest:
+    """A fresh visit to a conversation that was had with a sidebar of its own, after a restart of the app."""
+    register()
+    at = open_page("chat")
+    ask(at, "One")
+    at.text_area(key="chat_system").set_value("Be brief.")
+    at.slider(key="chat_temperature_phi3/1").set_value(0.9)
+    at.slider(key="chat_top_p_phi3/1").set_value(0.5)
+    at.number_input(key="chat_max_tokens_phi3/1").set_value(40)
+    at.slider(key="chat_penalty_phi3/1").set_value(1.3)
+    at.number_input(key="chat_seed_phi3/1").set_value(7)
+    at.text_input(key="chat_stop_phi3/1").set_value("END, STOP")
+    ask(at, "Two")
+    address = at.query_params["c"]
+    chat._live[address].settle()
+    chat._live.clear()
+    return open_page("chat", ref="phi3/1", c=address)
+
+
+def test_a_reload_has_the_last_turns_system_prompt_and_options_in_the_sidebar(
+    reloaded: AppTest, engine: fakes.FakeEngine
+) -> None:
+    for _ in range(2):
+        assert reloaded.text_area(key="chat_system").value == "Be brief."
+        assert reloaded.slider(key="chat_temperature_phi3/1").value == pytest.approx(0.9)
+        assert reloaded.slider(key="chat_top_p_phi3/1").value == pytest.approx(0.5)
+        assert reloaded.number_input(key="chat_max_tokens_phi3/1").value == 40
+        assert reloaded.slider(key="chat_penalty_phi3/1").value == pytest.approx(1.3)
+        reloaded.run()  # and they stay when the page runs again
+    ask(reloaded, "Three")
+    asked = engine.asked[-1]
+    assert (asked.temperature, asked.top_p, asked.max_tokens) == (0.9, 0.5, 40)
+    assert asked.repetition_penalty == pytest.approx(1.3)
+    assert engine.prompts[-1].startswith("<system>Be brief.<user>One")
+
+
+def test_a_reload_has_the_last_turns_seed_and_stop_sequences_in_the_sidebar(
+    reloaded: AppTest, engine: fakes.FakeEngine
+) -> None:
+    assert reloaded.number_input(key="chat_seed_phi3/1").value == 7
+    assert reloaded.text_input(key="chat_stop_phi3/1").value == "END, STOP"
+    ask(reloaded, "Three")
+    assert (engine.asked[-1].seed, engine.asked[-1].stop) == (7, ("END", "STOP"))
+
+
+# ---------------------------------------------------------------- a store that goes away
+
+
+@pytest.mark.parametrize("seam", ["models", "versions", "resolve"])
+def test_a_message_sent_while_the_store_is_down_comes_back_into_its_box(
+    open_page: Open,
+    register: Register,
+    servers: FakePool,
+    engine: fakes.FakeEngine,
+    monkeypatch: pytest.MonkeyPatch,
+    seam: str,
+) -> None:
+    register()
+    at = open_page("chat")
+
+    def down(*_: object) -> None:
+        raise StoreDown("The MLflow store does not answer.")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(registry, seam, down)
+        st.cache_data.clear()
+        ask(at, "A long thought")
+        assert at.error[0].value == "The MLflow store does not answer."
+        retry = next(button for button in at.button if button.label == "Try again")
+        retry.click().run()  # still down: nothing is lost by trying
+    next(button for button in at.button if button.label == "Try again").click().run()
+    assert not at.exception
+    assert not at.error
+    assert put_into_box(at) == "A long thought"
+    assert not at.chat_message
+    assert (servers.opened, engine.prompts) == ([], [])
+    assert answers(ask(at, "A long thought")) == ["A long thought", "The capital is Madrid."]
+    assert engine.prompts == ["<user>A long thought"]
+    at.run()
+    assert len(at.chat_message) == 2
+    assert put_into_box(at) is None  # it was asked: it does not come back once more

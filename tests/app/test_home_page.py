@@ -64,3 +64,31 @@ def test_recent_builds_are_listed_newest_first_with_how_they_ended(open_page: Op
 def test_the_demo_model_is_named_as_the_stand_in_it_is(open_page: Open, register: Register) -> None:
     register("phi3-embedded")
     assert "phi3-embedded is not Phi-3" in said(open_page("home"))
+
+
+def test_a_promotion_made_elsewhere_is_shown_at_the_next_look(
+    open_page: Open, register: Register, settings: Settings
+) -> None:
+    register()
+    register()
+    promotion.promote(settings, "phi3/1", "Production")
+    at = open_page("home")
+    assert "**phi3/1**" in said(at)
+    promotion.promote(settings, "phi3/2", "Production")  # what the page has read of the registry is a moment old
+    at.run()
+    assert not at.exception
+    assert not at.error
+    assert "**phi3/2**" in said(at)
+    assert "**phi3/1**" not in said(at)
+
+
+def test_a_version_taken_out_of_production_elsewhere_breaks_nothing(
+    open_page: Open, register: Register, settings: Settings
+) -> None:
+    register()
+    promotion.promote(settings, "phi3/1", "Production")
+    at = open_page("home")
+    promotion.promote(settings, "phi3/1", "None")
+    at.run()
+    assert not at.exception
+    assert "Recent builds" in [heading.value for heading in at.subheader]

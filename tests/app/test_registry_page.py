@@ -194,3 +194,52 @@ def test_chat_with_this_version_opens_the_chat_on_it(open_page: Open, register: 
     at.button(key="registry_chat").click().run()
     assert not at.exception
     assert at.selectbox(key="chat_ref").value == "phi3/1"
+
+
+# ---------------------------------------------------------------- what was changed outside this app
+
+
+def test_a_stage_without_its_alias_is_told_and_moving_there_repairs_it(
+    open_page: Open, register: Register, settings: Settings
+) -> None:
+    from phi3core.store import client
+
+    register()
+    client(settings).transition_model_version_stage("phi3", "1", "Production")
+    at = open_page("registry")
+    assert not at.exception
+    assert "phi3/1 has the stage Production but not the alias @production" in at.warning[0].value
+    at.button(key="registry_move").click().run()
+    assert "Production" in at.radio(key="move_stage").options
+    move(at, "Production")
+    assert not at.exception
+    assert registry.resolve(settings, "phi3/Production").version == 1
+    assert not at.warning
+
+
+def test_an_alias_without_its_stage_is_told_and_moving_there_repairs_it(
+    open_page: Open, register: Register, settings: Settings
+) -> None:
+    from phi3core.store import client
+
+    register()
+    promotion.promote(settings, "phi3/1", "Production")
+    client(settings).transition_model_version_stage("phi3", "1", "Staging")
+    at = open_page("registry")
+    assert "phi3/1 has the alias @production but the stage Staging" in at.warning[0].value
+    at.button(key="registry_move").click().run()
+    assert {"Production", "Staging"} <= set(at.radio(key="move_stage").options)
+    move(at, "Production")
+    assert [(v.stage, v.aliases) for v in registry.versions(settings, "phi3")] == [("Production", ("production",))]
+    assert not at.warning
+
+
+def test_stages_that_agree_with_their_aliases_raise_no_warning(
+    open_page: Open, register: Register, settings: Settings
+) -> None:
+    register()
+    promotion.promote(settings, "phi3/1", "Production")
+    at = open_page("registry")
+    assert not at.warning
+    at.button(key="registry_move").click().run()
+    assert "Production" not in at.radio(key="move_stage").options
