@@ -53,7 +53,8 @@ def _pick() -> Version:
         st.page_link("pages/build_page.py", label="Build a version", icon=":material/construction:")
         st.stop()
     _follow_link()
-    if st.session_state.get("chat_model") not in models:
+    chosen_for_them = st.session_state.get("chat_model") not in models
+    if chosen_for_them:
         if missing := st.session_state.get("chat_model"):
             ui.show_warning(f"There is no registered model “{missing}”. Choose one of these.")
         in_production = [name for name, model in models.items() if model.production]
@@ -67,6 +68,8 @@ def _pick() -> Version:
         if missing.startswith((f"{name}/", f"{name}@")):
             ui.show_warning(f"{missing} is not there (any more). Choose another version.")
         st.session_state["chat_ref"] = _default(models[name], listed)
+        if chosen_for_them:
+            st.session_state["chat_first"] = st.session_state["chat_ref"]
     ref = right.selectbox("Version", list(choices), format_func=lambda r: choices.get(r, r), key="chat_ref")
     return registry.resolve(ui.config(), ref)
 
@@ -109,10 +112,8 @@ def _parameters(version: Version, conversation: Conversation) -> tuple[str, dict
         return min(max(float(own.get(name) or otherwise), low), high)
 
     with st.sidebar:
-        system = st.text_area(
-            "System prompt", key="chat_system", placeholder="You are a helpful assistant.", height=100
-        )
-        st.caption(f"Generation · defaults of {version.ref}")
+        system = st.text_area("System prompt", key="chat_system", placeholder="the model's own", height=100)
+        st.caption(f"Generation · each version starts at its own defaults, here {version.ref}")
         options: dict[str, Any] = {
             "temperature": st.slider(
                 "Temperature", 0.0, 2.0, min(max(float(own.get("temperature", 0.2)), 0.0), 2.0), 0.05,
@@ -168,18 +169,23 @@ if not conversation.turns:
 
 if not sent and not conversation.running and "chat_draft" in st.session_state:
     st.session_state["chat_input"] = st.session_state.pop("chat_draft")
+problem = ""
 if question := st.chat_input("Message", key="chat_input", disabled=conversation.running):
     try:
         conversation.ask(version, question, system, options)
         st.session_state.pop("chat_draft", None)
     except Phi3Error as error:
-        ui.show_error(str(error))
+        problem = str(error)  # shown below the conversation, where the reader is
 
 # The address: a reload finds the conversation, once there is something to find.
 st.session_state["chat_conversation"] = conversation.id
 st.session_state["chat_asked"] = st.session_state["chat_shown"] = st.session_state["chat_ref"]
+first = st.session_state.get("chat_first")
 address = {"ref": st.session_state["chat_ref"]} | ({"c": conversation.id} if conversation.turns else {})
-if st.query_params.to_dict() != address:
+# Not the page's own first choice, though: that would take a second Back to leave.
+if (
+    conversation.turns or st.query_params or st.session_state["chat_ref"] != first
+) and st.query_params.to_dict() != address:
     st.query_params.from_dict(address)
 if question and conversation.running:
     st.rerun()  # so that the box is closed while the answer comes
@@ -189,3 +195,5 @@ for at, turn in enumerate(conversation.turns[:-1]):
 if conversation.turns:
     with ui.told():
         turns.show_last(conversation, version, system, options)
+if problem:
+    ui.show_error(problem)

@@ -9,12 +9,12 @@ from phi3core import keys, promotion
 from phi3core.markdown import safe_markdown
 from phi3core.registry import Version
 
+_MEASURED = "Measured once, when the version was built, on the machine that built it."
 _TAG_NAMES = {
     keys.SOURCE: "Source",
     keys.REVISION: "Revision",
     keys.PRECISION: "Precision",
     keys.LICENCE: "Licence",
-    keys.DIGEST: "SHA-256",
 }
 
 
@@ -37,7 +37,7 @@ _COLUMNS = {
     "Stage": st.column_config.MultiselectColumn(
         options=list(ui.STAGE_COLORS), color=["green", "orange", "gray", "#00000000"]
     ),
-    "Aliases": st.column_config.ListColumn(width="medium"),
+    "Aliases": st.column_config.ListColumn(width="small"),
     "Size, MB": st.column_config.NumberColumn(format="%,.0f"),
     "Tokens/s": st.column_config.NumberColumn(format="%.0f"),
     "Created": st.column_config.DatetimeColumn(format="YYYY-MM-DD HH:mm"),
@@ -57,7 +57,7 @@ def _detail(version: Version, listed: list[Version]) -> None:
             moves.aliases(version, listed)
     speed, first = version.metrics.get(keys.TOKENS_PER_SECOND), version.metrics.get(keys.FIRST_TOKEN_MS)
     with st.container(horizontal=True, gap="large"):
-        st.metric("Speed", f"{speed:.0f} tokens/s" if speed else "–", width="content")
+        st.metric("Speed", f"{speed:.0f} tokens/s" if speed else "–", width="content", help=_MEASURED)
         st.metric("First token", f"{first:.0f} ms" if first else "–", width="content")
         st.metric("Memory", ui.megabytes(version.metrics.get(keys.PEAK_MEMORY)), width="content")
         st.metric("Size", ui.megabytes(version.size), width="content")
@@ -76,6 +76,9 @@ def _detail(version: Version, listed: list[Version]) -> None:
         rows |= {key: value for key, value in version.tags.items() if not key.startswith("phi3.")}
         rows |= {"Created": f"{version.created:%Y-%m-%d %H:%M} UTC", "Logged model": version.source}
         ui.show_table(rows)
+        if digest := version.tags.get(keys.DIGEST):
+            st.caption("SHA-256 of the logged files")
+            st.code(digest, language=None)
         if version.run_id:
             show_run(detail.experiment_id, version.run_id)
     with parameters:
@@ -108,14 +111,7 @@ if wanted and wanted not in models:
 names = list(models)
 if st.session_state.get("registry_model") not in names:
     st.session_state["registry_model"] = wanted if wanted in models else names[0]
-name = st.selectbox(
-    "Model",
-    names,
-    format_func=lambda n: (
-        f"{n}   ·   {f'/{models[n].production} in Production' if models[n].production else 'none in Production'}"
-    ),
-    key="registry_model",
-)
+name = st.selectbox("Model", names, key="registry_model")
 with ui.told():
     listed = ui.versions(name)
 if not listed:
@@ -141,5 +137,8 @@ event = st.dataframe(
 )
 rows = event["selection"]["rows"] or [start]
 chosen = listed[min(rows[0], len(listed) - 1)]
-st.query_params.update(model=name, version=str(chosen.version))
+# The address follows the choice, but not the page's own first one: that would take a second Back to leave.
+address = {"model": name, "version": str(chosen.version)}
+if (name != names[0] or chosen is not listed[0] or st.query_params) and st.query_params.to_dict() != address:
+    st.query_params.from_dict(address)
 _detail(chosen, listed)

@@ -19,7 +19,7 @@ from . import cache as prepared
 from . import keys
 from .errors import BadInput, NotFound
 from .settings import Settings
-from .store import client, errors
+from .store import client, errors, without_password
 
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion, RegisteredModel
@@ -251,7 +251,10 @@ def _aliases(settings: Settings, name: str) -> dict[str, int]:
         with errors(settings):
             return _alias_numbers(client(settings).get_registered_model(name))
     except NotFound as error:
-        raise NotFound(f"There is no registered model “{name}”. “python -m phi3core models” lists them.") from error
+        store = without_password(settings.tracking_uri, settings.tracking_uri)
+        raise NotFound(
+            f"There is no registered model “{name}” in {store}. “python -m phi3core models” lists them."
+        ) from error
 
 
 def _alias_numbers(model: RegisteredModel) -> dict[str, int]:

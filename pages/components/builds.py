@@ -46,8 +46,10 @@ def show(job: Job) -> None:
             )
         elif job.status == "FINISHED":
             _show_links(job)
-        else:
+        elif job.status == "FAILED":
             ui.show_error(job.reason or "It ended without a reason.")
+        else:
+            st.caption(f"{safe_markdown(job.reason)} Nothing was registered.")
         if not job.running:
             _show_more(job)
 
@@ -70,7 +72,7 @@ def _show_step(step: Step) -> None:
 
 
 def _show_links(job: Job) -> None:
-    with st.container(horizontal=True):
+    with st.container(horizontal=True, vertical_alignment="center"):
         query = {"model": job.spec.name, "version": str(job.version)}
         st.page_link("pages/registry_page.py", label=job.ref, icon=":material/inventory_2:", query_params=query)
         st.page_link("pages/chat_page.py", label="Chat with it", icon=":material/chat:", query_params={"ref": job.ref})

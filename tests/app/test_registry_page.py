@@ -55,7 +55,6 @@ def test_versions_are_listed_newest_first_with_what_tells_them_apart(
     assert list(table["Precision"]) == ["int4", "bfloat16"]
     assert list(table["Size, MB"]) == [117.0, 117.0]
     assert list(table["Tokens/s"]) == [123.4, 123.4]
-    assert "1 in Production" in at.selectbox(key="registry_model").options[0].replace("/", "")
 
 
 def test_a_versions_detail_tells_signature_tags_and_figures(open_page: Open, register: Register) -> None:
