@@ -273,25 +273,28 @@ def _stream(server: ModelServer, turn: Turn, messages: list[dict[str, str]]) -> 
     request |= {"model": turn.ref, "messages": messages, "stream": True, "stream_options": {"include_usage": True}}
     request["extra_body"] = {name: turn.options[name] for name in own if name in turn.options}
     asked, first, ended = time.perf_counter(), 0.0, 0.0
-    with openai.chat.completions.create(**request) as stream:
-        turn._hang_up = partial(_shut, stream.response)
-        for chunk in stream:
-            if turn._stop.is_set():
-                break
-            if chunk.choices and chunk.choices[0].delta.content:
-                ended = time.perf_counter()
-                first = first or ended
-                turn.update(answer=turn.answer + chunk.choices[0].delta.content, waiting="")
-                turn.completion_tokens += 1  # so far; the server's own count comes last
-            if chunk.choices and chunk.choices[0].finish_reason:
-                turn.finish_reason = chunk.choices[0].finish_reason
-            if chunk.usage:
-                turn.prompt_tokens, turn.completion_tokens = chunk.usage.prompt_tokens, chunk.usage.completion_tokens
+    try:
+        with openai.chat.completions.create(**request) as stream:
+            turn._hang_up = partial(_shut, stream.response)
+            for chunk in stream:
+                if turn._stop.is_set():
+                    break
+                if chunk.choices and chunk.choices[0].delta.content:
+                    ended = time.perf_counter()
+                    first = first or ended
+                    turn.update(answer=turn.answer + chunk.choices[0].delta.content, waiting="")
+                    turn.completion_tokens += 1  # so far; the server's own count comes last
+                if chunk.choices and chunk.choices[0].finish_reason:
+                    turn.finish_reason = chunk.choices[0].finish_reason
+                if chunk.usage:
+                    turn.prompt_tokens = chunk.usage.prompt_tokens
+                    turn.completion_tokens = chunk.usage.completion_tokens
+    finally:  # an answer that was stopped or broke off has its figures too
+        turn.first_token_ms = (first - asked) * 1000 if first else 0.0
+        if turn.completion_tokens > 1 and ended > first:
+            turn.tokens_per_second = (turn.completion_tokens - 1) / (ended - first)
     if not turn.finish_reason and not turn._stop.is_set():
         raise ServerError("The answer broke off.")
-    turn.first_token_ms = (first - asked) * 1000 if first else 0.0
-    if turn.completion_tokens > 1 and ended > first:
-        turn.tokens_per_second = (turn.completion_tokens - 1) / (ended - first)
 
 
 def _shut(response: Any) -> None:
