@@ -6,7 +6,6 @@ The model servers live as long as this process; builds too, which end when it do
 import os
 import signal
 import sys
-import threading
 import traceback
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -15,6 +14,7 @@ import streamlit as st
 from streamlit.runtime.pages_manager import PagesManager
 
 from phi3core import settings
+from phi3core.parent import when_parent_ends
 from phi3core.serving.guard import LOOPBACK
 from phi3core.serving.pool import pool
 
@@ -37,16 +37,9 @@ async def lifespan(_: st.App) -> AsyncIterator[None]:
         os._exit(1)  # an exception would reach the reader as Starlette's traceback
     config = settings.load()
     if os.environ.get("PHI3_STOP_WITH_STDIN"):
-        threading.Thread(target=_stop_with_stdin, daemon=True).start()
+        when_parent_ends(lambda: os.kill(os.getpid(), signal.SIGTERM))
     yield
     pool(config).close()
-
-
-def _stop_with_stdin() -> None:
-    """End when the program that started us does, however it ended."""
-    while os.read(0, 4096):
-        pass
-    os.kill(os.getpid(), signal.SIGTERM)
 
 
 def unexpected(error: Exception) -> bool:

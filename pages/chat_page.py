@@ -9,15 +9,15 @@ from phi3core import chat, keys, registry
 from phi3core.build import MAX_TOKENS
 from phi3core.chat import Conversation
 from phi3core.errors import BadInput, NotFound, Phi3Error
-from phi3core.registry import Model, Version
+from phi3core.registry import Model, Reference, Version
 
 
 def _choices(model: Model, listed: list[Version]) -> dict[str, str]:
     """References to choose from, with their labels: stages, aliases, then every version, newest first."""
     found = {}
     for alias, number in sorted(model.aliases.items()):
-        stage = keys.RESERVED_ALIASES.get(alias)
-        found[f"{model.name}/{stage}" if stage else f"{model.name}@{alias}"] = f"{stage or f'@{alias}'}  →  /{number}"
+        label = keys.RESERVED_ALIASES.get(alias, f"@{alias}")
+        found[str(Reference(model.name, alias=alias))] = f"{label}  →  /{number}"
     for version in listed:
         stage = "" if version.stage == "None" else f" · {version.stage}"
         found[version.ref] = f"/{version.version} · {version.wrapper or 'other'} {version.precision}{stage}"
@@ -34,9 +34,8 @@ def _default(model: Model, listed: list[Version]) -> str:
 def _follow_link() -> None:
     """A reference in the address that is not the boxes' own brought us here: it wins over them."""
     asked = st.query_params.get("ref", "")
-    if not asked or (st.session_state.get("chat_asked") == asked and "chat_ref" in st.session_state):
+    if not asked or (st.session_state.get("chat_shown") == asked and "chat_ref" in st.session_state):
         return
-    st.session_state["chat_asked"] = asked
     try:
         reference = registry.split(asked)
     except BadInput as error:
@@ -179,7 +178,7 @@ if question := st.chat_input("Message", key="chat_input", disabled=conversation.
 
 # The address: a reload finds the conversation, once there is something to find.
 st.session_state["chat_conversation"] = conversation.id
-st.session_state["chat_asked"] = st.session_state["chat_shown"] = st.session_state["chat_ref"]
+st.session_state["chat_shown"] = st.session_state["chat_ref"]
 first = st.session_state.get("chat_first")
 address = {"ref": st.session_state["chat_ref"]} | ({"c": conversation.id} if conversation.turns else {})
 # Not the page's own first choice, though: that would take a second Back to leave.

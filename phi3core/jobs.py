@@ -17,7 +17,6 @@ import signal
 import socket
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
@@ -28,6 +27,7 @@ from typing import TYPE_CHECKING, Any
 from . import build, keys, settings
 from .build import STEPS, BuildSpec, Progress
 from .errors import BadInput, Cancelled, NotFound, Phi3Error
+from .parent import when_parent_ends
 from .settings import Settings
 from .store import client, errors, experiment
 
@@ -132,7 +132,7 @@ def cancel(config: Settings, run_id: str) -> Job:
     job = get(config, run_id)
     if not job.running:
         raise BadInput(f"This build has ended already ({job.status.lower()}); there is nothing to cancel.")
-    process = _process(config, run_id)
+    process = _process(run_id, _events(config, run_id))
     if process is None:
         raise NotFound("This build runs on another machine: cancel it there.")
     # Told to the file too: the signal may come before the process can hear it.
@@ -160,7 +160,8 @@ def log_path(config: Settings, run_id: str) -> Path:
 def _job(config: Settings, run: Run) -> Job:
     run_id, tags = run.info.run_id, run.data.tags
     events = _events(config, run_id)
-    if _unclosed(run) and events and _process(config, run_id) is None:
+    process = _process(run_id, events)
+    if _unclosed(run) and events and process is None:
         # Read again: the process may have closed its run and ended since the first look.
         with errors(config):
             run = client(config).get_run(run_id)
@@ -170,7 +171,7 @@ def _job(config: Settings, run: Run) -> Job:
                 run = client(config).get_run(run_id)
         tags = run.data.tags
     version, status = tags.get(keys.VERSION, ""), run.info.status
-    if status in ("FAILED", "KILLED") and _process(config, run_id) is not None:
+    if status in ("FAILED", "KILLED") and process is not None:
         status = "RUNNING"  # MLflow has closed the run, and the process is about to say why
     return Job(
         run_id=run_id,
@@ -223,7 +224,12 @@ def _append(config: Settings, run_id: str, event: dict[str, Any]) -> None:
         file.write(json.dumps(event) + "\n")
 
 
-def _process(config: Settings, run_id: str) -> int | None:
+def _born(events: list[dict[str, Any]]) -> dict[str, Any]:
+    """The event that tells the process: its pid, and when it was started; zeros when it never was."""
+    return next((event for event in events if "pid" in event), {"pid": 0, "born": 0.0})
+
+
+def _process(run_id: str, events: list[dict[str, Any]]) -> int | None:
     """The pid of the job's living process on this machine, if there is one."""
     import psutil
 
@@ -235,8 +241,8 @@ def _process(config: Settings, run_id: str) -> int | None:
         if child.stdin:
             child.stdin.close()
         return None
-    born = next((event for event in _events(config, run_id) if "pid" in event), None)
-    if born is None:
+    born = _born(events)
+    if not born["pid"]:
         return None
     try:
         process = psutil.Process(born["pid"])
@@ -250,7 +256,7 @@ def _process(config: Settings, run_id: str) -> int | None:
 def _close_dead(config: Settings, run_id: str) -> None:
     """A job that was killed could close nothing and stop nothing that it had started."""
     events = _events(config, run_id)
-    _kill_orphans(next((event["pid"] for event in events if "pid" in event), 0))
+    _kill_orphans(_born(events)["pid"])
     shutil.rmtree(config.tmp / run_id, ignore_errors=True)
     if any(event.get("cancelled") for event in events):
         _close(config, run_id, "KILLED", "Cancelled.")
@@ -351,7 +357,7 @@ class _Cancel:
         self.why, self.over = "", False
         self._because = "Cancelled."
         signal.signal(signal.SIGTERM, self._stop)
-        threading.Thread(target=self._watch_parent, daemon=True).start()
+        when_parent_ends(self._orphaned)
 
     def check(self) -> None:
         if self.why:
@@ -362,9 +368,7 @@ class _Cancel:
             self.why = self._because
             raise Cancelled(self.why)
 
-    def _watch_parent(self) -> None:
-        while os.read(0, 4096):  # not sys.stdin: a thread that holds its lock breaks the interpreter's exit
-            pass
+    def _orphaned(self) -> None:
         self._because = "Cancelled: the program that started it has ended."
         os.kill(os.getpid(), signal.SIGTERM)
 

@@ -36,6 +36,7 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 
 from ..engine import Done, Engine, Options
 from ..errors import BadInput, Conflict, Phi3Error, ServerError
+from ..parent import when_parent_ends
 from .guard import LOOPBACK, Guard
 from .protocol import ChatRequest, CompletionRequest, Format, TemplateRequest, error_body, error_response, event
 
@@ -264,7 +265,8 @@ def main() -> None:
     asked = parser.parse_args()
     sock = bind("127.0.0.1", 0)
     print(json.dumps({"port": sock.getsockname()[1]}), flush=True)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    # Not sys.exit: a generation may be running in another thread, and there is nobody left to finish it for.
+    when_parent_ends(lambda: os._exit(0))
     serve(create_app(lambda: load(asked.ref, asked.artifact), [asked.ref], os.environ["PHI3_SERVER_KEY"]), sock)
 
 
@@ -278,12 +280,6 @@ def load(ref: str, artifact: str | None) -> Engine:
         config = settings.load()
         artifact = str(registry.download(config, registry.resolve(config, ref)))
     return engine.open_artifact(Path(artifact))
-
-
-def _end_with_parent() -> None:
-    while os.read(0, 4096):
-        pass
-    os._exit(0)  # a generation may be running in another thread; there is nobody left to finish it for
 
 
 if __name__ == "__main__":
