@@ -13,6 +13,10 @@ class BadInput(Phi3Error):
     """What was asked for makes no sense as given: an empty prompt, a malformed reference."""
 
 
+class ContextFull(BadInput):
+    """A conversation or prompt that is longer than the model's context."""
+
+
 class NotFound(Phi3Error):
     """A model, version, alias, folder or repository that is not there."""
 
@@ -41,5 +45,13 @@ class Cancelled(Phi3Error):
     """Stopped on request; nothing was registered."""
 
 
+class Busy(Phi3Error):
+    """Too much is asked at once, or memory is short: try again in a moment."""
+
+
 class ServerError(Phi3Error):
     """A model server that failed to start, died, or broke off an answer."""
+
+
+class NotReady(ServerError):
+    """A model server whose model has not loaded yet, or could not."""

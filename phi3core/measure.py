@@ -17,6 +17,7 @@ from pathlib import Path
 from .errors import BuildError, Phi3Error
 
 _MESSAGES = [{"role": "user", "content": "Write a short story about the sea."}]
+_WARMING = [{"role": "user", "content": "Count to ten."}]
 _TOKENS = 64
 
 
@@ -49,20 +50,21 @@ def main(folder: str, kind: str, precision: str) -> None:
     """The body of the child process: print one line of JSON."""
     import psutil
 
-    from .engine import Done, open_weights
+    from .engine import Done, Piece, open_weights
 
     engine = open_weights(Path(folder), kind, precision=precision)
-    prompt = engine.render(_MESSAGES)
+    prompt = engine.prepare(_MESSAGES)
     options = engine.options.but(max_tokens=_TOKENS, seed=1)
-    for _ in engine.stream(prompt, options.but(max_tokens=2), lambda: False):
-        pass  # the first answer pays for lazy initialisation
+    # The first answer pays for lazy initialisation. Of another prompt, because what was read once is kept.
+    for _ in engine.stream(engine.prepare(_WARMING), options.but(max_tokens=2), lambda: False):
+        pass
     started, first, text, tokens = time.perf_counter(), 0.0, [], 0
     for piece in engine.stream(prompt, options, lambda: False):
         if isinstance(piece, Done):
             tokens = piece.completion_tokens
-        else:
+        elif isinstance(piece, Piece):
             first = first or time.perf_counter()
-            text.append(piece)
+            text.append(piece.text)
     ended = time.perf_counter()
     first = first or ended
     speed = (tokens - 1) / (ended - first) if tokens > 1 and ended > first else 0.0

@@ -7,9 +7,19 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, Literal
 
-from phi3core.engine import Done, Options, check_messages, check_room
+from phi3core.engine import (
+    ALL_OPTIONS,
+    Done,
+    End,
+    Messages,
+    Options,
+    Piece,
+    Prompt,
+    check_messages,
+    check_room,
+)
 from phi3core.errors import Conflict
 from phi3core.settings import Settings
 from phi3core.store import client, errors
@@ -53,26 +63,40 @@ class CountingClient:
 class FakeEngine:
     """Answers with the words it was given, one by one; every letter of a prompt is a token."""
 
+    chat: Literal["template", "messages", "prompt", "none"] = "template"
     context_length = 200
+    supports = ALL_OPTIONS
+    signature: dict[str, Any] | None = None
 
     def __init__(self, words: tuple[str, ...] = ("Madrid", " is", " it", "."), pause: float = 0.0) -> None:
         self.options = Options(max_tokens=50)
         self.words, self.pause = words, pause
         self.fail_at: int | None = None
         self.asked: list[Options] = []
-        self.prompts: list[str] = []
+        self.prompts: list[Prompt] = []
         self.said = 0
         self.ended = threading.Event()
 
-    def render(self, messages: list[dict[str, str]]) -> str:
+    def prepare(self, messages: Messages) -> Prompt:
         check_messages(messages)
         return "".join(f"<{message['role']}>{message['content']}" for message in messages)
 
-    def check(self, prompt: str) -> int:
-        check_room(len(prompt), self.context_length)
+    def count(self, prompt: Prompt) -> int | None:
         return len(prompt)
 
-    def stream(self, prompt: str, options: Options, stopped: Callable[[], bool]) -> Iterator[str | Done]:
+    def check(self, prompt: Prompt, options: Options) -> int:
+        check_room(len(prompt), self.context_length)
+        return len(prompt) + options.max_tokens
+
+    def fits(self, tokens: int) -> bool:
+        return True
+
+    def predict(self, body: dict[str, Any]) -> Any:
+        return {"predictions": [body]}
+
+    def stream(
+        self, prompt: Prompt, options: Options, stopped: Callable[[], bool]
+    ) -> Iterator[Piece | End | Done | None]:
         self.asked.append(options)
         self.prompts.append(prompt)
         self.said = 0
@@ -85,9 +109,9 @@ class FakeEngine:
                     raise RuntimeError("the runtime broke")
                 time.sleep(self.pause)
                 self.said += 1
-                yield word
-            reason = "stop" if self.said == len(self.words) else "length"
-            yield Done(reason, len(prompt), self.said)
+                yield Piece(word)
+            yield End("stop" if self.said == len(self.words) else "length")
+            yield Done(len(prompt), self.said)
         finally:
             self.ended.set()
 

@@ -1,17 +1,22 @@
-"""Generation on the artifact of a version that our wrappers made; the model server drives it.
+"""Generation on the artifact of a version; the model server drives it.
 
 An engine knows one model and nothing of HTTP, MLflow's registry or conversations. Streaming is the
-primitive: a whole answer is its join.
+primitive: a whole answer is its join. tokens.py generates on the weights of a version that our wrappers made,
+through a runtime (onnx.py, transformers.py); pyfunc.py drives any other MLflow model.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator
+import os
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
-from ..errors import BadInput, SourceError
+from ..errors import BadInput, ContextFull, SourceError
+
+Messages = list[dict[str, str]]
+Prompt = str | Messages
 
 
 @dataclass(frozen=True)
@@ -19,7 +24,9 @@ class Options:
     """Generation options under OpenAI's names (top_k and repetition_penalty are Hugging Face's).
 
     temperature 0 decodes greedily. seed None draws a new one each time. max_tokens is cut to what the
-    context still holds.
+    context still holds. presence_penalty and frequency_penalty count the answer's tokens, repetition_penalty
+    the prompt's too. logprobs: how many likeliest alternatives to tell with each token; None tells no
+    probabilities. json_schema: a JSON schema, as text, that the answer must follow.
     """
 
     max_tokens: int = 300
@@ -29,6 +36,11 @@ class Options:
     repetition_penalty: float = 1.0
     seed: int | None = None
     stop: tuple[str, ...] = ()
+    presence_penalty: float = 0.0
+    frequency_penalty: float = 0.0
+    n: int = 1
+    logprobs: int | None = None
+    json_schema: str | None = None
 
     def but(self, **changes: Any) -> Options:
         """These options with every change that is not None. Raises BadInput for values out of range."""
@@ -41,6 +53,10 @@ class Options:
             ("repetition_penalty", 0 < changed.repetition_penalty <= 2, "above 0 and at most 2"),
             ("seed", changed.seed is None or 0 <= changed.seed < 2**31, "between 0 and 2,147,483,647"),
             ("stop", len(changed.stop) <= 4 and all(changed.stop), "at most four sequences, none of them empty"),
+            ("presence_penalty", -2 <= changed.presence_penalty <= 2, "between -2 and 2"),
+            ("frequency_penalty", -2 <= changed.frequency_penalty <= 2, "between -2 and 2"),
+            ("n", 1 <= changed.n <= 8, "between 1 and 8"),
+            ("top_logprobs", changed.logprobs is None or 0 <= changed.logprobs <= 20, "between 0 and 20"),
         )
         for name, fine, rule in checks:
             if not fine:
@@ -48,38 +64,101 @@ class Options:
         return changed
 
 
+# What every engine that samples by itself can do; an engine lists what it honours in `supports`.
+ALL_OPTIONS = frozenset(Options.__dataclass_fields__)
+
+
 @dataclass(frozen=True)
-class Done:
-    """The end of an answer. finish_reason: ``stop`` (the model or a stop sequence ended it) or ``length``."""
+class Token:
+    """One token of an answer: its text, the natural logarithm of its probability, the likeliest alternatives."""
+
+    text: str
+    logprob: float
+    top: tuple[tuple[str, float], ...] = ()
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Text as it comes. index: which of the `n` answers. tokens: told where `logprobs` asked for them."""
+
+    text: str
+    index: int = 0
+    tokens: tuple[Token, ...] = ()
+
+
+@dataclass(frozen=True)
+class End:
+    """The end of one answer. finish_reason: ``stop`` (the model or a stop sequence ended it) or ``length``."""
 
     finish_reason: str
+    index: int = 0
+
+
+@dataclass(frozen=True)
+class Done:
+    """The end of all `n` answers. cached_tokens: how many of the prompt's were kept from earlier."""
+
     prompt_tokens: int
     completion_tokens: int
+    cached_tokens: int = 0
 
 
 class Engine(Protocol):
-    """One loaded model. `stream` runs once at a time; `render` and `check` may be called meanwhile."""
+    """One loaded model.
 
-    context_length: int
+    chat: how it takes a conversation: ``template`` (rendered into a prompt), ``messages`` (as they are), ``prompt``
+    (one text and no conversation) or ``none`` (only `predict`). context_length: tokens, None where nobody knows.
+    supports: the names of the options that it honours. signature: MLflow's, as plain data, where there is one.
+    stream and predict run in one thread; the others may be called meanwhile.
+    """
+
+    @property
+    def chat(self) -> Literal["template", "messages", "prompt", "none"]: ...
+
+    @property
+    def context_length(self) -> int | None: ...
+
     options: Options
 
-    def render(self, messages: list[dict[str, str]]) -> str:
-        """The prompt that the model's own chat template makes of OpenAI messages. Raises BadInput."""
+    @property
+    def supports(self) -> frozenset[str]: ...
 
-    def check(self, prompt: str) -> int:
-        """The prompt's length in tokens. Raises BadInput for an empty prompt or one that fills the context."""
+    @property
+    def signature(self) -> dict[str, Any] | None: ...
 
-    def stream(self, prompt: str, options: Options, stopped: Callable[[], bool]) -> Iterator[str | Done]:
-        """Pieces of text as they come, then one Done; ends early, still with Done, once stopped() is true.
+    def prepare(self, messages: Messages) -> Prompt:
+        """What `stream` takes for these OpenAI messages: the rendered prompt, or the messages. Raises BadInput."""
 
-        Raises BadInput as `check` does.
+    def count(self, prompt: Prompt) -> int | None:
+        """The prompt's length in tokens, whether or not there is room for it; None where nobody knows."""
+
+    def check(self, prompt: Prompt, options: Options) -> int:
+        """Raise BadInput for a request that can't be answered, such as a prompt that fills the context.
+
+        Returns how many tokens of memory the answer needs, prompt included; 0 where nobody knows.
         """
 
+    def fits(self, tokens: int) -> bool:
+        """Whether the memory set aside for conversations holds one of so many tokens beside those that are running."""
 
-def open_artifact(folder: Path) -> Engine:
+    def stream(
+        self, prompt: Prompt, options: Options, stopped: Callable[[], bool]
+    ) -> Iterator[Piece | End | Done | None]:
+        """Answer: pieces of text as they come, one End for each of the `n` answers, then one Done.
+
+        None says that work was done and nothing is to be told yet, so that a caller with several streams can turn
+        to another. Ends early, still with End and Done, once stopped() is true. Raises BadInput as `check` does.
+        """
+
+    def predict(self, body: dict[str, Any]) -> Any:
+        """MLflow's /invocations: a request body in, predictions as plain data out. Raises BadInput."""
+
+
+def open_artifact(folder: Path, trusted: bool = False) -> Engine:
     """Load the engine for a logged model's folder (the one that holds MLmodel).
 
-    Raises SourceError where the folder holds no model of ours or its weights can't be loaded.
+    trusted: load pickles too, which run whatever is in them. Raises SourceError where the folder holds no model or it
+    can't be loaded.
     """
     import yaml
 
@@ -98,10 +177,16 @@ def open_artifact(folder: Path) -> Engine:
         case "transformers":
             model, tokenizer = folder / "model", folder / "components" / "tokenizer"
             return open_weights(model, "transformers", tokenizer=tokenizer, options=ours.get("options"))
-    raise SourceError(
-        "This version was made by neither of our wrappers, so it can't be chatted with here yet. "
-        "Serve it with “mlflow models serve” instead."
-    )
+    foreign = (mlmodel.get("flavors") or {}).get("transformers") or {}
+    if foreign.get("inference_task") == "llm/v1/chat" and (folder / "model").is_dir():
+        # Somebody else's chat pipeline: its pyfunc could neither stream nor tell why an answer ended.
+        return open_weights(folder / "model", "transformers", tokenizer=folder / "components" / "tokenizer")
+    from .pyfunc import PyfuncEngine
+
+    # MLflow reads both at every load and call. Its own traces of a model's calls would be a second record of our turns.
+    os.environ["MLFLOW_ALLOW_PICKLE_DESERIALIZATION"] = "true" if trusted else "false"
+    os.environ["MLFLOW_TRACE_SAMPLING_RATIO"] = "0"
+    return PyfuncEngine(folder)
 
 
 def open_weights(
@@ -112,55 +197,35 @@ def open_weights(
     options: dict[str, Any] | None = None,
 ) -> Engine:
     """Load an ONNX or a Transformers folder. Raises SourceError where it can't be loaded."""
+    from .tokens import TokenEngine
+
     defaults = Options(**{**(options or {}), "stop": tuple((options or {}).get("stop") or ())})
     try:
         if kind == "onnx":
-            from .onnx import OnnxEngine
+            from .onnx import OnnxRuntime
 
-            return OnnxEngine(folder, defaults)
-        from .transformers import TransformersEngine
+            return TokenEngine(OnnxRuntime(folder), defaults)
+        from .transformers import TransformersRuntime
 
-        return TransformersEngine(folder, tokenizer or folder, precision, defaults)
+        return TokenEngine(TransformersRuntime(folder, tokenizer or folder, precision), defaults)
     except Exception as error:  # the runtimes and their file formats have no common base
         first = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise SourceError(f"The model can't be loaded: {first[:300]}. Its files are damaged or incomplete.") from error
 
 
 def check_room(prompt_tokens: int, context_length: int) -> int:
-    """Tokens left for the answer. Raises BadInput for an empty prompt or a full context."""
+    """Tokens left for the answer. Raises BadInput for an empty prompt, ContextFull for a full context."""
     if prompt_tokens == 0:
         raise BadInput("The prompt is empty: write something for the model to answer.")
     if prompt_tokens >= context_length:
-        raise BadInput(
+        raise ContextFull(
             f"The conversation has {prompt_tokens:,} tokens and the model's context holds {context_length:,}. "
             "Shorten it, or start a new conversation."
         )
     return context_length - prompt_tokens
 
 
-def check_messages(messages: list[dict[str, str]]) -> None:
+def check_messages(messages: Messages) -> None:
     """Raise BadInput unless there is a message with something in it to answer."""
     if not messages or not messages[-1]["content"].strip():
         raise BadInput("The last message is empty: write something for the model to answer.")
-
-
-def until_stop(pieces: Iterator[str], stops: tuple[str, ...]) -> Generator[str, None, bool]:
-    """Pass text on until a stop sequence, which is cut off; hold back what may become one.
-
-    The generator returns True when a stop sequence ended it.
-    """
-    held, keep = "", max((len(stop) for stop in stops), default=1) - 1
-    for piece in pieces:
-        held += piece
-        found = [at for at in (held.find(stop) for stop in stops) if at >= 0]
-        if found:
-            if min(found):
-                yield held[: min(found)]
-            return True
-        ready = len(held) - keep
-        if ready > 0:
-            yield held[:ready]
-            held = held[ready:]
-    if held:
-        yield held
-    return False

@@ -1,42 +1,43 @@
-"""Generation with transformers on a safetensors folder."""
+"""transformers as a runtime for tokens.py: a safetensors folder, its tokenizer and its sequences."""
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
-from transformers import (
-    AutoModelForCausalLM,
-    AutoTokenizer,
-    StoppingCriteria,
-    StoppingCriteriaList,
-    TextIteratorStreamer,
-    set_seed,
-)
+from tokenizers.decoders import DecodeStream
+from transformers import AutoModelForCausalLM, AutoTokenizer, DynamicCache
 
 from ..errors import BadInput
-from . import Done, Options, check_messages, check_room, until_stop
+from . import Messages
+from .tokens import piece_for
 
 
-class TransformersEngine:
-    """See engine.Engine. precision ``auto`` takes what the weights were saved in."""
+class TransformersRuntime:
+    """See tokens.Runtime. precision ``auto`` takes what the weights were saved in, where the machine has it."""
 
-    def __init__(self, folder: Path, tokenizer: Path, precision: str, options: Options) -> None:
-        dtype = "auto" if precision == "auto" else getattr(torch, precision)
+    def __init__(self, folder: Path, tokenizer: Path, precision: str) -> None:
         device = "cuda" if torch.cuda.is_available() else "cpu"
+        dtype = "auto" if precision == "auto" else getattr(torch, precision)
         model = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, use_safetensors=True)
+        if precision == "auto" and device == "cpu" and model.dtype != torch.float32 and not _has_bfloat16():
+            model = model.float()  # emulated, 16 bits are several times slower than 32
         self._model = model.to(device).eval()
         self._tokenizer = AutoTokenizer.from_pretrained(tokenizer)
-        self.options = options
-        self.context_length = int(self._model.config.max_position_embeddings)
+        config = self._model.config
+        self.context_length = int(config.max_position_embeddings)
+        self.vocabulary = int(config.vocab_size)
         eos = self._model.generation_config.eos_token_id
-        self._eos = set(eos if isinstance(eos, list) else [eos])
+        self.eos = frozenset(eos if isinstance(eos, list) else [eos])
+        size = sum(weight.numel() * weight.element_size() for weight in self._model.parameters())
+        self.piece = piece_for(size)
+        heads = config.num_key_value_heads * (config.hidden_size // config.num_attention_heads)
+        self.token_bytes = 2 * config.num_hidden_layers * heads * self._model.dtype.itemsize
 
-    def render(self, messages: list[dict[str, str]]) -> str:
-        check_messages(messages)
+    def render(self, messages: Messages) -> str:
         if not self._tokenizer.chat_template:
             raise BadInput("This model has no chat template: use a prompt (the completions call) instead.")
         try:
@@ -44,68 +45,46 @@ class TransformersEngine:
         except Exception as error:  # jinja2's TemplateError, raised by the template itself
             raise BadInput(f"The model's chat template does not accept these messages: {error}") from error
 
-    def check(self, prompt: str) -> int:
-        tokens = len(self._tokenizer(prompt, add_special_tokens=False)["input_ids"])
-        check_room(tokens, self.context_length)
-        return tokens
+    def encode(self, text: str) -> np.ndarray[Any, Any]:
+        return np.asarray(self._tokenizer(text, add_special_tokens=False)["input_ids"], np.int32)
 
-    def stream(self, prompt: str, options: Options, stopped: Callable[[], bool]) -> Iterator[str | Done]:
-        inputs = self._tokenizer(prompt, return_tensors="pt", add_special_tokens=False).to(self._model.device)
-        prompt_tokens = int(inputs["input_ids"].shape[1])
-        room = check_room(prompt_tokens, self.context_length)
-        watch = _Watch(stopped, prompt_tokens)
-        text = TextIteratorStreamer(self._tokenizer, skip_prompt=True, skip_special_tokens=True)
-        failed: list[BaseException] = []
+    def text_of(self, token: int) -> str:
+        return str(self._tokenizer.decode([token]))
 
-        def generate() -> None:
-            try:
-                with torch.inference_mode():
-                    self._model.generate(
-                        **inputs, **self._arguments(options, room), streamer=text,
-                        stopping_criteria=StoppingCriteriaList([watch]),
-                    )  # fmt: skip
-            except BaseException as error:
-                failed.append(error)
-            finally:
-                text.end()
+    def decoder(self) -> Callable[[int], str]:
+        stream, fast = DecodeStream(skip_special_tokens=True), self._tokenizer.backend_tokenizer
+        return lambda token: stream.step(fast, token) or ""
 
-        worker = threading.Thread(target=generate, daemon=True)
-        worker.start()
-        try:
-            ended = yield from until_stop(iter(text), options.stop)
-        finally:
-            watch.over = True
-            worker.join()
-        if failed:
-            raise failed[0]
-        reason = "stop" if ended or stopped() or watch.last in self._eos else "length"
-        yield Done(reason, prompt_tokens, watch.count)
+    def tokenizer_json(self) -> str:
+        return str(self._tokenizer.backend_tokenizer.to_str())
 
-    def _arguments(self, options: Options, room: int) -> dict[str, Any]:
-        if options.seed is None:
-            torch.seed()
-        else:
-            set_seed(options.seed)
-        sampled = options.temperature > 0
-        return {
-            "max_new_tokens": min(options.max_tokens, room),
-            "do_sample": sampled,
-            # JSON knows no difference between 2 and 2.0; transformers does.
-            "repetition_penalty": float(options.repetition_penalty),
-            # None when greedy, or the model's own sampling defaults would be warned about.
-            "temperature": float(options.temperature) if sampled else None,
-            "top_p": float(options.top_p) if sampled else None,
-            "top_k": options.top_k if sampled else None,
-        }
+    def sequence(self, capacity: int) -> _Sequence:  # its cache grows as it is filled
+        return _Sequence(self._model)
 
 
-class _Watch(StoppingCriteria):  # type: ignore[misc]  # transformers is not typed
-    """Counts the tokens as they come, and ends the generation when nobody wants more."""
+class _Sequence:
+    """Tokens with their KV cache."""
 
-    def __init__(self, stopped: Callable[[], bool], prompt_tokens: int) -> None:
-        self.over, self.count, self.last = False, 0, -1
-        self._stopped, self._prompt_tokens = stopped, prompt_tokens
+    def __init__(self, model: Any) -> None:
+        self._model, self._cache = model, DynamicCache(config=model.config)
+        self._logits: Any = None
 
-    def __call__(self, input_ids: Any, scores: Any, **kwargs: Any) -> Any:
-        self.count, self.last = int(input_ids.shape[1]) - self._prompt_tokens, int(input_ids[0, -1])
-        return torch.full((input_ids.shape[0],), self.over or self._stopped(), device=input_ids.device)
+    def append(self, tokens: np.ndarray[Any, Any]) -> None:
+        with torch.inference_mode():
+            ids = torch.as_tensor(tokens, dtype=torch.long, device=self._model.device)[None]
+            out = self._model(input_ids=ids, past_key_values=self._cache, use_cache=True, logits_to_keep=1)
+            self._logits = out.logits[0, -1]
+
+    def append_one(self, token: int) -> None:
+        self.append(np.array([token]))
+
+    def logits(self) -> np.ndarray[Any, Any]:
+        return np.array(self._logits.float().cpu().numpy())
+
+    def rewind(self, length: int) -> None:
+        if surplus := self._cache.get_seq_length() - length:
+            self._cache.crop(-surplus)
+
+
+def _has_bfloat16() -> bool:
+    return bool(torch.cpu.get_capabilities().get("avx512_bf16", False)) or torch.backends.mps.is_available()

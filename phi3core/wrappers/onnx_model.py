@@ -84,34 +84,56 @@ class Phi3Model(mlflow.pyfunc.PythonModel):
             raise ValueError(
                 f"The prompt has {len(tokens)} tokens and the model's context holds {self.context_length}: shorten it."
             )
-        search: dict[str, Any] = {"max_length": len(tokens) + min(int(options["max_tokens"]), room)}
-        search["do_sample"] = float(options["temperature"]) > 0
-        if search["do_sample"]:
-            search |= {"temperature": float(options["temperature"]), "top_p": float(options["top_p"])}
-            search["top_k"] = int(options["top_k"])
-        search["repetition_penalty"] = float(options["repetition_penalty"])
-        if int(options["seed"]) >= 0:
-            search["random_seed"] = int(options["seed"])
+        limit = min(int(options["max_tokens"]), room)
         parameters = og.GeneratorParams(self.model)
-        parameters.set_search_options(**search)
+        parameters.set_search_options(max_length=len(tokens) + limit)
         generator = og.Generator(self.model, parameters)
-        generator.append_tokens(tokens)
+        # The last token alone: the kernels round differently for one token than for many, and whoever reads the same
+        # prompt in other pieces must come to the same answer.
+        for part in (tokens[:-1], tokens[-1:]):
+            if len(part):
+                generator.append_tokens(part)
         told |= {"finish_reason": "length", "usage": _usage(len(tokens), 0)}
-        pieces = self._pieces(generator, len(tokens), told)
+        pieces = self._pieces(generator, [int(token) for token in tokens], options, limit, told)
         yield from _until(_texts(options["stop"]), pieces, told)
 
-    def _pieces(self, generator: Any, prompt_tokens: int, told: dict[str, Any]) -> Iterator[str]:
+    def _pieces(
+        self, generator: Any, tokens: list[int], options: dict[str, Any], limit: int, told: dict[str, Any]
+    ) -> Iterator[str]:
         stream = self.tokenizer.create_stream()
-        count = 0
-        while not generator.is_done():
-            generator.generate_next_token()
-            token = int(generator.get_next_tokens()[0])
-            count += 1
+        random = np.random.Generator(np.random.PCG64(int(options["seed"]) if int(options["seed"]) >= 0 else None))
+        prompt_tokens = len(tokens)
+        for count in range(1, limit + 1):
+            token = _draw(np.array(generator.get_logits(), np.float32).reshape(-1), tokens, options, random)
+            tokens.append(token)
             told["usage"] = _usage(prompt_tokens, count)
             if token in self.eos:
                 told["finish_reason"] = "stop"
                 return
             yield stream.decode(token)
+            if count < limit:
+                generator.append_tokens(np.array([token], np.int32))
+
+
+def _draw(logits: Any, tokens: list[int], options: dict[str, Any], random: np.random.Generator) -> int:
+    """The next token. Not left to the runtime, so that a seed gives the same answer in every server of this model."""
+    if (penalty := float(options["repetition_penalty"])) != 1:
+        seen = np.array(sorted(set(tokens)), np.int64)
+        logits[seen] = np.where(logits[seen] > 0, logits[seen] / penalty, logits[seen] * penalty)
+    temperature = float(options["temperature"])
+    if temperature <= 0:
+        return int(logits.argmax())
+    top = logits.max()
+    ids = np.flatnonzero(logits > top - 16 * temperature)  # a token 1e-7 times as likely as the likeliest never comes
+    draw = random.random()
+    if len(ids) == 1:
+        return int(ids[0])
+    if len(ids) > int(options["top_k"]):
+        ids = np.sort(ids[np.argpartition(logits[ids], -int(options["top_k"]))[-int(options["top_k"]) :]])
+    ids = ids[np.argsort(-logits[ids], kind="stable")]
+    cumulated = np.cumsum(np.exp((logits[ids] - top) / temperature, dtype=np.float64))
+    last = min(int(np.searchsorted(cumulated, float(options["top_p"]) * cumulated[-1])), len(ids) - 1)
+    return int(ids[min(int(np.searchsorted(cumulated[: last + 1], draw * cumulated[last], side="right")), last)])
 
 
 def _until(stops: list[str], pieces: Iterator[str], told: dict[str, Any]) -> Iterator[str]:

@@ -1,0 +1,126 @@
+"""Sequences kept between answers, so that a conversation's next turn reads only what is new.
+
+The same request must get the same answer, kept or not. The runtimes round differently for one token and for many, so
+a prompt is always read in pieces and its last token alone, and only what was read that way counts as kept: an answer,
+decoded token by token, is read again in pieces when the next turn brings it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+
+Tokens = np.ndarray[Any, Any]  # int32
+
+
+class Sequence(Protocol):
+    """Tokens with their KV cache, in a runtime."""
+
+    def append(self, tokens: Tokens) -> None:
+        """Run the model over these tokens."""
+
+    def append_one(self, token: int) -> None:
+        """The same for one, as cheaply as can be."""
+
+    def logits(self) -> np.ndarray[Any, Any]:
+        """float32[vocabulary] after the last token, to be changed at will."""
+
+    def rewind(self, length: int) -> None:
+        """Forget all but the first tokens."""
+
+
+@dataclass(eq=False)
+class Kept:
+    """A sequence and the prompt that it has read. whole: the prompt's last token was read too, alone."""
+
+    sequence: Sequence
+    capacity: int
+    read: Tokens = field(default_factory=lambda: np.empty(0, np.int32))
+    whole: bool = False
+    used: float = 0.0
+
+    def shares(self, tokens: Tokens, grain: int) -> int:
+        """How many of these tokens need not be read again.
+
+        grain: a reading may be cut at its multiples only, without changing what is read.
+        """
+        length = min(len(self.read), len(tokens))
+        differ = np.flatnonzero(self.read[:length] != tokens[:length])
+        common = int(differ[0]) if len(differ) else length
+        last = len(tokens) - 1
+        in_pieces = len(self.read) - 1 if self.whole else len(self.read)
+        if common >= last and in_pieces >= last and (grain == 1 or len(self.read) == len(tokens)):
+            return last
+        if grain > 1 and in_pieces % grain == 1:
+            in_pieces -= grain  # the last piece was one token longer: see tokens.pieces
+        shared = min(common, last, in_pieces) // grain * grain
+        # What is left before the last token is read as one piece, which must not be a single token.
+        return shared - grain if shared and last - shared == 1 else shared
+
+
+class KeptSequences:
+    """The sequences of one model: those in use, and idle ones within a budget of bytes; the least recently used go."""
+
+    def __init__(
+        self, make: Callable[[int], Sequence], token_bytes: int, context_length: int, budget: int, grain: int
+    ) -> None:
+        self._make, self._token_bytes, self._context = make, token_bytes, context_length
+        self.budget, self._grain = budget, grain
+        self._idle: list[Kept] = []
+        self._running: list[Kept] = []
+
+    @property
+    def bytes(self) -> int:
+        """What all sequences take now."""
+        return sum(kept.capacity for kept in self._idle + self._running) * self._token_bytes
+
+    def fits(self, need: int) -> bool:
+        """Whether there is room for a sequence of so many tokens beside those in use."""
+        used = sum(kept.capacity for kept in self._running)
+        return (used + self._capacity(need)) * self._token_bytes <= self.budget
+
+    def take(self, tokens: Tokens, need: int) -> tuple[Kept, int]:
+        """A sequence with room for `need` tokens, and how many of these it has read already; give it back."""
+        best = max(self._idle, key=lambda kept: kept.shares(tokens, self._grain), default=None)
+        shared = best.shares(tokens, self._grain) if best else 0
+        capacity = self._capacity(need)
+        if best and shared and best.capacity >= need and self._is_worth(best, shared, capacity):
+            self._idle.remove(best)
+            best.sequence.rewind(shared)
+            best.read, best.whole = best.read[:shared], False
+        else:
+            if best and shared * 2 >= len(best.read):
+                self._idle.remove(best)  # the same conversation, which has outgrown it
+            self._make_room(capacity)
+            best, shared = Kept(self._make(capacity), capacity), 0
+        self._running.append(best)
+        return best, shared
+
+    def give(self, kept: Kept) -> None:
+        """Keep a sequence for later."""
+        kept.used = time.monotonic()
+        self._running.remove(kept)
+        self._idle.append(kept)
+
+    def drop(self, kept: Kept) -> None:
+        """Forget a sequence whose state nobody knows."""
+        self._running.remove(kept)
+
+    def _is_worth(self, kept: Kept, shared: int, capacity: int) -> bool:
+        """Two conversations may share a system prompt: one does not take the other's sequence while there is room."""
+        return shared * 2 >= len(kept.read) or self.bytes + capacity * self._token_bytes > self.budget
+
+    def _capacity(self, need: int) -> int:
+        """Room to grow, since a sequence that is outgrown is read anew: twice the need, at least 1,024 tokens."""
+        roomy = max(1024, 1 << (2 * need - 1).bit_length())
+        most = self.budget // (4 * self._token_bytes)  # one conversation leaves room for others
+        return min(max(need, min(roomy, most)), self._context)
+
+    def _make_room(self, capacity: int) -> None:
+        self._idle.sort(key=lambda kept: kept.used)
+        while self._idle and self.bytes + capacity * self._token_bytes > self.budget:
+            self._idle.pop(0)

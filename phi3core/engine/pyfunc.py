@@ -1,0 +1,183 @@
+"""Drives any MLflow model that our wrappers did not make, through MLflow's pyfunc.
+
+Such a model is somebody's code: whatever it does, an answer fails with a sentence and the server lives on. How it
+wants to be asked stands in forms.py, what it may answer in shapes.py.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from ..errors import BadInput, ServerError
+from . import Done, End, Messages, Options, Piece, Prompt, check_messages
+from .foreign import each, load, running, told
+from .forms import defaults_of, form_of
+from .shapes import Reader
+
+if TYPE_CHECKING:
+    from mlflow.models import Model
+
+_TABLES = ("inputs", "instances", "dataframe_split", "dataframe_records")
+_MESSAGES = ("messages", "prompt", "input")
+
+
+class PyfuncEngine:
+    """See engine.Engine. folder: a logged model's, the one that holds MLmodel.
+
+    Raises SourceError for a model that can't be loaded, or one stored as a pickle while
+    MLFLOW_ALLOW_PICKLE_DESERIALIZATION is false. `stream` and `predict` raise ServerError when the model fails.
+    """
+
+    context_length: int | None = None
+
+    def __init__(self, folder: Path) -> None:
+        self._model = load(folder)
+        self._folder = folder
+        metadata = self._model.metadata
+        self._streams = bool(metadata.flavors["python_function"].get("streamable"))
+        with running(folder, loading=True):  # somebody's file, too
+            self._form = form_of(metadata)
+            self.options: Options = defaults_of(metadata, self._form)
+            self.signature: dict[str, Any] | None = _signature(metadata)
+        self.chat: Literal["messages", "prompt", "none"] = self._form.chat
+        self.supports: frozenset[str] = self._form.supports
+
+    def prepare(self, messages: Messages) -> Prompt:
+        """The messages, or the one text. Raises BadInput for what this model can't be asked."""
+        if self.chat == "none":
+            raise BadInput("This model takes neither messages nor one text: ask it through /invocations.")
+        check_messages(messages)
+        if self.chat == "messages":
+            return messages
+        if len(messages) != 1 or messages[0]["role"] != "user":
+            raise BadInput("This model takes one text and no conversation: send one message, with the role “user”.")
+        return messages[0]["content"]
+
+    def count(self, prompt: Prompt) -> int | None:  # noqa: ARG002 - a model that we know nothing of
+        return None
+
+    def check(self, prompt: Prompt, options: Options) -> int:  # noqa: ARG002 - likewise
+        if self.chat == "none":
+            raise BadInput("This model takes neither messages nor one text: ask it through /invocations.")
+        if isinstance(prompt, str) == (self.chat == "messages"):
+            wanted = "messages: ask it through /v1/chat/completions" if self.chat == "messages" else "one text"
+            raise BadInput(f"This model takes {wanted}.")
+        if isinstance(prompt, str) and not prompt.strip():
+            raise BadInput("The prompt is empty: write something for the model to answer.")
+        return 0
+
+    def fits(self, tokens: int) -> bool:  # noqa: ARG002 - it keeps nothing between answers
+        return True
+
+    def stream(self, prompt: Prompt, options: Options, stopped: Callable[[], bool]) -> Iterator[Piece | End | Done]:
+        self.check(prompt, options)
+        prompt_tokens = completion_tokens = 0
+        for index in range(options.n):
+            reader = Reader()
+            if not stopped():
+                texts = self._ask(prompt, options, reader)
+                try:
+                    for text in texts:
+                        if stopped():
+                            break
+                        if text:
+                            yield Piece(text, index)
+                finally:
+                    texts.close()
+            prompt_tokens = max(prompt_tokens, reader.prompt_tokens)
+            completion_tokens += reader.completion_tokens
+            yield End(self._reason(reader, options), index)
+        yield Done(prompt_tokens, completion_tokens)
+
+    def predict(self, body: dict[str, Any]) -> Any:
+        """MLflow's answer to a body for its /invocations. Raises BadInput for one that does not fit the signature.
+
+        Chat and completion bodies are answered as they are, every other one under ``predictions``.
+        """
+        from mlflow.pyfunc import scoring_server
+
+        bare = any(name in body for name in _MESSAGES)
+        if not bare and sum(name in body for name in _TABLES) != 1:
+            raise BadInput(
+                f"The request must hold exactly one of {', '.join(_TABLES)}, or one of {', '.join(_MESSAGES)}; "
+                f"it holds {', '.join(body) or 'nothing'}."
+            )
+        metadata = self._model.metadata
+        with _asking():
+            schema = metadata.get_input_schema()  # type: ignore[no-untyped-call]
+            parsed = scoring_server._parse_json_data(dict(body), metadata, schema)  # type: ignore[no-untyped-call]
+        with running(self._folder):
+            answer = self._model.predict(parsed.data, params=parsed.params)
+        return _jsonable(answer, bare)
+
+    def _ask(self, prompt: Prompt, options: Options, reader: Reader) -> Generator[str, None, None]:
+        """The texts of one answer as they come."""
+        if self._streams:
+            begun = False
+            try:
+                for text in self._pieces(prompt, options, reader):
+                    begun = True
+                    yield text
+                return
+            except ServerError as error:
+                if begun or not isinstance(error.__cause__, NotImplementedError):
+                    raise
+                self._streams = False  # it was logged as one that streams, and has no code for it
+        data, params = self._form.fill(prompt, options)
+        with running(self._folder):
+            answer = self._model.predict(data, params=params)
+        yield reader.whole(answer)
+
+    def _pieces(self, prompt: Prompt, options: Options, reader: Reader) -> Iterator[str]:
+        chunks = each(lambda: self._model.predict_stream(*self._form.fill(prompt, options)), self._folder)
+        try:
+            for chunk in chunks:
+                yield reader.piece(chunk)
+        finally:
+            chunks.close()
+        reader.close()
+
+    def _reason(self, reader: Reader, options: Options) -> str:
+        """MLflow's chat pipeline says “stop” of an answer that ran into the limit, too."""
+        limited = "max_tokens" in self.supports and reader.completion_tokens >= options.max_tokens
+        return "length" if limited and reader.finish_reason == "stop" else reader.finish_reason
+
+
+def _signature(model: Model) -> dict[str, Any] | None:
+    """Inputs, outputs and params as lists of dicts, each None where the model tells none."""
+    signature = model.signature
+    if signature is None:
+        return None
+    parts = {"inputs": signature.inputs, "outputs": signature.outputs, "params": signature.params}
+    return {name: json.loads(json.dumps(part.to_dict())) if part is not None else None for name, part in parts.items()}
+
+
+@contextmanager
+def _asking() -> Iterator[None]:
+    """Turn what MLflow says of a body into BadInput."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        yield
+    except (MlflowException, ValueError, TypeError, KeyError, AttributeError) as error:
+        raise BadInput(f"The request can't be read: {told(error).partition('. IMPORTANT')[0]}.") from error
+
+
+def _jsonable(answer: Any, bare: bool) -> Any:
+    """As MLflow writes it, with null for what JSON has no number for. Raises ServerError for what is no data."""
+    from mlflow.pyfunc import scoring_server
+
+    text = io.StringIO()
+    write: Any = scoring_server.unwrapped_predictions_to_json if bare else scoring_server.predictions_to_json
+    try:
+        write(answer, text)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise ServerError(
+            f"The model's answer can't be written as JSON: it is of type {type(answer).__name__}."
+        ) from error
+    return json.loads(text.getvalue(), parse_constant=lambda _: None)

@@ -1,0 +1,274 @@
+"""Generates on a runtime: reads the prompt in pieces, draws tokens, cuts at stop sequences.
+
+Knows nothing of ONNX or PyTorch: a runtime brings a tokenizer and sequences of tokens.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Callable, Generator, Iterator
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+import numpy as np
+import psutil
+
+from ..errors import BadInput
+from . import ALL_OPTIONS, Done, End, Messages, Options, Piece, Prompt, Token, check_messages, check_room
+from .kept import Kept, KeptSequences, Sequence, Tokens
+from .sampling import Sampler, log_probabilities
+
+if TYPE_CHECKING:
+    from .guidance import Constraint, Guidance
+
+# The part of the free memory that conversations may take with their KV caches.
+_SHARE = 0.25
+
+
+class Runtime(Protocol):
+    """Loaded weights with their tokenizer.
+
+    vocabulary: the number of logits. eos: ids that end an answer. piece: tokens read at once. token_bytes: bytes of KV
+    cache that a token takes.
+    """
+
+    context_length: int
+    vocabulary: int
+    eos: frozenset[int]
+    piece: int
+    token_bytes: int
+
+    def render(self, messages: Messages) -> str:
+        """The prompt that the model's own chat template makes. Raises BadInput."""
+
+    def encode(self, text: str) -> Tokens:
+        """Token ids, without any that mark a beginning."""
+
+    def text_of(self, token: int) -> str:
+        """One token by itself."""
+
+    def decoder(self) -> Callable[[int], str]:
+        """Turns the tokens of one answer into text, one after the other."""
+
+    def tokenizer_json(self) -> str:
+        """The tokenizer as Hugging Face's tokenizer.json."""
+
+    def sequence(self, capacity: int) -> Sequence:
+        """An empty sequence with room for so many tokens."""
+
+
+def piece_for(size: int) -> int:
+    """How many tokens of a prompt to read at once, by the weights' bytes: about 0.2 to 0.4 s of work.
+
+    Others wait so long at most. Fixed by the version, not measured: the pieces are part of what an answer depends on.
+    """
+    fitting = int(64e9 / max(size, 1))
+    return 1 << (min(max(fitting, 8), 64).bit_length() - 1)
+
+
+def threads() -> int:
+    """How many threads compute: one for each physical core that this process may use."""
+    cores = psutil.cpu_count(logical=False) or 1
+    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else cores
+    return max(1, min(cores, allowed))
+
+
+class TokenEngine:
+    """See engine.Engine. budget: bytes for conversations' KV caches; by default a share of the memory that is free."""
+
+    chat: Literal["template"] = "template"
+    supports = ALL_OPTIONS
+    signature: dict[str, Any] | None = None
+
+    def __init__(self, runtime: Runtime, options: Options, budget: int | None = None) -> None:
+        self._runtime = runtime
+        self.options = options
+        self.context_length: int = runtime.context_length
+        budget = int(psutil.virtual_memory().available * _SHARE) if budget is None else budget
+        self._kept = KeptSequences(
+            runtime.sequence, runtime.token_bytes, runtime.context_length, budget, grain_of(runtime)
+        )
+
+    @property
+    def kept_bytes(self) -> int:
+        """What the conversations' KV caches take now."""
+        return self._kept.bytes
+
+    def prepare(self, messages: Messages) -> str:
+        check_messages(messages)
+        return self._runtime.render(messages)
+
+    def count(self, prompt: Prompt) -> int:
+        return len(self._runtime.encode(_text(prompt)))
+
+    def check(self, prompt: Prompt, options: Options) -> int:
+        tokens = self.count(prompt)
+        room = check_room(tokens, self._runtime.context_length)
+        if options.json_schema:
+            from . import guidance
+
+            guidance.check(options.json_schema)
+        return tokens + min(options.max_tokens, room)
+
+    def fits(self, tokens: int) -> bool:
+        return self._kept.fits(tokens)
+
+    def predict(self, body: dict[str, Any]) -> Any:
+        raise BadInput("This version answers chat and completions; /invocations is for models of another kind.")
+
+    def stream(
+        self, prompt: Prompt, options: Options, stopped: Callable[[], bool]
+    ) -> Iterator[Piece | End | Done | None]:
+        tokens = self._runtime.encode(_text(prompt))
+        room = check_room(len(tokens), self._runtime.context_length)
+        limit = min(options.max_tokens, room)
+        seed = secrets.randbelow(2**31) if options.seed is None else options.seed
+        constraint = self._guidance.follow(options.json_schema) if options.json_schema else None
+        kept, shared = self._kept.take(tokens, len(tokens) + limit)
+        count, sound = 0, False
+        try:
+            yield from self._read(kept, tokens, shared, stopped)
+            for index in range(options.n):
+                if index and not stopped():  # the same prompt again, for another answer
+                    kept.sequence.rewind(len(tokens) - 1)
+                    kept.sequence.append_one(int(tokens[-1]))
+                    constraint = self._guidance.follow(options.json_schema) if options.json_schema else None
+                sampler = Sampler(options, tokens, seed + index)
+                count += yield from self._answer(kept, sampler, options, limit, index, stopped, constraint)
+            sound = True
+        except GeneratorExit:
+            sound = True  # closed between two tokens
+            raise
+        finally:
+            (self._kept.give if sound else self._kept.drop)(kept)
+        yield Done(len(tokens), count, shared)
+
+    def _read(self, kept: Kept, tokens: Tokens, start: int, stopped: Callable[[], bool]) -> Iterator[None]:
+        """Bring the sequence to the end of the prompt, in pieces; the last token alone."""
+        last = len(tokens) - 1
+        for begin, end in pieces(start, last, self._runtime.piece):
+            if stopped():
+                return
+            kept.sequence.append(tokens[begin:end])
+            kept.read = tokens[:end]
+            yield None
+        if not stopped():
+            kept.sequence.append_one(int(tokens[last]))
+            kept.read, kept.whole = tokens, True
+
+    def _answer(
+        self,
+        kept: Kept,
+        sampler: Sampler,
+        options: Options,
+        limit: int,
+        index: int,
+        stopped: Callable[[], bool],
+        constraint: Constraint | None,
+    ) -> Generator[Piece | End, None, int]:
+        """One answer. Returns how many tokens it has."""
+        decode, cut = self._runtime.decoder(), Cut(options.stop)
+        reason, count, told = "length", 0, []
+        while count < limit and not stopped():
+            logits = kept.sequence.logits()
+            raw = logits.copy() if options.logprobs is not None else None
+            if constraint:
+                constraint.apply(logits)
+            token = sampler.pick(logits)
+            count += 1
+            complete = constraint.take(token) if constraint else False
+            if token in self._runtime.eos:
+                reason = "stop"
+                break
+            if raw is not None:
+                told.append(self._tell(raw, token, options.logprobs or 0))
+            ready = cut.push(decode(token))
+            if ready or (told and not cut.held):
+                yield Piece(ready, index, tuple(told))
+                told = []
+            if cut.found or complete:
+                reason = "stop"
+                break
+            if count < limit:
+                kept.sequence.append_one(token)
+        if rest := cut.rest():
+            yield Piece(rest, index, tuple(told))
+        yield End("stop" if stopped() else reason, index)
+        return count
+
+    def _tell(self, raw: np.ndarray[Any, Any], token: int, top: int) -> Token:
+        text = self._runtime.text_of
+        own, likeliest = log_probabilities(raw, token, top)
+        return Token(text(token), own, tuple((text(one), log) for one, log in likeliest))
+
+    @cached_property
+    def _guidance(self) -> Guidance:
+        from .guidance import Guidance
+
+        runtime = self._runtime
+        return Guidance(runtime.tokenizer_json(), runtime.vocabulary, min(runtime.eos))
+
+
+class Cut:
+    """Passes text on until a stop sequence, which is cut off; holds back what may become one."""
+
+    def __init__(self, stops: tuple[str, ...]) -> None:
+        self._stops, self.held, self.found = stops, "", False
+
+    def push(self, text: str) -> str:
+        """What can be told of the text so far; `found` is set once a stop sequence ended it."""
+        if not self._stops:
+            return text
+        self.held += text
+        if at := [at for at in (self.held.find(stop) for stop in self._stops) if at >= 0]:
+            self.found = True
+            ready, self.held = self.held[: min(at)], ""
+            return ready
+        longest = max(len(stop) for stop in self._stops) - 1
+        tails = (length for length in range(min(longest, len(self.held)), 0, -1) if self._may_become(length))
+        length = next(tails, 0)
+        ready, self.held = self.held[: len(self.held) - length], self.held[len(self.held) - length :]
+        return ready
+
+    def rest(self) -> str:
+        """What was held back and became none."""
+        rest, self.held = self.held, ""
+        return rest
+
+    def _may_become(self, length: int) -> bool:
+        return any(stop.startswith(self.held[-length:]) for stop in self._stops)
+
+
+def pieces(start: int, end: int, size: int) -> Iterator[tuple[int, int]]:
+    """Cuts of [start, end) at multiples of the size; never a piece of one token, which is read differently."""
+    cuts = [start, *range((start // size + 1) * size, end, size), end]
+    if len(cuts) > 2 and cuts[-1] - cuts[-2] == 1:
+        del cuts[-2]
+    if len(cuts) > 2 and cuts[1] - cuts[0] == 1:
+        del cuts[1]
+    for at in range(len(cuts) - 1):
+        if cuts[at] < cuts[at + 1]:
+            yield cuts[at], cuts[at + 1]
+
+
+def grain_of(runtime: Runtime) -> int:
+    """Where a kept prompt may be cut: anywhere (1) if this machine's kernels read it the same, else between pieces."""
+    tokens = np.arange(24, dtype=np.int32) % runtime.vocabulary
+
+    def read(*ends: int) -> np.ndarray[Any, Any]:
+        sequence, begin = runtime.sequence(len(tokens)), 0
+        for end in ends:
+            sequence.append(tokens[begin:end])
+            begin = end
+        sequence.append_one(int(tokens[-1]))
+        return sequence.logits()
+
+    last = len(tokens) - 1
+    return 1 if np.array_equal(read(last), read(2, 5, 12, last)) else runtime.piece
+
+
+def _text(prompt: Prompt) -> str:
+    if not isinstance(prompt, str):
+        raise BadInput("This version takes a rendered prompt.")
+    return prompt
