@@ -1,4 +1,4 @@
-"""The app server: the pages, and the life of what they start. Run by ``streamlit run server.py``.
+"""The app server: the pages and /v1 on one port, and the life of what they start. Run by ``streamlit run server.py``.
 
 The model servers live as long as this process; builds too, which end when it does.
 """
@@ -7,20 +7,24 @@ import os
 import signal
 import sys
 import traceback
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from typing import Any
 
 import streamlit as st
 from streamlit.runtime.pages_manager import PagesManager
 
-from phi3core import settings
+from phi3core import conversations, settings
 from phi3core.parent import when_parent_ends
+from phi3core.serving.gateway import Gateway
 from phi3core.serving.guard import LOOPBACK
 from phi3core.serving.pool import pool
 
 # Streamlit takes a folder named pages/ for its old automatic pages until st.navigation has run once, and greets
 # the first visitor of a deep link with “Page not found”. It is told here, before anybody can come.
 PagesManager.uses_pages_directory = False
+
+gateway = Gateway(os.environ.get("PHI3_API_KEY") or None)
 
 
 @asynccontextmanager
@@ -38,8 +42,28 @@ async def lifespan(_: st.App) -> AsyncIterator[None]:
     config = settings.load()
     if os.environ.get("PHI3_STOP_WITH_STDIN"):
         when_parent_ends(lambda: os.kill(os.getpid(), signal.SIGTERM))
+    servers = pool(config)
+    await gateway.start(config, servers)
+    _before_the_end(gateway.hang_up)
+    servers.warm()
+    conversations.start(config)
     yield
-    pool(config).close()
+    await gateway.stop()
+    servers.close()
+    conversations.flush(config, 3)
+
+
+def _before_the_end(act: Callable[[], None]) -> None:
+    """Have it done when a signal ends the server, which only then waits for every response that is being sent."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        ours = signal.getsignal(number)
+
+        def handle(got: int, frame: Any, ours: Any = ours) -> None:
+            act()
+            ours(got, frame)
+
+        if callable(ours):
+            signal.signal(number, handle)
 
 
 def unexpected(error: Exception) -> bool:
@@ -54,4 +78,4 @@ def unexpected(error: Exception) -> bool:
     return True
 
 
-app = st.App("app.py", lifespan=lifespan, on_script_error=unexpected)
+app = st.App("app.py", lifespan=lifespan, routes=[gateway.mount()], on_script_error=unexpected)

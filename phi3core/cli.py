@@ -239,10 +239,10 @@ def chat(ref: str, prompt: str | None, system: str, as_json: bool, **options: An
 
     config = settings.load()
     version = registry.resolve(config, ref)
-    with _pool(config) as pool:
+    with _pool(config) as pool, _sent(config):
         conversation = Conversation(config, pool)
         for question in [prompt] if prompt is not None else _lines(version.ref):
-            turn = conversation.ask(version, question, system, options)
+            turn = conversation.ask(version, question, system, options, asked_ref=ref)
             try:
                 _print_turn(turn, as_json)
             except Phi3Error as error:
@@ -250,12 +250,22 @@ def chat(ref: str, prompt: str | None, system: str, as_json: bool, **options: An
                     raise
                 click.echo(f"Error: {error}", err=True)  # the conversation goes on
             finally:
-                conversation.settle()
+                conversation.settle(0)
+
+
+@contextlib.contextmanager
+def _sent(config: Settings) -> Iterator[None]:
+    """Before the program ends, what was said is sent to the store."""
+    from . import conversations
+
+    try:
+        yield
+    finally:
+        if not conversations.flush(config):
+            click.echo("What was said waits for the store on this machine; the app sends it when it runs.", err=True)
 
 
 def _print_turn(turn: Any, as_json: bool) -> None:
-    from dataclasses import asdict
-
     shown = 0
     try:
         for _ in turn.follow(every=0.02):
@@ -269,7 +279,7 @@ def _print_turn(turn: Any, as_json: bool) -> None:
     if turn.state == "failed":
         raise Phi3Error(turn.error)
     if as_json:
-        click.echo(json.dumps(asdict(turn), indent=2))
+        click.echo(json.dumps(turn.plain(), indent=2))
     else:
         click.echo()
         told = f"{turn.ref} · {turn.prompt_tokens} + {turn.completion_tokens} tokens"
@@ -299,8 +309,6 @@ def _lines(ref: str) -> Iterator[str]:
 @click.option("--seed", type=int, default=None)
 def batch(ref: str, file: Path, output: Path, **options: Any) -> None:
     """Answer many prompts; under “mlflow run” the answers become an artifact of the run."""
-    from dataclasses import asdict
-
     from . import registry
     from .chat import Conversation
 
@@ -310,14 +318,14 @@ def batch(ref: str, file: Path, output: Path, **options: Any) -> None:
     if output.is_dir():
         raise BadInput(f"{output} is a folder: name a file in it.")
     part = output.with_name(output.name + ".part")
-    with _pool(config) as pool, _opened(part) as out:
+    with _pool(config) as pool, _sent(config), _opened(part) as out:
         for number, question in enumerate(questions, start=1):
             conversation = Conversation(config, pool)
-            turn = conversation.ask(version, question, options=options)
-            conversation.settle()
+            turn = conversation.ask(version, question, options=options, asked_ref=ref)
+            conversation.settle(0)
             if turn.state == "failed":
                 raise Phi3Error(f"Prompt {number} of {len(questions)}: {turn.error}")
-            out.write(json.dumps(asdict(turn)) + "\n")
+            out.write(json.dumps(turn.plain()) + "\n")
             out.flush()
             click.echo(f"{number} of {len(questions)} answered", err=True)
     part.replace(output)  # earlier answers stay until all the new ones are there
@@ -376,9 +384,11 @@ def serve(ref: str, host: str, port: int, api_key: str | None) -> None:
     version = registry.resolve(config, ref)
     folder = registry.download(config, version)
     click.echo(f"Loading {version.ref} …")
-    engine = open_artifact(folder)
+    engine = open_artifact(folder, version.name in config.trusted)
     names = list(dict.fromkeys([version.ref, ref]))
-    app = server.create_app(lambda: engine, names, api_key, local=host in LOOPBACK)
+    app = server.create_app(
+        lambda: engine, names, api_key, local=host in LOOPBACK, parallel=config.parallel, queue=config.queue
+    )
     click.echo(f"Serving {version.ref} on http://{host}:{sock.getsockname()[1]}/v1 (Ctrl-C stops)")
     with contextlib.suppress(KeyboardInterrupt):  # uvicorn raises it again once it has ended tidily
         server.serve(app, sock)

@@ -18,11 +18,17 @@ from .fakes import until
 
 @contextmanager
 def serving(
-    load: Callable[[], Engine], names: tuple[str, ...] = ("fake/1",), key: str | None = None, local: bool = True
+    load: Callable[[], Engine],
+    names: tuple[str, ...] = ("fake/1",),
+    key: str | None = None,
+    local: bool = True,
+    parallel: int = 8,
+    queue: int = 32,
+    on_hung: Callable[[], object] | None = None,
 ) -> Iterator[str]:
     """The server's address, without /v1; it may still be loading."""
     sock = bind("127.0.0.1", 0)
-    app = create_app(load, list(names), key, local)
+    app = create_app(load, list(names), key, local, parallel, queue, on_hung)
     server = uvicorn.Server(uvicorn.Config(app, log_level="critical", timeout_graceful_shutdown=1))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [sock]}, daemon=True)
     thread.start()

@@ -39,7 +39,8 @@ class Guard:
         if self._hosts is not None and host not in self._hosts:
             return 403, f"The host “{host}” is not served here: use http://127.0.0.1.", "forbidden_host"
         origin = headers.get("origin")
-        if origin and urlsplit(origin).hostname != host:
+        # The port too: another program's web page on this machine is another origin.
+        if origin and origin.partition("://")[2].lower() != headers.get("host", "").lower():
             return 403, f"Requests from web pages of {origin} are not accepted.", "forbidden_origin"
         if scope["method"] == "POST" and headers.get("content-type", "").split(";")[0].strip() != "application/json":
             return 415, "Send the request as JSON, with the header Content-Type: application/json.", "not_json"
@@ -51,4 +52,7 @@ class Guard:
 
 
 def _hostname(host: str) -> str:
-    return urlsplit(f"//{host}").hostname or ""
+    try:
+        return urlsplit(f"//{host}").hostname or ""
+    except ValueError:  # half an IPv6 address
+        return ""

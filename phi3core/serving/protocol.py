@@ -1,7 +1,7 @@
-"""OpenAI's chat and completions protocol as data: requests in, chunks and errors out.
+"""OpenAI's chat and completions protocol as data: requests in, answers, chunks and errors out.
 
 After OpenAI's API reference, with top_k and repetition_penalty as vLLM and Hugging Face's TGI name them.
-What a model server can't do is refused by name, never ignored.
+What a model can't do is refused by name, never ignored.
 """
 
 from __future__ import annotations
@@ -9,32 +9,38 @@ from __future__ import annotations
 import json
 import time
 import uuid
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import JSONResponse
 
-from ..engine import Done, Options
+from ..engine import Done, Messages, Options, Token
 from ..errors import BadInput
 
 # Accepted and without effect on the answer, as at OpenAI.
 _HARMLESS = {"user", "metadata", "store", "service_tier", "safety_identifier", "prompt_cache_key"}
 # Accepted when they ask for what is the case anyway.
 _NEUTRAL: dict[str, tuple[Any, ...]] = {
-    "n": (1,),
     "best_of": (1,),
-    "presence_penalty": (0,),
-    "frequency_penalty": (0,),
-    "logprobs": (False,),
     "echo": (False,),
     "suffix": ("",),
     "tools": ([],),
+    "functions": ([],),
     "logit_bias": ({},),
-    "response_format": ({"type": "text"},),
+    "modalities": (["text"],),
     "parallel_tool_calls": (True, False),
     "tool_choice": ("none", "auto"),
 }
+
+
+class RequestError(BadInput):
+    """A request that is refused because of one parameter."""
+
+    def __init__(self, message: str, param: str, code: str = "invalid_value") -> None:
+        super().__init__(message)
+        self.param, self.code = param, code
 
 
 class Part(BaseModel):
@@ -47,21 +53,51 @@ class Part(BaseModel):
 class Message(BaseModel):
     """A chat message."""
 
-    role: str
+    role: Literal["system", "developer", "user", "assistant"]
     content: str | list[Part] | None = None
 
     def plain(self) -> dict[str, str]:
+        role = "system" if self.role == "developer" else self.role  # OpenAI's newer word for it
         if isinstance(self.content, list):
             if odd := [part.type for part in self.content if part.type != "text"]:
-                raise BadInput(f"This model reads text only; the message holds a part of type “{odd[0]}”.")
-            return {"role": self.role, "content": "".join(part.text for part in self.content)}
-        return {"role": self.role, "content": self.content or ""}
+                told = f"This model reads text only; the message holds a part of type “{odd[0]}”."
+                raise RequestError(told, "messages")
+            return {"role": role, "content": "".join(part.text for part in self.content)}
+        return {"role": role, "content": self.content or ""}
 
 
 class StreamOptions(BaseModel):
     """include_usage: end the stream with a chunk that holds the usage."""
 
     include_usage: bool = False
+    include_obfuscation: bool = False
+
+
+class JsonSchema(BaseModel):
+    """What response_format of type json_schema names."""
+
+    model_config = ConfigDict(populate_by_name=True)
+
+    name: str = ""
+    description: str | None = None
+    strict: bool | None = None
+    shape: dict[str, Any] = Field(alias="schema")
+
+
+class ResponseFormat(BaseModel):
+    """The form of the answer: free text, any JSON object, or JSON that follows a schema."""
+
+    type: Literal["text", "json_object", "json_schema"]
+    json_schema: JsonSchema | None = None
+
+    def schema_text(self) -> str | None:
+        if self.type == "text":
+            return None
+        if self.type == "json_object":
+            return json.dumps({"type": "object"})
+        if self.json_schema is None:
+            raise RequestError("response_format of type json_schema needs a json_schema.", "response_format")
+        return json.dumps(self.json_schema.shape, sort_keys=True)
 
 
 class Request(BaseModel):
@@ -78,37 +114,79 @@ class Request(BaseModel):
     top_p: float | None = None
     top_k: int | None = None
     repetition_penalty: float | None = None
+    presence_penalty: float | None = None
+    frequency_penalty: float | None = None
     seed: int | None = None
     stop: str | list[str] | None = None
+    n: int | None = None
+    response_format: ResponseFormat | None = None
 
-    def options(self, defaults: Options) -> Options:
+    def options(self, defaults: Options, supports: frozenset[str]) -> Options:
         """The defaults with what the request asks for. Raises BadInput for what can't be done."""
         for name, value in (self.model_extra or {}).items():
             if value is None or name in _HARMLESS or value in _NEUTRAL.get(name, ()):
                 continue
-            raise BadInput(f"This server does not support {name}={json.dumps(value)[:80]}: leave it out.")
+            told = f"This server does not support {name}={json.dumps(value)[:80]}: leave it out."
+            raise RequestError(told, name, "unsupported_parameter")
+        if self.stream_options and not self.stream:
+            raise RequestError("stream_options goes with stream=true only.", "stream_options")
+        asked = self._asked()
+        for name, value in asked.items():
+            if value is not None and name not in supports and value != getattr(Options, name):
+                told = f"This model does not support {_PUBLIC.get(name, name)}: leave it out."
+                raise RequestError(told, _PUBLIC.get(name, name), "unsupported_parameter")
+        return defaults.but(**asked)
+
+    def _asked(self) -> dict[str, Any]:
         stop = (self.stop,) if isinstance(self.stop, str) else tuple(self.stop) if self.stop is not None else None
-        return defaults.but(
-            max_tokens=self.max_completion_tokens or self.max_tokens,
-            temperature=self.temperature,
-            top_p=self.top_p,
-            top_k=self.top_k,
-            repetition_penalty=self.repetition_penalty,
-            seed=self.seed,
-            stop=stop,
-        )
+        longest = self.max_completion_tokens if self.max_completion_tokens is not None else self.max_tokens
+        return {
+            "max_tokens": longest,
+            "temperature": self.temperature,
+            "top_p": self.top_p,
+            "top_k": self.top_k,
+            "repetition_penalty": self.repetition_penalty,
+            "presence_penalty": self.presence_penalty,
+            "frequency_penalty": self.frequency_penalty,
+            "seed": self.seed,
+            "stop": stop,
+            "n": self.n,
+            "logprobs": self._alternatives(),
+            "json_schema": self.response_format.schema_text() if self.response_format else None,
+        }
+
+    def _alternatives(self) -> int | None:
+        raise NotImplementedError
+
+
+# The request's name for an option, where it is another.
+_PUBLIC = {"json_schema": "response_format"}
 
 
 class ChatRequest(Request):
     """POST /v1/chat/completions."""
 
     messages: list[Message] = Field(min_length=1)
+    logprobs: bool | None = None
+    top_logprobs: int | None = None
+
+    def plain(self) -> Messages:
+        return [message.plain() for message in self.messages]
+
+    def _alternatives(self) -> int | None:
+        if self.top_logprobs is not None and not self.logprobs:
+            raise RequestError("top_logprobs goes with logprobs=true only.", "top_logprobs")
+        return (self.top_logprobs or 0) if self.logprobs else None
 
 
 class CompletionRequest(Request):
     """POST /v1/completions, with one prompt of text."""
 
     prompt: str
+    logprobs: int | None = None
+
+    def _alternatives(self) -> int | None:
+        return self.logprobs
 
 
 class TemplateRequest(BaseModel):
@@ -116,64 +194,125 @@ class TemplateRequest(BaseModel):
 
     messages: list[Message] = Field(min_length=1)
 
+    def plain(self) -> Messages:
+        return [message.plain() for message in self.messages]
+
+
+class TokenizeRequest(BaseModel):
+    """POST /tokenize, as vLLM's server has it: a prompt or messages."""
+
+    prompt: str | None = None
+    messages: list[Message] | None = None
+
+
+@dataclass
+class Choice:
+    """One answer as it is collected."""
+
+    text: str = ""
+    tokens: list[Token] = field(default_factory=list)
+    finish_reason: str = "length"
+
 
 @dataclass(frozen=True)
 class Format:
-    """Writes one answer, whole or in chunks, in the shape of chat completions or of completions."""
+    """Writes answers, whole or in chunks, in the shape of chat completions or of completions.
+
+    with_usage: every chunk names its usage, null but in the last, as OpenAI does when it is asked for.
+    """
 
     chat: bool
     model: str
+    with_logprobs: bool = False
+    with_usage: bool = False
     id: str = field(default_factory=lambda: uuid.uuid4().hex)
     created: int = field(default_factory=lambda: int(time.time()))
 
-    def whole(self, text: str, done: Done) -> dict[str, Any]:
-        content = {"message": {"role": "assistant", "content": text, "refusal": None}} if self.chat else {"text": text}
-        choice = {"index": 0, **content, "logprobs": None, "finish_reason": done.finish_reason}
-        return {**self._head(False), "choices": [choice], "usage": usage(done)}
+    def __post_init__(self) -> None:
+        # A token's chunk is written a hundred times a second: all of it but the text is made once.
+        marked = event(self._chunk({"content": "\0"} if self.chat else "\0", None, 0, None))
+        head, tail = marked.split('"\\u0000"')
+        object.__setattr__(self, "_head_text", head)
+        object.__setattr__(self, "_tail_text", tail)
 
-    def first(self) -> dict[str, Any] | None:
-        """The chunk that opens a chat stream: it names the role."""
-        return self._chunk({"role": "assistant", "content": ""}, None) if self.chat else None
+    def whole(self, choices: list[Choice], done: Done) -> dict[str, Any]:
+        listed = []
+        for index, choice in enumerate(choices):
+            message = {"role": "assistant", "content": choice.text, "refusal": None}
+            content = {"message": message} if self.chat else {"text": choice.text}
+            told = self._logprobs(choice.tokens) if self.with_logprobs else None
+            listed.append({"index": index, **content, "logprobs": told, "finish_reason": choice.finish_reason})
+        return {**self._head(False), "choices": listed, "usage": usage(done)}
 
-    def piece(self, text: str) -> dict[str, Any]:
-        return self._chunk({"content": text} if self.chat else text, None)
+    def first(self, index: int) -> str:
+        """The chunk that opens a chat answer: it names the role."""
+        return event(self._chunk({"role": "assistant", "content": ""}, None, index, None)) if self.chat else ""
 
-    def last(self, done: Done) -> dict[str, Any]:
-        return self._chunk({} if self.chat else "", done.finish_reason)
+    def piece(self, text: str, index: int, tokens: Iterable[Token]) -> str:
+        if index == 0 and not self.with_logprobs:
+            return f"{self._head_text}{json.dumps(text)}{self._tail_text}"  # type: ignore[attr-defined]
+        told = self._logprobs(tokens) if self.with_logprobs else None
+        return event(self._chunk({"content": text} if self.chat else text, None, index, told))
 
-    def usage(self, done: Done) -> dict[str, Any]:
-        return {**self._head(True), "choices": [], "usage": usage(done)}
+    def end(self, reason: str, index: int) -> str:
+        return event(self._chunk({} if self.chat else "", reason, index, None))
 
-    def _chunk(self, content: dict[str, Any] | str, reason: str | None) -> dict[str, Any]:
+    def usage(self, done: Done) -> str:
+        return event({**self._head(True), "choices": [], "usage": usage(done)})
+
+    def _chunk(
+        self, content: dict[str, Any] | str, reason: str | None, index: int, told: dict[str, Any] | None
+    ) -> dict[str, Any]:
         part = {"delta": content} if self.chat else {"text": content}
-        choice = {"index": 0, **part, "logprobs": None, "finish_reason": reason}
-        return {**self._head(True), "choices": [choice]}
+        choice = {"index": index, **part, "logprobs": told, "finish_reason": reason}
+        return {**self._head(True), "choices": [choice], **({"usage": None} if self.with_usage else {})}
 
     def _head(self, chunk: bool) -> dict[str, Any]:
         kind = ("chat.completion.chunk" if chunk else "chat.completion") if self.chat else "text_completion"
         prefix = "chatcmpl" if self.chat else "cmpl"
         return {"id": f"{prefix}-{self.id}", "object": kind, "created": self.created, "model": self.model}
 
+    def _logprobs(self, tokens: Iterable[Token]) -> dict[str, Any]:
+        if self.chat:
+            return {"content": [_chat_logprob(token) for token in tokens], "refusal": None}
+        told: dict[str, list[Any]] = {"tokens": [], "token_logprobs": [], "top_logprobs": [], "text_offset": []}
+        offset = 0
+        for token in tokens:
+            told["tokens"].append(token.text)
+            told["token_logprobs"].append(token.logprob)
+            told["top_logprobs"].append(dict(token.top))
+            told["text_offset"].append(offset)
+            offset += len(token.text)
+        return told
 
-def usage(done: Done) -> dict[str, int]:
+
+def _chat_logprob(token: Token) -> dict[str, Any]:
+    def entry(text: str, logprob: float) -> dict[str, Any]:
+        return {"token": text, "logprob": logprob, "bytes": list(text.encode())}
+
+    return {**entry(token.text, token.logprob), "top_logprobs": [entry(*one) for one in token.top]}
+
+
+def usage(done: Done) -> dict[str, Any]:
     return {
         "prompt_tokens": done.prompt_tokens,
         "completion_tokens": done.completion_tokens,
         "total_tokens": done.prompt_tokens + done.completion_tokens,
+        "prompt_tokens_details": {"cached_tokens": done.cached_tokens},
     }
 
 
 def event(data: dict[str, Any]) -> str:
     """One server-sent event."""
-    return f"data: {json.dumps(data, ensure_ascii=False)}\n\n"
+    return f"data: {json.dumps(data)}\n\n"
 
 
-def error_body(status: int, message: str, code: str | None = None) -> dict[str, Any]:
+def error_body(status: int, message: str, code: str | None = None, param: str | None = None) -> dict[str, Any]:
     """An error as OpenAI writes it."""
-    kind = "invalid_request_error" if status < 500 else "server_error"
-    return {"error": {"message": message, "type": kind, "param": None, "code": code}}
+    kind = "rate_limit_error" if status == 429 else "invalid_request_error" if status < 500 else "server_error"
+    return {"error": {"message": message, "type": kind, "param": param, "code": code}}
 
 
-def error_response(status: int, message: str, code: str | None = None) -> JSONResponse:
-    headers = {"Retry-After": "1"} if status == 503 else None
-    return JSONResponse(error_body(status, message, code), status, headers)
+def error_response(status: int, message: str, code: str | None = None, param: str | None = None) -> JSONResponse:
+    headers = {"Retry-After": "1"} if status in (429, 503) else None
+    return JSONResponse(error_body(status, message, code, param), status, headers)

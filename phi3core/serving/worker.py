@@ -1,0 +1,195 @@
+"""The one thread of a model server that runs the model: it loads it, then takes turns between the answers.
+
+Every answer that is running gets a piece of work in turn, a token or a piece of its prompt, so that none waits for
+another to end. The event loop only ever waits for what this thread tells.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import sys
+import threading
+import traceback
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Iterator
+from typing import Any
+
+from ..engine import Done, End, Engine, Options, Piece, Prompt
+from ..errors import BadInput, Busy, NotReady, Phi3Error, ServerError
+
+Item = Piece | End | Done
+# A model that does not come back for so long after its answer was given up never will.
+_PATIENCE = 30.0  # seconds
+_NICE = 5
+
+
+class Task:
+    """Work for the thread, and the queue in which its results arrive in the event loop."""
+
+    def __init__(self, need: int, make: Callable[[Task], Iterator[Any]]) -> None:
+        self.need, self._make = need, make
+        self.over = threading.Event()
+        self.results: asyncio.Queue[Any] = asyncio.Queue()
+        self._loop = asyncio.get_running_loop()
+        self._steps: Iterator[Any] | None = None
+
+    def step(self) -> bool:
+        """Do one piece of work and tell its result. False when there is no more."""
+        try:
+            if self._steps is None:
+                if self.over.is_set():
+                    return False
+                self._steps = self._make(self)
+            item = next(self._steps)
+        except StopIteration:
+            return False
+        except BaseException as error:  # a model may raise anything, SystemExit too: it fails this answer alone
+            if not isinstance(error, BadInput):
+                traceback.print_exception(error)  # for the model's author, in the server's log
+            self._tell(error)
+            return False
+        if item is not None:
+            self._tell(item)
+        return True
+
+    def _tell(self, item: Any) -> None:
+        with contextlib.suppress(RuntimeError):  # the loop has closed: nobody is there to be told
+            self._loop.call_soon_threadsafe(self.results.put_nowait, item)
+
+
+class Worker:
+    """The thread and its engine. `status` is loading, ready or failed; `error` says why it failed.
+
+    parallel: how many answers are written at once; queue: how many may wait. on_hung: called when the model does not
+    come back from an answer that was given up.
+    """
+
+    def __init__(
+        self, load: Callable[[], Engine], parallel: int, queue: int, on_hung: Callable[[], object] | None = None
+    ) -> None:
+        self.status, self.error = "loading", ""
+        self._load, self._parallel, self._queue, self._on_hung = load, parallel, queue, on_hung
+        self._engine: Engine | None = None
+        self._waiting: deque[Task] = deque()
+        self._running: list[Task] = []
+        self._changed = threading.Condition()
+        self._steps = 0
+
+    @property
+    def running(self) -> int:
+        return len(self._running)
+
+    @property
+    def waiting(self) -> int:
+        return len(self._waiting)
+
+    @property
+    def engine(self) -> Engine:
+        """Raises NotReady while there is none."""
+        if self._engine is None:
+            raise NotReady(self.error or "The model is still loading. Try again in a moment.")
+        return self._engine
+
+    def start(self) -> None:
+        threading.Thread(target=self._run, name="engine", daemon=True).start()
+
+    def check_queue(self) -> None:
+        """Raise Busy when no more requests can wait."""
+        if len(self._running) + len(self._waiting) >= self._parallel + self._queue:
+            raise Busy(f"{len(self._waiting)} requests are waiting already. Try again in a moment.")
+
+    async def answer(self, prompt: Prompt, options: Options, need: int) -> AsyncIterator[list[Item]]:
+        """What the engine tells, as it comes, ending with Done; closing this stops it within a token."""
+        engine = self.engine
+        task = Task(need, lambda task: engine.stream(prompt, options, task.over.is_set))
+        self._submit(task)
+        try:
+            while True:
+                items = [await task.results.get()]
+                while not task.results.empty():  # what has come meanwhile is sent on together
+                    items.append(task.results.get_nowait())
+                if isinstance(items[-1], BaseException):
+                    if items[:-1]:
+                        yield items[:-1]
+                    raise _as_exception(items[-1])
+                yield items
+                if isinstance(items[-1], Done):
+                    return
+        finally:
+            self._give_up(task)
+
+    async def call(self, work: Callable[[], Any]) -> Any:
+        """The result of some work in the engine's thread."""
+
+        def steps(_: Task) -> Iterator[Any]:
+            yield (work(),)
+
+        task = Task(0, steps)
+        self._submit(task)
+        try:
+            result = await task.results.get()
+        finally:
+            self._give_up(task)
+        if isinstance(result, BaseException):
+            raise _as_exception(result)
+        return result[0]
+
+    def _submit(self, task: Task) -> None:
+        with self._changed:
+            self._waiting.append(task)
+            self._changed.notify()
+
+    def _give_up(self, task: Task) -> None:
+        task.over.set()
+        with self._changed:
+            if task in self._waiting:
+                self._waiting.remove(task)
+        if task in self._running and self._on_hung:
+            seen = self._steps
+            asyncio.get_running_loop().call_later(_PATIENCE, self._check_hung, task, seen)
+
+    def _check_hung(self, task: Task, seen: int) -> None:
+        if task in self._running and self._steps == seen and self._on_hung:
+            self._on_hung()
+
+    def _run(self) -> None:
+        if sys.platform == "linux":
+            # There a thread has a priority of its own, and the threads that the runtime starts from it inherit it: the
+            # event loop and the client get their turn at once, and tokens come evenly.
+            os.nice(_NICE)
+        try:
+            self._engine = self._load()
+            self.status = "ready"
+        except Phi3Error as error:
+            self.status, self.error = "failed", str(error)
+        except BaseException as error:  # a model's own code may raise anything while it is loaded
+            self.status, self.error = "failed", f"The model can't be loaded: {type(error).__name__}: {error}"
+        if self._engine is None:
+            print(self.error, file=sys.stderr, flush=True)
+            return
+        while True:
+            self._admit(self._engine)
+            for task in list(self._running):
+                more = task.step()
+                self._steps += 1
+                if not more:
+                    self._running.remove(task)
+
+    def _admit(self, engine: Engine) -> None:
+        """Wait for work, and let in what there is room for, in the order in which it came."""
+        with self._changed:
+            while not self._running and not self._waiting:
+                self._changed.wait()
+            while self._waiting and len(self._running) < self._parallel:
+                if self._running and not engine.fits(self._waiting[0].need):
+                    return
+                self._running.append(self._waiting.popleft())
+
+
+def _as_exception(error: BaseException) -> Exception:
+    """SystemExit and its like must not end the event loop that raises them."""
+    if isinstance(error, Exception):
+        return error
+    return ServerError(f"The model's code tried to end its process ({type(error).__name__}: {error}).")
