@@ -1,39 +1,43 @@
-"""Conversations with a registered version: asked in the background, followed by whoever looks, kept as traces.
+"""Live conversations: asked in the background and followed by whoever looks.
 
-A conversation is a session of MLflow traces, a turn is one of them, written when its answer has ended. An
-answer goes on when the page that asked for it is reloaded or closed, because it belongs to the conversation
-and not to the page.
+An answer goes on when the page that asked for it is reloaded or closed, because it belongs to the conversation and
+not to the page. How an answer is had is in answering.py, how it is kept in conversations.py.
 """
 
 from __future__ import annotations
 
-import contextlib
 import getpass
-import json
-import re
-import socket
+import secrets
 import threading
 import time
-import urllib.error
-import urllib.request
 import uuid
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, field
-from functools import partial
-from typing import TYPE_CHECKING, Any, Literal
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import Any
 
-from . import keys
-from .errors import BadInput, NotFound, Phi3Error, ServerError
-from .registry import Version
+from . import answering, conversations, outbox, registry
+from .answering import Target, read_schema
+from .endpoints import Endpoint
+from .errors import BadInput, NotFound
 from .serving.pool import ModelServer, Pool
 from .settings import Settings
-from .store import client, errors, experiment
+from .tree import Tree, copies
+from .turn import Origin, Token, Turn, clean, one_line
 
-if TYPE_CHECKING:
-    from mlflow.entities import Trace
-
-State = Literal["running", "done", "stopped", "failed"]
+__all__ = [
+    "Conversation",
+    "Origin",
+    "Target",
+    "Token",
+    "Turn",
+    "delete",
+    "keep",
+    "load",
+    "moved",
+    "read_schema",
+    "this_user",
+]
 
 # Live conversations in memory; an older one is read from its traces again.
 _KEPT = 200
@@ -41,295 +45,312 @@ _live: OrderedDict[str, Conversation] = OrderedDict()
 _live_lock = threading.Lock()
 
 
-@dataclass
-class Turn:
-    """A question and its answer.
+class Conversation(Tree):
+    """A tree of turns under one id. Ask through `ask`; only one answer runs at a time.
 
-    ref: the concrete version that answers. options: generation options under OpenAI's names, None left out.
-    waiting: what the answer is waiting for, in words. Times are in milliseconds and tokens per second.
+    tree: every turn by its id, in the order they were asked. user: who asks, unless `ask` is told. origin: the
+    conversation that this one branched from or repeats.
     """
 
-    question: str
-    ref: str
-    system: str = ""
-    options: dict[str, Any] = field(default_factory=dict)
-    answer: str = ""
-    state: State = "running"
-    waiting: str = ""
-    error: str = ""
-    finish_reason: str = ""
-    prompt: str = ""
-    prompt_tokens: int = 0
-    completion_tokens: int = 0
-    first_token_ms: float = 0.0
-    tokens_per_second: float = 0.0
-
-    def __post_init__(self) -> None:
-        self._changed = threading.Condition()
-        self._changes = 0
-        self._stop = threading.Event()
-        self._hang_up: Callable[[], None] = lambda: None
-
-    def stop(self) -> None:
-        """End the answer where it is, even before its first token; what came so far is kept."""
-        self._stop.set()
-        self._hang_up()
-
-    def follow(self, every: float = 0.05) -> Iterator[Turn]:
-        """The turn whenever it has changed, at most every so many seconds, until it has ended."""
-        seen = -1
-        while True:
-            with self._changed:
-                while self._changes == seen and self.state == "running":
-                    self._changed.wait(1)
-                seen, ended = self._changes, self.state != "running"
-            yield self
-            if ended:
-                return
-            time.sleep(every)
-
-    def update(self, **changes: Any) -> None:
-        """Change fields and wake whoever follows."""
-        with self._changed:
-            for name, value in changes.items():
-                setattr(self, name, value)
-            self._changes += 1
-            self._changed.notify_all()
-
-
-class Conversation:
-    """Turns under one id. Ask through `ask`; only one answer runs at a time."""
-
-    def __init__(self, settings: Settings, pool: Pool, id: str = "") -> None:
+    def __init__(
+        self, settings: Settings, pool: Pool, id: str = "", user: str = "", turns: Iterable[Turn] = ()
+    ) -> None:
+        super().__init__(turns)
         self.id = id or uuid.uuid4().hex
-        self.turns: list[Turn] = []
+        self.user = user or this_user()
+        self.origin: Origin | None = None
         self._settings, self._pool = settings, pool
+        self._title = ""
+        self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
+        self._deleted = False
+
+    # ------------------------------------------------------------ looking
 
     @property
-    def running(self) -> bool:
-        return bool(self.turns) and self.turns[-1].state == "running"
+    def title(self) -> str:
+        """As it was named, else the start of its first question; empty before there is one."""
+        first = next(iter(self.tree.values()), None)
+        return self._title or (conversations.default_title(first.question) if first else "")
 
-    def ask(self, version: Version, question: str, system: str = "", options: dict[str, Any] | None = None) -> Turn:
-        """Put a question to a version and return its turn at once; the answer comes in the background.
+    @property
+    def saved(self) -> bool:
+        """Whether its turns are kept in the store; otherwise they are gone with this process."""
+        return self._settings.tracing
 
-        Raises BadInput for an empty question or while another answer is running.
+    def measure(
+        self, server: ModelServer | Endpoint, system: str = "", question: str = "", forget: int | None = None
+    ) -> tuple[int | None, int | None]:
+        """How many tokens the path with this question would send, and how many the context holds.
+
+        None where the server does not tell, as while it loads. forget: as in `ask`.
         """
-        if not question.strip():
-            raise BadInput("The message is empty: write something for the model to answer.")
-        if self.running:
-            raise BadInput("An answer is still coming: wait for it, or stop it.")
-        given = {name: value for name, value in (options or {}).items() if value is not None}
-        turn = Turn(question, version.ref, system, given, waiting="Opening the version")
-        messages = [*self.messages(system), {"role": "user", "content": question}]
-        self.turns.append(turn)
-        position = len(self.turns) - 1
-        self._thread = threading.Thread(target=self._answer, args=(turn, version, messages, position), daemon=True)
-        self._thread.start()
-        return turn
+        said = self.messages(system, forget=self._forget(self._leaf, forget))
+        if question.strip():
+            said.append({"role": "user", "content": clean(question)})
+        if said:
+            return answering.measure(server, said)
+        _, context = answering.measure(server, [{"role": "user", "content": "?"}])  # nobody counts no messages
+        return (0 if context else None), context
 
-    def settle(self) -> None:
-        """Wait until the last answer has ended and is saved; for programs that are about to exit."""
-        if self._thread:
-            self._thread.join()
+    def to_forget(
+        self,
+        server: ModelServer | Endpoint,
+        system: str,
+        question: str,
+        parent: Turn | str | None = None,
+        room: int = 100,
+    ) -> int | None:
+        """The least number of oldest turns to forget so that the question and `room` tokens of answer fit.
 
-    def again(self, version: Version, system: str | None = None, options: dict[str, Any] | None = None) -> Turn:
-        """Ask the last question once more, in place of its answer; None keeps what it was asked with.
-
-        Raises BadInput when there is none.
+        None where even the question alone does not fit, or the server does not tell.
         """
-        if not self.turns or self.running:
+        at = self._place(parent)
+
+        def fits(forget: int) -> bool:
+            said = [*self.messages(system, at, forget), {"role": "user", "content": clean(question)}]
+            tokens, context = answering.measure(server, said)
+            return tokens is not None and context is not None and tokens + room <= context
+
+        low, high = 0, len(self.path_to(at))
+        if not fits(high):
+            return None
+        while low < high:  # forgetting more never makes it longer
+            middle = (low + high) // 2
+            low, high = (low, middle) if fits(middle) else (middle + 1, high)
+        return low
+
+    # ------------------------------------------------------------ asking
+
+    def ask(
+        self,
+        target: Target,
+        question: str,
+        system: str = "",
+        options: dict[str, Any] | None = None,
+        *,
+        parent: Turn | str | None = None,
+        raw: bool = False,
+        schema: dict[str, Any] | None = None,
+        forget: int | None = None,
+        asked_ref: str = "",
+        user: str = "",
+    ) -> Turn:
+        """Put a question to a version or an endpoint and return its turn at once; the answer comes in the background.
+
+        options: under OpenAI's names, None left out. parent: the turn it follows, None for the end of the path, ""
+        for a new beginning. raw: send the question as the whole prompt. schema: the answer must be JSON: ``{}`` any
+        object, else of this JSON schema. forget: leave so many of the oldest turns out of what is sent; None: as many
+        as the turn before did. asked_ref: the reference as it was chosen. Raises BadInput for an empty question or
+        while another answer is running.
+        """
+        turn = Turn(
+            clean(question), target.ref, clean(system), _given(options), user=user or self.user, asked_ref=asked_ref,
+            raw=raw, schema=clean(schema), model_id=_model_id(target),
+        )  # fmt: skip
+        return self._begin(turn, target, parent, forget)
+
+    def again(
+        self,
+        target: Target,
+        system: str | None = None,
+        options: dict[str, Any] | None = None,
+        *,
+        turn: Turn | None = None,
+        question: str | None = None,
+        forget: int | None = None,
+        asked_ref: str = "",
+        user: str = "",
+    ) -> Turn:
+        """Ask a turn (None: the last of the path) once more, as its sibling; None keeps what it was asked with.
+
+        With another question it is an edited one; with `forget` the one that did not fit. Raises BadInput when there
+        is no turn or an answer is running.
+        """
+        last = turn or next(reversed(self.path), None)
+        if last is None or self.running:
             raise BadInput("There is no answer to ask for again.")
-        last = self.turns.pop()
         return self.ask(
-            version,
-            last.question,
+            target,
+            last.question if question is None else question,
             last.system if system is None else system,
             last.options if options is None else options,
+            parent=last.parent,
+            raw=last.raw,
+            schema=last.schema,
+            forget=last.forgot if forget is None else forget,
+            asked_ref=asked_ref or (last.asked_ref if target.ref == last.ref else ""),
+            user=user,
         )
 
-    def messages(self, system: str = "") -> list[dict[str, str]]:
-        """The conversation so far as OpenAI messages; questions without any answer are left out."""
-        said = [{"role": "system", "content": system}] if system.strip() else []
-        for turn in self.turns:
-            if turn.answer:
-                said += [{"role": "user", "content": turn.question}, {"role": "assistant", "content": turn.answer}]
-        return said
+    def repeat(self, old: Turn, target: Target, messages: list[dict[str, str]], asked_ref: str = "") -> Turn:
+        """Ask another conversation's turn at the end of the path, with its own options and seed and these messages."""
+        turn = Turn(
+            old.question, target.ref, old.system, dict(old.options), user=self.user, asked_ref=asked_ref, raw=old.raw,
+            schema=old.schema, seed=old.seed, model_id=_model_id(target), copy_of=old.id,
+        )  # fmt: skip
+        return self._begin(turn, target, None, old.forgot, messages)
 
-    def _answer(self, turn: Turn, version: Version, messages: list[dict[str, str]], position: int) -> None:
-        started = time.time_ns()
-        server: ModelServer | None = None
-        state: State = "done"
-        error = ""
+    def branch(self, turn: Turn) -> Conversation:
+        """A new conversation, kept, that begins with a copy of the path up to a turn that has ended."""
+        if turn.state == "running":
+            raise BadInput("This answer is still coming: wait for it, or stop it, then branch.")
+        made = self.another(Origin("branch", self.id, turn.id), self._title)
+        made.adopt(copies(self.path_to(turn)))
+        return keep(made)
+
+    def another(self, origin: Origin, title: str = "", user: str = "") -> Conversation:
+        """A new, empty conversation that comes from this one."""
+        made = Conversation(self._settings, self._pool, user=user or self.user)
+        made.origin, made._title = origin, one_line(title, conversations.TITLE_LENGTH)
+        return made
+
+    def settle(self, seconds: float = 10) -> None:
+        """Wait until the last answer has ended and is sent, or waits safely on disk; for programs about to exit."""
+        if self._thread:
+            self._thread.join()
+        conversations.flush(self._settings, seconds)
+
+    # ------------------------------------------------------------ keeping
+
+    def rate(self, turn: Turn, thumb: bool | None, comment: str = "", user: str = "") -> None:
+        """Say whether an answer is good, and why; a later word replaces an earlier one, None takes it back."""
+        if turn.state == "running":
+            raise BadInput("This answer is still coming: wait for it, then rate it.")
+        turn.update(thumb=thumb, comment=clean(comment.strip()), rated_by=user or self.user)
+        conversations.rate(self._settings, self.id, turn)
+
+    def rename(self, title: str) -> None:
+        """Give it another title. Raises BadInput for an empty one."""
+        if self.tree:
+            conversations.rename(self._settings, self.id, title)
+        self._title = one_line(title, conversations.TITLE_LENGTH)
+
+    def adopt(self, turns: Iterable[Turn], origin: Origin | None = None, title: str = "") -> None:
+        """Take over turns that have ended elsewhere, and save them; for branches and imports."""
+        taken = [*turns]
+        self.origin, self._title = origin or self.origin, title or self._title
+        self.tree |= {turn.id: turn for turn in taken}
+        self._leaf = self._latest_below("")
+        for turn in taken:
+            self._save(turn, self.sent_for(turn), sync=turn is taken[-1])
+
+    # ------------------------------------------------------------ inside
+
+    def _begin(
+        self,
+        turn: Turn,
+        target: Target,
+        parent: Turn | str | None,
+        forget: int | None,
+        messages: list[dict[str, str]] | None = None,
+    ) -> Turn:
+        if not turn.question.strip():
+            raise BadInput("The message is empty: write something for the model to answer.")
+        with self._lock:
+            if self.running:
+                raise BadInput("An answer is still coming: wait for it, or stop it.")
+            turn.parent = self._place(parent)
+            turn.forgot = 0 if turn.raw else self._forget(turn.parent, forget)
+            turn.waiting = "Opening the version"
+            if turn.seed is None:
+                turn.seed = turn.options.get("seed", secrets.randbelow(2**31))
+            sent = self.sent_for(turn) if messages is None else messages
+            self.tree[turn.id] = turn
+            self._leaf = turn.id
+            self._thread = threading.Thread(target=self._answer, args=(turn, target, sent), daemon=True)
+            self._thread.start()
+        return turn
+
+    def _forget(self, parent: str, forget: int | None) -> int:
+        if forget is not None:
+            return max(forget, 0)
+        return self.tree[parent].forgot if parent in self.tree else 0
+
+    def _answer(self, turn: Turn, target: Target, messages: list[dict[str, str]]) -> None:
+        draft = conversations.draft(self._settings, self.id, turn, messages, self.origin, self._title)
+        ended = answering.answer(self._pool, turn, target, messages)
+        ended |= {
+            "answer": clean(turn.answer),
+            "took_ms": float(time.time_ns() // 1_000_000 - turn.when),
+            "waiting": "",
+        }
         try:
-            server = self._pool.open(version)
-            _wait(server, turn)
-            if not turn._stop.is_set():
-                turn.update(prompt=render(server, messages), waiting="Reading the prompt")
-                _stream(server, turn, messages)
-        except Phi3Error as raised:
-            state, error = "failed", str(raised)
-        except Exception as raised:
-            # Hanging up ends the stream with whatever error the client makes of it.
-            state, error = "failed", "" if turn._stop.is_set() else _explain(raised, server, turn)
-        if turn._stop.is_set():
-            state, error = "stopped", ""
-        turn.update(waiting="Saving the turn")
-        try:
-            self._save(turn, messages, position, started, state, error)
+            self._save(replace(turn, **ended), messages)
         except Exception as raised:
             # The answer stands on the page all the same; that it is not kept must be said, not swallowed.
-            error = f"{error} This turn could not be saved: {raised}".strip()
-        turn.update(state=state, error=error, waiting="")
+            ended["error"] = f"{ended['error']} This turn could not be saved: {raised}".strip()
+        outbox.discard(draft)
+        turn.update(**ended)
 
-    def _save(
-        self, turn: Turn, messages: list[dict[str, str]], position: int, started: int, state: State, error: str
-    ) -> None:
-        import mlflow
-        from mlflow.entities import SpanStatus, SpanStatusCode
-
-        home = experiment(self._settings, keys.CONVERSATIONS)
-        span = mlflow.start_span_no_context(
-            "chat",
-            span_type="CHAT_MODEL",
-            inputs={"messages": messages, "model": turn.ref, **turn.options},
-            experiment_id=home,
-            metadata={"mlflow.trace.session": self.id, "mlflow.trace.user": getpass.getuser()},
-            tags={keys.VERSION: turn.ref, "phi3.position": str(position)},
-            start_time_ns=started,
-        )
-        usage = {"input_tokens": turn.prompt_tokens, "output_tokens": turn.completion_tokens}
-        usage["total_tokens"] = sum(usage.values())
-        span.set_attribute("mlflow.chat.tokenUsage", usage)
-        code = SpanStatusCode.ERROR if state == "failed" else SpanStatusCode.OK
-        outputs = asdict(turn) | {"state": state, "error": error, "waiting": ""}
-        span.end(outputs=outputs, status=SpanStatus(code, error))
+    def _save(self, turn: Turn, messages: list[dict[str, str]], sync: bool = True) -> None:
+        if not self._deleted:
+            conversations.save(self._settings, self.id, turn, messages, self.origin, self._title, sync)
 
 
-def render(server: ModelServer, messages: list[dict[str, str]]) -> str:
-    """The prompt that these messages become by the model's own chat template. Raises ServerError."""
-    return str(_post(server, "/apply-template", {"messages": messages})["prompt"])
-
-
-def load(settings: Settings, pool: Pool, id: str) -> Conversation:
+def load(settings: Settings, pool: Pool, id: str, user: str = "") -> Conversation:
     """A conversation by its id: the live one, else read from its traces. Raises NotFound or BadInput."""
-    if not re.fullmatch(r"[0-9a-f]{32}", id):
-        raise BadInput("This is not a conversation's address. Start a new one.")
     with _live_lock:
         if id in _live:
             _live.move_to_end(id)
             return _live[id]
-    found = Conversation(settings, pool, id)
-    home = experiment(settings, keys.CONVERSATIONS)
-    with errors(settings):
-        traces = client(settings).search_traces(
-            locations=[home],
-            filter_string=f"metadata.`mlflow.trace.session` = '{id}'",
-            order_by=["timestamp_ms ASC"],
-            max_results=500,
-            flush=True,
-        )
-    if not traces:
-        raise NotFound("This conversation is not in the store (any more). Start a new one.")
-    # A question asked again has the same position: the later answer stands.
-    by_position = {int(trace.info.tags.get("phi3.position", at)): _turn(trace) for at, trace in enumerate(traces)}
-    found.turns = [by_position[position] for position in sorted(by_position)]
+    saved = conversations.read(settings, id)
+    found = Conversation(settings, pool, id, user, saved.turns)
+    found.origin, found._title = saved.origin, saved.title
     return keep(found)
 
 
 def keep(conversation: Conversation) -> Conversation:
     """Hold a conversation in memory, so that a reloaded page finds it with its running answer."""
     with _live_lock:
-        _live[conversation.id] = conversation
-        for old in [id for id, held in _live.items() if not held.running][: max(0, len(_live) - _KEPT)]:
+        held = _live.setdefault(conversation.id, conversation)  # somebody else may have just read it too
+        for old in [id for id, other in _live.items() if not other.running][: max(0, len(_live) - _KEPT)]:
             del _live[old]
-    return conversation
+    return held
 
 
-def _turn(trace: Trace) -> Turn:
-    saved = dict(trace.data.spans[0].outputs or {})
-    known = {name: saved[name] for name in Turn.__dataclass_fields__ if name in saved}
-    return Turn(**{**known, "state": saved.get("state", "done")})
+def delete(settings: Settings, id: str) -> None:
+    """Remove a conversation for good, stopping its answer. Ask before you call it. Raises BadInput for an odd id."""
+    with _live_lock:
+        live = _live.pop(id, None)
+    if live is not None:
+        live._deleted = True
+        if live.current:
+            live.current.stop()
+    conversations.delete(settings, id)
 
 
-# ---------------------------------------------------------------- the answer
+def moved(settings: Settings, conversation: Conversation) -> str | None:
+    """The version that the conversation's alias or stage means now, where that is another than its last turn's.
 
-
-def _wait(server: ModelServer, turn: Turn) -> None:
-    words = {"starting": "Starting the model server", "loading": "Loading the model"}
-    while (status := server.status()).state != "ready" and not turn._stop.is_set():
-        if status.state == "failed":
-            raise ServerError(f"{turn.ref} could not be opened. {status.reason}")
-        turn.update(waiting=f"{words[status.state]} ({status.seconds:.0f} s)")
-        time.sleep(0.05)
-
-
-def _stream(server: ModelServer, turn: Turn, messages: list[dict[str, str]]) -> None:
-    from openai import OpenAI
-
-    openai = OpenAI(base_url=f"{server.url}/v1", api_key=server.key, max_retries=0, timeout=600)
-    own = ("top_k", "repetition_penalty")  # not OpenAI's: the client sends them as extra_body
-    request: dict[str, Any] = {name: value for name, value in turn.options.items() if name not in own}
-    request |= {"model": turn.ref, "messages": messages, "stream": True, "stream_options": {"include_usage": True}}
-    request["extra_body"] = {name: turn.options[name] for name in own if name in turn.options}
-    asked, first, ended = time.perf_counter(), 0.0, 0.0
+    None where it still means the same, or nothing (any more). Raises StoreDown.
+    """
+    asked, ref = conversation.asked_ref, conversation.ref
+    if not asked or asked == ref or ref.startswith("endpoint:"):
+        return None
     try:
-        with openai.chat.completions.create(**request) as stream:
-            turn._hang_up = partial(_shut, stream.response)
-            for chunk in stream:
-                if turn._stop.is_set():
-                    break
-                if chunk.choices and chunk.choices[0].delta.content:
-                    ended = time.perf_counter()
-                    first = first or ended
-                    turn.update(answer=turn.answer + chunk.choices[0].delta.content, waiting="")
-                    turn.completion_tokens += 1  # so far; the server's own count comes last
-                if chunk.choices and chunk.choices[0].finish_reason:
-                    turn.finish_reason = chunk.choices[0].finish_reason
-                if chunk.usage:
-                    turn.prompt_tokens = chunk.usage.prompt_tokens
-                    turn.completion_tokens = chunk.usage.completion_tokens
-    finally:  # an answer that was stopped or broke off has its figures too
-        turn.first_token_ms = (first - asked) * 1000 if first else 0.0
-        if turn.completion_tokens > 1 and ended > first:
-            turn.tokens_per_second = (turn.completion_tokens - 1) / (ended - first)
-    if not turn.finish_reason and not turn._stop.is_set():
-        raise ServerError("The answer broke off.")
+        now = registry.resolve(settings, asked).ref
+    except (NotFound, BadInput):
+        return None
+    return None if now == ref else now
 
 
-def _shut(response: Any) -> None:
-    """Hang up from another thread: closing the response would not wake the one that reads it."""
-    network = response.extensions.get("network_stream")
-    connection = network.get_extra_info("socket") if network else None
-    if connection is not None:
-        with contextlib.suppress(OSError):
-            connection.shutdown(socket.SHUT_RDWR)
-
-
-def _explain(error: Exception, server: ModelServer | None, turn: Turn) -> str:
-    """An error of the openai client in a sentence: the server's own, or what became of its process."""
-    body = getattr(error, "body", None)
-    if isinstance(body, dict) and body.get("message"):
-        return str(body["message"])
-    if server is not None:
-        deadline = time.monotonic() + 2  # a process that was just killed takes a moment to be seen dead
-        while server.alive() and time.monotonic() < deadline:
-            time.sleep(0.05)
-        if not server.alive():
-            when = "in mid-answer" if turn.answer else "before it answered"
-            return f"The model server died {when}. {server.status().reason} Your conversation is kept: try again."
-    return f"The answer broke off: {error}"
-
-
-def _post(server: ModelServer, path: str, body: dict[str, Any]) -> dict[str, Any]:
-    request = urllib.request.Request(
-        server.url + path,
-        data=json.dumps(body).encode(),
-        headers={"Authorization": f"Bearer {server.key}", "Content-Type": "application/json"},
-    )
+def this_user() -> str:
+    """Who runs this process, by the system's account."""
     try:
-        with urllib.request.urlopen(request, timeout=60) as answer:
-            found: dict[str, Any] = json.load(answer)
-            return found
-    except urllib.error.HTTPError as error:
-        raise ServerError(str(json.load(error)["error"]["message"])) from error
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container may run under a number that has no name
+        return "unknown"
+
+
+def _given(options: dict[str, Any] | None) -> dict[str, Any]:
+    given = {name: value for name, value in (options or {}).items() if value is not None}
+    if given.pop("n", 1) != 1:
+        raise BadInput("A conversation takes one answer at a time: leave n out, or ask again for another.")
+    return dict(clean(given))
+
+
+def _model_id(target: Target) -> str:
+    """MLflow's id of the logged model behind a version, so that its own pages show the trace with it."""
+    source = getattr(target, "source", "")
+    return str(source).removeprefix("models:/") if source.startswith("models:/m-") else ""

@@ -34,6 +34,15 @@ FROM: Final = "phi3.from"
 TO: Final = "phi3.to"
 USER: Final = "phi3.user"
 
+# Tags, metadata and attributes of a turn's trace, and its assessment. Its model version is VERSION.
+TITLE: Final = "phi3.title"
+ASKED: Final = "phi3.asked"
+PARENT: Final = "phi3.parent"
+ORIGIN: Final = "phi3.origin"
+TURN: Final = "phi3.turn"
+RENDERED: Final = "phi3.rendered_prompt"
+THUMB: Final = "thumb"
+
 # Metrics of a build's run.
 TOKENS_PER_SECOND: Final = "tokens_per_second"
 FIRST_TOKEN_MS: Final = "first_token_ms"

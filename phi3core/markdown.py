@@ -10,7 +10,8 @@ import re
 
 from markdown_it import MarkdownIt
 
-_IMAGE = re.compile(r"!\[([^\]\n]*)\]\(\s*<?([^)\s>]*)>?[^)\n]*\)")
+# Possessive and bounded, or hostile text would make it try every length.
+_IMAGE = re.compile(r"!\[([^\]\[\n]{0,500}+)\]\(\s{0,9}+<?([^)\s>]{0,2000}+)>?[^)\n]{0,500}+\)")
 _JOINER = "\u2060"  # WORD JOINER: no width, but it parts “!” from “[”
 _COMMONMARK = MarkdownIt("commonmark")
 

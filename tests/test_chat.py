@@ -2,22 +2,32 @@
 
 from __future__ import annotations
 
+import dataclasses
+import http.server
+import itertools
 import json
-import subprocess
-import sys
+import socket
+import threading
+import time
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from phi3core import chat, keys, registry
-from phi3core.chat import Conversation, Turn
+from phi3core import chat, conversations, keys, promotion, registry, streaming
+from phi3core.chat import Conversation, Origin, Token, Turn
+from phi3core.endpoints import Endpoint
+from phi3core.engine import Piece
+from phi3core.engine import Token as EngineToken
 from phi3core.errors import BadInput, NotFound
 from phi3core.registry import Version
+from phi3core.serving.pool import Pool
 from phi3core.settings import Settings
+from phi3core.store import client, experiment
 
 from . import fakes
 from .app.servers import FakePool, HeldEngine
+from .conftest import MODEL, Built
 
 WORDS = ("The", " capital", " is", " Madrid", ".")
 
@@ -51,14 +61,6 @@ def ended(turn: Turn) -> Turn:
     for _ in turn.follow(every=0.0):
         pass
     return turn
-
-
-def saved(settings: Settings, id: str) -> list[Any]:
-    from phi3core.store import client, experiment
-
-    home = experiment(settings, keys.CONVERSATIONS)
-    wanted = f"metadata.`mlflow.trace.session` = '{id}'"
-    return list(client(settings).search_traces(locations=[home], filter_string=wanted, flush=True))
 
 
 # ---------------------------------------------------------------- an answer
@@ -101,8 +103,22 @@ def test_what_is_asked_for_reaches_the_engine(talk: Conversation, engine: fakes.
 def test_an_option_left_open_takes_the_versions_own(
     talk: Conversation, engine: fakes.FakeEngine, version: Version
 ) -> None:
-    ended(talk.ask(version, "Hello", options={"seed": None, "stop": None, "temperature": None}))
-    assert engine.asked[-1] == engine.options
+    turn = ended(talk.ask(version, "Hello", options={"seed": None, "stop": None, "temperature": None}))
+    assert dataclasses.replace(engine.asked[-1], seed=None) == engine.options
+    assert turn.options == {}
+
+
+def test_a_seed_that_nobody_asked_for_is_drawn_sent_and_told(
+    talk: Conversation, engine: fakes.FakeEngine, version: Version
+) -> None:
+    drawn = [ended(talk.ask(version, "Hello")).seed for _ in range(3)]
+    assert [asked.seed for asked in engine.asked] == drawn
+    assert len(set(drawn)) == 3
+    assert ended(talk.ask(version, "Hello", options={"seed": 7})).seed == 7
+    engine.supports = frozenset({"max_tokens"})
+    chat.answering._props.cache_clear()
+    assert ended(talk.ask(version, "Hello")).seed is None  # a model that takes none is not sent one
+    assert engine.asked[-1].seed is None
 
 
 def test_a_stopped_answer_keeps_its_text_and_frees_the_conversation(settings: Settings, version: Version) -> None:
@@ -140,7 +156,7 @@ def test_an_empty_message_is_refused_with_a_sentence(
 ) -> None:
     with pytest.raises(BadInput, match="empty: write something"):
         talk.ask(version, empty)
-    assert talk.turns == []
+    assert talk.path == []
     assert pool.opened == []
 
 
@@ -156,7 +172,7 @@ def test_a_second_question_waits_for_the_first_answer(settings: Settings, versio
         talk.again(version)
     held.go.set()
     assert ended(first).answer == "The capital is Madrid."
-    assert len(talk.turns) == 1
+    assert len(talk.tree) == 1
     pool.close()
 
 
@@ -178,12 +194,16 @@ def test_a_conversation_is_sent_whole_with_the_system_prompt_of_now(
     assert engine.prompts[-1] == "<system>New<user>One<assistant>The capital is Madrid.<user>Two"
 
 
-def test_messages_leave_out_a_question_that_got_no_answer(talk: Conversation) -> None:
-    talk.turns = [
+def test_messages_leave_out_a_question_that_got_no_answer_and_raw_prompts(settings: Settings, pool: FakePool) -> None:
+    turns = [
         Turn("One", "phi3/1", answer="First.", state="done"),
         Turn("Two", "phi3/1", state="failed", error="It died."),
+        Turn("<user>x", "phi3/1", answer="raw", raw=True, state="done"),
         Turn("Three", "phi3/1", answer="Thi", state="stopped"),
     ]
+    for before, after in itertools.pairwise(turns):
+        after.parent = before.id
+    talk = Conversation(settings, pool, turns=turns)  # type: ignore[arg-type]
     assert talk.messages("  ") == [
         {"role": "user", "content": "One"},
         {"role": "assistant", "content": "First."},
@@ -191,18 +211,75 @@ def test_messages_leave_out_a_question_that_got_no_answer(talk: Conversation) ->
         {"role": "assistant", "content": "Thi"},
     ]
     assert talk.messages("Be kind.")[0] == {"role": "system", "content": "Be kind."}
+    assert talk.messages(forget=3)[0]["content"] == "Three"
 
 
-def test_asking_again_puts_a_new_answer_in_place_of_the_old_one(
+def test_asking_again_puts_a_new_answer_beside_the_old_one(
     talk: Conversation, engine: fakes.FakeEngine, version: Version
 ) -> None:
-    ended(talk.ask(version, "One"))
-    ended(talk.ask(version, "Two", "Sys", {"temperature": 0.9}))
+    first = ended(talk.ask(version, "One"))
+    second = ended(talk.ask(version, "Two", "Sys", {"temperature": 0.9}))
     engine.words = ("Another", " one")
     again = ended(talk.again(version))
-    assert [turn.answer for turn in talk.turns] == ["The capital is Madrid.", "Another one"]
+    assert [turn.answer for turn in talk.path] == ["The capital is Madrid.", "Another one"]
     assert (again.question, again.system, again.options) == ("Two", "Sys", {"temperature": 0.9})
+    assert again.seed != second.seed
     assert engine.prompts[-1] == "<system>Sys<user>One<assistant>The capital is Madrid.<user>Two"
+    assert talk.siblings(second) == talk.siblings(again) == [second, again]
+    assert list(talk.tree.values()) == [first, second, again]
+
+
+def test_an_edited_question_is_a_sibling_and_nothing_below_the_old_one_is_lost(
+    talk: Conversation, engine: fakes.FakeEngine, version: Version
+) -> None:
+    first = ended(talk.ask(version, "One"))
+    second = ended(talk.ask(version, "Two"))
+    third = ended(talk.ask(version, "Three"))
+    edited = ended(talk.again(version, turn=second, question="Zwei"))
+    assert engine.prompts[-1] == "<user>One<assistant>The capital is Madrid.<user>Zwei"
+    assert talk.path == [first, edited]
+    talk.select(second)
+    assert talk.path == [first, second, third]
+    talk.select(edited)
+    assert talk.path == [first, edited]
+    talk.select(first)  # its most recent leaf
+    assert talk.path == [first, edited]
+
+
+def test_a_question_can_be_asked_from_any_earlier_turn_and_from_the_beginning(
+    talk: Conversation, engine: fakes.FakeEngine, version: Version
+) -> None:
+    first = ended(talk.ask(version, "One"))
+    second = ended(talk.ask(version, "Two"))
+    beside = ended(talk.ask(version, "Drei", parent=first))
+    assert talk.path == [first, beside]
+    assert talk.siblings(beside) == [second, beside]
+    anew = ended(talk.ask(version, "Afresh", parent=""))
+    assert talk.path == [anew]
+    assert engine.prompts[-1] == "<user>Afresh"
+    with pytest.raises(NotFound, match="not in this conversation"):
+        talk.ask(version, "Four", parent="0" * 32)
+    assert len(talk.tree) == 4
+
+
+def test_a_branch_is_a_conversation_of_its_own_that_knows_where_it_came_from(
+    settings: Settings, talk: Conversation, pool: FakePool, version: Version
+) -> None:
+    first = ended(talk.ask(version, "One"))
+    second = ended(talk.ask(version, "Two"))
+    talk.rate(second, True, "Good.")
+    ended(talk.ask(version, "Three"))
+    other = talk.branch(second)
+    assert [turn.question for turn in other.path] == ["One", "Two"]
+    assert [turn.copy_of for turn in other.path] == [first.id, second.id]
+    assert not {turn.id for turn in other.path} & set(talk.tree)
+    assert other.path[1].thumb is None  # the opinion was of the original
+    ended(other.ask(version, "Four"))
+    assert [turn.question for turn in talk.path] == ["One", "Two", "Three"]
+    chat._live.clear()
+    found = chat.load(settings, pool, other.id)  # type: ignore[arg-type]
+    assert [turn.question for turn in found.path] == ["One", "Two", "Four"]
+    assert found.origin == Origin("branch", talk.id, second.id)
 
 
 def test_asking_again_without_an_answer_is_refused(talk: Conversation, version: Version) -> None:
@@ -210,16 +287,215 @@ def test_asking_again_without_an_answer_is_refused(talk: Conversation, version: 
         talk.again(version)
 
 
+def test_several_answers_at_once_are_refused(talk: Conversation, version: Version) -> None:
+    with pytest.raises(BadInput, match="one answer at a time"):
+        talk.ask(version, "Hello", options={"n": 2})
+
+
+# ---------------------------------------------------------------- a full context
+
+
+def test_a_full_context_is_told_and_goes_on_without_the_oldest_turns(
+    talk: Conversation, engine: fakes.FakeEngine, version: Version
+) -> None:
+    first, second = ended(talk.ask(version, "a" * 60)), ended(talk.ask(version, "b" * 40))
+    question = "c" * 60
+    full = ended(talk.ask(version, question))
+    assert (full.state, full.full, full.answer) == ("failed", True, "")
+    assert "context holds 200" in full.error
+
+    forget = talk.to_forget(talk._pool.open(version), "", question, parent=second, room=20)
+    assert forget == 1
+    went_on = ended(talk.again(version, forget=forget))
+    assert (went_on.state, went_on.full, went_on.forgot) == ("done", False, 1)
+    assert "aaa" not in engine.prompts[-1]
+    assert "bbb" in engine.prompts[-1]
+    assert talk.siblings(went_on) == [full, went_on]
+
+    ended(talk.ask(version, "Next"))  # the choice stands for what follows it
+    assert talk.path[-1].forgot == 1
+    assert "aaa" not in engine.prompts[-1]
+    ended(talk.ask(version, "Next", parent=first))  # and for nothing else
+    assert talk.path[-1].forgot == 0
+
+
+def test_another_failure_is_not_a_full_context(talk: Conversation, engine: fakes.FakeEngine, version: Version) -> None:
+    engine.fail_at = 0
+    assert ended(talk.ask(version, "Hello")).full is False
+
+
+def test_the_fullness_of_the_context_is_measured_by_the_server(
+    talk: Conversation, pool: FakePool, engine: fakes.FakeEngine, version: Version
+) -> None:
+    server = pool.open(version)
+    fakes.until(lambda: server.status().state == "ready")
+    asked = ended(talk.ask(version, "One", "Sys"))
+    assert talk.measure(server, "Sys", "Two") == (len("<system>Sys<user>One<assistant><user>Two" + asked.answer), 200)
+    assert talk.to_forget(server, "", "x" * 300) is None
+    empty = Conversation(talk._settings, talk._pool)
+    assert empty.measure(server) == (0, 200)
+    server.close()
+    assert talk.measure(server, "Sys", "Two") == (None, None)  # a page must draw all the same
+
+
+# ---------------------------------------------------------------- other ways to ask
+
+
+def test_a_raw_prompt_is_sent_as_it_is_and_later_messages_leave_it_out(
+    talk: Conversation, engine: fakes.FakeEngine, version: Version
+) -> None:
+    ended(talk.ask(version, "One"))
+    raw = ended(
+        talk.ask(version, "<user>Say", "Sys", {"temperature": 0.1, "logprobs": True, "top_logprobs": 2}, raw=True)
+    )
+    assert (raw.answer, raw.prompt, raw.state) == ("The capital is Madrid.", "<user>Say", "done")
+    assert engine.prompts[-1] == "<user>Say"
+    assert (engine.asked[-1].temperature, engine.asked[-1].logprobs) == (0.1, 2)
+    assert raw.prompt_tokens == len("<user>Say")
+    ended(talk.ask(version, "Two"))
+    assert "Say" not in engine.prompts[-1]
+
+
+@pytest.mark.parametrize(
+    ("schema", "sent"),
+    [
+        ({}, '{"type": "object"}'),
+        ({"type": "object", "properties": {"a": {"type": "integer"}}}, '"properties"'),
+    ],
+)
+def test_json_mode_asks_for_the_schema(
+    talk: Conversation, engine: fakes.FakeEngine, version: Version, schema: dict[str, Any], sent: str
+) -> None:
+    turn = ended(talk.ask(version, "Hello", schema=schema))
+    assert turn.state == "done", turn.error
+    assert sent in str(engine.asked[-1].json_schema)
+    assert turn.schema == schema
+    again = ended(talk.again(version))
+    assert again.schema == schema
+
+
+def test_a_schema_that_is_none_is_told_before_anything_is_asked() -> None:
+    assert chat.read_schema('{"type": "object"}') == {"type": "object"}
+    assert chat.read_schema("  ") == {}
+    with pytest.raises(BadInput, match="no JSON"):
+        chat.read_schema("{type}")
+    with pytest.raises(BadInput, match="must be a JSON object"):
+        chat.read_schema("[1]")
+
+
+def test_probabilities_are_kept_for_each_token(settings: Settings, pool: FakePool, version: Version) -> None:
+    class Telling(fakes.FakeEngine):
+        def stream(self, prompt: Any, options: Any, stopped: Any) -> Iterator[Any]:
+            for item in super().stream(prompt, options, stopped):
+                if isinstance(item, Piece) and options.logprobs is not None:
+                    item = Piece(item.text, 0, (EngineToken(item.text, -0.5, ((item.text, -0.5), (" no", -2.0))),))
+                yield item
+
+    pool.engines = lambda ref: Telling(WORDS)
+    talk = Conversation(settings, pool)  # type: ignore[arg-type]
+    turn = ended(talk.ask(version, "Hello", options={"logprobs": True, "top_logprobs": 2}))
+    assert turn.tokens[0] == Token("The", -0.5, (("The", -0.5), (" no", -2.0)))
+    assert "".join(token.text for token in turn.tokens) == turn.answer
+    raw = ended(talk.ask(version, "Hello", options={"logprobs": True, "top_logprobs": 2}, raw=True))
+    assert raw.tokens == turn.tokens
+    conversations.flush(settings)
+    chat._live.clear()
+    assert chat.load(settings, pool, talk.id).path == [turn, raw]  # type: ignore[arg-type]
+
+
+def test_a_model_of_one_text_is_sent_the_last_question_alone_and_the_turn_says_so(
+    talk: Conversation, engine: fakes.FakeEngine, version: Version
+) -> None:
+    engine.chat = "prompt"
+    engine.prepare = lambda messages: messages[-1]["content"] if len(messages) == 1 else "too many"  # type: ignore[method-assign]
+    first = ended(talk.ask(version, "One"))
+    assert first.note == ""
+    second = ended(talk.ask(version, "Two", "Be brief."))
+    assert (second.state, engine.prompts[-1]) == ("done", "Two")
+    assert second.note == (
+        "This model takes one text and no conversation: the system prompt and what was said before was not sent."
+    )
+
+
+def test_a_model_that_holds_no_conversations_says_so(
+    talk: Conversation, engine: fakes.FakeEngine, version: Version
+) -> None:
+    engine.chat = "none"
+    turn = ended(talk.ask(version, "One"))
+    assert turn.state == "failed"
+    assert "holds no conversations" in turn.error
+
+
+# ---------------------------------------------------------------- pinned
+
+
+def test_a_conversation_tells_when_its_stage_has_moved_to_another_version(
+    settings: Settings, talk: Conversation, version: Version
+) -> None:
+    promotion.promote(settings, "phi3/1", "Production")
+    assert chat.moved(settings, talk) is None
+    turn = ended(talk.ask(version, "One", asked_ref="phi3/Production"))
+    assert (talk.asked_ref, talk.ref, turn.asked_ref, turn.ref) == (
+        "phi3/Production",
+        "phi3/1",
+        "phi3/Production",
+        "phi3/1",
+    )
+    assert chat.moved(settings, talk) is None
+    fakes.register(settings, "phi3", tags={keys.WRAPPER: "onnx"})
+    promotion.promote(settings, "phi3/2", "Production")
+    assert chat.moved(settings, talk) == "phi3/2"
+    ended(talk.ask(version, "Two", asked_ref="phi3/1"))  # pinned by hand: it stays
+    assert chat.moved(settings, talk) is None
+
+
+# ---------------------------------------------------------------- stopping at once
+
+
+def test_stopping_hangs_up_on_a_server_that_has_said_nothing_yet(settings: Settings, version: Version) -> None:
+    """A server that takes the request and then keeps silent, not even an HTTP status, must not hold up a stop."""
+    asked = threading.Event()
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def keep_silent() -> None:
+            connection, _ = listening.accept()
+            connection.recv(10)
+            asked.set()
+            while connection.recv(65536):
+                pass
+            connection.close()
+
+        threading.Thread(target=keep_silent, daemon=True).start()
+        turn = Turn("Hello", "endpoint:mute")
+        url = f"http://127.0.0.1:{listening.getsockname()[1]}/v1"
+        stream = lambda: streaming.stream(url, "none", "mute", turn, [{"role": "user", "content": "Hello"}])  # noqa: E731
+
+        def run() -> None:
+            with pytest.raises(Exception, match="."):
+                stream()
+
+        thread = threading.Thread(target=run, daemon=True)
+        thread.start()
+        assert asked.wait(10)
+        began = time.monotonic()
+        turn.stop()
+        thread.join(5)
+        assert not thread.is_alive()
+        assert time.monotonic() - began < 2
+
+
 # ---------------------------------------------------------------- a server that dies
 
 
 def test_a_server_that_dies_in_mid_answer_leaves_the_text_and_a_way_on(
-    talk: Conversation, pool: FakePool, version: Version
+    talk: Conversation, pool: FakePool, engine: fakes.FakeEngine, version: Version
 ) -> None:
+    engine.pause = 0.05  # a word at a time
     pool.die_after = 2
     turn = ended(talk.ask(version, "What is the capital of Spain?"))
     assert turn.state == "failed"
-    assert turn.answer == "The capital"
+    assert turn.answer.startswith("The")
+    assert len(turn.answer) < len("The capital is Madrid.")
     assert "died in mid-answer" in turn.error
     assert "killed (signal 9)" in turn.error
     assert "conversation is kept" in turn.error
@@ -227,7 +503,8 @@ def test_a_server_that_dies_in_mid_answer_leaves_the_text_and_a_way_on(
 
     again = ended(talk.again(version))
     assert (again.state, again.answer, again.error) == ("done", "The capital is Madrid.", "")
-    assert len(talk.turns) == 1
+    assert talk.path == [again]
+    assert talk.siblings(again) == [turn, again]
     assert pool.opened == ["phi3/1", "phi3/1"]
 
 
@@ -240,59 +517,108 @@ def test_an_engine_that_breaks_in_mid_answer_is_told_in_its_own_words(
     assert "the runtime broke" in turn.error
 
 
-# ---------------------------------------------------------------- kept as traces
+# ---------------------------------------------------------------- endpoints
 
 
-def test_a_turn_is_saved_as_one_trace_of_the_conversations_session(
-    settings: Settings, talk: Conversation, version: Version
+def test_an_endpoint_that_speaks_openais_protocol_answers_as_a_version_does(
+    settings: Settings, talk: Conversation, pool: FakePool, engine: fakes.FakeEngine, version: Version
 ) -> None:
-    turn = ended(talk.ask(version, "Hello", "Be brief.", {"temperature": 0.5}))
-    (trace,) = fakes.until(lambda: saved(settings, talk.id))
-    span = trace.data.spans[0]
-    assert trace.info.tags[keys.VERSION] == "phi3/1"
-    assert span.inputs["messages"] == [
-        {"role": "system", "content": "Be brief."},
-        {"role": "user", "content": "Hello"},
-    ]
-    assert span.inputs["temperature"] == 0.5
-    assert span.outputs["answer"] == turn.answer
-    assert str(trace.info.state).endswith("OK")
-    assert trace.info.token_usage["output_tokens"] == len(WORDS)
+    server = pool.open(version)
+    fakes.until(lambda: server.status().state == "ready")
+    endpoint = Endpoint("mine", "openai", f"{server.url}/v1", model="phi3/1", key=server.key)
+    ended(talk.ask(version, "One"))
+    pool.opened.clear()
+    turn = ended(talk.ask(endpoint, "Two", "Sys", {"temperature": 0.5, "top_k": 3}))
+    assert (turn.state, turn.answer, turn.ref, turn.error) == ("done", "The capital is Madrid.", "endpoint:mine", "")
+    assert (engine.asked[-1].temperature, engine.asked[-1].top_k, engine.asked[-1].seed) == (0.5, 3, turn.seed)
+    assert engine.prompts[-1] == "<system>Sys<user>One<assistant>The capital is Madrid.<user>Two"
+    assert turn.completion_tokens == len(WORDS)
+    assert pool.opened == []
+    assert talk.measure(endpoint, "Sys", "Three")[1] == 200
+    assert chat.moved(settings, talk) is None
+    assert ended(talk.ask(endpoint, "Raw", raw=True)).prompt == engine.prompts[-1] == "Raw"
+    assert ended(talk.ask(endpoint, "x" * 300)).full
 
 
-def test_a_conversation_comes_back_from_the_store_when_memory_has_lost_it(
-    settings: Settings, talk: Conversation, pool: FakePool, version: Version
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"key": "wrong-key"}, "mine refused the key (401). Check it in [endpoints.mine]."),
+        ({"model": "other"}, "not served here"),
+        ({"url": "http://127.0.0.1:9/v1"}, "mine can't be reached: "),
+    ],
+)
+def test_an_endpoint_that_does_not_answer_is_told_without_its_key(
+    talk: Conversation, pool: FakePool, version: Version, change: dict[str, str], told: str
 ) -> None:
-    first = ended(talk.ask(version, "One"))
-    second = ended(talk.ask(version, "Two", "Sys", {"temperature": 0.5}))
-    fakes.until(lambda: len(saved(settings, talk.id)) == 2)
-    chat._live.clear()
-    found = chat.load(settings, pool, talk.id)  # type: ignore[arg-type]
-    assert found is not talk
-    assert found.turns == [first, second]
-    ended(found.ask(version, "Three"))  # and it goes on
-    assert [turn.question for turn in found.turns] == ["One", "Two", "Three"]
+    server = pool.open(version)
+    fakes.until(lambda: server.status().state == "ready")
+    endpoint = Endpoint("mine", "openai", f"{server.url}/v1", model="phi3/1", key=server.key)
+    turn = ended(talk.ask(dataclasses.replace(endpoint, **change), "Hello"))
+    assert turn.state == "failed"
+    assert told in turn.error
+    assert "wrong-key" not in turn.error
+    assert server.key not in turn.error
 
 
-def test_another_process_reads_the_same_conversation(
-    settings: Settings, talk: Conversation, pool: FakePool, version: Version
+class _Scoring(http.server.BaseHTTPRequestHandler):
+    """An MLflow model behind a scoring URL, or what redirects to another address."""
+
+    def do_POST(self) -> None:
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        self.server.seen.append((self.path, body, self.headers.get("Authorization")))  # type: ignore[attr-defined]
+        if self.path.startswith("/moved"):
+            self.send_response(307)
+            self.send_header("Location", "/elsewhere/v1/chat/completions")
+            self.end_headers()
+            return
+        answer = json.dumps({"predictions": ["Madrid."]}).encode()
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.end_headers()
+        self.wfile.write(answer)
+
+    def log_message(self, *_: Any) -> None:
+        pass
+
+
+@pytest.fixture
+def scoring() -> Iterator[tuple[str, list[Any]]]:
+    """The address of such a server, and what it was sent."""
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Scoring) as server:
+        server.seen = []  # type: ignore[attr-defined]
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_address[1]}", server.seen  # type: ignore[attr-defined]
+        server.shutdown()
+
+
+def test_a_scoring_endpoint_of_one_text_is_sent_the_last_question_alone(
+    talk: Conversation, version: Version, scoring: tuple[str, list[Any]]
 ) -> None:
-    pool.die_after = 2
-    ended(talk.ask(version, "What is the capital of Spain?"))
-    ended(talk.again(version))
-    fakes.until(lambda: len(saved(settings, talk.id)) == 2)
-    script = (
-        "import json, sys; from phi3core import chat, settings; from dataclasses import asdict;"
-        "found = chat.load(settings.load(), None, sys.argv[1]);"
-        "print(json.dumps([asdict(turn) for turn in found.turns]))"
-    )
-    run = subprocess.run([sys.executable, "-c", script, talk.id], capture_output=True, text=True, check=True)
-    (turn,) = json.loads(run.stdout)
-    assert (turn["question"], turn["answer"], turn["state"]) == (
-        "What is the capital of Spain?",
-        "The capital is Madrid.",  # the later answer to the same question stands
-        "done",
-    )
+    url, seen = scoring
+    endpoint = Endpoint("far", "mlflow", f"{url}/invocations", task="prompt")
+    ended(talk.ask(version, "One"))
+    turn = ended(talk.ask(endpoint, "Two", options={"temperature": 0.5}))
+    assert (turn.state, turn.answer, turn.error) == ("done", "Madrid.", "")
+    assert "was not sent" in turn.note
+    assert turn.seed is None  # nobody asked for one, and who knows what the model makes of it
+    assert "Two" in str(seen[-1][1])
+    assert "One" not in str(seen[-1][1])
+    assert turn.first_token_ms > 0
+    raw = ended(talk.ask(dataclasses.replace(endpoint, task="chat"), "Raw", raw=True))
+    assert (raw.state, "messages only" in raw.error) == ("failed", True)
+
+
+def test_a_key_does_not_follow_a_redirect(talk: Conversation, scoring: tuple[str, list[Any]]) -> None:
+    url, seen = scoring
+    endpoint = Endpoint("mine", "openai", f"{url}/moved/v1", model="m", key="a-key")
+    turn = ended(talk.ask(endpoint, "Hello"))
+    assert "mine redirects elsewhere, and the key is not sent on" in turn.error
+    assert talk.measure(endpoint) == (None, None)
+    assert {path.split("/")[1] for path, _, _ in seen} == {"moved"}
+
+
+# ---------------------------------------------------------------- live
 
 
 def test_the_live_conversation_is_found_with_its_running_answer(settings: Settings, version: Version) -> None:
@@ -303,9 +629,14 @@ def test_the_live_conversation_is_found_with_its_running_answer(settings: Settin
     fakes.until(lambda: turn.answer)
     found = chat.load(settings, pool, talk.id)  # type: ignore[arg-type]
     assert found is talk
-    assert found.running
+    assert found.current is turn
+    with pytest.raises(BadInput, match="still coming"):
+        found.branch(turn)
+    with pytest.raises(BadInput, match="still coming"):
+        found.rate(turn, True)
     held.go.set()
-    assert ended(found.turns[-1]).answer == "The capital is Madrid."
+    assert ended(found.path[-1]).answer == "The capital is Madrid."
+    assert found.current is None
     pool.close()
 
 
@@ -318,14 +649,82 @@ def test_an_address_that_is_none_and_one_that_is_unknown_each_get_a_sentence(
         chat.load(settings, pool, "0" * 32)  # type: ignore[arg-type]
 
 
-def test_a_turn_that_cannot_be_saved_still_stands_and_says_so(
-    settings: Settings, talk: Conversation, version: Version, monkeypatch: pytest.MonkeyPatch
+def test_deleting_a_conversation_stops_its_answer_and_what_still_comes_is_not_saved(
+    settings: Settings, version: Version
 ) -> None:
-    def full(*_: Any, **__: Any) -> None:
-        raise OSError("No space left on device")
+    held = HeldEngine(WORDS, hold_at=1)
+    pool = FakePool(lambda ref: held)
+    talk = chat.keep(Conversation(settings, pool))  # type: ignore[arg-type]
+    turn = talk.ask(version, "Hello")
+    fakes.until(lambda: turn.answer)
+    chat.delete(settings, talk.id)
+    held.go.set()
+    assert ended(turn).state == "stopped"
+    talk.settle()
+    with pytest.raises(NotFound):
+        chat.load(settings, pool, talk.id)  # type: ignore[arg-type]
+    assert list(settings.outbox.iterdir()) == []
+    pool.close()
 
-    monkeypatch.setattr(talk, "_save", full)
+
+def test_a_turn_that_cannot_be_saved_still_stands_and_says_so(
+    settings: Settings, talk: Conversation, version: Version
+) -> None:
+    settings.outbox.rmdir()
+    settings.outbox.write_text("no folder")
     turn = ended(talk.ask(version, "Hello"))
-    fakes.until(lambda: turn.error)
     assert (turn.state, turn.answer) == ("done", "The capital is Madrid.")
-    assert "could not be saved: No space left" in turn.error
+    assert "could not be saved: " in turn.error
+
+
+# ---------------------------------------------------------------- a real model
+
+
+@pytest.mark.model
+def test_a_real_version_answers_again_by_its_seed_in_json_raw_and_with_probabilities(built: Built) -> None:
+    config = built.settings
+    version = registry.resolve(config, f"{MODEL}/2")
+    pool = Pool(config)
+    try:
+        talk = Conversation(config, pool)
+        options = {"max_tokens": 16, "temperature": 0.8, "logprobs": True, "top_logprobs": 3}
+        first = ended(talk.ask(version, "What is the capital of France?", "Be brief.", options))
+        assert (first.state, first.error) == ("done", "")
+        assert first.answer.strip()
+        assert first.prompt.startswith("<|im_start|>system\nBe brief.")
+        assert first.model_id.startswith("m-")
+        assert "".join(token.text for token in first.tokens) == first.answer
+        assert all(len(token.top) == 3 and token.logprob <= 0 for token in first.tokens)
+        assert (first.prompt_tokens, first.completion_tokens) > (10, 1)
+
+        again = ended(talk.again(version, options=options | {"seed": first.seed}))
+        assert again.answer == first.answer
+        assert ended(talk.ask(version, "And of Spain?", "Be brief.", {"max_tokens": 8})).cached_tokens > 0
+
+        structured = ended(talk.ask(version, "Give me an object with a number n.", schema={
+            "type": "object", "properties": {"n": {"type": "integer", "maximum": 99}}, "required": ["n"],
+            "additionalProperties": False,
+        }))  # fmt: skip
+        assert isinstance(json.loads(structured.answer)["n"], int), structured
+
+        raw = ended(
+            talk.ask(version, "The capital of France is", raw=True, options={"max_tokens": 4, "temperature": 0})
+        )
+        assert (raw.state, raw.prompt) == ("done", "The capital of France is")
+        assert raw.answer
+
+        tokens, context = talk.measure(pool.open(version), "Be brief.", "And?")
+        assert context == 8192
+        assert tokens is not None
+        assert 20 < tokens < 200
+        full = ended(talk.ask(version, "word " * 9000, parent=""))
+        assert (full.state, full.full) == ("failed", True), full.error
+
+        talk.settle()
+        found = client(config).search_traces(
+            locations=[experiment(config, keys.CONVERSATIONS)],
+            filter_string=f"request_metadata.`mlflow.modelId` = '{version.source.removeprefix('models:/')}'",
+        )
+        assert first.trace_id in [trace.info.trace_id for trace in found]
+    finally:
+        pool.close()

@@ -1,0 +1,183 @@
+"""The list of conversations: the newest, or those that hold a text, in few calls of the store.
+
+A conversation has no row of its own in the store: it is what its traces have in common.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from . import keys, outbox, traces
+from .settings import Settings
+from .turn import Origin, clean
+
+if TYPE_CHECKING:
+    from mlflow.entities import Trace, TraceInfo
+
+_LOOKED_AT = 5000  # traces at most, to find the newest conversations
+_PAGE = 500  # traces between two looks at how many conversations they make
+_HITS = 300  # traces that are looked into for a text
+
+
+@dataclass(frozen=True)
+class Summary:
+    """A conversation in a list. when: its last turn, in milliseconds since 1970. ref, user: of its last turn.
+
+    turns: of the whole tree. pending: how many of them wait for the store.
+    """
+
+    id: str
+    title: str
+    when: int
+    turns: int
+    ref: str
+    user: str
+    origin: Origin | None = None
+    pending: int = 0
+
+
+def newest(settings: Settings, text: str = "", limit: int = 50, waiting: bool = False) -> Sequence[Summary]:
+    """The newest conversations first. text: only those in whose title, questions or answers it occurs, in any case.
+
+    waiting: only what waits for the store, without asking it. Raises StoreDown where the store does not answer.
+    """
+    events = outbox.events(settings)
+    stored: dict[str, _Row] = {}
+    if settings.tracing and not waiting:
+        stored = _rows(settings, text.strip(), limit, {event["conversation"] for event in events})
+    return _merged(settings, stored, events, text.strip())[:limit]
+
+
+@dataclass
+class _Row:
+    """What is known of a conversation in a list. turns: when each was asked, by its id."""
+
+    id: str
+    title: str = ""
+    titled: int = 0
+    when: int = 0
+    ref: str = ""
+    user: str = ""
+    turns: set[str] = field(default_factory=set)
+    origin: Origin | None = None
+    pending: int = 0
+    hit: bool = False
+
+    def add(self, id: str, when: int, title: str, ref: str, user: str) -> None:
+        if title and (not self.title or when < self.titled):
+            self.title, self.titled = title, when
+        if when >= self.when:
+            self.when, self.ref, self.user = when, ref, user
+        self.turns.add(id)
+
+    def summary(self) -> Summary:
+        title = self.title or "Untitled"
+        return Summary(self.id, title, self.when, len(self.turns), self.ref, self.user, self.origin, self.pending)
+
+
+def _rows(settings: Settings, text: str, limit: int, waiting: set[str]) -> dict[str, _Row]:
+    """The newest conversations of the store, and those about which something waits, by id."""
+    most = limit + len(waiting)  # some of them may be deleted
+    sessions = _hits(settings, text, most) if text else None
+    complete: dict[str, TraceInfo] | None = None
+    if sessions is None:
+        sessions, complete = _newest(settings, most)
+    rows: dict[str, _Row] = {}
+    for info in _of_sessions(settings, sessions | waiting) if complete is None else complete.values():
+        id = info.trace_metadata[traces.SESSION]
+        if keys.VERSION not in info.tags:
+            continue  # somebody else's
+        row = rows.setdefault(id, _Row(id, hit=id in sessions))
+        tags, user = info.tags, info.trace_metadata.get(traces.USER, "")
+        row.add(info.trace_id[3:], info.request_time, tags.get(keys.TITLE, ""), tags.get(keys.VERSION, ""), user)
+        row.origin = row.origin or traces.origin_of(info)
+    return rows
+
+
+def _newest(settings: Settings, limit: int) -> tuple[set[str], dict[str, TraceInfo] | None]:
+    """The ids of the newest conversations; with all traces there are, by their ids, where those are few."""
+    found: dict[str, TraceInfo] = {}
+    sessions: dict[str, None] = {}  # in order
+    ours = f"metadata.`{traces.SESSION}` LIKE '%' AND tags.`{keys.VERSION}` LIKE '%'"
+    every = traces.infos(settings, ours, "DESC", _LOOKED_AT)
+    for seen, info in enumerate(every, start=1):
+        found[info.trace_id] = info
+        sessions[info.trace_metadata[traces.SESSION]] = None
+        if seen % _PAGE == 0 and len(sessions) > limit:
+            return {*[*sessions][:limit]}, None
+    return {*sessions}, found if len(found) < _LOOKED_AT else None
+
+
+def _hits(settings: Settings, text: str, limit: int) -> set[str]:
+    """The ids of the newest conversations that hold the text."""
+    pattern = _pattern(text)
+    found: set[str] = set()
+    for info in traces.infos(settings, f"tags.`{keys.TITLE}` ILIKE '{pattern}'", "DESC", _PAGE):
+        if _within(text, info.tags.get(keys.TITLE, "")):
+            found.add(info.trace_metadata[traces.SESSION])
+    # The store looks into whole traces, names of fields and all: what it finds is looked at again.
+    for trace in traces.search(settings, f"trace.text ILIKE '{pattern}'", "DESC", _HITS):
+        session = trace.info.trace_metadata.get(traces.SESSION, "")
+        if session and session not in found and len(found) < limit and _said(text, trace):
+            found.add(session)
+    return found
+
+
+def _pattern(text: str) -> str:
+    """A pattern that at least everything matches that holds the text.
+
+    MLflow's filters know no escape, a trace's text is JSON within JSON, and SQLite's ILIKE knows the case of ASCII
+    only: what any of them could get wrong becomes a wildcard, “ss” too, which may be an “ß”.
+    """
+    letters = re.sub("ss", "%", clean(text), flags=re.IGNORECASE)
+    return re.sub("%+", "%", "".join(["%", *(letter if _safe(letter) else "%" for letter in letters), "%"]))
+
+
+def _safe(letter: str) -> bool:
+    if letter.isascii():
+        return letter.isalnum() or letter == " "
+    return letter.isalpha() and letter.lower() == letter.upper()
+
+
+def _within(text: str, *where: str) -> bool:
+    return any(text.casefold() in place.casefold() for place in where)
+
+
+def _said(text: str, trace: Trace) -> bool:
+    with contextlib.suppress(KeyError, IndexError, TypeError, ValueError):
+        turn = traces.turn_of(trace)
+        asked = trace.data.spans[0].inputs or {}
+        before = [m["content"] for m in asked.get("messages", []) if m["role"] != "system"]
+        return _within(text, turn.question, turn.answer, *before)
+    return False
+
+
+def _of_sessions(settings: Settings, sessions: set[str]) -> Iterator[TraceInfo]:
+    ids = [id for id in sessions if re.fullmatch(r"[0-9A-Za-z_-]+", id)]
+    if ids:
+        yield from traces.infos(settings, f"metadata.`{traces.SESSION}` RLIKE '^({'|'.join(ids)})$'")
+
+
+def _merged(
+    settings: Settings, rows: dict[str, _Row], events: Sequence[dict[str, Any]], text: str
+) -> Sequence[Summary]:
+    """The rows of the store with what waits for it, newest first."""
+    for event in events:
+        id = event["conversation"]
+        if event["kind"] == "delete":
+            rows.pop(id, None)
+        elif event["kind"] == "turn":
+            turn = event["turn"]
+            row = rows.setdefault(id, _Row(id))
+            row.add(turn["id"], turn["when"], event["title"], turn["ref"], turn["user"])
+            row.origin = row.origin or (Origin(**event["origin"]) if event["origin"] else None)
+            row.pending += settings.tracing
+            row.hit = row.hit or _within(text, turn["question"], turn["answer"])
+        elif event["kind"] == "rename" and id in rows:
+            rows[id].title, rows[id].titled = event["title"], -1
+    shown = [row for row in rows.values() if row.hit or _within(text, row.title)]
+    return [row.summary() for row in sorted(shown, key=lambda row: row.when, reverse=True)]

@@ -1,0 +1,263 @@
+"""Conversations as files: Markdown to read, JSON to keep and bring back, JSONL of OpenAI messages to train with."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+import uuid
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any, get_args
+
+from .chat import Conversation, keep
+from .errors import BadInput
+from .serving.pool import Pool
+from .settings import Settings
+from .turn import Origin, State, Turn, clean
+
+FORMAT, VERSION = "phi3-playground/conversation", 1
+LARGEST = 50_000_000  # bytes of a file that is read
+IMPORTED = "imported"
+"""The `ref` of a turn that a file of messages held, which does not tell who answered."""
+
+_TYPES: dict[str, tuple[type, ...]] = {"str": (str,), "int": (int,), "float": (int, float), "bool": (bool,)}
+_WORDS = {"str": "text", "int": "a whole number", "float": "a number", "bool": "true or false"}
+
+
+# ---------------------------------------------------------------- out
+
+
+def to_markdown(conversation: Conversation) -> str:
+    """The active path as Markdown."""
+    parts, system = [f"# {conversation.title or 'Conversation'}"], ""
+    for turn in conversation.path:
+        if turn.system.strip() and turn.system != system:
+            parts.append(f"*System prompt:*\n\n{_quoted(turn.system)}")
+        system = turn.system
+        asked = f"{turn.user or 'User'}, {datetime.fromtimestamp(turn.when / 1000, UTC):%Y-%m-%d %H:%M} UTC"
+        parts += [f"## {asked}{' (raw prompt)' if turn.raw else ''}", _quoted(turn.question), f"## {turn.ref}"]
+        parts += [turn.answer or "*No answer.*", *(f"*{line}*" for line in _remarks(turn))]
+    return str(clean("\n\n".join(parts))) + "\n"
+
+
+def _remarks(turn: Turn) -> list[str]:
+    said = [turn.note, turn.error, "Stopped." if turn.state == "stopped" else ""]
+    if turn.forgot:
+        said.append(f"Asked without the {turn.forgot} oldest turns.")
+    if turn.thumb is not None:
+        said.append(f"Rated {'good' if turn.thumb else 'bad'}{f': {turn.comment}' if turn.comment else ''}.")
+    if turn.completion_tokens:
+        figures = f"{turn.prompt_tokens} + {turn.completion_tokens} tokens"
+        said.append(figures + (f", {turn.tokens_per_second:.0f} tokens/s" if turn.tokens_per_second else ""))
+    return [" ".join(line.split()) for line in said if line]
+
+
+def _quoted(text: str) -> str:
+    return "\n".join(f"> {line}".rstrip() for line in text.splitlines())
+
+
+def to_json(conversation: Conversation) -> str:
+    """The whole tree, losslessly; `read` brings it back."""
+    origin = conversation.origin
+    document = {
+        "format": FORMAT,
+        "version": VERSION,
+        "id": conversation.id,
+        "title": conversation.title,
+        "origin": {"kind": origin.kind, "conversation": origin.conversation, "turn": origin.turn} if origin else None,
+        "selected": next((turn.id for turn in reversed(conversation.path)), ""),
+        "turns": [turn.plain() for turn in conversation.tree.values() if turn.state != "running"],
+    }
+    return json.dumps(clean(document), indent=1, ensure_ascii=False) + "\n"
+
+
+def to_jsonl(conversations: Sequence[Conversation]) -> str:
+    """One line ``{"messages": [...]}`` for each conversation's active path, as in OpenAI's fine-tuning files.
+
+    The system prompt is the last turn's. What holds no answer is left out.
+    """
+    lines = []
+    for conversation in conversations:
+        last = next(reversed(conversation.path), None)
+        if said := conversation.messages():
+            system = [{"role": "system", "content": last.system}] if last and last.system.strip() else []
+            lines.append(json.dumps({"messages": clean([*system, *said])}, ensure_ascii=False) + "\n")
+    return "".join(lines)
+
+
+# ---------------------------------------------------------------- in
+
+
+def read(settings: Settings, pool: Pool, name: str, data: bytes, user: str = "") -> list[Conversation]:
+    """New conversations from a file that `to_json` or `to_jsonl` wrote (or anybody's of that kind), already saved.
+
+    name: the file's, for its ending and for what is said about it. Raises BadInput naming what is wrong and where;
+    nothing is kept then.
+    """
+    text = _text(name, data)
+    document = None if name.lower().endswith(".jsonl") else _document(name, text)
+    if document is not None and "messages" not in document:
+        parsed = [_whole(name, document)]
+    else:
+        parsed = _lines(name, text) if document is None else [_messages(name, 1, document)]
+    made = []
+    for title, origin, turns, selected in parsed:
+        conversation = Conversation(settings, pool, user=user)
+        conversation.adopt(turns, origin, title)
+        if selected in conversation.tree:
+            conversation.select(conversation.tree[selected])
+        made.append(keep(conversation))
+    return made
+
+
+_Parsed = tuple[str, Origin, list[Turn], str]
+
+
+def _text(name: str, data: bytes) -> str:
+    if len(data) > LARGEST:
+        raise BadInput(f"{name} has {len(data) / 1e6:,.0f} MB: split it, {LARGEST / 1e6:.0f} MB is the most.")
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise BadInput(f"{name}, line {line}: this is no UTF-8 text. Save the file as UTF-8.") from error
+
+
+def _document(name: str, text: str) -> dict[str, Any] | None:
+    """The file's one JSON object; None where it holds a line for each conversation."""
+    try:
+        document = _json(text)
+    except json.JSONDecodeError as error:
+        if error.msg == "Extra data":
+            return None
+        raise BadInput(f"{name}, line {error.lineno}: this is no JSON ({error.msg}).") from error
+    except ValueError as error:
+        raise BadInput(f"{name} is no JSON: {error}.") from error
+    if not isinstance(document, dict):
+        raise BadInput(f"{name}, line 1: this is no conversation, but a JSON {type(document).__name__}.")
+    return document
+
+
+def _json(text: str) -> Any:
+    def refuse(constant: str) -> None:
+        raise ValueError(f"it holds {constant}")
+
+    try:
+        return clean(json.loads(text, parse_constant=refuse))
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
+
+
+def _lines(name: str, text: str) -> list[_Parsed]:
+    found = []
+    for number, line in enumerate(text.split("\n"), start=1):
+        if not line.strip():
+            continue
+        try:
+            document = _json(line)
+        except ValueError as error:
+            raise BadInput(f"{name}, line {number}: this is no JSON ({getattr(error, 'msg', error)}).") from error
+        if not isinstance(document, dict):
+            raise BadInput(f"{name}, line {number}: this is no object with “messages”.")
+        found.append(_messages(name, number, document))
+    if not found:
+        raise BadInput(f"{name}, line 1: the file is empty.")
+    return found
+
+
+def _messages(name: str, line: int, document: dict[str, Any]) -> _Parsed:
+    """A conversation from OpenAI's messages."""
+    where = f"{name}, line {line}"
+    messages = document.get("messages")
+    if not isinstance(messages, list) or not messages:
+        raise BadInput(f"{where}: there is no list of “messages”.")
+    system, turns = "", list[Turn]()
+    for at, message in enumerate(messages, start=1):
+        role, content = _message(f"{where}, message {at}", message)
+        if role in ("system", "developer"):
+            system = content
+        elif role == "user":
+            now = time.time_ns() // 1_000_000 + at
+            parent = turns[-1].id if turns else ""
+            turns.append(Turn(content, IMPORTED, system, parent=parent, when=now, state="stopped"))
+        elif turns and not turns[-1].answer:
+            turns[-1].answer, turns[-1].state, turns[-1].finish_reason = content, "done", "stop"
+        else:
+            raise BadInput(f"{where}, message {at}: this is an answer without a question before it.")
+    if not turns:
+        raise BadInput(f"{where}: there is no message of the user.")
+    return "", Origin("import"), turns, ""
+
+
+def _message(where: str, message: Any) -> tuple[str, str]:
+    if not isinstance(message, dict):
+        raise BadInput(f"{where}: this is no object with “role” and “content”.")
+    role, content = message.get("role"), message.get("content")
+    if role not in ("system", "developer", "user", "assistant"):
+        raise BadInput(f"{where}: the role is “{str(role)[:40]}”, and only system, user and assistant are known here.")
+    if isinstance(content, list) and all(isinstance(p, dict) and isinstance(p.get("text"), str) for p in content):
+        content = "".join(part["text"] for part in content)
+    if not isinstance(content, str) or not (content.strip() or role == "system"):
+        raise BadInput(f"{where}: its content must be text, and not empty.")
+    return role, content
+
+
+def _whole(name: str, document: dict[str, Any]) -> _Parsed:
+    """A conversation from our own format, under new ids."""
+    if document.get("format") != FORMAT:
+        raise BadInput(f"{name}, line 1: this holds neither “messages” nor a conversation that was exported here.")
+    if document.get("version") != VERSION:
+        raise BadInput(f"{name} was written by a newer playground (version {document.get('version')} of its format).")
+    listed = document.get("turns")
+    if not isinstance(listed, list) or not listed:
+        raise BadInput(f"{name}: the conversation has no turns.")
+    ids: dict[str, str] = {}
+    turns = []
+    for number, data in enumerate(listed, start=1):
+        turn = _turn(f"{name}, turn {number}", data)
+        if turn.id in ids:
+            raise BadInput(f"{name}, turn {number}: its id is that of an earlier turn.")
+        if turn.parent and turn.parent not in ids:
+            raise BadInput(f"{name}, turn {number}: the turn that it follows does not come before it.")
+        ids[turn.id] = uuid.uuid4().hex
+        turn.id, turn.parent = ids[turn.id], ids.get(turn.parent, "")
+        turns.append(turn)
+    title, id, selected = (str(document.get(field) or "") for field in ("title", "id", "selected"))
+    return title[:500], Origin("import", id[:100]), turns, ids.get(selected, "")
+
+
+def _turn(where: str, data: Any) -> Turn:
+    if not isinstance(data, dict) or not isinstance(data.get("question"), str) or not isinstance(data.get("ref"), str):
+        raise BadInput(f"{where}: this is no turn with a question and a ref.")
+    for name, value in data.items():
+        if (field := Turn.__dataclass_fields__.get(name)) is not None and name != "waiting":
+            _check(f"{where}: “{name}”", str(field.type), value)
+    if not 0 <= data.get("when", 0) < 10**13 or not 0 <= data.get("took_ms", 0) < 10**10:
+        raise BadInput(f"{where}: its time is out of range.")
+    if data.get("state", "done") not in get_args(State) or data.get("state") == "running":
+        raise BadInput(f"{where}: the state must be done, stopped or failed.")
+    try:
+        return Turn.from_plain(data)
+    except (KeyError, TypeError, ValueError) as error:
+        raise BadInput(f"{where}: its tokens are damaged.") from error
+
+
+def _check(where: str, kind: str, value: Any) -> None:
+    """Raise BadInput unless a value fits a field's type."""
+    if kind.endswith(" | None"):
+        if value is None:
+            return
+        kind = kind.removesuffix(" | None")
+    if kind in _TYPES:
+        wrong = not isinstance(value, _TYPES[kind]) or (isinstance(value, bool) and kind != "bool")
+        if wrong or (kind in ("int", "float") and not -(2**53) <= value <= 2**53) or _odd(value):
+            raise BadInput(f"{where} must be {_WORDS[kind]}.")
+    elif kind.startswith("dict") and not isinstance(value, dict):
+        raise BadInput(f"{where} must be an object.")
+    elif kind.startswith("list") and not isinstance(value, list):
+        raise BadInput(f"{where} must be a list.")
+
+
+def _odd(value: Any) -> bool:
+    return isinstance(value, float) and not math.isfinite(value)

@@ -1,0 +1,182 @@
+"""A conversation asked once more, and the answers compared."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from phi3core import chat, conversations, keys, registry, replay
+from phi3core.chat import Conversation, Origin, Turn
+from phi3core.errors import BadInput
+from phi3core.registry import Version
+from phi3core.replay import Replay
+from phi3core.settings import Settings
+
+from . import fakes
+from .app.servers import FakePool, HeldEngine
+
+WORDS = ("The", " capital", " is", " Madrid", ".")
+
+
+@pytest.fixture
+def engine() -> fakes.FakeEngine:
+    return fakes.FakeEngine(WORDS)
+
+
+@pytest.fixture
+def pool(engine: fakes.FakeEngine) -> Iterator[FakePool]:
+    pool = FakePool(lambda ref: engine)
+    yield pool
+    pool.close()
+    chat._live.clear()
+    replay._live.clear()
+
+
+@pytest.fixture
+def version(settings: Settings) -> Version:
+    for _ in range(2):
+        fakes.register(settings, "phi3", tags={keys.WRAPPER: "onnx"})
+    return registry.resolve(settings, "phi3/1")
+
+
+@pytest.fixture
+def talk(settings: Settings, pool: FakePool, version: Version) -> Conversation:
+    """Three turns with different ways to ask."""
+    talk = Conversation(settings, pool)  # type: ignore[arg-type]
+    ended(talk.ask(version, "One", "Sys", {"temperature": 0.5, "seed": 3}))
+    ended(talk.ask(version, "Two"))
+    ended(talk.ask(version, "<user>Three", raw=True))
+    return talk
+
+
+def ended(turn: Turn) -> Turn:
+    for _ in turn.follow(every=0.0):
+        pass
+    return turn
+
+
+def finished(again: Replay) -> Replay:
+    for _ in again.follow(every=0.02):
+        pass
+    return again
+
+
+def test_a_replay_asks_the_same_questions_with_the_recorded_history_parameters_and_seeds(
+    settings: Settings, talk: Conversation, engine: fakes.FakeEngine
+) -> None:
+    prompts, asked = list(engine.prompts), list(engine.asked)
+    engine.words = ("Something", " else")
+    again = finished(replay.start(talk, registry.resolve(settings, "phi3/2")))
+    assert (again.state, again.done, again.total, again.error) == ("done", 3, 3, "")
+    assert engine.prompts[3:] == prompts  # with the recorded answers in them, not the new ones
+    assert engine.asked[3:] == asked
+    assert [turn.answer for turn in again.conversation.path] == ["Something else"] * 3
+    assert {turn.ref for turn in again.conversation.path} == {"phi3/2"}
+    assert [turn.answer for turn in talk.path] == ["The capital is Madrid."] * 3
+
+
+def test_a_replay_is_a_saved_conversation_that_knows_what_it_repeats(
+    settings: Settings, talk: Conversation, pool: FakePool, version: Version
+) -> None:
+    again = finished(replay.start(talk, version))
+    again.conversation.settle()
+    chat._live.clear()
+    found = chat.load(settings, pool, again.conversation.id)  # type: ignore[arg-type]
+    assert found.origin == Origin("replay", talk.id)
+    assert found.title == "Replay: One"
+    original = chat.load(settings, pool, talk.id)  # type: ignore[arg-type]
+    pairs = replay.compare(original, found)
+    assert [(pair.old.question, pair.same) for pair in pairs] == [("One", True), ("Two", True), ("<user>Three", True)]
+    assert {summary.origin for summary in conversations.list(settings)} == {None, Origin("replay", talk.id)}
+
+
+def test_differing_answers_are_compared_word_by_word(
+    talk: Conversation, version: Version, engine: fakes.FakeEngine
+) -> None:
+    engine.words = ("The", " town", " is", " Madrid", ".")
+    again = finished(replay.start(talk, version))
+    pair = again.compared[0]
+    assert not pair.same
+    told = [("same", "The "), ("old", "capital"), ("new", "town"), ("same", " is Madrid.")]
+    assert [(piece.kind, piece.text) for piece in pair.diff] == told
+    assert (pair.old.completion_tokens, pair.new.completion_tokens) == (5, 5)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [("", ""), ("", "new words"), ("old words", ""), ("a  b\nc", "a b\n\nc"), ("same", "same"), ("日本 語", "日本 人")],
+)
+def test_the_pieces_of_a_difference_make_both_texts(old: str, new: str) -> None:
+    pieces = replay.diff(old, new)
+    assert "".join(piece.text for piece in pieces if piece.kind != "new") == old
+    assert "".join(piece.text for piece in pieces if piece.kind != "old") == new
+    assert all(piece.text for piece in pieces)
+
+
+def test_a_replay_can_be_stopped_and_keeps_what_was_answered(
+    settings: Settings, talk: Conversation, version: Version, pool: FakePool
+) -> None:
+    held = HeldEngine(WORDS, hold_at=2)
+    pool.close()
+    pool.made.clear()
+    pool.engines = lambda ref: held
+    again = replay.start(talk, version)
+    assert replay.running(again.conversation.id) is again
+    fakes.until(lambda: again.conversation.current and again.conversation.current.answer)
+    assert again.state == "running"
+    again.stop()
+    held.go.set()
+    finished(again)
+    assert (again.state, again.done) == ("stopped", 0)
+    assert [turn.state for turn in again.conversation.path] == ["stopped"]
+
+
+def test_a_replay_that_fails_ends_with_the_reason(
+    talk: Conversation, version: Version, engine: fakes.FakeEngine
+) -> None:
+    engine.fail_at = 1
+    again = finished(replay.start(talk, version))
+    assert (again.state, again.done) == ("failed", 0)
+    assert "the runtime broke" in again.error
+    assert [turn.answer for turn in again.conversation.path] == ["The"]
+
+
+def test_turns_that_got_no_answer_are_not_repeated(
+    settings: Settings, pool: FakePool, version: Version, engine: fakes.FakeEngine
+) -> None:
+    talk = Conversation(settings, pool)  # type: ignore[arg-type]
+    ended(talk.ask(version, "One"))
+    engine.fail_at = 0
+    ended(talk.ask(version, "Two"))
+    engine.fail_at = None
+    ended(talk.ask(version, "Three"))
+    again = finished(replay.start(talk, version))
+    assert [turn.question for turn in again.conversation.path] == ["One", "Three"]
+    assert [pair.old.question for pair in again.compared] == ["One", "Three"]
+
+
+def test_what_the_context_was_to_forget_is_forgotten_again(
+    settings: Settings, pool: FakePool, version: Version, engine: fakes.FakeEngine
+) -> None:
+    talk = Conversation(settings, pool)  # type: ignore[arg-type]
+    ended(talk.ask(version, "One"))
+    ended(talk.ask(version, "Two", forget=1))
+    asked: list[Any] = list(engine.prompts)
+    finished(replay.start(talk, version))
+    assert engine.prompts[2:] == asked == ["<user>One", "<user>Two"]
+
+
+def test_there_must_be_something_to_repeat(settings: Settings, pool: FakePool, version: Version) -> None:
+    with pytest.raises(BadInput, match="no answer"):
+        replay.start(Conversation(settings, pool), version)  # type: ignore[arg-type]
+    held = HeldEngine(WORDS, hold_at=1)
+    pool.engines = lambda ref: held
+    talk = Conversation(settings, pool)  # type: ignore[arg-type]
+    turn = talk.ask(version, "Hello")
+    fakes.until(lambda: turn.answer)
+    with pytest.raises(BadInput, match="still coming"):
+        replay.start(talk, version)
+    held.go.set()
+    ended(turn)
