@@ -1,60 +1,132 @@
-"""How a turn of a conversation is drawn: finished, or while its answer comes."""
+"""How a turn of a conversation is drawn: finished, with what can be done with it, or while its answer comes."""
 
 from __future__ import annotations
 
-from typing import Any
+import json
+import time
 
 import streamlit as st
 
-from pages.components import ui
+from pages.components import later, turn_foot, ui
+from pages.components.turn_foot import Asking
 from phi3core.chat import Conversation, Turn
+from phi3core.errors import ServerError
 from phi3core.markdown import safe_markdown
-from phi3core.registry import Version
+from phi3core.turn import without_control
 
+SHOWN = 30  # turns that are drawn at first, the newest
 _USER, _MODEL = ":material/person:", ":material/deployed_code:"
+# Beyond these a text is shown as it is written: to read it as Markdown takes a browser too long.
+_LONG, _LONG_LINE, _IMAGES = 20_000, 2_000, 20
+_IMPOSSIBLE = -1
+_SLICE, _EVERY = 0.5, 0.05  # seconds: a run of the live answer, and between two looks at it
 
 
-def show(turn: Turn, at: int) -> None:
-    """A turn that has ended."""
+def show_all(asking: Asking) -> None:
+    """The path of the conversation; of a long one the newest turns, until the others are asked for."""
+    path = asking.conversation.path
+    hidden = max(0, len(path) - SHOWN) if st.session_state.get("chat_all") != asking.conversation.id else 0
+    if hidden and st.button(f"Show {hidden} earlier turns", icon=":material/history:", key="chat_show_all"):
+        st.session_state["chat_all"] = asking.conversation.id
+        st.rerun()
+    for turn in path[hidden:]:
+        if turn.state == "running":
+            _show_running(turn)
+        else:
+            _show_ended(asking, turn, last=turn is path[-1])
+
+
+def show_text(text: str) -> None:
+    """A model's words: Markdown without images and without HTML, or as they are written where that would be slow."""
+    text = without_control(text)
+    if len(text) > _LONG or text.count("![") > _IMAGES or any(len(line) > _LONG_LINE for line in _with_images(text)):
+        st.text(text)
+    else:
+        st.markdown(safe_markdown(text))
+
+
+def _with_images(text: str) -> list[str]:
+    return [line for line in text.split("\n") if "![" in line]
+
+
+def _show_question(turn: Turn) -> None:
+    if turn.raw:
+        st.caption("Raw prompt")
+        st.code(without_control(turn.question), language=None, wrap_lines=True)
+    else:
+        st.text(without_control(turn.question))
+
+
+# ---------------------------------------------------------------- while the answer comes
+
+
+def _show_running(turn: Turn) -> None:
     with st.chat_message("user", avatar=_USER):
-        st.markdown(safe_markdown(turn.question))
+        _show_question(turn)
     with st.chat_message("assistant", avatar=_MODEL):
-        _show_answer(turn, at)
-
-
-def show_last(conversation: Conversation, version: Version, system: str, options: dict[str, Any]) -> None:
-    """The newest turn: streamed if its answer still comes, with a way to stop it; else with a way to ask again."""
-    turn, at = conversation.turns[-1], len(conversation.turns) - 1
-    if turn.state != "running":
-        show(turn, at)
-        label = {"failed": "Try again", "stopped": "Ask again"}.get(turn.state, "Regenerate")
-        if st.button(label, icon=":material/refresh:", key="chat_again", type="tertiary"):
-            conversation.again(version, system, options)
-            st.rerun()
-        return
-    with st.chat_message("user", avatar=_USER):
-        st.markdown(safe_markdown(turn.question))
-    with st.chat_message("assistant", avatar=_MODEL):
-        text, waiting = st.empty(), st.empty()
+        answer = st.container()
+        # Outside the live part: a click runs the page, which does not wait for anybody.
         st.button("Stop", icon=":material/stop_circle:", key="chat_stop", on_click=_stop, args=(turn,))
-        for now in turn.follow():
-            text.markdown(safe_markdown(now.answer) or "")
-            if now.waiting:
-                waiting.caption(f":material/progress_activity: {now.waiting} …")
+        with answer:
+            _follow(turn)
+
+
+@st.fragment(run_every=_SLICE / 2)
+def _follow(turn: Turn) -> None:
+    """A stretch of the answer as it comes; short, so that what is clicked elsewhere has its turn."""
+    text, waiting = st.empty(), st.empty()
+    until, shown = time.monotonic() + _SLICE, None
+    while True:
+        now = (len(turn.answer), turn.waiting, turn.state)
+        if now != shown:
+            with text.container():
+                show_text(turn.answer)
+            if turn.waiting:
+                waiting.caption(f":material/progress_activity: {turn.waiting} …")
             else:
                 waiting.empty()
-    st.rerun()  # draw it as ended, with its figures, and free the input
+            shown = now
+        if turn.state != "running":
+            st.rerun()  # draw it as ended, with its figures
+        if time.monotonic() > until:
+            return
+        # The longer it is, the longer a browser needs to draw it.
+        time.sleep(_EVERY + len(turn.answer) / 200_000)
 
 
 def _stop(turn: Turn) -> None:
     turn.stop()
-    for _ in turn.follow():
-        pass  # until it has stopped: within a token or two
+    deadline = time.monotonic() + 2  # within a token or two
+    while turn.state == "running" and time.monotonic() < deadline:
+        time.sleep(0.02)
 
 
-def _show_answer(turn: Turn, at: int) -> None:
-    if turn.answer:
-        st.markdown(safe_markdown(turn.answer))
+# ---------------------------------------------------------------- when it has ended
+
+
+def _show_ended(asking: Asking, turn: Turn, last: bool) -> None:
+    with st.chat_message("user", avatar=_USER):
+        if st.session_state.get("chat_editing") == turn.id:
+            _edit(asking, turn)
+        else:
+            _show_question(turn)
+            _siblings(asking.conversation, turn)
+    with st.chat_message("assistant", avatar=_MODEL):
+        _show_answer(turn)
+        if turn.full and last:
+            _make_room(asking, turn)
+        turn_foot.show(asking, turn, last)
+
+
+def _show_answer(turn: Turn) -> None:
+    if turn.note:
+        st.caption(f":material/info: {safe_markdown(turn.note)}")
+    if turn.schema is not None and turn.answer:
+        _show_json(turn)
+    elif turn.raw and turn.answer:
+        st.code(without_control(turn.answer), language=None, wrap_lines=True)
+    elif turn.answer:
+        show_text(turn.answer)
     elif turn.state == "done":
         st.caption("The model ended its answer without a word.")
     if turn.error:
@@ -63,22 +135,94 @@ def _show_answer(turn: Turn, at: int) -> None:
         st.caption(":material/content_cut: Cut off at the longest answer allowed; raise it in the sidebar.")
     if turn.state == "stopped":
         st.caption(":material/stop_circle: Stopped.")
-    with st.container(horizontal=True, vertical_alignment="center", key=f"turn_foot_{at}"):
-        st.caption(_figures(turn))
-        if turn.prompt:
-            with st.popover("Rendered prompt", icon=":material/code:", type="tertiary"):
-                st.caption("What the model read, by its own chat template.")
-                st.code(turn.prompt, language=None, wrap_lines=True)
 
 
-def _figures(turn: Turn) -> str:
-    figures = [turn.ref]
-    if turn.tokens_per_second:
-        figures.append(f"{turn.tokens_per_second:.0f} tokens/s")
-    if turn.first_token_ms:
-        figures.append(f"first token {turn.first_token_ms:,.0f} ms")
-    if turn.prompt_tokens:
-        figures.append(f"{turn.prompt_tokens:,} + {turn.completion_tokens:,} tokens")
-    elif turn.completion_tokens:
-        figures.append(f"{turn.completion_tokens:,} tokens")
-    return " · ".join(figures)
+def _show_json(turn: Turn) -> None:
+    try:
+        text = json.dumps(json.loads(turn.answer), indent=2, ensure_ascii=False)
+    except ValueError:
+        text = turn.answer
+        st.caption(":material/data_object: Not valid JSON, shown as it came.")
+    st.code(without_control(text), language="json", wrap_lines=True)
+
+
+def _siblings(conversation: Conversation, turn: Turn) -> None:
+    """The way to the other answers and wordings at the turn's place."""
+    others = conversation.siblings(turn)
+    if len(others) < 2:
+        return
+    at = next(number for number, other in enumerate(others) if other.id == turn.id)
+    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+        for label, to, help in (("‹", at - 1, "The one before"), ("›", at + 1, "The next one")):
+            st.button(
+                label, key=f"turn_{to - at}_{turn.id}", type="tertiary", help=help, on_click=_select,
+                args=(conversation, others[to % len(others)]), disabled=not 0 <= to < len(others),
+            )  # fmt: skip
+            if label == "‹":
+                st.caption(f"{at + 1}/{len(others)}", width="content")
+
+
+def _select(conversation: Conversation, turn: Turn) -> None:
+    conversation.select(turn)
+    st.session_state.pop("chat_editing", None)
+
+
+def _edit(asking: Asking, turn: Turn) -> None:
+    key = f"turn_edit_{turn.id}"
+    st.session_state.setdefault(key, turn.question)
+    text = st.text_area("Message", key=key, height=120, label_visibility="collapsed")
+    with st.container(horizontal=True):
+        if st.button("Send", type="primary", icon=":material/send:", key="turn_edit_send"):
+            asking.again(turn, question=text)
+        if st.button("Cancel", key="turn_edit_cancel"):
+            st.session_state.pop("chat_editing", None)
+            st.rerun()
+
+
+def _make_room(asking: Asking, turn: Turn) -> None:
+    """The context is full: what can be done."""
+    least = _least(asking, turn)
+    if least == _IMPOSSIBLE:
+        st.caption("The message alone does not fit: shorten it.")
+    with st.container(horizontal=True):
+        if least != _IMPOSSIBLE:
+            _forget_button(asking, turn, least)
+        if st.button("Edit the message", icon=":material/edit:", key="turn_shorten"):
+            st.session_state["chat_editing"] = turn.id
+            st.rerun()
+        st.button(
+            "New conversation", icon=":material/add:", key="turn_new", on_click=st.session_state.update,
+            args=({"chat_begin": True},),
+        )  # fmt: skip
+
+
+def _forget_button(asking: Asking, turn: Turn, least: int | None) -> None:
+    which = "the oldest turns" if least is None else "the oldest turn" if least == 1 else f"the {least} oldest turns"
+    help = "As few as needed. They stay in the conversation, and are no longer sent."
+    if st.button(
+        f"Forget {which} and send again", icon=":material/content_cut:", key="turn_forget", type="primary", help=help
+    ):
+        if least is None:
+            st.toast("The model does not tell yet how long the conversation is: try again in a moment.")
+            return
+        asking.again(turn, forget=least)
+
+
+def _least(asking: Asking, turn: Turn) -> int | None:
+    """The fewest turns to forget, found out in the background; None while unknown."""
+    conversation, target = asking.conversation, asking.chosen.target
+    room = int(asking.options.get("max_tokens") or 100)
+
+    def find() -> int:
+        version = asking.chosen.version
+        server = ui.servers().open(version) if version is not None else target
+        for wanted in (room, 100, 1):  # less room for the answer before there is no answer at all
+            found = conversation.to_forget(server, asking.system, turn.question, turn.parent, min(wanted, room))
+            if found is not None:
+                return max(found, turn.forgot)
+        tokens, context = conversation.measure(server)
+        if tokens is None or context is None:
+            raise ServerError("The model does not tell how long the conversation is.")
+        return _IMPOSSIBLE
+
+    return later.ask(("forget", turn.id, target.ref, asking.system, room), find, wait=1.0)

@@ -10,6 +10,7 @@ import pandas as pd
 import streamlit as st
 
 from phi3core import keys, registry, settings
+from phi3core.endpoints import Endpoint
 from phi3core.errors import Phi3Error
 from phi3core.markdown import safe_markdown
 from phi3core.registry import Model, Version
@@ -112,6 +113,15 @@ def alias_badges(version: Version) -> str:
 
 def wrapper(name: str) -> str:
     return f"{WRAPPER_ICONS.get(name, ':material/help:')} {name or 'not ours'}"
+
+
+def whom(version: Version | None, endpoint: Endpoint | None) -> str:
+    """Markdown: a version with its stage and aliases, or an endpoint."""
+    if endpoint is not None:
+        return f":material/cloud: **{safe_markdown(code(endpoint.name))}** {code(endpoint.model or endpoint.dialect)}"
+    assert version is not None
+    badge = stage_badge(version.stage) if version.stage != "None" else ""
+    return f"{wrapper(version.wrapper)} **{version.ref}** {badge} {alias_badges(version)}"
 
 
 def megabytes(size: float | None) -> str:

