@@ -1,16 +1,27 @@
+"""Both runtimes on a tiny random model and on the real one: kept or not, engine or logged model, one answer."""
+
 from __future__ import annotations
 
+import json
+import random
 import shutil
-from collections.abc import Iterator
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
+import jsonschema
 import pytest
 
 from phi3core import registry
-from phi3core.engine import Done, Engine, Options, open_artifact, open_weights, until_stop
+from phi3core.engine import Done, End, Engine, Options, Piece, Token, open_artifact, open_weights
+from phi3core.engine.tokens import TokenEngine
 from phi3core.errors import BadInput, SourceError
 
-from .conftest import MODEL, Built
+from .conftest import MODEL, ROOT, Built
 
 HELLO = [{"role": "user", "content": "Hello"}]
 GREEDY = Options(max_tokens=16, temperature=0)
@@ -20,10 +31,45 @@ def never() -> bool:
     return False
 
 
-def answer(loaded: Engine, prompt: str, options: Options) -> tuple[str, Done]:
-    *pieces, done = loaded.stream(prompt, options, never)
+@dataclass
+class Answer:
+    """What a stream told. cached_tokens is not compared."""
+
+    texts: list[str]
+    reasons: list[str]
+    tokens: list[list[Token]]
+    prompt_tokens: int
+    completion_tokens: int
+    cached_tokens: int = field(compare=False)
+
+    @property
+    def text(self) -> str:
+        return self.texts[0]
+
+
+def ask(engine: Engine, prompt: str, options: Options, stopped: Callable[[], bool] = never) -> Answer:
+    *items, done = engine.stream(prompt, options, stopped)
     assert isinstance(done, Done)
-    return "".join(str(piece) for piece in pieces), done
+    texts = ["" for _ in range(options.n)]
+    tokens: list[list[Token]] = [[] for _ in range(options.n)]
+    for item in items:
+        if isinstance(item, Piece):
+            texts[item.index] += item.text
+            tokens[item.index] += item.tokens
+    reasons = [item.finish_reason for item in items if isinstance(item, End)]
+    return Answer(texts, reasons, tokens, done.prompt_tokens, done.completion_tokens, done.cached_tokens)
+
+
+def rendered(engine: Engine, messages: list[dict[str, str]]) -> str:
+    prompt = engine.prepare(messages)
+    assert isinstance(prompt, str)
+    return prompt
+
+
+def fresh(engine: Engine) -> TokenEngine:
+    """The same weights with nothing kept."""
+    assert isinstance(engine, TokenEngine)
+    return TokenEngine(engine._runtime, engine.options)
 
 
 # ---------------------------------------------------------------- options
@@ -47,6 +93,15 @@ def test_an_option_that_is_none_keeps_its_default() -> None:
         ("repetition_penalty", 2.5),
         ("stop", ("",)),
         ("stop", ("a", "b", "c", "d", "e")),
+        ("presence_penalty", -2.1),
+        ("presence_penalty", 2.1),
+        ("frequency_penalty", -2.1),
+        ("frequency_penalty", float("nan")),
+        ("n", 0),
+        ("n", 9),
+        ("seed", -1),
+        ("seed", 2**31),
+        ("seed", 10**30),
     ],
 )
 def test_an_option_out_of_range_is_refused_by_name(name: str, value: object) -> None:
@@ -54,53 +109,33 @@ def test_an_option_out_of_range_is_refused_by_name(name: str, value: object) -> 
         Options().but(**{name: value})
 
 
-@pytest.mark.parametrize(("name", "value"), [("temperature", 0), ("temperature", 2), ("top_p", 1), ("stop", ())])
+@pytest.mark.parametrize("count", [-1, 21])
+def test_a_number_of_alternatives_out_of_range_is_refused_by_openais_name(count: int) -> None:
+    with pytest.raises(BadInput, match="^top_logprobs must be between 0 and 20"):
+        Options().but(logprobs=count)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("temperature", 0),
+        ("temperature", 2),
+        ("top_p", 1),
+        ("stop", ()),
+        ("presence_penalty", -2),
+        ("presence_penalty", 2),
+        ("frequency_penalty", -2),
+        ("frequency_penalty", 2),
+        ("n", 1),
+        ("n", 8),
+        ("logprobs", 0),
+        ("logprobs", 20),
+        ("seed", 0),
+        ("seed", 2**31 - 1),
+    ],
+)
 def test_an_option_at_its_limit_is_accepted(name: str, value: object) -> None:
     assert getattr(Options().but(**{name: value}), name) == value
-
-
-# ---------------------------------------------------------------- stop sequences
-
-
-def passed(pieces: list[str], *stops: str) -> tuple[list[str], bool]:
-    """What until_stop lets through, and whether a stop sequence ended it."""
-    out: list[str] = []
-
-    def drain() -> Iterator[str]:
-        nonlocal ended
-        ended = yield from until_stop(iter(pieces), stops)
-
-    ended = False
-    out.extend(drain())
-    return out, ended
-
-
-def test_text_without_a_stop_sequence_passes_piece_by_piece() -> None:
-    assert passed(["a", "b", "c"]) == (["a", "b", "c"], False)
-
-
-def test_a_stop_sequence_is_cut_off_with_all_that_follows() -> None:
-    out, ended = passed(["one two ", "STOP three"], "STOP")
-
-    assert ("".join(out), ended) == ("one two ", True)
-
-
-def test_a_stop_sequence_over_several_pieces_is_found() -> None:
-    out, ended = passed(["one S", "TO", "P two"], "STOP")
-
-    assert ("".join(out), ended) == ("one ", True)
-
-
-def test_what_only_looked_like_a_stop_sequence_comes_out_at_the_end() -> None:
-    out, ended = passed(["one S", "TO"], "STOP")
-
-    assert ("".join(out), ended) == ("one STO", False)
-
-
-def test_the_earliest_of_several_stop_sequences_counts() -> None:
-    out, ended = passed(["one two three"], "three", "two")
-
-    assert ("".join(out), ended) == ("one ", True)
 
 
 # ---------------------------------------------------------------- both engines, on a tiny random model
@@ -112,63 +147,74 @@ def tiny_engine(request: pytest.FixtureRequest, tiny_once: Path, tiny_onnx: Path
 
 
 def test_a_prompt_is_rendered_with_the_models_own_template(tiny_engine: Engine) -> None:
-    assert tiny_engine.render(HELLO) == "<|user|>\nHello<|end|>\n<|assistant|>\n"
+    assert tiny_engine.prepare(HELLO) == "<|user|>\nHello<|end|>\n<|assistant|>\n"
 
 
 def test_a_system_message_is_rendered_too(tiny_engine: Engine) -> None:
-    assert tiny_engine.render([{"role": "system", "content": "Be brief."}, *HELLO]).startswith("<|system|>\nBe brief.")
+    prompt = rendered(tiny_engine, [{"role": "system", "content": "Be brief."}, *HELLO])
+
+    assert prompt.startswith("<|system|>\nBe brief.")
 
 
 @pytest.mark.parametrize("messages", [[], [{"role": "user", "content": " \n"}]])
 def test_nothing_to_answer_is_refused(tiny_engine: Engine, messages: list[dict[str, str]]) -> None:
     with pytest.raises(BadInput, match="is empty"):
-        tiny_engine.render(messages)
+        tiny_engine.prepare(messages)
 
 
 def test_max_tokens_is_respected(tiny_engine: Engine) -> None:
-    _, done = answer(tiny_engine, "Hello", GREEDY.but(max_tokens=5))
+    answer = ask(tiny_engine, "Hello", GREEDY.but(max_tokens=5))
 
-    assert done == Done("length", 5, 5)
+    assert (answer.reasons, answer.prompt_tokens, answer.completion_tokens) == (["length"], 5, 5)
 
 
 def test_an_answer_ends_where_the_context_does(tiny_engine: Engine) -> None:
     assert tiny_engine.context_length == 128
 
-    _, done = answer(tiny_engine, "x" * 120, GREEDY.but(max_tokens=500))
+    answer = ask(tiny_engine, "x" * 120, GREEDY.but(max_tokens=500))
 
-    assert (done.prompt_tokens, done.finish_reason) == (120, "length")
-    assert done.completion_tokens <= 8
+    assert (answer.prompt_tokens, answer.reasons) == (120, ["length"])
+    assert answer.completion_tokens <= 8
 
 
 @pytest.mark.parametrize("length", [128, 129, 500])
 def test_a_prompt_that_fills_the_context_is_refused(tiny_engine: Engine, length: int) -> None:
     with pytest.raises(BadInput, match="the model's context holds 128"):
-        answer(tiny_engine, "x" * length, GREEDY)
+        ask(tiny_engine, "x" * length, GREEDY)
     with pytest.raises(BadInput, match="the model's context holds 128"):
-        tiny_engine.check("x" * length)
+        tiny_engine.check("x" * length, GREEDY)
 
 
 def test_an_empty_prompt_is_refused(tiny_engine: Engine) -> None:
     with pytest.raises(BadInput, match="The prompt is empty"):
-        answer(tiny_engine, "", GREEDY)
+        ask(tiny_engine, "", GREEDY)
     with pytest.raises(BadInput, match="The prompt is empty"):
-        tiny_engine.check("")
+        tiny_engine.check("", GREEDY)
 
 
-def test_a_checked_prompt_is_as_long_as_the_answer_says(tiny_engine: Engine) -> None:
-    prompt = tiny_engine.render(HELLO)
+def test_a_counted_prompt_is_as_long_as_the_answer_says(tiny_engine: Engine) -> None:
+    prompt = rendered(tiny_engine, HELLO)
 
-    assert tiny_engine.check(prompt) == answer(tiny_engine, prompt, GREEDY)[1].prompt_tokens
+    assert tiny_engine.count(prompt) == ask(tiny_engine, prompt, GREEDY).prompt_tokens
+
+
+def test_a_prompt_that_is_too_long_is_counted_all_the_same(tiny_engine: Engine) -> None:
+    assert tiny_engine.count("x" * 5000) == 5000
+
+
+def test_a_check_tells_the_memory_that_the_answer_takes(tiny_engine: Engine) -> None:
+    assert tiny_engine.check("x" * 50, GREEDY) == 66
+    assert tiny_engine.check("x" * 120, GREEDY) == 128
 
 
 def test_a_greedy_answer_is_always_the_same(tiny_engine: Engine) -> None:
-    assert answer(tiny_engine, "Hello", GREEDY) == answer(tiny_engine, "Hello", GREEDY)
+    assert ask(tiny_engine, "Hello", GREEDY) == ask(tiny_engine, "Hello", GREEDY)
 
 
 def test_a_seed_gives_the_same_answer_again_and_another_seed_another(tiny_engine: Engine) -> None:
     hot = Options(max_tokens=40, temperature=2, top_p=1, top_k=200)
 
-    texts = [answer(tiny_engine, "Hello", hot.but(seed=seed))[0] for seed in (1, 1, 2)]
+    texts = [ask(tiny_engine, "Hello", hot.but(seed=seed)).text for seed in (1, 1, 2)]
 
     assert texts[0] == texts[1]
     assert texts[0] != texts[2]
@@ -182,11 +228,10 @@ def test_an_answer_stops_when_nobody_wants_more(tiny_engine: Engine) -> None:
         asked += 1
         return asked > 6
 
-    *_, done = tiny_engine.stream("Hello", Options(max_tokens=100, temperature=0), stopped)
+    answer = ask(tiny_engine, "Hello", Options(max_tokens=100, temperature=0), stopped)
 
-    assert isinstance(done, Done)
-    assert done.finish_reason == "stop"
-    assert done.completion_tokens <= 8
+    assert answer.reasons == ["stop"]
+    assert answer.completion_tokens <= 8
 
 
 def test_an_answer_that_is_closed_early_frees_the_engine_for_the_next(tiny_engine: Engine) -> None:
@@ -194,7 +239,68 @@ def test_an_answer_that_is_closed_early_frees_the_engine_for_the_next(tiny_engin
     next(iter(stream))
     stream.close()  # type: ignore[attr-defined]
 
-    assert answer(tiny_engine, "Hello", GREEDY)[1].prompt_tokens == 5
+    assert ask(tiny_engine, "Hello", GREEDY).prompt_tokens == 5
+
+
+@pytest.mark.parametrize("length", [1, 2, 3, 64, 65, 66, 100])
+def test_kept_or_not_the_tiny_models_answer_is_the_same_to_the_last_bit(tiny_engine: Engine, length: int) -> None:
+    """Asked before: the same, its beginning, and another with the same beginning."""
+    options = Options(max_tokens=8, temperature=1, seed=3, logprobs=5)
+    text = "".join(random.Random(1).choices("abcdefgh", k=120))
+    prompt = text[:length]
+    cold = ask(fresh(tiny_engine), prompt, options)
+
+    for before in (prompt, text[: length // 2 + 1], text[: length - 1] + "xyz", text[:115]):
+        warm = fresh(tiny_engine)
+        ask(warm, before, options)
+        assert ask(warm, prompt, options) == cold, before
+
+
+def test_several_answers_are_those_of_the_following_seeds(tiny_engine: Engine) -> None:
+    options = Options(max_tokens=8, temperature=1, seed=3)
+
+    texts = ask(tiny_engine, "Hello", options.but(n=3)).texts
+
+    assert texts == [ask(tiny_engine, "Hello", options.but(seed=seed)).text for seed in (3, 4, 5)]
+
+
+def test_a_token_of_half_a_letter_comes_with_the_rest_of_it(tiny_engine: Engine) -> None:
+    """Every byte is a token here: what is told is whole letters."""
+    schema = json.dumps({"const": "¡Qué 東京 😀!"}, ensure_ascii=False)
+
+    answer = ask(tiny_engine, "Hello", Options(max_tokens=60, json_schema=schema))
+
+    assert json.loads(answer.text) == "¡Qué 東京 😀!"
+
+
+def test_tokens_can_be_counted_from_other_threads_while_an_answer_is_written(tiny_engine: Engine) -> None:
+    over, failed = threading.Event(), []
+
+    def count() -> None:
+        while not over.is_set():
+            try:
+                assert tiny_engine.count("x" * 90) == 90
+                tiny_engine.check("x" * 90, GREEDY)
+                tiny_engine.prepare(HELLO)
+            except Exception as error:
+                failed.append(error)
+                return
+
+    threads = [threading.Thread(target=count) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    texts = {ask(tiny_engine, "Hello", GREEDY.but(max_tokens=60)).text for _ in range(5)}
+    over.set()
+    for thread in threads:
+        thread.join(20)
+
+    assert failed == []
+    assert len(texts) == 1
+
+
+def test_a_version_that_our_wrappers_made_answers_no_invocations(tiny_engine: Engine) -> None:
+    with pytest.raises(BadInput, match="answers chat and completions"):
+        tiny_engine.predict({"inputs": {"prompt": "Hello"}})
 
 
 @pytest.mark.parametrize("kind", ["transformers", "onnx"])
@@ -221,14 +327,14 @@ def test_a_model_without_a_chat_template_asks_for_a_prompt_instead(tiny: Path) -
     (tiny / "chat_template.jinja").unlink()
 
     with pytest.raises(BadInput, match="no chat template"):
-        open_weights(tiny, "transformers").render(HELLO)
+        open_weights(tiny, "transformers").prepare(HELLO)
 
 
 def test_messages_that_the_template_refuses_are_told(tiny: Path) -> None:
     (tiny / "chat_template.jinja").write_text("{{ raise_exception('System role not supported') }}")
 
     with pytest.raises(BadInput, match="does not accept these messages: System role not supported"):
-        open_weights(tiny, "transformers").render(HELLO)
+        open_weights(tiny, "transformers").prepare(HELLO)
 
 
 # ---------------------------------------------------------------- artifacts
@@ -239,99 +345,311 @@ def test_a_folder_without_a_model_file_is_no_artifact(tmp_path: Path) -> None:
         open_artifact(tmp_path)
 
 
-@pytest.mark.parametrize("text", ["{ broken", "", "[]", "flavors: {}", "metadata: {phi3: {wrapper: other}}"])
-def test_a_model_of_somebody_else_is_refused_with_what_to_do(tmp_path: Path, text: str) -> None:
+@pytest.mark.parametrize(
+    "text",
+    ["{ broken", "", "[]", "flavors: {}", "metadata: {phi3: {wrapper: other}}", "metadata: {phi3: {wrapper: onnx}}"],
+)
+def test_a_damaged_model_file_is_told_in_a_sentence(tmp_path: Path, text: str) -> None:
     (tmp_path / "MLmodel").write_text(text)
 
     with pytest.raises(SourceError):
         open_artifact(tmp_path)
 
 
-@pytest.fixture
-def onnx_engine(built: Built) -> Engine:
-    return _open(built, 2)
+def test_weights_that_cant_be_loaded_do_not_take_their_process_along(tiny_onnx: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(tiny_onnx, tmp_path / "damaged")
+    (folder / "model.onnx.data").write_bytes(b"damaged")
+    code = (
+        "import gc, sys\n"
+        "from pathlib import Path\n"
+        "from phi3core.engine import open_weights\n"
+        "from phi3core.errors import SourceError\n"
+        "try:\n"
+        "    open_weights(Path(sys.argv[1]), 'onnx')\n"
+        "except SourceError as error:\n"
+        "    print(error)\n"
+        "gc.collect()\n"
+        "print('alive')\n"
+    )
+
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(folder)], capture_output=True, text=True, timeout=60, cwd=ROOT
+    )
+
+    assert done.returncode == 0, done.stderr[-500:]
+    assert done.stdout.splitlines()[-1] == "alive"
+    assert "The model can't be loaded" in done.stdout
 
 
-def _open(built: Built, number: int) -> Engine:
-    folder = registry.local_folder(built.settings, registry.resolve(built.settings, f"{MODEL}/{number}"))
-    assert folder
-    return open_artifact(folder)
+# ---------------------------------------------------------------- the real model
 
-
+SYSTEM = {"role": "system", "content": "You are a patient teacher who answers in one or two short sentences."}
+QUESTION = {"role": "user", "content": "What is the capital of Spain?"}
 LONG = (
     "You are a patient teacher. Explain to a child of ten, in a few short sentences and without difficult words, why "
     "the sky is blue in the day, red in the evening and black at night, and what the moon has to do with the tides of "
     "the sea. Then ask the child one question about what you have just told, and wait for the answer."
 )
+SAMPLED = Options(max_tokens=20, temperature=0.8, repetition_penalty=1.1, seed=7, logprobs=5)
 
 
-@pytest.mark.model
-@pytest.mark.parametrize("question", ["What is the capital of Spain?", LONG], ids=["short", "longer than a piece"])
-def test_the_engine_and_the_logged_onnx_model_give_the_same_answer(
-    built: Built, onnx_engine: Engine, question: str
-) -> None:
-    import mlflow
+def folder_of(built: Built, number: int) -> Path:
+    folder = registry.local_folder(built.settings, registry.resolve(built.settings, f"{MODEL}/{number}"))
+    assert folder
+    return folder
 
-    prompt = onnx_engine.render([{"role": "user", "content": question}])
 
-    ours, done = answer(onnx_engine, prompt, onnx_engine.options.but(temperature=0, max_tokens=40))
-    logged = mlflow.pyfunc.load_model(built.onnx).predict(
-        {"prompt": prompt}, params={"temperature": 0.0, "max_tokens": 40}
+@pytest.fixture(scope="module", params=[2, 1], ids=["onnx", "transformers"])
+def real(request: pytest.FixtureRequest, built_once: Built) -> Engine:
+    return open_artifact(folder_of(built_once, request.param))
+
+
+@pytest.fixture(scope="module")
+def onnx_engine(built_once: Built) -> Engine:
+    return open_artifact(folder_of(built_once, 2))
+
+
+def conversation(engine: Engine, *texts: str) -> str:
+    """The prompt of a conversation that begins with the system message: the user's and the model's texts in turn."""
+    roles = ["user", "assistant"] * len(texts)
+    return rendered(
+        engine, [SYSTEM, *({"role": role, "content": text} for role, text in zip(roles, texts, strict=False))]
     )
 
-    assert (done.prompt_tokens > engine_piece()) == (question == LONG)
-    assert ours == logged[0]
+
+@pytest.mark.model
+def test_the_next_turn_gets_the_answer_of_a_fresh_engine_to_the_last_bit(real: Engine) -> None:
+    engine, said = fresh(real), ["What is the capital of Spain?"]
+    for question in ("And of France?", LONG, "Thank you."):
+        first = ask(engine, conversation(real, *said), SAMPLED)
+        said += [first.text, question]
+
+        prompt = conversation(real, *said)
+        warm, cold = ask(engine, prompt, SAMPLED), ask(fresh(real), prompt, SAMPLED)
+
+        assert warm == cold
+        assert warm.cached_tokens > 0 == cold.cached_tokens
+        assert warm.cached_tokens < warm.prompt_tokens
 
 
 @pytest.mark.model
-def test_a_last_piece_of_one_token_does_not_change_the_answer(built: Built, onnx_engine: Engine) -> None:
-    import mlflow
+def test_what_a_conversation_has_read_is_not_read_again(real: Engine) -> None:
+    engine = fresh(real)
+    first = ask(engine, conversation(real, LONG), SAMPLED)
 
-    prompt = "Once" + " sea" * engine_piece()
-    assert onnx_engine.check(prompt) == engine_piece() + 1
+    second = ask(engine, conversation(real, LONG, first.text, "Go on."), SAMPLED)
 
-    ours, _ = answer(onnx_engine, prompt, onnx_engine.options.but(temperature=0, max_tokens=40))
-
-    params = {"temperature": 0.0, "max_tokens": 40}
-    assert ours == mlflow.pyfunc.load_model(built.onnx).predict({"prompt": prompt}, params=params)[0]
+    # All of the first prompt but its last token, or but its last piece, by what this machine's kernels allow.
+    assert second.cached_tokens >= first.prompt_tokens - 1 - 64
 
 
 @pytest.mark.model
-def test_the_engine_and_the_logged_pipeline_give_the_same_answer(built: Built) -> None:
-    import mlflow
+def test_an_answer_asked_for_again_is_the_same_to_the_last_bit(real: Engine) -> None:
+    engine, prompt = fresh(real), conversation(real, LONG)
 
-    loaded = _open(built, 1)
-    messages = [{"role": "user", "content": "What is the capital of Spain?"}]
+    answers = [ask(engine, prompt, SAMPLED) for _ in range(3)]
 
-    ours, done = answer(loaded, loaded.render(messages), loaded.options.but(temperature=0, max_tokens=24))
-    # MLflow passes 0 on to transformers, which refuses it; as cold as this, sampling is greedy too.
-    logged = mlflow.pyfunc.load_model(built.transformers).predict(
-        {"messages": messages, "temperature": 1e-4, "max_tokens": 24}
-    )
+    assert answers[0] == answers[1] == answers[2]
+    assert [answer.cached_tokens for answer in answers] == [0, *[answers[0].prompt_tokens - 1] * 2]
 
-    assert logged[0]["choices"][0]["message"]["content"].strip() == ours.strip()
-    assert logged[0]["usage"]["prompt_tokens"] == done.prompt_tokens
+
+@pytest.mark.model
+@pytest.mark.parametrize("at", [30, 64, 80, 200])
+def test_an_edited_message_gets_the_answer_of_a_fresh_engine_to_the_last_bit(real: Engine, at: int) -> None:
+    engine = fresh(real)
+    ask(engine, conversation(real, LONG, "Well.", "Go on."), SAMPLED)
+    edited = conversation(real, LONG[:at] + " Briefly, please.")
+
+    assert ask(engine, edited, SAMPLED) == ask(fresh(real), edited, SAMPLED)
+
+
+@pytest.mark.model
+def test_after_other_conversations_the_answer_is_the_same_to_the_last_bit(real: Engine) -> None:
+    engine, mine = fresh(real), conversation(real, LONG)
+    before = ask(engine, mine, SAMPLED)
+    for other in ("Who was Ada Lovelace?", LONG[40:], "Count to ten.", LONG[:100]):
+        ask(engine, conversation(real, other), SAMPLED.but(seed=1))
+
+    after = ask(engine, mine, SAMPLED)
+
+    assert after == before == ask(fresh(real), mine, SAMPLED)
+
+
+@pytest.mark.model
+def test_several_answers_are_those_that_come_one_by_one(real: Engine) -> None:
+    engine, prompt = fresh(real), conversation(real, LONG)
+    ask(engine, prompt, SAMPLED)
+
+    both = ask(engine, prompt, SAMPLED.but(n=2))
+
+    alone = [ask(fresh(real), prompt, SAMPLED.but(seed=seed)) for seed in (7, 8)]
+    assert both.texts == [answer.text for answer in alone]
+    assert both.tokens == [answer.tokens[0] for answer in alone]
+
+
+@pytest.mark.model
+@pytest.mark.parametrize("looks", [0, 1, 2, 3, 6])
+def test_after_an_interruption_the_answer_is_that_of_a_fresh_engine(real: Engine, looks: int) -> None:
+    engine, prompt, seen = fresh(real), conversation(real, LONG, "Well.", LONG), 0
+
+    def stopped() -> bool:
+        nonlocal seen
+        seen += 1
+        return seen > looks
+
+    ask(engine, prompt, SAMPLED, stopped)
+    for again in (prompt, conversation(real, LONG)):
+        assert ask(engine, again, SAMPLED) == ask(fresh(real), again, SAMPLED)
+
+
+@pytest.mark.model
+def test_answers_that_are_written_at_once_are_those_that_come_one_by_one(real: Engine) -> None:
+    engine = fresh(real)
+    prompts = [conversation(real, text) for text in (LONG, LONG[:120], LONG, "What is the capital of Spain?")]
+    streams = [engine.stream(prompt, SAMPLED, never) for prompt in prompts]
+    texts, going = [""] * len(streams), set(range(len(streams)))
+
+    while going:
+        for index in sorted(going):
+            item = next(streams[index], StopIteration)
+            if item is StopIteration:
+                going.discard(index)
+            elif isinstance(item, Piece):
+                texts[index] += item.text
+
+    assert texts == [ask(fresh(real), prompt, SAMPLED).text for prompt in prompts]
+
+
+@pytest.mark.model
+def test_json_mode_gives_json(real: Engine) -> None:
+    schema = {
+        "type": "object",
+        "properties": {"capital": {"type": "string", "maxLength": 20}, "country": {"enum": ["Spain", "France"]}},
+        "required": ["capital", "country"],
+        "additionalProperties": False,
+    }
+    options = Options(max_tokens=60, temperature=0, json_schema=json.dumps(schema))
+
+    answer = ask(real, conversation(real, "What is the capital of Spain? Answer in JSON."), options)
+
+    assert answer.reasons == ["stop"]
+    jsonschema.validate(json.loads(answer.text), schema)
+    assert json.loads(answer.text)["country"] == "Spain"
+
+
+@pytest.mark.model
+def test_tokens_and_probabilities_belong_to_the_text(real: Engine) -> None:
+    answer = ask(real, conversation(real, "What is the capital of Spain?"), SAMPLED)
+
+    assert "".join(token.text for token in answer.tokens[0]) == answer.text
+    for token in answer.tokens[0]:
+        assert token.logprob <= token.top[0][1] <= 0
+        assert len(token.top) == 5
 
 
 @pytest.mark.model
 def test_a_version_is_opened_with_the_options_it_was_logged_with(built: Built) -> None:
     expected = Options(max_tokens=300, temperature=0.2, top_p=0.9, top_k=50, repetition_penalty=1.1)
 
-    assert {_open(built, number).options for number in (1, 2, 3)} == {expected}
+    assert {open_artifact(folder_of(built, number)).options for number in (1, 2, 3)} == {expected}
 
 
-def engine_piece() -> int:
-    from phi3core.engine import onnx
-
-    return onnx._PIECE
+# ---------------------------------------------------------------- the engine and the logged model
 
 
-@pytest.mark.parametrize("seed", [-1, 2**31, 10**30])
-def test_a_seed_that_no_engine_takes_is_refused(seed: int) -> None:
-    with pytest.raises(BadInput, match="seed must be between 0 and 2,147,483,647"):
-        Options().but(seed=seed)
+def prompt_of(engine: Engine, tokens: int) -> str:
+    """A prompt of exactly so many tokens."""
+    prompt = "Once" + " sea" * (tokens - 1)
+    assert engine.count(prompt) == tokens
+    return prompt
 
 
-@pytest.mark.parametrize("seed", [0, 2**31 - 1])
-def test_a_seed_at_the_edge_is_taken(seed: int) -> None:
-    assert Options().but(seed=seed).seed == seed
+@pytest.fixture
+def logged(built: Built) -> Any:
+    import mlflow
+
+    return mlflow.pyfunc.load_model(built.onnx)
+
+
+@pytest.mark.model
+@pytest.mark.parametrize("tokens", [1, 2, 3, 64, 65, 66, 129, 300])
+def test_a_prompt_of_any_length_gets_the_same_answer_from_both(logged: Any, onnx_engine: Engine, tokens: int) -> None:
+    prompt = prompt_of(onnx_engine, tokens)
+
+    ours = ask(onnx_engine, prompt, onnx_engine.options.but(temperature=0, max_tokens=30))
+
+    assert [ours.text] == logged.predict({"prompt": prompt}, params={"temperature": 0.0, "max_tokens": 30})
+
+
+@pytest.mark.model
+@pytest.mark.parametrize(
+    "params",
+    [
+        {"temperature": 0.0},
+        {"seed": 1},
+        {"seed": 2, "temperature": 1.0, "top_p": 1.0, "top_k": 500},
+        {"seed": 3, "temperature": 2.0, "repetition_penalty": 1.4},
+        {"seed": 4, "temperature": 0.7, "top_p": 0.5, "top_k": 4, "repetition_penalty": 0.9},
+        {"seed": 5, "temperature": 1e-9},
+        {"seed": 6, "temperature": 1.0, "stop": [".", " the", "\n\n"]},
+    ],
+    ids=lambda params: ", ".join(f"{name} {value}" for name, value in params.items()),
+)
+@pytest.mark.parametrize("question", ["What is the capital of Spain?", LONG], ids=["short", "long"])
+def test_the_engine_and_the_logged_onnx_model_give_the_same_answer(
+    logged: Any, onnx_engine: Engine, question: str, params: dict[str, Any]
+) -> None:
+    prompt = conversation(onnx_engine, question)
+    changes = {**params, "stop": tuple(params.get("stop", ()))}
+
+    ours = ask(onnx_engine, prompt, onnx_engine.options.but(max_tokens=40, **changes))
+
+    assert [ours.text] == logged.predict({"prompt": prompt}, params={"max_tokens": 40, **params})
+
+
+@pytest.mark.model
+def test_a_kept_conversation_gets_the_answer_of_the_logged_model(logged: Any, onnx_engine: Engine) -> None:
+    options, said = onnx_engine.options.but(max_tokens=20, seed=3, temperature=0.8), [LONG]
+    params = {"max_tokens": 20, "seed": 3, "temperature": 0.8}
+    for question in ("Go on.", "Why?"):
+        said += [ask(onnx_engine, conversation(onnx_engine, *said), options).text, question]
+
+        prompt = conversation(onnx_engine, *said)
+        ours = ask(onnx_engine, prompt, options)
+
+        assert ours.cached_tokens > 0
+        assert [ours.text] == logged.predict({"prompt": prompt}, params=params)
+
+
+@pytest.mark.model
+def test_the_logged_chat_model_gives_the_engines_answer_too(built: Built) -> None:
+    import mlflow
+
+    engine = open_artifact(folder_of(built, 3))
+    ours = ask(engine, rendered(engine, [SYSTEM, QUESTION]), engine.options.but(max_tokens=30, seed=5, temperature=0.9))
+
+    request = {"messages": [SYSTEM, QUESTION], "max_tokens": 30, "seed": 5, "temperature": 0.9}
+    theirs = mlflow.pyfunc.load_model(built.chat).predict(request)[0]
+
+    assert theirs["choices"][0]["message"]["content"] == ours.text
+    assert theirs["choices"][0]["finish_reason"] == ours.reasons[0]
+    assert theirs["usage"]["completion_tokens"] == ours.completion_tokens
+    assert theirs["usage"]["prompt_tokens"] == ours.prompt_tokens
+
+
+@pytest.mark.model
+@pytest.mark.parametrize("question", ["What is the capital of Spain?", "Count to ten.", LONG], ids=["a", "b", "long"])
+def test_the_engine_and_the_logged_pipeline_give_the_same_answer(built: Built, question: str) -> None:
+    import mlflow
+
+    loaded = open_artifact(folder_of(built, 1))
+    messages = [{"role": "user", "content": question}]
+
+    ours = ask(loaded, rendered(loaded, messages), loaded.options.but(temperature=0, max_tokens=24))
+    # MLflow passes 0 on to transformers, which refuses it; as cold as this, sampling is greedy too.
+    logged = mlflow.pyfunc.load_model(built.transformers).predict(
+        {"messages": messages, "temperature": 1e-4, "max_tokens": 24}
+    )
+
+    assert logged[0]["choices"][0]["message"]["content"].strip() == ours.text.strip()
+    assert logged[0]["usage"]["prompt_tokens"] == ours.prompt_tokens

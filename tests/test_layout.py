@@ -15,6 +15,7 @@ from phi3core.settings import Settings
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = {
     "home": "pages/home_page.py",
+    "conversations": "pages/conversations_page.py",
     "chat": "pages/chat_page.py",
     "registry": "pages/registry_page.py",
     "build": "pages/build_page.py",
@@ -56,17 +57,21 @@ import server
 from streamlit.testing.v1 import AppTest
 from tests.app.servers import FakePool
 from pages.components import ui
+from phi3core import chat
+from tests.fakes import until
 
 pool = FakePool()
 ui.servers = lambda: pool
 at = AppTest.from_file(sys.argv[1] + "/app.py", default_timeout=60).run()
 assert at.title, (at.exception, at.error)
 seen = ["home"]
-for page in ("registry", "build", "chat"):
+for page in ("conversations", "registry", "build", "chat"):
     at.switch_page(f"pages/{page}_page.py").run()
     assert not at.exception, at.exception
     seen.append(page)
 at.chat_input(key="chat_input").set_value("Hello").run()
+until(lambda: not any(held.running for held in chat._live.values()))
+at.run()
 assert not at.exception, at.exception
 print(json.dumps({"seen": seen, "answer": at.chat_message[1].markdown[0].value, "loaded": sorted(sys.modules)}))
 """

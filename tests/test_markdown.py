@@ -135,3 +135,8 @@ def test_code_reads_as_it_was_written() -> None:
 def test_prices_are_no_formula() -> None:
     assert safe_markdown("It costs $5, or $10 for two.") == "It costs \\$5, or \\$10 for two."
     assert safe_markdown("It costs \\$5.") == "It costs \\$5."
+
+
+@pytest.mark.parametrize("text", ["![a](" * 20_000, "![" * 20_000, "![](" + " " * 50_000])
+def test_text_made_to_be_slow_is_defused_all_the_same(text: str) -> None:
+    assert "![" not in safe_markdown(text)

@@ -5,15 +5,16 @@ from __future__ import annotations
 import http.client
 import json
 import threading
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, ClassVar
 
 import httpx
 import openai
 import pytest
 
 from phi3core import registry
-from phi3core.engine import Engine, open_artifact
+from phi3core.engine import Done, End, Engine, Messages, Options, Piece, Prompt, open_artifact
 from phi3core.errors import BadInput, Conflict, SourceError
 from phi3core.serving.server import bind
 
@@ -42,143 +43,6 @@ def client(url: str) -> openai.OpenAI:
     return client_of(url)
 
 
-# ---------------------------------------------------------------- the protocol
-
-
-def test_a_chat_is_answered(client: openai.OpenAI, engine: FakeEngine) -> None:
-    answer = client.chat.completions.create(model="fake/1", messages=HELLO)
-
-    assert answer.choices[0].message.content == "Madrid is it."
-    assert answer.choices[0].message.role == "assistant"
-    assert answer.choices[0].finish_reason == "stop"
-    assert answer.usage is not None
-    assert (answer.usage.prompt_tokens, answer.usage.completion_tokens, answer.usage.total_tokens) == (12, 4, 16)
-    assert (answer.model, answer.object) == ("fake/1", "chat.completion")
-    assert engine.prompts == ["<user>Where?"]
-
-
-def test_a_chat_is_streamed_word_by_word(client: openai.OpenAI) -> None:
-    chunks = list(client.chat.completions.create(model="fake/1", messages=HELLO, stream=True))
-
-    assert [chunk.choices[0].delta.content for chunk in chunks] == ["", "Madrid", " is", " it", ".", None]
-    assert chunks[0].choices[0].delta.role == "assistant"
-    assert [chunk.choices[0].finish_reason for chunk in chunks] == [None] * 5 + ["stop"]
-    assert len({chunk.id for chunk in chunks}) == 1
-    assert all(chunk.usage is None for chunk in chunks)
-
-
-def test_a_stream_ends_with_the_usage_when_asked_for(client: openai.OpenAI) -> None:
-    stream = client.chat.completions.create(
-        model="fake/1", messages=HELLO, stream=True, stream_options={"include_usage": True}
-    )
-
-    *_, last = stream
-
-    assert last.choices == []
-    assert last.usage is not None
-    assert (last.usage.prompt_tokens, last.usage.completion_tokens) == (12, 4)
-
-
-def test_a_completion_takes_the_prompt_as_it_is(client: openai.OpenAI, engine: FakeEngine) -> None:
-    answer = client.completions.create(model="fake/1", prompt="Once upon")
-
-    assert (answer.choices[0].text, answer.choices[0].finish_reason) == ("Madrid is it.", "stop")
-    assert answer.object == "text_completion"
-    assert engine.prompts == ["Once upon"]
-
-
-def test_a_completion_is_streamed_too(client: openai.OpenAI) -> None:
-    chunks = list(client.completions.create(model="fake/1", prompt="Once upon", stream=True))
-
-    assert "".join(chunk.choices[0].text for chunk in chunks) == "Madrid is it."
-    assert chunks[-1].choices[0].finish_reason == "stop"
-
-
-def test_a_stream_is_made_of_server_sent_events_and_ends_with_done(url: str) -> None:
-    answer = httpx.post(f"{url}/v1/chat/completions", json={**CHAT, "stream": True})
-
-    assert answer.headers["content-type"].startswith("text/event-stream")
-    lines = [line for line in answer.text.split("\n") if line]
-    assert all(line.startswith("data: ") for line in lines)
-    assert lines[-1] == "data: [DONE]"
-
-
-def test_an_answer_cut_by_its_limit_says_length(client: openai.OpenAI) -> None:
-    answer = client.chat.completions.create(model="fake/1", messages=HELLO, max_tokens=2)
-
-    assert (answer.choices[0].message.content, answer.choices[0].finish_reason) == ("Madrid is", "length")
-
-
-def test_options_reach_the_engine_under_openais_names(client: openai.OpenAI, engine: FakeEngine) -> None:
-    client.chat.completions.create(
-        model="fake/1",
-        messages=HELLO,
-        max_completion_tokens=3,
-        temperature=0,
-        top_p=0.5,
-        seed=7,
-        stop="END",
-        extra_body={"top_k": 5, "repetition_penalty": 1.3},
-    )
-
-    (asked,) = engine.asked
-    assert (asked.max_tokens, asked.temperature, asked.top_p, asked.seed, asked.stop) == (3, 0, 0.5, 7, ("END",))
-    assert (asked.top_k, asked.repetition_penalty) == (5, 1.3)
-
-
-def test_options_left_out_are_the_models_own(client: openai.OpenAI, engine: FakeEngine) -> None:
-    client.chat.completions.create(model="fake/1", messages=HELLO, stop=None)
-
-    assert engine.asked == [engine.options]
-
-
-def test_a_message_may_come_in_parts(client: openai.OpenAI, engine: FakeEngine) -> None:
-    parts: Any = [{"role": "user", "content": [{"type": "text", "text": "Wh"}, {"type": "text", "text": "ere?"}]}]
-
-    client.chat.completions.create(model="fake/1", messages=parts)
-
-    assert engine.prompts == ["<user>Where?"]
-
-
-def test_what_has_no_effect_anyway_is_accepted(client: openai.OpenAI) -> None:
-    answer = client.chat.completions.create(
-        model="fake/1", messages=HELLO, n=1, presence_penalty=0, user="ada", logprobs=False, tools=[]
-    )
-
-    assert answer.choices[0].message.content == "Madrid is it."
-
-
-def test_the_models_are_listed_under_all_their_names(client: openai.OpenAI) -> None:
-    assert [model.id for model in client.models.list()] == ["fake/1", "fake@champion"]
-
-
-def test_a_model_answers_under_its_other_name(client: openai.OpenAI) -> None:
-    assert client.chat.completions.create(model="fake@champion", messages=HELLO).model == "fake/1"
-
-
-def test_health_says_ready(url: str) -> None:
-    health = httpx.get(f"{url}/health").json()
-
-    assert (health["status"], health["model"], health["error"]) == ("ready", "fake/1", None)
-
-
-def test_the_rendered_prompt_and_the_options_can_be_looked_at(url: str) -> None:
-    rendered = httpx.post(f"{url}/apply-template", json=CHAT).json()
-    props = httpx.get(f"{url}/props").json()
-
-    assert rendered["prompt"] == "<user>Where?"
-    assert props["n_ctx"] == 200
-    assert props["default_generation_settings"]["max_tokens"] == 50
-
-
-def test_text_in_any_script_survives(engine: FakeEngine, client: openai.OpenAI) -> None:
-    engine.words = ("¡Qué", " 😀", " 東京\n\n", "data: x")
-
-    chunks = client.chat.completions.create(model="fake/1", messages=HELLO, stream=True)
-
-    assert "".join(chunk.choices[0].delta.content or "" for chunk in chunks) == "¡Qué 😀 東京\n\ndata: x"
-
-
 # ---------------------------------------------------------------- what is refused
 
 
@@ -198,10 +62,11 @@ def test_text_in_any_script_survives(engine: FakeEngine, client: openai.OpenAI) 
         ({"max_tokens": -1}, 400, "max_tokens must be at least 1"),
         ({"top_p": 0}, 400, "top_p must be"),
         ({"stop": [""]}, 400, "stop must be"),
-        ({"n": 2}, 400, "does not support n=2"),
-        ({"logprobs": True}, 400, "does not support logprobs"),
+        ({"n": 0}, 400, "n must be between 1 and 8"),
+        ({"n": 9}, 400, "n must be between 1 and 8"),
+        ({"presence_penalty": -2.5}, 400, "presence_penalty must be between -2 and 2"),
+        ({"frequency_penalty": 2.5}, 400, "frequency_penalty must be between -2 and 2"),
         ({"tools": [{"type": "function"}]}, 400, "does not support tools"),
-        ({"response_format": {"type": "json_object"}}, 400, "does not support response_format"),
         ({"unheard_of": 1}, 400, "does not support unheard_of=1"),
         ({"model": "other/1"}, 404, "The model “other/1” is not served here; this server has fake/1"),
     ],
@@ -285,6 +150,12 @@ def test_after_an_answer_that_broke_off_the_next_one_works(client: openai.OpenAI
 # ---------------------------------------------------------------- loading
 
 
+def test_health_says_ready(url: str) -> None:
+    health = httpx.get(f"{url}/health").json()
+
+    assert (health["status"], health["model"], health["error"]) == ("ready", "fake/1", None)
+
+
 def test_while_the_model_loads_the_server_says_so() -> None:
     go = threading.Event()
 
@@ -325,18 +196,14 @@ def test_a_model_that_cant_be_loaded_is_told_with_its_reason(error: Exception) -
 def test_hanging_up_stops_the_answer(engine: FakeEngine, url: str, stream: bool) -> None:
     engine.words, engine.pause = tuple(f"word{number} " for number in range(1000)), 0.02
     engine.context_length = 10_000
-    connection = http.client.HTTPConnection(url.removeprefix("http://"), timeout=20)
-    body = json.dumps({**CHAT, "stream": stream, "max_tokens": 1000})
-    connection.request("POST", "/v1/chat/completions", body, {"Content-Type": "application/json"})
+    connection = send(url, {**CHAT, "stream": stream, "max_tokens": 1000})
     until(lambda: engine.said >= 3)
 
-    assert connection.sock
-    connection.sock.close()
+    hang_up(connection)
     said = engine.said
 
     assert engine.ended.wait(10)
-    # A whole answer looks for its reader at every eighth piece only.
-    assert engine.said - said <= (4 if stream else 12)
+    assert engine.said - said <= 4
 
 
 def test_the_next_request_does_not_wait_for_one_that_hung_up(engine: FakeEngine, url: str) -> None:
@@ -493,3 +360,334 @@ def test_a_seed_out_of_range_is_refused_with_a_sentence(url: str, engine: FakeEn
     assert answer.status_code == 400, answer.text
     assert "seed must be between 0 and 2,147,483,647" in answer.json()["error"]["message"]
     assert engine.asked == []
+
+
+# ---------------------------------------------------------------- too many at once
+
+
+class Held(FakeEngine):
+    """Answers nothing until it is let go."""
+
+    def __init__(self) -> None:
+        super().__init__(words=("well",))
+        self.go = threading.Event()
+
+    def stream(
+        self, prompt: Prompt, options: Options, stopped: Callable[[], bool]
+    ) -> Iterator[Piece | End | Done | None]:
+        while not self.go.wait(0.02):
+            if stopped():
+                return
+            yield None
+        yield from super().stream(prompt, options, stopped)
+
+
+@contextmanager
+def asking(url: str, count: int) -> Iterator[list[int]]:
+    """So many requests in threads of their own; their statuses once they have ended."""
+    statuses: list[int] = []
+
+    def ask() -> None:
+        statuses.append(httpx.post(f"{url}/v1/chat/completions", json=CHAT, timeout=30).status_code)
+
+    threads = [threading.Thread(target=ask) for _ in range(count)]
+    for thread in threads:
+        thread.start()
+    yield statuses
+    for thread in threads:
+        thread.join(20)
+
+
+def load_of(url: str) -> tuple[int, int]:
+    health = httpx.get(f"{url}/health").json()
+    return health["running"], health["waiting"]
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
+def test_a_server_with_a_full_queue_says_when_to_come_back(stream: bool) -> None:
+    engine = Held()
+    with serving(lambda: engine, parallel=1, queue=1) as url:
+        wait_loaded(url)
+        with asking(url, 2) as statuses:
+            until(lambda: load_of(url) == (1, 1))
+            answer = httpx.post(f"{url}/v1/chat/completions", json={**CHAT, "stream": stream})
+            with pytest.raises(openai.RateLimitError):
+                client_of(url).completions.create(model="fake/1", prompt="Once")
+            invoked = httpx.post(f"{url}/invocations", json={"inputs": "Once"})
+            engine.go.set()
+        assert statuses == [200, 200]
+        assert load_of(url) == (0, 0)
+
+    assert (answer.status_code, answer.headers["retry-after"]) == (429, "1")
+    error = answer.json()["error"]
+    assert (error["type"], error["code"]) == ("rate_limit_error", "rate_limit_exceeded")
+    assert "1 requests are waiting already" in error["message"]
+    assert invoked.status_code == 429
+
+
+def test_of_many_requests_at_the_same_moment_no_more_are_let_in_than_the_queue_holds() -> None:
+    engine = Held()
+    with serving(lambda: engine, parallel=2, queue=3) as url:
+        wait_loaded(url)
+        with asking(url, 30) as statuses:
+            until(lambda: len(statuses) == 25)
+            engine.go.set()
+
+    assert sorted(statuses) == [200] * 5 + [429] * 25
+
+
+def test_what_cant_be_answered_is_told_even_when_the_queue_is_full() -> None:
+    engine = Held()
+    with serving(lambda: engine, parallel=1, queue=0) as url:
+        wait_loaded(url)
+        with asking(url, 1):
+            until(lambda: load_of(url) == (1, 0))
+            assert httpx.post(f"{url}/v1/chat/completions", json={**CHAT, "n": 99}).status_code == 400
+            assert httpx.post(f"{url}/tokenize", json={"prompt": "abc"}).json()["count"] == 3
+            engine.go.set()
+
+
+# ---------------------------------------------------------------- hanging up before the first word
+
+
+@pytest.mark.parametrize("stream", [True, False], ids=["streamed", "whole"])
+def test_hanging_up_while_the_prompt_is_read_stops_the_answer(stream: bool) -> None:
+    engine = Held()
+    with serving(lambda: engine) as url:
+        wait_loaded(url)
+        connection = send(url, {**CHAT, "stream": stream})
+        until(lambda: load_of(url) == (1, 0))
+
+        hang_up(connection)
+
+        until(lambda: load_of(url) == (0, 0), 5)
+    assert engine.said == 0
+
+
+@pytest.mark.parametrize("stream", [True, False], ids=["streamed", "whole"])
+def test_hanging_up_while_it_waits_takes_a_request_out_of_the_queue(stream: bool) -> None:
+    engine = Held()
+    with serving(lambda: engine, parallel=1) as url:
+        wait_loaded(url)
+        with asking(url, 1) as statuses:
+            until(lambda: load_of(url) == (1, 0))
+            connection = send(url, {**CHAT, "stream": stream})
+            until(lambda: load_of(url) == (1, 1))
+
+            hang_up(connection)
+
+            until(lambda: load_of(url) == (1, 0), 5)
+            engine.go.set()
+    assert statuses == [200]
+    assert len(engine.prompts) == 1
+
+
+def test_a_model_that_hangs_after_its_reader_left_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("phi3core.serving.worker._PATIENCE", 0.1)
+    engine, hung = FakeEngine(("a", "b"), pause=1.5), threading.Event()
+    with serving(lambda: engine, on_hung=hung.set) as url:
+        wait_loaded(url)
+        connection = send(url, {**CHAT, "stream": True})
+        until(lambda: load_of(url) == (1, 0))
+        assert not hung.is_set()
+
+        hang_up(connection)
+
+        assert hung.wait(5)
+
+
+def send(url: str, body: dict[str, Any]) -> http.client.HTTPConnection:
+    connection = http.client.HTTPConnection(url.removeprefix("http://"), timeout=20)
+    connection.request("POST", "/v1/chat/completions", json.dumps(body), {"Content-Type": "application/json"})
+    return connection
+
+
+def hang_up(connection: http.client.HTTPConnection) -> None:
+    assert connection.sock
+    connection.sock.close()
+
+
+# ---------------------------------------------------------------- models of other kinds
+
+
+@contextmanager
+def serving_kind(engine: FakeEngine) -> Iterator[str]:
+    with serving(lambda: engine) as url:
+        wait_loaded(url)
+        yield url
+
+
+class TakesMessages(FakeEngine):
+    """Knows neither tokens nor a template."""
+
+    chat = "messages"
+    context_length = None  # type: ignore[assignment]
+    supports = frozenset({"max_tokens", "temperature"})
+
+    def prepare(self, messages: Messages) -> Prompt:
+        return messages
+
+    def count(self, prompt: Prompt) -> int | None:
+        return None
+
+    def check(self, prompt: Prompt, options: Options) -> int:
+        return 0
+
+
+class TakesPrompts(TakesMessages):
+    """One text in, one text out."""
+
+    chat = "prompt"
+
+    def prepare(self, messages: Messages) -> Prompt:
+        if len(messages) != 1:
+            raise BadInput("This model takes one question and no conversation.")
+        return messages[0]["content"]
+
+
+class TakesRows(TakesMessages):
+    """No words at all."""
+
+    chat = "none"
+    signature: ClassVar[dict[str, Any]] = {"inputs": [{"name": "x", "type": "double"}]}
+
+    def predict(self, body: dict[str, Any]) -> Any:
+        if "inputs" not in body:
+            raise BadInput("The body has no inputs.")
+        if body["inputs"] == "break":
+            raise RuntimeError("the runtime broke")
+        if body["inputs"] == "exit":
+            raise SystemExit(1)
+        return {"predictions": [2 * x for x in body["inputs"]]}
+
+
+def test_a_model_of_messages_gets_them_as_they_are() -> None:
+    engine = TakesMessages()
+    with serving_kind(engine) as url:
+        answer = client_of(url).chat.completions.create(model="fake/1", messages=HELLO, max_tokens=2)
+        streamed = list(client_of(url).chat.completions.create(model="fake/1", messages=HELLO, stream=True))
+        completed = httpx.post(f"{url}/v1/completions", json={"prompt": "Once"})
+        rendered = httpx.post(f"{url}/apply-template", json=CHAT)
+        counted = httpx.post(f"{url}/tokenize", json=CHAT)
+        props = httpx.get(f"{url}/props").json()
+
+    assert answer.choices[0].message.content == "Madrid is"
+    assert "".join(chunk.choices[0].delta.content or "" for chunk in streamed) == "Madrid is it."
+    assert engine.prompts == [HELLO, HELLO]
+    assert (completed.status_code, rendered.status_code) == (400, 400)
+    assert "use /v1/chat/completions" in completed.json()["error"]["message"]
+    assert counted.json() == {"count": None, "max_model_len": None, "prompt": None}
+    assert (props["chat"], props["n_ctx"], props["supports"]) == ("messages", None, ["max_tokens", "temperature"])
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "name"),
+    [
+        ("top_k", 5, "top_k"),
+        ("seed", 5, "seed"),
+        ("n", 2, "n"),
+        ("presence_penalty", 1, "presence_penalty"),
+        ("response_format", {"type": "json_object"}, "response_format"),
+        ("logprobs", True, "logprobs"),
+    ],
+)
+def test_an_option_that_the_model_does_not_honour_is_refused_by_name(option: str, value: Any, name: str) -> None:
+    engine = TakesMessages()
+    with serving_kind(engine) as url:
+        answer = httpx.post(f"{url}/v1/chat/completions", json={**CHAT, option: value})
+
+    error = answer.json()["error"]
+    assert (answer.status_code, error["param"], error["code"]) == (400, name, "unsupported_parameter")
+    assert f"does not support {name}" in error["message"]
+    assert engine.asked == []
+
+
+def test_an_option_that_asks_for_nothing_special_is_accepted_by_any_model() -> None:
+    neutral = {"n": 1, "presence_penalty": 0, "frequency_penalty": 0, "stop": [], "response_format": {"type": "text"}}
+    with serving_kind(TakesMessages()) as url:
+        answer = httpx.post(f"{url}/v1/chat/completions", json={**CHAT, **neutral, "logprobs": False})
+
+    assert answer.status_code == 200, answer.text
+
+
+def test_a_model_of_prompts_takes_one_question_and_no_conversation() -> None:
+    engine = TakesPrompts()
+    with serving_kind(engine) as url:
+        asked = httpx.post(f"{url}/v1/chat/completions", json=CHAT)
+        completed = httpx.post(f"{url}/v1/completions", json={"prompt": "Once"})
+        conversation = httpx.post(f"{url}/v1/chat/completions", json={"messages": [*HELLO, *HELLO]})
+        rendered = httpx.post(f"{url}/apply-template", json=CHAT)
+
+    assert asked.json()["choices"][0]["message"]["content"] == "Madrid is it."
+    assert completed.json()["choices"][0]["text"] == "Madrid is it."
+    assert engine.prompts == ["Where?", "Once"]
+    assert conversation.status_code == 400
+    assert "no conversation" in conversation.json()["error"]["message"]
+    assert rendered.status_code == 400
+
+
+def test_a_model_without_words_answers_invocations_only() -> None:
+    with serving_kind(TakesRows()) as url:
+        predicted = httpx.post(f"{url}/invocations", json={"inputs": [1, 2.5]})
+        refused = [
+            httpx.post(f"{url}/v1/chat/completions", json=CHAT),
+            httpx.post(f"{url}/v1/chat/completions", json={**CHAT, "stream": True}),
+            httpx.post(f"{url}/v1/completions", json={"prompt": "Once"}),
+            httpx.post(f"{url}/apply-template", json=CHAT),
+        ]
+        props = httpx.get(f"{url}/props").json()
+
+    assert predicted.json() == {"predictions": [2, 5.0]}
+    assert [answer.status_code for answer in refused] == [400] * 4
+    assert "/invocations" in refused[0].json()["error"]["message"]
+    assert props["signature"] == TakesRows.signature
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "told"),
+    [
+        (b'{"data": [1]}', 400, "has no inputs"),
+        (b"[1]", 400, "must be a JSON object"),
+        (b"{ broken", 400, "no JSON"),
+        (b"", 400, "no JSON"),
+        (b'{"inputs": "break"}', 500, "the runtime broke"),
+        (b'{"inputs": "exit"}', 500, "tried to end its process"),
+    ],
+)
+def test_invocations_that_fail_are_told_in_a_sentence(body: bytes, status: int, told: str) -> None:
+    with serving_kind(TakesRows()) as url:
+        answer = httpx.post(f"{url}/invocations", content=body, headers={"Content-Type": "application/json"})
+        after = httpx.post(f"{url}/invocations", json={"inputs": [1]})
+
+    assert answer.status_code == status, answer.text
+    assert told in answer.json()["error"]["message"]
+    assert after.json() == {"predictions": [2]}
+
+
+# ---------------------------------------------------------------- tokens
+
+
+def test_tokens_of_a_prompt_are_counted(url: str) -> None:
+    counted = httpx.post(f"{url}/tokenize", json={"prompt": "Once"}).json()
+
+    assert counted == {"count": 4, "max_model_len": 200, "prompt": "Once"}
+
+
+def test_tokens_of_messages_are_those_of_the_rendered_prompt(url: str) -> None:
+    counted = httpx.post(f"{url}/tokenize", json=CHAT).json()
+
+    assert counted == {"count": 12, "max_model_len": 200, "prompt": "<user>Where?"}
+
+
+def test_a_prompt_that_is_too_long_is_counted_all_the_same(url: str) -> None:
+    assert httpx.post(f"{url}/tokenize", json={"prompt": "x" * 5000}).json()["count"] == 5000
+
+
+def test_tokens_are_counted_while_an_answer_is_written() -> None:
+    engine = Held()
+    with serving(lambda: engine) as url:
+        wait_loaded(url)
+        with asking(url, 1):
+            until(lambda: load_of(url) == (1, 0))
+            assert httpx.post(f"{url}/tokenize", json={"prompt": "Once"}, timeout=2).json()["count"] == 4
+            engine.go.set()

@@ -55,7 +55,8 @@ class App:
         return self._below("server.py")[0]
 
     def model_servers(self) -> list[psutil.Process]:
-        return self._below("phi3core.serving.server")
+        """Those that serve a version; not the spare, which serves none yet."""
+        return [found for found in self._below("phi3core.serving.child") if found.name() != "phi3-spare"]
 
     def builds(self) -> list[psutil.Process]:
         return self._below("phi3core.jobs")

@@ -1,0 +1,287 @@
+"""How fast a chat is, as ratios to what it is built on and to rivals, all in one run.
+
+    python -m benchmarks.chat [ONNX-REF [TRANSFORMERS-REF]]
+
+Needs an idle machine, and versions such as “python -m phi3core demo” builds. What runs against each other takes turns,
+and medians are compared. Rows that need llama-cpp-python are left out, by name, where it is not installed (make bench
+installs it).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import statistics
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psutil
+
+from phi3core import keys, registry, settings
+from phi3core.registry import Version
+from phi3core.serving.pool import ModelServer, Pool
+from phi3core.settings import Settings
+from phi3core.sources import embedded
+
+from . import rivals
+from .clients import STORY, Timed, ask, client
+
+TOKENS, ROUNDS = 200, 5
+median = statistics.median
+
+
+def alternate(runs: dict[str, Callable[[], float]], rounds: int = ROUNDS) -> dict[str, float]:
+    """The median of each, run in turns after one turn that does not count."""
+    found: dict[str, list[float]] = {name: [] for name in runs}
+    for number in range(rounds + 1):
+        for name, run in runs.items():
+            value = run()
+            if number:
+                found[name].append(value)
+    return {name: median(values) for name, values in found.items()}
+
+
+def row(what: str, value: float, limit: float, at_least: bool, told: str) -> None:
+    """One line of the table."""
+    good = value >= limit if at_least else value <= limit
+    sign = "≥" if at_least else "≤"
+    print(f"{'ok ' if good else 'NOT'} {what:66} {value:7.2f} ({sign} {limit:.2f})  {told}", flush=True)
+
+
+def decoding(server: ModelServer, app: str, version: Version, folder: Path, gguf: Path) -> None:
+    """Tokens per second against the bare loop and llama.cpp."""
+    direct, through = client(server.url, server.key), client(app)
+    runs = {
+        "bare": rivals.bare_onnx(folder, TOKENS),
+        "server": lambda: ask(direct, version.ref, STORY, TOKENS).speed,
+        "app": lambda: ask(through, version.ref, STORY, TOKENS).speed,
+    }
+    with contextlib.ExitStack() as stack:
+        if rivals.has_llama_cpp():
+            rival = client(stack.enter_context(rivals.llama_cpp_server(gguf)))
+            runs["llama.cpp"] = rivals.llama_cpp(gguf, TOKENS)
+            runs["llama_cpp.server"] = lambda: ask(rival, "any", STORY, TOKENS).speed
+        speeds = alternate(runs)
+        told = ", ".join(f"{name} {speed:.0f}" for name, speed in speeds.items()) + " tokens/s"
+        row("decode, model server / bare onnxruntime-genai loop", speeds["server"] / speeds["bare"], 0.95, True, told)
+        row("decode, through the app's port / the same", speeds["app"] / speeds["bare"], 0.90, True, "")
+        if not rivals.has_llama_cpp():
+            print("--- llama.cpp's rows: llama-cpp-python is not installed")
+            return
+        row("decode, model server / llama.cpp, 4 bit", speeds["server"] / speeds["llama.cpp"], 1.10, True, "")
+        ratio = speeds["server"] / speeds["llama_cpp.server"]
+        row("decode, model server / llama_cpp.server, same client", ratio, 1.5, True, "")
+        again = alternate(
+            {
+                "ours": lambda: ask(direct, version.ref, STORY, 4).first,
+                "theirs": lambda: ask(rival, "any", STORY, 4).first,
+            },
+            rounds=15,
+        )
+        told = f"{again['ours'] * 1000:.0f} ms, {again['theirs'] * 1000:.0f} ms"
+        row("first token, prompt kept / llama_cpp.server, likewise", again["ours"] / again["theirs"], 1.0, False, told)
+
+
+def turns(server: ModelServer, version: Version) -> None:
+    """The first token of turn 20 against that of turn 2."""
+    found: dict[int, list[float]] = {2: [], 20: []}
+    openai = client(server.url, server.key)
+    for round_ in range(3):
+        messages: list[dict[str, str]] = []
+        for turn in range(1, 21):
+            question = f"Tell me one more thing about island number {turn * 7 + round_}, in one sentence."
+            messages.append({"role": "user", "content": question})
+            answer = ask(openai, version.ref, messages, 60)
+            messages.append({"role": "assistant", "content": answer.text})
+            if turn in found:
+                found[turn].append(answer.first)
+    early, late = median(found[2]), median(found[20])
+    told = f"{late * 1000:.0f} ms, {early * 1000:.0f} ms"
+    row("first token, turn 20 / turn 2 of a conversation", late / early, 1.5, False, told)
+
+
+def gaps(server: ModelServer, version: Version) -> None:
+    """How evenly tokens come."""
+    openai = client(server.url, server.key)
+    seen = sorted(gap for _ in range(ROUNDS) for gap in ask(openai, version.ref, STORY, TOKENS).gaps)
+    worst, middle = seen[int(len(seen) * 0.99)], median(seen)
+    told = f"{worst * 1000:.1f} ms, {middle * 1000:.1f} ms"
+    row("gap between tokens, 99th percentile / median", worst / middle, 3, False, told)
+
+
+def silence(server: ModelServer, version: Version) -> None:
+    """What others see while a prompt of 3,000 tokens is read."""
+    long = [{"role": "user", "content": f"{time.time()} " + "The sea is wide and deep. " * 430}]
+    other, reading = Timed(0), Timed(0)
+    talker = _thread(lambda: ask(client(server.url, server.key), version.ref, STORY, 600, other))
+    while len(other.times) < 20:
+        time.sleep(0.02)
+    started = time.perf_counter()
+    reader = _thread(lambda: ask(client(server.url, server.key), version.ref, long, 2, reading))
+    slowest = 0.0
+    with httpx.Client() as health:
+        while not reading.times and reader.is_alive():
+            asked = time.perf_counter()
+            health.get(f"{server.url}/health", timeout=30)
+            slowest = max(slowest, time.perf_counter() - asked)
+            time.sleep(0.02)
+    ended = reading.times[0]
+    during = [at for at in other.times if started <= at <= ended]
+    quiet = max(b - a for a, b in zip([started, *during], [*during, ended], strict=False))
+    told = f"the prompt took {ended - started:.1f} s; the other conversation got {len(during)} tokens meanwhile"
+    row("longest silence of /health while 3,000 tokens are read, seconds", slowest, 0.5, False, "")
+    row("longest silence of another conversation meanwhile, seconds", quiet, 0.5, False, told)
+    for thread in (talker, reader):
+        thread.join()
+
+
+def together(server: ModelServer, version: Version) -> None:
+    """Eight conversations at once."""
+    alone = median([ask(client(server.url, server.key), version.ref, STORY, 100).speed for _ in range(3)])
+    answers = [Timed(0) for _ in range(8)]
+
+    def one(number: int) -> None:
+        messages = [{"role": "user", "content": f"Write a long story about island {number}."}]
+        ask(client(server.url, server.key), version.ref, messages, 100, answers[number], seed=number)
+
+    threads = [_thread(lambda number=number: one(number)) for number in range(8)]
+    for thread in threads:
+        thread.join()
+    begun = max(answer.times[0] for answer in answers)  # from when all are writing
+    first_end = min(answer.times[-1] for answer in answers)  # until the first has ended
+    written = sum(sum(begun <= at <= first_end for at in answer.times) for answer in answers)
+    total = written / (first_end - begun)
+    speeds = [answer.speed for answer in answers]
+    row("8 conversations at once, total / one alone", total / alone, 0.95, True, f"{total:.0f}, {alone:.0f} tokens/s")
+    row("the slowest of them / the fastest", min(speeds) / max(speeds), 0.75, True, "")
+
+
+def transformers(pool: Pool, version: Version, folder: Path) -> None:
+    """The other wrapper against its bare pipeline."""
+    server = pool.open(version)
+    server.wait_ready()
+    openai = client(server.url, server.key)
+    runs = {
+        "pipeline": rivals.bare_pipeline(folder / "model", folder / "components" / "tokenizer", TOKENS // 2),
+        "server": lambda: ask(openai, version.ref, STORY, TOKENS // 2).speed,
+    }
+    speeds = alternate(runs, 3)
+    told = ", ".join(f"{name} {speed:.0f}" for name, speed in speeds.items()) + " tokens/s"
+    row("decode, transformers version / bare pipeline", speeds["server"] / speeds["pipeline"], 0.95, True, told)
+    server.close()
+
+
+def cold(config: Settings, version: Version, other: Version, folder: Path) -> None:
+    """From asking a fresh app for a version to its first token; and what open versions cost the app itself."""
+    ours, bare, before, after = [], [], 0.0, 0.0
+    for number in range(3):
+        with app(config) as (url, process):
+            openai = client(url)
+            openai.models.list()
+            time.sleep(8)  # a person looks at the page first; the spare process gets ready
+            before = process.memory_info().rss
+            ours.append(ask(openai, version.ref, STORY, 1).first)
+            if number == 2:
+                ask(openai, other.ref, STORY, 20)
+                ask(openai, version.ref, STORY, 200)
+                after = process.memory_info().rss
+        bare.append(rivals.bare_onnx_cold(folder))
+    more = median(ours) - median(bare)
+    told = f"{median(ours):.2f} s, bare {median(bare):.2f} s"
+    row("cold open, click to first token: seconds more than the bare runtime", more, 1.0, False, told)
+    told = f"{after / 1e6:.0f} MB, {before / 1e6:.0f} MB"
+    row("app server's memory, two versions open / none", after / before, 1.1, False, told)
+
+
+def contexts(server: ModelServer, version: Version) -> None:
+    """Tokens per second by how much is in the context, and the memory that the version takes."""
+    openai = client(server.url, server.key)
+    told = []
+    for length in (256, 1024, 3500):
+        messages = [{"role": "user", "content": "The sea is wide and deep. " * (length // 7)}]
+        speed = median([ask(openai, version.ref, messages, 60).speed for _ in range(3)])
+        told.append(f"{speed:.0f} at {length:,}")
+    memory = psutil.Process(server.pid).memory_info().rss
+    print(f"    tokens/s by tokens of context: {', '.join(told)}; the version takes {memory / 1e6:.0f} MB")
+
+
+@contextlib.contextmanager
+def app(config: Settings) -> Iterator[tuple[str, psutil.Process]]:
+    """The real app on a free port: its address and its server's process."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    root = Path(__file__).resolve().parent.parent
+    command = [sys.executable, "-m", "streamlit", "run", str(root / "server.py"), f"--server.port={port}"]
+    env = {**os.environ, "PHI3_STOP_WITH_STDIN": "1"}
+    with (config.logs / "bench.log").open("ab") as log:
+        child = subprocess.Popen(command, cwd=root, env=env, stdin=subprocess.PIPE, stdout=log, stderr=log)
+    url, deadline = f"http://127.0.0.1:{port}", time.monotonic() + 60
+    try:
+        while True:
+            with contextlib.suppress(httpx.HTTPError):
+                if httpx.get(f"{url}/_stcore/health", timeout=2).status_code == 200:
+                    break
+            if time.monotonic() > deadline:
+                raise SystemExit(f"The app did not start: see {config.logs / 'bench.log'}.")
+            time.sleep(0.1)
+        yield url, psutil.Process(child.pid)
+    finally:
+        child.terminate()
+        child.wait(20)
+
+
+def _thread(work: Callable[[], Any]) -> threading.Thread:
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    return thread
+
+
+def main() -> None:
+    config = settings.load()
+    refs = [*sys.argv[1:3], f"{keys.DEMO_MODEL}/2", f"{keys.DEMO_MODEL}/1"]
+    onnx = registry.resolve(config, refs[0])
+    other = registry.resolve(config, refs[-1] if len(sys.argv) < 3 else refs[1])
+    folder = next(registry.download(config, onnx).rglob("genai_config.json")).parent
+    gguf = embedded.gguf(config.cache, lambda *_: None)
+    print(f"{_machine()}\n{onnx.ref}: {onnx.precision}; {other.ref}: {other.precision}\n", flush=True)
+    cold(config, onnx, other, folder)
+    pool = Pool(config)
+    try:
+        transformers(pool, other, registry.download(config, other))
+        server = pool.open(onnx)
+        server.wait_ready()
+        with app(config) as (url, _):
+            ask(client(url), onnx.ref, STORY, 1)
+            decoding(server, url, onnx, folder, gguf)
+        gaps(server, onnx)
+        turns(server, onnx)
+        silence(server, onnx)
+        together(server, onnx)
+        contexts(server, onnx)
+    finally:
+        pool.close()
+
+
+def _machine() -> str:
+    cpu = next(
+        (line.split(":")[1].strip() for line in _cpuinfo() if line.startswith("model name")), "unknown processor"
+    )
+    memory = psutil.virtual_memory().total / 1e9
+    return f"{psutil.cpu_count()} cores of {cpu}, {memory:.0f} GB"
+
+
+def _cpuinfo() -> list[str]:
+    path = Path("/proc/cpuinfo")
+    return path.read_text().splitlines() if path.is_file() else []
+
+
+if __name__ == "__main__":
+    main()
