@@ -12,7 +12,7 @@ PY := $(VENV)/bin/python
 export MLFLOW_DISABLE_TELEMETRY := true
 export DO_NOT_TRACK := true
 
-.PHONY: run test test-fast lint format types setup setup-dev bench lock clean help
+.PHONY: run test test-fast lint format types setup setup-dev bench bench-real-size lock clean help
 .DEFAULT_GOAL := help
 
 run: $(VENV)/.installed-$(TORCH) ## Install, prepare the embedded model, serve on http://localhost:$(PORT)
@@ -41,10 +41,13 @@ setup: $(VENV)/.installed-$(TORCH) ## The virtual environment, without running a
 
 setup-dev: $(VENV)/.installed-dev
 
-bench: $(VENV)/.installed-$(TORCH) ## Decoding speed against its limit and llama.cpp (compiles llama-cpp-python)
+bench: $(VENV)/.installed-$(TORCH) ## Speed against its limits and llama.cpp (compiles llama-cpp-python; wants an idle machine)
 	@$(PY) -m pip install --quiet -c constraints.txt -r requirements-bench.txt
 	@$(PY) -m phi3core demo
-	@$(PY) -m benchmarks.decode
+	@$(PY) -m benchmarks.chat
+
+bench-real-size: $(VENV)/.installed-$(TORCH) ## Decoding at Phi-3-mini's size, random weights (20 GB of memory, 10 GB of disk)
+	@$(PY) -m benchmarks.phi3_mini
 
 lock: setup-dev ## Write constraints.txt from what is installed now
 	@$(PY) -m pip freeze --exclude-editable | sed 's/+cpu$$//; s/ @ .*//' | grep -E '^[A-Za-z0-9_.-]+==' > constraints.txt
@@ -53,7 +56,7 @@ clean: ## Remove the virtual environment (not .phi3, which holds your registry)
 	rm -rf $(VENV)
 
 help: ## This list
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 17
 
 # 3.11 is what the locked versions are tested on; another one is told so in one line. The stamps are touched last,
 # so that an interrupted step is done again.
