@@ -11,13 +11,15 @@ import time
 import urllib.error
 import urllib.request
 from functools import lru_cache
+from http.client import HTTPException
 from typing import Any
 
-from .endpoints import Endpoint, invoke
+from . import endpoints
+from .endpoints import Endpoint
 from .errors import BadInput, Phi3Error, ServerError
 from .registry import Version
 from .serving.pool import ModelServer, Pool
-from .streaming import stream
+from .streaming import stream, warm
 from .turn import Turn
 
 Target = Version | Endpoint
@@ -31,6 +33,7 @@ def answer(pool: Pool, turn: Turn, target: Target, messages: list[dict[str, str]
         if isinstance(target, Version):
             server = pool.open(target)
             with server.using():
+                warm()  # while the server loads there is time for it
                 _wait(server, turn)
                 if not turn.stopping:
                     _ask_server(server, turn, messages)
@@ -64,6 +67,27 @@ def props(server: ModelServer) -> dict[str, Any]:
 @lru_cache(maxsize=256)
 def _props(url: str, key: str) -> dict[str, Any]:
     return _request(url, key, "/props")
+
+
+def tokenize(server: ModelServer, asked: str | list[dict[str, str]]) -> tuple[int | None, str]:
+    """How many tokens a prompt or messages are, None where the model does not tell, and the rendered prompt.
+
+    Raises ServerError.
+    """
+    name = "prompt" if isinstance(asked, str) else "messages"
+    found = _post(server, "/tokenize", {name: asked}, timeout=30)
+    return found["count"], found.get("prompt") or ""
+
+
+def invoke(server: ModelServer, body: str) -> Any:
+    """The predictions for a JSON body, by MLflow's own protocol. Raises BadInput or ServerError."""
+    try:
+        asked = json.loads(body)
+    except ValueError as error:
+        raise BadInput(f"The input is no JSON: {error}.") from error
+    if not isinstance(asked, dict):
+        raise BadInput("The input must be a JSON object, as the example is.")
+    return _post(server, "/invocations", asked, timeout=3600)
 
 
 def read_schema(text: str) -> dict[str, Any]:
@@ -139,7 +163,7 @@ def _ask_endpoint(endpoint: Endpoint, turn: Turn, messages: list[dict[str, str]]
         messages = only_question(turn, messages)
     turn.update(waiting=f"Waiting for {endpoint.name}; it answers in one piece")
     asked = time.perf_counter()
-    got = invoke(endpoint, messages[-1:] if turn.raw else messages, turn.options, turn.when_stopped)
+    got = endpoints.invoke(endpoint, messages[-1:] if turn.raw else messages, turn.options, turn.when_stopped)
     turn.update(
         answer=got.text, finish_reason=got.finish_reason, waiting="", prompt_tokens=got.prompt_tokens,
         completion_tokens=got.completion_tokens, first_token_ms=(time.perf_counter() - asked) * 1000,
@@ -215,6 +239,16 @@ def _request(url: str, key: str, path: str, body: dict[str, Any] | None = None, 
         except (ValueError, KeyError, TypeError):
             said = f"The server answered {error.code} on {path}."
         raise ServerError(said) from error
+
+
+def _post(server: ModelServer, path: str, body: dict[str, Any], timeout: float) -> Any:
+    """The same of a version's own server, also where it does not answer. Raises ServerError."""
+    try:
+        return _request(server.url, server.key, path, body, timeout)
+    except (OSError, HTTPException) as error:
+        raise ServerError(f"The model server of {server.ref} does not answer: {_first_line(error)}.") from error
+    except ValueError as error:
+        raise ServerError(f"The model server of {server.ref} answered without JSON.") from error
 
 
 class _NoRedirect(urllib.request.HTTPRedirectHandler):

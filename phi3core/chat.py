@@ -36,6 +36,7 @@ __all__ = [
     "load",
     "moved",
     "read_schema",
+    "rename",
     "this_user",
 ]
 
@@ -187,9 +188,9 @@ class Conversation(Tree):
         """Ask another conversation's turn at the end of the path, with its own options and seed and these messages."""
         turn = Turn(
             old.question, target.ref, old.system, dict(old.options), user=self.user, asked_ref=asked_ref, raw=old.raw,
-            schema=old.schema, seed=old.seed, model_id=_model_id(target), copy_of=old.id,
+            schema=old.schema, seed=old.seed, model_id=_model_id(target), copy_of=old.id, sent=messages,
         )  # fmt: skip
-        return self._begin(turn, target, None, old.forgot, messages)
+        return self._begin(turn, target, None, old.forgot)
 
     def branch(self, turn: Turn) -> Conversation:
         """A new conversation, kept, that begins with a copy of the path up to a turn that has ended."""
@@ -223,7 +224,7 @@ class Conversation(Tree):
     def rename(self, title: str) -> None:
         """Give it another title. Raises BadInput for an empty one."""
         if self.tree:
-            conversations.rename(self._settings, self.id, title)
+            rename(self._settings, self.id, title)
         self._title = one_line(title, conversations.TITLE_LENGTH)
 
     def adopt(self, turns: Iterable[Turn], origin: Origin | None = None, title: str = "") -> None:
@@ -237,14 +238,7 @@ class Conversation(Tree):
 
     # ------------------------------------------------------------ inside
 
-    def _begin(
-        self,
-        turn: Turn,
-        target: Target,
-        parent: Turn | str | None,
-        forget: int | None,
-        messages: list[dict[str, str]] | None = None,
-    ) -> Turn:
+    def _begin(self, turn: Turn, target: Target, parent: Turn | str | None, forget: int | None) -> Turn:
         if not turn.question.strip():
             raise BadInput("The message is empty: write something for the model to answer.")
         with self._lock:
@@ -255,7 +249,7 @@ class Conversation(Tree):
             turn.waiting = "Opening the version"
             if turn.seed is None:
                 turn.seed = turn.options.get("seed", secrets.randbelow(2**31))
-            sent = self.sent_for(turn) if messages is None else messages
+            sent = self.sent_for(turn)
             self.tree[turn.id] = turn
             self._leaf = turn.id
             self._thread = threading.Thread(target=self._answer, args=(turn, target, sent), daemon=True)
@@ -307,6 +301,17 @@ def keep(conversation: Conversation) -> Conversation:
         for old in [id for id, other in _live.items() if not other.running][: max(0, len(_live) - _KEPT)]:
             del _live[old]
     return held
+
+
+def rename(settings: Settings, id: str, title: str) -> None:
+    """Give a conversation another title, whether it is in memory or not; the store may be away.
+
+    Raises BadInput for an empty title or an odd id.
+    """
+    conversations.rename(settings, id, title)
+    with _live_lock:
+        if live := _live.get(id):
+            live._title = one_line(title, conversations.TITLE_LENGTH)
 
 
 def delete(settings: Settings, id: str) -> None:

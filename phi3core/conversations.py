@@ -15,21 +15,19 @@ from typing import TYPE_CHECKING, Any
 
 from . import keys, outbox, traces
 from .errors import BadInput, NotFound, StoreDown
-from .listing import Summary, newest
+from .listing import TITLE_LENGTH, Summary, default_title, newest
 from .settings import Settings
 from .store import client, errors, experiment
 from .traces import checked, of_session
 from .turn import Origin, Turn, clean, one_line
 
 __all__ = [
-    "Origin", "Saved", "Summary", "default_title", "delete", "draft", "flush", "list", "pending", "rate", "read",
-    "rename", "save", "start", "trouble",
+    "TITLE_LENGTH", "Origin", "Saved", "Summary", "default_title", "delete", "draft", "flush", "list", "pending",
+    "rate", "read", "rename", "save", "start", "trouble",
 ]  # fmt: skip
 
 if TYPE_CHECKING:
     from mlflow.entities import Trace
-
-TITLE_LENGTH = 80
 
 
 @dataclass(frozen=True)
@@ -105,11 +103,6 @@ def delete(settings: Settings, id: str) -> None:
     outbox.drop(settings, checked(id))
     if settings.tracing:
         outbox.put(settings, {"kind": "delete", "conversation": id}, _send)
-
-
-def default_title(question: str) -> str:
-    """The start of a conversation's first question, on one line."""
-    return one_line(question, TITLE_LENGTH) or "…"
 
 
 # ---------------------------------------------------------------- what waits

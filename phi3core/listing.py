@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 from . import keys, outbox, traces
 from .settings import Settings
-from .turn import Origin, clean
+from .turn import Origin, clean, one_line
 
 if TYPE_CHECKING:
     from mlflow.entities import Trace, TraceInfo
 
+TITLE_LENGTH = 80  # characters
 _LOOKED_AT = 5000  # traces at most, to find the newest conversations
 _PAGE = 500  # traces between two looks at how many conversations they make
 _HITS = 300  # traces that are looked into for a text
@@ -40,6 +41,11 @@ class Summary:
     pending: int = 0
 
 
+def default_title(question: str) -> str:
+    """The start of a conversation's first question, on one line."""
+    return one_line(question, TITLE_LENGTH) or "…"
+
+
 def newest(settings: Settings, text: str = "", limit: int = 50, waiting: bool = False) -> Sequence[Summary]:
     """The newest conversations first. text: only those in whose title, questions or answers it occurs, in any case.
 
@@ -54,11 +60,13 @@ def newest(settings: Settings, text: str = "", limit: int = 50, waiting: bool = 
 
 @dataclass
 class _Row:
-    """What is known of a conversation in a list. turns: when each was asked, by its id."""
+    """What is known of a conversation in a list. turns: their ids. question: its first, asked at `began`."""
 
     id: str
     title: str = ""
     titled: int = 0
+    question: str = ""
+    began: int = 0
     when: int = 0
     ref: str = ""
     user: str = ""
@@ -67,7 +75,9 @@ class _Row:
     pending: int = 0
     hit: bool = False
 
-    def add(self, id: str, when: int, title: str, ref: str, user: str) -> None:
+    def add(self, id: str, when: int, title: str, question: str, ref: str, user: str) -> None:
+        if not self.turns or when < self.began:
+            self.question, self.began = question, when
         if title and (not self.title or when < self.titled):
             self.title, self.titled = title, when
         if when >= self.when:
@@ -75,7 +85,7 @@ class _Row:
         self.turns.add(id)
 
     def summary(self) -> Summary:
-        title = self.title or "Untitled"
+        title = self.title or default_title(self.question)  # one from before there were titles, as it is read
         return Summary(self.id, title, self.when, len(self.turns), self.ref, self.user, self.origin, self.pending)
 
 
@@ -93,7 +103,8 @@ def _rows(settings: Settings, text: str, limit: int, waiting: set[str]) -> dict[
             continue  # somebody else's
         row = rows.setdefault(id, _Row(id, hit=id in sessions))
         tags, user = info.tags, info.trace_metadata.get(traces.USER, "")
-        row.add(info.trace_id[3:], info.request_time, tags.get(keys.TITLE, ""), tags.get(keys.VERSION, ""), user)
+        title, asked, ref = tags.get(keys.TITLE, ""), info.request_preview or "", tags.get(keys.VERSION, "")
+        row.add(info.trace_id[3:], info.request_time, title, asked, ref, user)
         row.origin = row.origin or traces.origin_of(info)
     return rows
 
@@ -173,7 +184,7 @@ def _merged(
         elif event["kind"] == "turn":
             turn = event["turn"]
             row = rows.setdefault(id, _Row(id))
-            row.add(turn["id"], turn["when"], event["title"], turn["ref"], turn["user"])
+            row.add(turn["id"], turn["when"], event["title"], turn["question"], turn["ref"], turn["user"])
             row.origin = row.origin or (Origin(**event["origin"]) if event["origin"] else None)
             row.pending += settings.tracing
             row.hit = row.hit or _within(text, turn["question"], turn["answer"])

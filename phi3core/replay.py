@@ -18,6 +18,7 @@ from .chat import Conversation, Target, keep
 from .errors import BadInput, Phi3Error
 from .turn import Origin, Turn
 
+_PREFIX = "Replay: "
 _live: dict[str, Replay] = {}
 
 
@@ -115,7 +116,8 @@ def start(original: Conversation, target: Target, asked_ref: str = "", user: str
     turns = [turn for turn in original.path if turn.answer]
     if not turns:
         raise BadInput("There is no answer in this conversation to compare with.")
-    made = keep(original.another(Origin("replay", original.id), f"Replay: {original.title}", user))
+    title = re.sub(f"^({_PREFIX})*", _PREFIX, original.title)
+    made = keep(original.another(Origin("replay", original.id), title, user))
     found = _live[made.id] = Replay(original, made, turns)
     for old in [id for id, held in _live.items() if held.state != "running"][:-20]:
         _live.pop(old, None)

@@ -19,6 +19,13 @@ from .turn import Token, Turn
 _RAW = {"max_tokens", "temperature", "top_p", "seed", "stop", "presence_penalty", "frequency_penalty", "logprobs"}
 _CHAT = _RAW | {"max_completion_tokens", "top_logprobs", "response_format"}
 _CONNECT, _SILENCE = 10.0, 600.0  # seconds: until a connection stands, and between two pieces of an answer
+_SHORTEST = 0.02  # seconds from the first piece to the last, for a speed to mean anything
+_BURST = 0.0002  # seconds a token: what comes faster waited in a buffer, and this is only how fast it is read
+
+
+def warm() -> None:
+    """Import the openai client, so that the first answer does not wait for it (0.4 s, more while others import too)."""
+    import openai.resources.chat  # noqa: F401
 
 
 def stream(url: str, key: str, model: str, turn: Turn, messages: list[dict[str, str]]) -> None:
@@ -34,10 +41,11 @@ def stream(url: str, key: str, model: str, turn: Turn, messages: list[dict[str, 
     with DefaultHttpxClient(timeout=timeout, follow_redirects=False, event_hooks=hooks) as http:
         client = OpenAI(base_url=url, api_key=key, max_retries=0, timeout=timeout, http_client=http)
         request = _asked(turn) | {"model": model, "stream": True, "stream_options": {"include_usage": True}}
+        # Named before the clock starts: the client imports half of itself for it, the first time.
+        create: Any = client.completions.create if turn.raw else client.chat.completions.create
+        asking = {"prompt": turn.question} if turn.raw else {"messages": messages}
         asked, first, last = time.perf_counter(), 0.0, 0.0
         try:
-            create: Any = client.completions.create if turn.raw else client.chat.completions.create
-            asking = {"prompt": turn.question} if turn.raw else {"messages": messages}
             chunks = create(**asking, **request)
             for chunk in chunks:
                 if turn.stopping:
@@ -47,10 +55,16 @@ def stream(url: str, key: str, model: str, turn: Turn, messages: list[dict[str, 
                     first = first or last
         finally:  # an answer that was stopped or broke off has its figures too
             turn.first_token_ms = (first - asked) * 1000 if first else 0.0
-            if turn.completion_tokens > 1 and last > first:
-                turn.tokens_per_second = (turn.completion_tokens - 1) / (last - first)
+            turn.tokens_per_second = _speed(turn.completion_tokens, last - first)
     if not turn.finish_reason and not turn.stopping:
         raise ServerError("The answer broke off.")
+
+
+def _speed(tokens: int, seconds: float) -> float:
+    """Tokens per second after the first one; 0 where they came so close together that it tells nothing of the model."""
+    if tokens < 2 or seconds < max(_SHORTEST, tokens * _BURST):
+        return 0.0
+    return (tokens - 1) / seconds
 
 
 def _asked(turn: Turn) -> dict[str, Any]:

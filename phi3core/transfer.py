@@ -237,10 +237,18 @@ def _turn(where: str, data: Any) -> Turn:
         raise BadInput(f"{where}: its time is out of range.")
     if data.get("state", "done") not in get_args(State) or data.get("state") == "running":
         raise BadInput(f"{where}: the state must be done, stopped or failed.")
+    if not all(_is_message(message) for message in data.get("sent") or []):
+        raise BadInput(f"{where}: “sent” must be a list of messages.")
     try:
         return Turn.from_plain(data)
     except (KeyError, TypeError, ValueError) as error:
         raise BadInput(f"{where}: its tokens are damaged.") from error
+
+
+def _is_message(value: Any) -> bool:
+    return (
+        isinstance(value, dict) and {*value} == {"role", "content"} and all(isinstance(v, str) for v in value.values())
+    )
 
 
 def _check(where: str, kind: str, value: Any) -> None:

@@ -73,7 +73,9 @@ class Tree:
         return said
 
     def sent_for(self, turn: Turn) -> list[dict[str, str]]:
-        """The messages that were sent for a turn of the tree."""
+        """The messages that are or were sent for a turn whose parent is in the tree."""
+        if turn.sent is not None:
+            return turn.sent
         question = {"role": "user", "content": turn.question}
         return [*self.messages(turn.system, turn.parent, turn.forgot), question]
 

@@ -52,7 +52,8 @@ class Turn:
     know about how it was asked. waiting: what the answer is waiting for, in words. full: it failed because the
     context is full. tokens: told where ``logprobs`` was asked for. thumb: up, down or none; comment: with it.
     when: its start, in milliseconds since 1970. model_id: MLflow's id of the logged model, ``m-…``. copy_of: the id of
-    the turn that it copies or repeats.
+    the turn that it copies or repeats. sent: the messages that were sent for it, where they are not what the turns
+    before it tell: a repeated turn is asked with the recorded answers, and stands below the new ones.
     """
 
     question: str
@@ -88,6 +89,7 @@ class Turn:
     rated_by: str = ""
     model_id: str = ""
     copy_of: str = ""
+    sent: list[dict[str, str]] | None = None
 
     def __post_init__(self) -> None:
         self._changed = threading.Condition()

@@ -7,9 +7,12 @@ import http.server
 import itertools
 import json
 import socket
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -81,6 +84,45 @@ def test_an_answer_grows_piece_by_piece_and_ends_with_its_figures(
     assert turn.tokens_per_second > 0
     assert turn.prompt == "<user>What is the capital of Spain?"
     assert pool.opened == ["phi3/1"]
+
+
+_FIRST_ANSWER = """
+from phi3core import registry, settings
+from phi3core.chat import Conversation
+from tests.app.servers import FakePool
+from tests.fakes import FakeEngine, until
+
+class Patient(FakeEngine):
+    def stream(self, *asked):
+        for item in super().stream(*asked):
+            yield item
+            until(lambda: talk.path[0].answer == "".join(self.words[:self.said]), 15)
+
+pool = FakePool(lambda ref: Patient(pause=0.05))
+talk = Conversation(settings.load(), pool)
+for turn in talk.ask(registry.resolve(settings.load(), "phi3/1"), "Hello").follow():
+    pass
+print(turn.state, turn.answer, turn.error)
+pool.close()
+"""
+
+
+def test_every_piece_of_a_processes_first_answer_arrives_before_the_next_one_is_made(version: Version) -> None:
+    """The engine says nothing more until what it said is in the turn: what waits in a buffer fails the answer."""
+    ran = subprocess.run(
+        [sys.executable, "-c", _FIRST_ANSWER],
+        cwd=Path(__file__).parent.parent, capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+    assert ran.stdout.strip() == "done Madrid is it.", ran.stdout + ran.stderr
+
+
+@pytest.mark.parametrize(
+    ("tokens", "seconds", "told"),
+    [(5, 0.2, 20.0), (2, 0.025, 40.0), (5, 0.0004, 0.0), (1001, 0.11, 0.0), (1, 0.0, 0.0), (0, 0.0, 0.0)],
+)
+def test_a_speed_is_told_only_where_it_is_the_models(tokens: int, seconds: float, told: float) -> None:
+    """An answer that comes in one burst tells how fast it is read, and nothing of how fast it was written."""
+    assert streaming._speed(tokens, seconds) == pytest.approx(told)
 
 
 def test_what_is_asked_for_reaches_the_engine(talk: Conversation, engine: fakes.FakeEngine, version: Version) -> None:
@@ -638,6 +680,23 @@ def test_the_live_conversation_is_found_with_its_running_answer(settings: Settin
     assert ended(found.path[-1]).answer == "The capital is Madrid."
     assert found.current is None
     pool.close()
+
+
+def test_a_live_conversation_that_is_renamed_by_its_id_has_the_title_at_once_and_keeps_it(
+    settings: Settings, pool: FakePool, version: Version
+) -> None:
+    held = HeldEngine(WORDS, hold_at=1)
+    pool.engines = lambda ref: held
+    talk = chat.keep(Conversation(settings, pool))  # type: ignore[arg-type]
+    turn = talk.ask(version, "Hello")
+    fakes.until(lambda: turn.answer)
+    chat.rename(settings, talk.id, " Named\nnow ")
+    assert talk.title == "Named now"
+    assert conversations.flush(settings)  # nothing of it is in the store yet
+    held.go.set()
+    ended(turn)
+    talk.settle()
+    assert conversations.list(settings)[0].title == "Named now"
 
 
 def test_an_address_that_is_none_and_one_that_is_unknown_each_get_a_sentence(

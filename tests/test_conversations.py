@@ -219,10 +219,12 @@ def test_a_conversation_saved_before_there_were_trees_is_read_as_a_path(settings
 
     id = new_id()
     home = experiment(settings, keys.CONVERSATIONS)
+    before = [{"role": "system", "content": "Be brief."}]
     for position, answer in ((0, "first"), (1, "second"), (1, "second again"), (2, "third")):
         span = mlflow.start_span_no_context(
             "chat",
             experiment_id=home,
+            inputs={"messages": [*before, {"role": "user", "content": f"q{position}"}], "model": "phi3/1"},
             metadata={"mlflow.trace.session": id, "mlflow.trace.user": "ada"},
             tags={keys.VERSION: "phi3/1", "phi3.position": str(position)},
         )
@@ -232,6 +234,12 @@ def test_a_conversation_saved_before_there_were_trees_is_read_as_a_path(settings
     found = Conversation(settings, None, id, turns=conversations.read(settings, id).turns)  # type: ignore[arg-type]
     assert [turn.answer for turn in found.path] == ["first", "second again", "third"]
     assert len(found.tree) == 4
+    for text in ("", "Q0", "third"):  # it has no title of its own: its first question is one
+        assert [(s.id, s.title, s.turns) for s in conversations.list(settings, text)] == [(id, "q0", 4)]
+    assert conversations.read(settings, id).title == "q0"
+    conversations.rename(settings, id, "Named")
+    assert conversations.flush(settings)
+    assert conversations.list(settings)[0].title == conversations.read(settings, id).title == "Named"
 
 
 # ---------------------------------------------------------------- the outbox
@@ -518,6 +526,28 @@ def test_another_beginning_does_not_change_the_title(settings: Settings) -> None
     assert conversations.list(settings)[0].title == conversations.read(settings, id).title == "Mine now"
     with pytest.raises(BadInput, match="title is empty"):
         conversations.rename(settings, id, " \x00 ")
+
+
+def test_a_conversation_is_renamed_without_being_read_even_while_the_store_is_away(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    id = keep(settings, said("First"))
+    with monkeypatch.context() as patch:
+
+        def down(*_: Any, **__: Any) -> Any:
+            raise StoreDown("The MLflow store does not answer.")
+
+        patch.setattr(traces, "search", down)
+        chat.rename(settings, id, "  Another\nname ")
+        until(lambda: conversations.trouble(settings))
+        assert conversations.pending(settings) == 1
+    with pytest.raises(BadInput, match="title is empty"):
+        chat.rename(settings, id, " ")
+    with pytest.raises(BadInput, match="not a conversation's address"):
+        chat.rename(settings, "' OR 1=1", "Named")
+    assert conversations.list(settings)[0].title == conversations.read(settings, id).title == "Another name"
+    assert conversations.flush(settings)
+    assert conversations.list(settings)[0].title == conversations.read(settings, id).title == "Another name"
 
 
 def test_a_list_of_many_takes_few_calls_of_the_store(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:

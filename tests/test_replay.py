@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from phi3core import chat, conversations, keys, registry, replay
+from phi3core import chat, conversations, keys, registry, replay, transfer
 from phi3core.chat import Conversation, Origin, Turn
 from phi3core.errors import BadInput
 from phi3core.registry import Version
@@ -90,6 +91,50 @@ def test_a_replay_is_a_saved_conversation_that_knows_what_it_repeats(
     pairs = replay.compare(original, found)
     assert [(pair.old.question, pair.same) for pair in pairs] == [("One", True), ("Two", True), ("<user>Three", True)]
     assert {summary.origin for summary in conversations.list(settings)} == {None, Origin("replay", talk.id)}
+
+
+class ReadingEngine(fakes.FakeEngine):
+    """Answers with its name and something that differs with every prompt."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__()
+        self.name = name
+
+    def stream(self, prompt: Any, options: Any, stopped: Any) -> Iterator[Any]:
+        self.words = (self.name, f" {zlib.crc32(prompt.encode()):08x}")
+        yield from super().stream(prompt, options, stopped)
+
+
+def test_a_replay_of_a_replay_sends_what_the_first_one_sent_in_every_turn_also_after_a_restart(
+    settings: Settings, pool: FakePool, version: Version
+) -> None:
+    engines = {ref: ReadingEngine(ref) for ref in ("phi3/1", "phi3/2")}
+    pool.engines = engines.__getitem__
+    other = registry.resolve(settings, "phi3/2")
+    talk = Conversation(settings, pool)  # type: ignore[arg-type]
+    for question in ("One", "Two", "Three"):
+        ended(talk.ask(version, question, "Sys"))
+    first = finished(replay.start(talk, other)).conversation
+    assert engines["phi3/2"].prompts == engines["phi3/1"].prompts
+    ended(first.ask(other, "Four"))  # what is asked there by hand has the new answers before it
+    sent = list(engines["phi3/2"].prompts)
+    assert first.path[0].answer in sent[3]
+    first.settle()
+    chat._live.clear()
+
+    found = chat.load(settings, pool, first.id)  # type: ignore[arg-type]
+    (imported,) = transfer.read(settings, pool, "c.json", transfer.to_json(found).encode())  # type: ignore[arg-type]
+    for original in (first, found, found.branch(found.path[-1]), imported):
+        again = finished(replay.start(original, other))
+        assert (again.state, [pair.same for pair in again.compared]) == ("done", [True] * 4), original
+        assert engines["phi3/2"].prompts[-4:] == sent
+
+
+def test_titles_of_replays_do_not_pile_up(talk: Conversation, version: Version) -> None:
+    first = finished(replay.start(talk, version)).conversation
+    assert finished(replay.start(first, version)).conversation.title == "Replay: One"
+    talk.rename("Replay: Replay: Replay the tape")
+    assert finished(replay.start(talk, version)).conversation.title == "Replay: Replay the tape"
 
 
 def test_differing_answers_are_compared_word_by_word(

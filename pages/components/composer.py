@@ -8,10 +8,10 @@ from typing import Any
 
 import streamlit as st
 
-from pages.components import context, later, model_api, prompt_library
+from pages.components import context, later, prompt_library
 from pages.components.context import Seen
 from pages.components.target import Chosen
-from phi3core import chat
+from phi3core import answering, chat
 from phi3core.chat import Conversation
 from phi3core.errors import BadInput
 
@@ -146,7 +146,7 @@ def _template(conversation: Conversation, seen: Seen, system: str) -> str:
     assert server is not None
     asked = [{"role": "system", "content": system}] if system.strip() else []
     asked.append({"role": "user", "content": "Write your message here."})
-    found = later.ask(("template", server.ref, server.key, system), lambda: model_api.tokenize(server, asked))
+    found = later.ask(("template", server.ref, server.key, system), lambda: answering.tokenize(server, asked))
     return found[1] if found else ""
 
 
@@ -155,5 +155,5 @@ def _count(seen: Seen, text: str) -> str:
     if server is None or not seen.open or not text:
         return ""
     key = ("count", server.ref, server.key, text)
-    found = later.ask(key, lambda: model_api.tokenize(server, text), wait=0.5)
+    found = later.ask(key, lambda: answering.tokenize(server, text), wait=0.5)
     return f"{found[0]:,} tokens" if found and found[0] is not None else ""

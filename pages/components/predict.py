@@ -7,9 +7,10 @@ from typing import Any
 
 import streamlit as st
 
-from pages.components import later, model_api, ui
+from pages.components import examples, later, ui
 from pages.components.context import Seen
 from pages.components.target import Chosen
+from phi3core import answering
 from phi3core.errors import Phi3Error
 
 
@@ -28,11 +29,11 @@ def show(chosen: Chosen, seen: Seen) -> None:
         else:
             st.caption("The model was logged without one.")
     key = f"chat_body_{chosen.ref}"
-    st.session_state.setdefault(key, json.dumps(model_api.example(signature), indent=2))
+    st.session_state.setdefault(key, json.dumps(examples.example(signature), indent=2))
     body = st.text_area("Inputs, as JSON", key=key, height=220)
     if st.button("Predict", type="primary", icon=":material/play_arrow:", key="chat_predict"):
         server = seen.server
-        st.session_state["chat_prediction"] = (chosen.ref, later.begin(lambda: model_api.invoke(server, body)))
+        st.session_state["chat_prediction"] = (chosen.ref, later.begin(lambda: answering.invoke(server, body)))
     ref, coming = st.session_state.get("chat_prediction", ("", None))
     if ref == chosen.ref and coming is not None:
         st.fragment(_show_result, run_every=None if coming.done() else 0.5)(coming, coming.done())

@@ -9,7 +9,6 @@ import streamlit as st
 
 from pages.components import links, replays, ui
 from pages.components.literal import short
-from pages.components.waiting import patiently
 from phi3core import chat, transfer
 from phi3core.chat import Conversation
 from phi3core.errors import Phi3Error
@@ -66,7 +65,7 @@ def rename(id: str, title: str) -> None:
         pressed = st.form_submit_button("Rename", type="primary", key="share_rename_confirm", width="stretch")
     if pressed:
         try:
-            patiently("Renaming …", chat.load, ui.config(), ui.servers(), id).rename(new)
+            chat.rename(ui.config(), id, new)
         except Phi3Error as error:
             ui.show_error(str(error))
             return

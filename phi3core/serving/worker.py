@@ -22,7 +22,7 @@ from ..errors import BadInput, Busy, NotReady, Phi3Error, ServerError
 Item = Piece | End | Done
 # A model that does not come back for so long after its answer was given up never will.
 _PATIENCE = 30.0  # seconds
-_NICE = 5
+_NICE = 1
 
 
 class Task:
