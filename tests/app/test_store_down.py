@@ -10,7 +10,7 @@ from phi3core.errors import StoreDown
 
 from .conftest import Open, Register, said
 
-PAGES = ("home", "chat", "registry", "build")
+PAGES = ("home", "chat", "conversations", "registry", "build")
 
 
 @pytest.mark.parametrize("uri", ["http://127.0.0.1:9", "sqlite:////dev/null/all.db"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import http.server
 import os
 import re
 import shutil
@@ -11,6 +12,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -54,9 +56,16 @@ class App:
         """The app server's process."""
         return self._below("server.py")[0]
 
-    def model_servers(self) -> list[psutil.Process]:
-        """Those that serve a version; not the spare, which serves none yet."""
-        return [found for found in self._below("phi3core.serving.child") if found.name() != "phi3-spare"]
+    @property
+    def secrets(self) -> Path:
+        """The file with the remote endpoints; the app reads it anew for every page."""
+        return self.settings.secrets
+
+    def model_servers(self, ref: str = "") -> list[psutil.Process]:
+        """Those that serve a version, or that version; not the spare, which serves none yet."""
+        named = [(found.name(), found) for found in self._below("phi3core.serving.child")]
+        # The system cuts a process's name to 15 bytes.
+        return [found for name, found in named if (name == ref[:15] if ref else name != "phi3-spare")]
 
     def builds(self) -> list[psutil.Process]:
         return self._below("phi3core.jobs")
@@ -78,6 +87,10 @@ class App:
         return found
 
 
+def _settings(home: Path, cache: Path) -> Settings:
+    return Settings(home, f"sqlite:///{home / 'mlflow.db'}", cache, secrets=home.parent / "secrets.toml")
+
+
 def launch(home: Path, cache: Path, wait: float = 180) -> App:
     """Start the app over a home and wait until it answers."""
     with socket.socket() as probe:
@@ -85,6 +98,7 @@ def launch(home: Path, cache: Path, wait: float = 180) -> App:
         port = probe.getsockname()[1]
     env = {name: value for name, value in os.environ.items() if not name.startswith(("MLFLOW_", "PHI3_"))}
     env |= {"PHI3_HOME": str(home), "PHI3_CACHE": str(cache), "PYTHONUNBUFFERED": "1", "HOME": str(home.parent)}
+    env["PHI3_SECRETS"] = str(home.parent / "secrets.toml")
     env |= {"MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "true"}  # as the Makefile sets them
     said = home.parent / f"said-{port}.txt"
     with said.open("w") as file:
@@ -96,7 +110,7 @@ def launch(home: Path, cache: Path, wait: float = 180) -> App:
             stderr=subprocess.STDOUT,
             text=True,
         )
-    app = App(launcher, port, Settings(home, f"sqlite:///{home / 'mlflow.db'}", cache), said)
+    app = App(launcher, port, _settings(home, cache), said)
     until(lambda: "The playground is at" in app.output() or launcher.poll() is not None, wait, app.output)
     assert launcher.poll() is None, app.output()
     with urllib.request.urlopen(f"{app.url}/_stcore/health", timeout=5) as answer:
@@ -198,6 +212,26 @@ def page(context: BrowserContext, request: pytest.FixtureRequest) -> Iterator[Pa
         with contextlib.suppress(Exception):  # a crashed page has no picture; the failure itself is told already
             page.screenshot(path=folder / f"{name}.png", full_page=True)
             (folder / f"{name}.txt").write_text(page.locator("body").inner_text())
+
+
+@pytest.fixture
+def trap() -> Iterator[tuple[str, list[str]]]:
+    """A web server on this machine, and what it was asked for."""
+    asked: list[str] = []
+
+    class Trap(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append(self.path)
+            self.send_response(204)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Trap) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}", asked
+        server.shutdown()
 
 
 @pytest.hookimpl(hookwrapper=True)

@@ -31,6 +31,23 @@ def say(page: Page, text: str) -> None:
     box.press("Enter")
 
 
+def shorten(page: Page, tokens: int) -> None:
+    """No answer is longer than that."""
+    box = page.get_by_label("Longest answer, in tokens")
+    box.fill(str(tokens))
+    box.press("Enter")
+    settled(page)
+
+
+def ask(page: Page, text: str, seconds: float = 60) -> None:
+    """Say it and wait until the answer has ended well."""
+    count = messages(page).count()
+    say(page, text)
+    expect(messages(page)).to_have_count(count + 2, timeout=20_000)
+    expect(figures(page)).to_be_visible(timeout=seconds * 1000)
+    settled(page)
+
+
 def messages(page: Page) -> Locator:
     return page.get_by_test_id("stChatMessage")
 

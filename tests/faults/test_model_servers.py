@@ -129,7 +129,7 @@ def test_a_server_that_hangs_is_ended_told_and_replaced(
     assert HUNG <= time.monotonic() - started < HUNG + 12
     assert "died in mid-answer. It stopped answering: nothing for" in caught.value.message
     assert server.status().state == "failed"
-    assert not psutil.pid_exists(server.pid)
+    until(lambda: not psutil.pid_exists(server.pid), 5)  # gone for good, and waited for
     again = ready(pool, but=server.pid)
     assert again.status().detail.startswith("started again: It stopped answering")
 
