@@ -25,6 +25,7 @@ import httpx
 import psutil
 
 from phi3core import keys, registry, settings
+from phi3core.engine.tokens import threads
 from phi3core.registry import Version
 from phi3core.serving.pool import ModelServer, Pool
 from phi3core.settings import Settings
@@ -59,19 +60,24 @@ def decoding(server: ModelServer, app: str, version: Version, folder: Path, gguf
     """Tokens per second against the bare loop and llama.cpp."""
     direct, through = client(server.url, server.key), client(app)
     runs = {
-        "bare": rivals.bare_onnx(folder, TOKENS),
+        "bare": lambda: rivals.run("bare_onnx", folder, TOKENS, 0),
+        "bare, our threads": lambda: rivals.run("bare_onnx", folder, TOKENS, threads()),
         "server": lambda: ask(direct, version.ref, STORY, TOKENS).speed,
         "app": lambda: ask(through, version.ref, STORY, TOKENS).speed,
     }
     with contextlib.ExitStack() as stack:
         if rivals.has_llama_cpp():
             rival = client(stack.enter_context(rivals.llama_cpp_server(gguf)))
-            runs["llama.cpp"] = rivals.llama_cpp(gguf, TOKENS)
+            runs["llama.cpp"] = lambda: rivals.run("llama_cpp", gguf, TOKENS)
             runs["llama_cpp.server"] = lambda: ask(rival, "any", STORY, TOKENS).speed
         speeds = alternate(runs)
         told = ", ".join(f"{name} {speed:.0f}" for name, speed in speeds.items()) + " tokens/s"
         row("decode, model server / bare onnxruntime-genai loop", speeds["server"] / speeds["bare"], 0.95, True, told)
         row("decode, through the app's port / the same", speeds["app"] / speeds["bare"], 0.90, True, "")
+        ratio = speeds["server"] / speeds["bare, our threads"]
+        print(
+            f"    the bare loop left to itself takes one thread on some machines; told to take {threads()}: {ratio:.2f}"
+        )
         if not rivals.has_llama_cpp():
             print("--- llama.cpp's rows: llama-cpp-python is not installed")
             return
@@ -169,7 +175,9 @@ def transformers(pool: Pool, version: Version, folder: Path) -> None:
     server.wait_ready()
     openai = client(server.url, server.key)
     runs = {
-        "pipeline": rivals.bare_pipeline(folder / "model", folder / "components" / "tokenizer", TOKENS // 2),
+        "pipeline": lambda: rivals.run(
+            "bare_pipeline", folder / "model", folder / "components" / "tokenizer", TOKENS // 2
+        ),
         "server": lambda: ask(openai, version.ref, STORY, TOKENS // 2).speed,
     }
     speeds = alternate(runs, 3)

@@ -1,4 +1,8 @@
-"""What we measure ourselves against: the bare runtimes, and llama.cpp on the same weights."""
+"""What we measure ourselves against: the bare runtimes, and llama.cpp on the same weights.
+
+Each runs in a process of its own (``python -m benchmarks.rivals NAME ARGUMENTS`` prints tokens per second), because
+their libraries do not get on with each other in one.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +14,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
@@ -30,22 +34,30 @@ print(time.perf_counter() - started)
 """
 
 
-def bare_onnx(folder: Path, tokens: int, prompt_tokens: int = 0) -> Callable[[], float]:
-    """The plain onnxruntime-genai loop, as its own examples have it: tokens per second after the first.
+def run(name: str, *arguments: object) -> float:
+    """Tokens per second after the first, of one of the functions below, in a new process."""
+    command = [sys.executable, "-m", "benchmarks.rivals", name, *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise SystemExit(f"{name} failed (exit status {done.returncode}): {done.stderr[-2000:]}")
+    return float(done.stdout.split()[-1])
 
-    prompt_tokens: how long a context to decode in; 0 for the benchmark's own short prompt.
-    """
+
+def bare_onnx(folder: str, tokens: str, threads: str) -> float:
+    """The plain onnxruntime-genai loop, as its own examples have it. threads: 0 leaves them to the runtime."""
     import onnxruntime_genai as og
 
-    model = og.Model(str(folder))
+    config = og.Config(folder)
+    if threads != "0":
+        session = {"intra_op_num_threads": int(threads)}
+        config.overlay(json.dumps({"model": {"decoder": {"session_options": session}}}))
+    model = og.Model(config)
     tokenizer = og.Tokenizer(model)
     prompt = tokenizer.encode(tokenizer.apply_chat_template(json.dumps(STORY), add_generation_prompt=True))
-    if prompt_tokens:
-        prompt = (list(prompt) * (prompt_tokens // len(prompt) + 1))[:prompt_tokens]
 
-    def run() -> float:
+    def once(count: int) -> float:
         parameters = og.GeneratorParams(model)
-        longest = len(prompt) + tokens
+        longest = len(prompt) + count
         parameters.set_search_options(
             max_length=longest, min_length=longest, do_sample=True, temperature=0.2, top_p=0.9, top_k=50,
             random_seed=1, repetition_penalty=1.1,
@@ -59,7 +71,8 @@ def bare_onnx(folder: Path, tokens: int, prompt_tokens: int = 0) -> Callable[[],
             times.append(time.perf_counter())
         return (len(times) - 1) / (times[-1] - times[0])
 
-    return run
+    once(16)
+    return once(int(tokens))
 
 
 def bare_onnx_cold(folder: Path) -> float:
@@ -68,8 +81,8 @@ def bare_onnx_cold(folder: Path) -> float:
     return float(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
 
 
-def bare_pipeline(folder: Path, tokenizer: Path, tokens: int) -> Callable[[], float]:
-    """The plain Transformers pipeline in the dtype that the weights were saved in: tokens per second."""
+def bare_pipeline(folder: str, tokenizer: str, tokens: str) -> float:
+    """The plain Transformers pipeline in the dtype that the weights were saved in."""
     from transformers import AutoModelForCausalLM, AutoTokenizer, pipeline
 
     model = AutoModelForCausalLM.from_pretrained(folder, dtype="auto")
@@ -85,39 +98,41 @@ def bare_pipeline(folder: Path, tokenizer: Path, tokens: int) -> Callable[[], fl
         def end(self) -> None:
             pass
 
-    def run() -> float:
+    def once(count: int) -> float:
         seen = Times()
         pipe(
-            STORY, max_new_tokens=tokens, min_new_tokens=tokens, do_sample=True, temperature=0.2, top_p=0.9, top_k=50,
+            STORY, max_new_tokens=count, min_new_tokens=count, do_sample=True, temperature=0.2, top_p=0.9, top_k=50,
             repetition_penalty=1.1, streamer=seen,
         )  # fmt: skip
         times = seen.times[1:]  # the first is the prompt itself
         return (len(times) - 1) / (times[-1] - times[0])
 
-    return run
+    once(8)
+    return once(int(tokens))
 
 
 def has_llama_cpp() -> bool:
     return importlib.util.find_spec("llama_cpp") is not None
 
 
-def llama_cpp(gguf: Path, tokens: int) -> Callable[[], float]:
-    """llama-cpp-python in this process: tokens per second after the first."""
+def llama_cpp(gguf: str, tokens: str) -> float:
+    """llama-cpp-python in one process, as its README has it."""
     from llama_cpp import Llama
 
-    llama = Llama(str(gguf), n_ctx=1024, verbose=False)
+    llama = Llama(gguf, n_ctx=1024, verbose=False)
 
-    def run() -> float:
+    def once(count: int) -> float:
         times = []
         answer = llama.create_chat_completion(
-            STORY, max_tokens=tokens, temperature=0.2, top_p=0.9, top_k=50, repeat_penalty=1.1, seed=1, stream=True
+            STORY, max_tokens=count, temperature=0.2, top_p=0.9, top_k=50, repeat_penalty=1.1, seed=1, stream=True
         )  # type: ignore[arg-type]
         for chunk in answer:
             if chunk["choices"][0]["delta"].get("content"):
                 times.append(time.perf_counter())
         return (len(times) - 1) / (times[-1] - times[0])
 
-    return run
+    once(16)
+    return once(int(tokens))
 
 
 @contextlib.contextmanager
@@ -141,3 +156,7 @@ def llama_cpp_server(gguf: Path) -> Iterator[str]:
             yield url
         finally:
             server.terminate()
+
+
+if __name__ == "__main__":
+    print({"bare_onnx": bare_onnx, "bare_pipeline": bare_pipeline, "llama_cpp": llama_cpp}[sys.argv[1]](*sys.argv[2:]))
