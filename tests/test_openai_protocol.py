@@ -279,6 +279,17 @@ def test_a_chat_tells_its_tokens_with_their_probabilities(choir_client: openai.O
     assert choir.asked[0].logprobs == 2
 
 
+def test_a_part_of_a_letter_is_told_without_bytes_that_are_not_its_own(
+    choir_client: openai.OpenAI, choir: Choir, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(choir, "words", ("\ufffd", "é"))
+
+    answer = choir_client.chat.completions.create(model="fake/1", messages=HELLO, logprobs=True)
+
+    assert answer.choices[0].logprobs is not None
+    assert [token.bytes for token in answer.choices[0].logprobs.content or []] == [[0x30], None, [0xC3, 0xA9]]
+
+
 def test_a_chat_without_alternatives_tells_the_probabilities_all_the_same(
     choir_client: openai.OpenAI, choir: Choir
 ) -> None:

@@ -347,6 +347,39 @@ def test_the_openai_client_talks_to_a_real_version(built: Built, number: int) ->
     assert "four" in completed.choices[0].text
 
 
+@pytest.mark.model
+def test_a_real_version_does_all_that_the_protocol_has(built: Built) -> None:
+    folder = registry.local_folder(built.settings, registry.resolve(built.settings, f"{MODEL}/2"))
+    assert folder
+    asked: list[Any] = [
+        {"role": "developer", "content": "You are a patient teacher who answers in one or two short sentences. " * 5},
+        {"role": "user", "content": "What is the capital of Spain?"},
+    ]
+    schema = {"type": "object", "properties": {"city": {"enum": ["Madrid", "Paris"]}}, "required": ["city"]}
+    form: Any = {"type": "json_schema", "json_schema": {"name": "place", "schema": schema}}
+
+    with serving(lambda: open_artifact(folder)) as url:
+        wait_loaded(url)
+        create = client_of(url).chat.completions.create
+        options: dict[str, Any] = {"model": "fake/1", "messages": asked, "max_completion_tokens": 20, "seed": 4}
+        first = create(**options, n=2, temperature=0.9, logprobs=True, top_logprobs=3)
+        again = create(**options, n=2, temperature=0.9, logprobs=True, top_logprobs=3)
+        told = create(**options, response_format=form, presence_penalty=0.5, frequency_penalty=0.5)
+        counted = httpx.post(f"{url}/tokenize", json={"messages": asked}).json()
+
+    assert [choice.message for choice in first.choices] == [choice.message for choice in again.choices]
+    assert [choice.logprobs for choice in first.choices] == [choice.logprobs for choice in again.choices]
+    assert first.choices[0].message.content != first.choices[1].message.content
+    assert first.usage is not None
+    assert again.usage is not None
+    assert first.usage.prompt_tokens_details is not None
+    assert again.usage.prompt_tokens_details is not None
+    assert first.usage.prompt_tokens_details.cached_tokens == 0
+    assert again.usage.prompt_tokens_details.cached_tokens == again.usage.prompt_tokens - 1
+    assert json.loads(told.choices[0].message.content or "")["city"] in ("Madrid", "Paris")
+    assert counted["count"] == first.usage.prompt_tokens
+
+
 @pytest.mark.parametrize("path", ["/docs", "/redoc", "/openapi.json", "/docs/oauth2-redirect"])
 def test_there_are_no_pages_that_load_scripts_from_the_internet(url: str, path: str) -> None:
     assert httpx.get(f"{url}{path}").status_code == 404

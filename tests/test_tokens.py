@@ -10,6 +10,7 @@ import random
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any, Literal
 
 import numpy as np
@@ -162,7 +163,7 @@ def test_pieces_follow_each_other_and_none_is_a_single_token(size: int) -> None:
         for end in range(start + 2, 200):
             cuts = list(pieces(start, end, size))
             assert (cuts[0][0], cuts[-1][1]) == (start, end)
-            assert all(before[1] == after[0] for before, after in zip(cuts, cuts[1:], strict=False))
+            assert all(before[1] == after[0] for before, after in pairwise(cuts))
             assert all(2 <= last - first <= size + 2 for first, last in cuts), (start, end, cuts)
 
 

@@ -54,3 +54,36 @@ def make(folder: Path) -> Path:
     wrapped.save_pretrained(folder)
     (folder / "README.md").write_text("---\nlanguage: en\nlicense: mit\n---\n# A tiny Phi-3\n")
     return folder
+
+
+def give_llama_tokenizer(folder: Path) -> Path:
+    """Replace the tokenizer by one of the real Phi-3's kind: spaces are part of words, bytes the fallback."""
+    import json
+
+    from tokenizers import Tokenizer, decoders, models, normalizers
+    from transformers import PreTrainedTokenizerFast
+
+    tokens = [
+        "<unk>",
+        "<s>",
+        "<|end|>",
+        *(f"<0x{byte:02X}>" for byte in range(256)),
+        "▁",
+        "▁Hello",
+        "▁world",
+        "ing",
+        "a",
+    ]
+    vocabulary = {token: number for number, token in enumerate(tokens)}
+    tokenizer = Tokenizer(models.BPE(vocabulary, [], byte_fallback=True, unk_token="<unk>", fuse_unk=True))
+    tokenizer.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
+    spaces, strip = decoders.Replace("▁", " "), decoders.Strip(" ", 1, 0)
+    tokenizer.decoder = decoders.Sequence([spaces, decoders.ByteFallback(), decoders.Fuse(), strip])
+    tokenizer.add_special_tokens(["<unk>", "<s>", "<|end|>"])
+    wrapped = PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, bos_token="<s>", eos_token="<|end|>", unk_token="<unk>", pad_token="<|end|>"
+    )
+    wrapped.save_pretrained(folder)
+    config = json.loads((folder / "tokenizer_config.json").read_text())
+    (folder / "tokenizer_config.json").write_text(json.dumps({**config, "tokenizer_class": "LlamaTokenizer"}))
+    return folder

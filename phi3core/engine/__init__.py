@@ -171,8 +171,10 @@ def open_artifact(folder: Path, trusted: bool = False) -> Engine:
     ours = (mlmodel.get("metadata") or {}).get("phi3") or {}
     match ours.get("wrapper"):
         case "onnx":
-            artifacts = mlmodel["flavors"]["python_function"]["artifacts"]
-            (artifact,) = artifacts.values()
+            try:
+                (artifact,) = mlmodel["flavors"]["python_function"]["artifacts"].values()
+            except (KeyError, TypeError, ValueError) as error:
+                raise SourceError(f"{folder} is no logged model: its MLmodel file is damaged.") from error
             return open_weights(folder / artifact["path"], "onnx", options=ours.get("options"))
         case "transformers":
             model, tokenizer = folder / "model", folder / "components" / "tokenizer"

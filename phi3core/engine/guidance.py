@@ -51,7 +51,7 @@ class Constraint:
 def check(schema: str) -> None:
     """Raise BadInput for a schema that is none."""
     if problem := llguidance.LLMatcher.validate_grammar(grammar_of(schema)):
-        raise BadInput(f"The JSON schema can't be followed: {problem}.")
+        raise BadInput(f"The JSON schema can't be followed: {' '.join(problem.split())}.")
 
 
 @lru_cache(64)

@@ -53,7 +53,9 @@ class Kept:
         common = int(differ[0]) if len(differ) else length
         last = len(tokens) - 1
         in_pieces = len(self.read) - 1 if self.whole else len(self.read)
-        if common >= last and in_pieces >= last and (grain == 1 or len(self.read) == len(tokens)):
+        if min(last, in_pieces) < 2:  # one token before the last is read alone, as in no longer prompt
+            return 0
+        if common >= last and in_pieces >= last and (grain == 1 or (self.whole and len(self.read) == len(tokens))):
             return last
         if grain > 1 and in_pieces % grain == 1:
             in_pieces -= grain  # the last piece was one token longer: see tokens.pieces

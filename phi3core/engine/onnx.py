@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +44,12 @@ class OnnxRuntime:
         return np.asarray(self._tokenizer.encode(text), np.int32)
 
     def text_of(self, token: int) -> str:
-        return str(self._tokenizer.decode(np.array([token], np.int32)))
+        return self._added.get(token) or str(self._tokenizer.decode(np.array([token], np.int32)))
+
+    @cached_property
+    def _added(self) -> dict[int, str]:
+        """The special tokens, which the tokenizer does not decode."""
+        return {added["id"]: added["content"] for added in json.loads(self.tokenizer_json())["added_tokens"]}
 
     def decoder(self) -> Callable[[int], str]:
         return self._tokenizer.create_stream().decode  # type: ignore[no-any-return]

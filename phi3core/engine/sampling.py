@@ -54,7 +54,7 @@ class Sampler:
     def _draw(self, logits: np.ndarray[Any, Any]) -> int:
         options = self._options
         top = logits.max()
-        ids = (logits > top - _NEVER * options.temperature).nonzero()[0]
+        ids = (logits >= top - _NEVER * options.temperature).nonzero()[0]
         draw = self._random.random()  # one for every token, drawn or not, so that answers stay comparable
         if len(ids) == 1:
             return int(ids[0])
@@ -62,7 +62,8 @@ class Sampler:
             ids = np.sort(ids[np.argpartition(logits[ids], -options.top_k)[-options.top_k :]])
         found = logits[ids]
         order = (-found).argsort(kind="stable")
-        cumulated = np.exp((found[order] - top) / options.temperature, dtype=np.float64).cumsum()
+        # As float64: a temperature may be too small for float32.
+        cumulated = np.exp((found[order] - top).astype(np.float64) / options.temperature).cumsum()
         last = min(int(cumulated.searchsorted(options.top_p * cumulated[-1])), len(order) - 1)
         drawn = min(int(cumulated.searchsorted(draw * cumulated[last], side="right")), last)
         return int(ids[order[drawn]])

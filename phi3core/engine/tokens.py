@@ -254,7 +254,8 @@ def pieces(start: int, end: int, size: int) -> Iterator[tuple[int, int]]:
 
 def grain_of(runtime: Runtime) -> int:
     """Where a kept prompt may be cut: anywhere (1) if this machine's kernels read it the same, else between pieces."""
-    tokens = np.arange(24, dtype=np.int32) % runtime.vocabulary
+    # A piece of one token more than fills any kernel's tile: some compute that last row as they do a single token.
+    tokens = np.arange(max(runtime.piece, 16) + 2, dtype=np.int32) % runtime.vocabulary
 
     def read(*ends: int) -> np.ndarray[Any, Any]:
         sequence, begin = runtime.sequence(len(tokens)), 0

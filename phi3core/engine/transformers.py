@@ -49,7 +49,9 @@ class TransformersRuntime:
         return np.asarray(self._tokenizer(text, add_special_tokens=False)["input_ids"], np.int32)
 
     def text_of(self, token: int) -> str:
-        return str(self._tokenizer.decode([token]))
+        # After another token, because Llama's tokenizers, Phi-3's among them, strip the space that begins a text.
+        before = self._tokenizer("a", add_special_tokens=False)["input_ids"][-1:]
+        return str(self._tokenizer.decode([*before, token]))[len(str(self._tokenizer.decode(before))) :]
 
     def decoder(self) -> Callable[[int], str]:
         stream, fast = DecodeStream(skip_special_tokens=True), self._tokenizer.backend_tokenizer

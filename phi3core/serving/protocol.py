@@ -106,7 +106,7 @@ class Request(BaseModel):
     model_config = ConfigDict(extra="allow")
 
     model: str = ""
-    stream: bool = False
+    stream: bool | None = False
     stream_options: StreamOptions | None = None
     max_tokens: int | None = None
     max_completion_tokens: int | None = None
@@ -227,6 +227,7 @@ class Format:
     with_usage: bool = False
     id: str = field(default_factory=lambda: uuid.uuid4().hex)
     created: int = field(default_factory=lambda: int(time.time()))
+    _offsets: dict[int, int] = field(default_factory=dict)  # of each answer, where its next token begins
 
     def __post_init__(self) -> None:
         # A token's chunk is written a hundred times a second: all of it but the text is made once.
@@ -240,7 +241,7 @@ class Format:
         for index, choice in enumerate(choices):
             message = {"role": "assistant", "content": choice.text, "refusal": None}
             content = {"message": message} if self.chat else {"text": choice.text}
-            told = self._logprobs(choice.tokens) if self.with_logprobs else None
+            told = self._logprobs(choice.tokens, index) if self.with_logprobs else None
             listed.append({"index": index, **content, "logprobs": told, "finish_reason": choice.finish_reason})
         return {**self._head(False), "choices": listed, "usage": usage(done)}
 
@@ -251,7 +252,7 @@ class Format:
     def piece(self, text: str, index: int, tokens: Iterable[Token]) -> str:
         if index == 0 and not self.with_logprobs:
             return f"{self._head_text}{json.dumps(text)}{self._tail_text}"  # type: ignore[attr-defined]
-        told = self._logprobs(tokens) if self.with_logprobs else None
+        told = self._logprobs(tokens, index) if self.with_logprobs else None
         return event(self._chunk({"content": text} if self.chat else text, None, index, told))
 
     def end(self, reason: str, index: int) -> str:
@@ -272,23 +273,25 @@ class Format:
         prefix = "chatcmpl" if self.chat else "cmpl"
         return {"id": f"{prefix}-{self.id}", "object": kind, "created": self.created, "model": self.model}
 
-    def _logprobs(self, tokens: Iterable[Token]) -> dict[str, Any]:
+    def _logprobs(self, tokens: Iterable[Token], index: int) -> dict[str, Any]:
         if self.chat:
             return {"content": [_chat_logprob(token) for token in tokens], "refusal": None}
         told: dict[str, list[Any]] = {"tokens": [], "token_logprobs": [], "top_logprobs": [], "text_offset": []}
-        offset = 0
+        offset = self._offsets.get(index, 0)
         for token in tokens:
             told["tokens"].append(token.text)
             told["token_logprobs"].append(token.logprob)
             told["top_logprobs"].append(dict(token.top))
             told["text_offset"].append(offset)
             offset += len(token.text)
+        self._offsets[index] = offset
         return told
 
 
 def _chat_logprob(token: Token) -> dict[str, Any]:
     def entry(text: str, logprob: float) -> dict[str, Any]:
-        return {"token": text, "logprob": logprob, "bytes": list(text.encode())}
+        # A token that is a part of a letter is shown as a question mark, whose bytes it does not have.
+        return {"token": text, "logprob": logprob, "bytes": None if "\ufffd" in text else list(text.encode())}
 
     return {**entry(token.text, token.logprob), "top_logprobs": [entry(*one) for one in token.top]}
 

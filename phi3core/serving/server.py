@@ -28,6 +28,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.types import Receive, Scope, Send
 
 from ..engine import Done, End, Engine, Piece, Prompt
 from ..errors import BadInput, Busy, Conflict, ContextFull, NotReady, Phi3Error
@@ -44,7 +45,7 @@ from .protocol import (
     error_response,
     event,
 )
-from .worker import Item, Worker
+from .worker import Answer, Worker
 
 
 def create_app(
@@ -102,10 +103,10 @@ def create_app(
 
     @app.post("/apply-template")
     async def apply_template(request: TemplateRequest) -> dict[str, Any]:
-        prompt = await asyncio.to_thread(worker.engine.prepare, request.plain())
-        if not isinstance(prompt, str):
-            raise BadInput("This model takes messages as they are: there is no rendered prompt.")
-        return {"prompt": prompt}
+        engine = worker.engine
+        if engine.chat != "template":
+            raise BadInput("This model has no chat template: there is no rendered prompt.")
+        return {"prompt": await asyncio.to_thread(engine.prepare, request.plain())}
 
     @app.post("/tokenize")
     async def tokenize(request: TokenizeRequest) -> dict[str, Any]:
@@ -135,7 +136,6 @@ def create_app(
     @app.post("/invocations", response_model=None)
     async def invocations(http: Request) -> Response:
         engine, body = worker.engine, await _json_object(http)
-        worker.check_queue()
         return JSONResponse(await worker.call(lambda: engine.predict(body)))
 
     return app
@@ -148,13 +148,12 @@ async def _answer(
     options = request.options(engine.options, engine.supports)
     # Before the stream begins, while an error can still have a status of its own.
     need = await asyncio.to_thread(engine.check, prompt, options)
-    worker.check_queue()
     with_usage = bool(request.stream_options and request.stream_options.include_usage)
     form = Format(isinstance(request, ChatRequest), name, options.logprobs is not None, with_usage)
     answer = worker.answer(prompt, options, need)
     if request.stream:
         headers = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
-        return StreamingResponse(_events(answer, form), media_type="text/event-stream", headers=headers)
+        return _Stream(answer, _events(answer, form), headers)
     collecting = asyncio.ensure_future(_collect(answer, options.n, form))
     leaving = asyncio.ensure_future(_hung_up(http))
     try:
@@ -167,9 +166,24 @@ async def _answer(
             task.cancel()
             with contextlib.suppress(asyncio.CancelledError, Exception):
                 await task
+        await answer.aclose()  # the task may have been cancelled before it began
 
 
-async def _collect(answer: AsyncIterator[list[Item]], n: int, form: Format) -> dict[str, Any]:
+class _Stream(StreamingResponse):
+    """Gives the answer up however the response ends: also when nobody is there before it has begun."""
+
+    def __init__(self, answer: Answer, events: AsyncIterator[str], headers: dict[str, str]) -> None:
+        super().__init__(events, media_type="text/event-stream", headers=headers)
+        self._answer = answer
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            await self._answer.aclose()
+
+
+async def _collect(answer: Answer, n: int, form: Format) -> dict[str, Any]:
     choices = [Choice() for _ in range(n)]
     done = Done(0, 0)
     try:
@@ -184,7 +198,7 @@ async def _collect(answer: AsyncIterator[list[Item]], n: int, form: Format) -> d
                     case Done():
                         done = item
     finally:
-        await answer.aclose()  # type: ignore[attr-defined]
+        await answer.aclose()
     return form.whole(choices, done)
 
 
@@ -193,7 +207,7 @@ async def _hung_up(http: Request) -> None:
         pass
 
 
-async def _events(answer: AsyncIterator[list[Item]], form: Format) -> AsyncIterator[str]:
+async def _events(answer: Answer, form: Format) -> AsyncIterator[str]:
     opened = -1
     try:
         async for items in answer:
@@ -216,7 +230,7 @@ async def _events(answer: AsyncIterator[list[Item]], form: Format) -> AsyncItera
         told = str(error) if isinstance(error, Phi3Error) else f"The model failed in mid-answer: {error}"
         yield event(error_body(500, told))
     finally:
-        await answer.aclose()  # type: ignore[attr-defined]
+        await answer.aclose()
 
 
 async def _json_object(http: Request) -> dict[str, Any]:

@@ -13,7 +13,7 @@ import sys
 import threading
 import traceback
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from ..engine import Done, End, Engine, Options, Piece, Prompt
@@ -34,6 +34,7 @@ class Task:
         self.results: asyncio.Queue[Any] = asyncio.Queue()
         self._loop = asyncio.get_running_loop()
         self._steps: Iterator[Any] | None = None
+        self._ended = False
 
     def step(self) -> bool:
         """Do one piece of work and tell its result. False when there is no more."""
@@ -44,6 +45,8 @@ class Task:
                 self._steps = self._make(self)
             item = next(self._steps)
         except StopIteration:
+            if not self._ended:
+                self._tell(ServerError("The model's answer has no end: its code stopped before it said so."))
             return False
         except BaseException as error:  # a model may raise anything, SystemExit too: it fails this answer alone
             if not isinstance(error, BadInput):
@@ -51,12 +54,42 @@ class Task:
             self._tell(error)
             return False
         if item is not None:
+            self._ended = isinstance(item, Done | tuple)
             self._tell(item)
         return True
 
     def _tell(self, item: Any) -> None:
         with contextlib.suppress(RuntimeError):  # the loop has closed: nobody is there to be told
             self._loop.call_soon_threadsafe(self.results.put_nowait, item)
+
+
+class Answer:
+    """What the engine tells, as it comes, ending with Done. Closing it stops the engine within a token."""
+
+    def __init__(self, task: Task, give_up: Callable[[Task], None]) -> None:
+        self._task, self._give_up = task, give_up
+        self._over: BaseException | None = None
+
+    def __aiter__(self) -> Answer:
+        return self
+
+    async def __anext__(self) -> list[Item]:
+        if self._over:
+            raise self._over
+        results = self._task.results
+        items = [await results.get()]
+        while not results.empty():  # what has come meanwhile is sent on together
+            items.append(results.get_nowait())
+        if isinstance(items[-1], BaseException):
+            self._over = _as_exception(items.pop())
+            return items if items else await anext(self)
+        if isinstance(items[-1], Done):
+            self._over = StopAsyncIteration()
+        return items
+
+    async def aclose(self) -> None:
+        if not self._task.over.is_set():
+            self._give_up(self._task)
 
 
 class Worker:
@@ -100,28 +133,15 @@ class Worker:
         if len(self._running) + len(self._waiting) >= self._parallel + self._queue:
             raise Busy(f"{len(self._waiting)} requests are waiting already. Try again in a moment.")
 
-    async def answer(self, prompt: Prompt, options: Options, need: int) -> AsyncIterator[list[Item]]:
-        """What the engine tells, as it comes, ending with Done; closing this stops it within a token."""
+    def answer(self, prompt: Prompt, options: Options, need: int) -> Answer:
+        """Ask the engine. Raises Busy when no more requests can wait; close the answer whatever becomes of it."""
         engine = self.engine
         task = Task(need, lambda task: engine.stream(prompt, options, task.over.is_set))
         self._submit(task)
-        try:
-            while True:
-                items = [await task.results.get()]
-                while not task.results.empty():  # what has come meanwhile is sent on together
-                    items.append(task.results.get_nowait())
-                if isinstance(items[-1], BaseException):
-                    if items[:-1]:
-                        yield items[:-1]
-                    raise _as_exception(items[-1])
-                yield items
-                if isinstance(items[-1], Done):
-                    return
-        finally:
-            self._give_up(task)
+        return Answer(task, self._give_up)
 
     async def call(self, work: Callable[[], Any]) -> Any:
-        """The result of some work in the engine's thread."""
+        """The result of some work in the engine's thread. Raises Busy as `answer` does."""
 
         def steps(_: Task) -> Iterator[Any]:
             yield (work(),)
@@ -138,6 +158,7 @@ class Worker:
 
     def _submit(self, task: Task) -> None:
         with self._changed:
+            self.check_queue()  # here, because many may ask at the same moment
             self._waiting.append(task)
             self._changed.notify()
 
@@ -182,7 +203,8 @@ class Worker:
         with self._changed:
             while not self._running and not self._waiting:
                 self._changed.wait()
-            while self._waiting and len(self._running) < self._parallel:
+            # One at a time: it takes its memory in its first step, and only then is known what is left.
+            if self._waiting and len(self._running) < self._parallel:
                 if self._running and not engine.fits(self._waiting[0].need):
                     return
                 self._running.append(self._waiting.popleft())

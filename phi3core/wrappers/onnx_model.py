@@ -124,14 +124,14 @@ def _draw(logits: Any, tokens: list[int], options: dict[str, Any], random: np.ra
     if temperature <= 0:
         return int(logits.argmax())
     top = logits.max()
-    ids = np.flatnonzero(logits > top - 16 * temperature)  # a token 1e-7 times as likely as the likeliest never comes
+    ids = np.flatnonzero(logits >= top - 16 * temperature)  # a token 1e-7 times as likely as the likeliest never comes
     draw = random.random()
     if len(ids) == 1:
         return int(ids[0])
     if len(ids) > int(options["top_k"]):
         ids = np.sort(ids[np.argpartition(logits[ids], -int(options["top_k"]))[-int(options["top_k"]) :]])
     ids = ids[np.argsort(-logits[ids], kind="stable")]
-    cumulated = np.cumsum(np.exp((logits[ids] - top) / temperature, dtype=np.float64))
+    cumulated = np.cumsum(np.exp((logits[ids] - top).astype(np.float64) / temperature))
     last = min(int(np.searchsorted(cumulated, float(options["top_p"]) * cumulated[-1])), len(ids) - 1)
     return int(ids[min(int(np.searchsorted(cumulated[: last + 1], draw * cumulated[last], side="right")), last)])
 
