@@ -332,7 +332,8 @@ def local_folder(settings: Settings, version: Version) -> Path | None:
         return None
     folder = Path(unquote(uri.path))
     if not (folder / "MLmodel").is_file():
-        raise NotFound(f"The files of {version.ref} are gone: {folder} holds no model. Build the version again.")
+        again = "Build the version again." if version.wrapper else "Put the files back, or log and register it again."
+        raise NotFound(f"The files of {version.ref} are gone: {folder} holds no model. {again}")
     return folder
 
 

@@ -38,16 +38,18 @@ def show(chosen: Chosen, conversation: Conversation, seen: Seen, system: str) ->
     if st.session_state.get("chat_mode") not in modes:
         st.session_state["chat_mode"] = modes[0]
     schema = ""
-    with st.bottom, st.container(horizontal=True, vertical_alignment="center", gap="small"):
-        with st.container(horizontal=True, vertical_alignment="center", gap="small", width="stretch"):
+    row = {"horizontal": True, "vertical_alignment": "center", "gap": "small"}
+    with st.bottom, st.container(**row, horizontal_alignment="distribute"):
+        with st.container(**row, width="content"):
             mode = st.session_state["chat_mode"]
             if len(modes) > 1:
                 mode = st.segmented_control("Mode", modes, key="chat_mode", required=True, label_visibility="collapsed")
             if mode == JSON:
                 schema = _schema()
             prompt_library.insert("chat_insert")
-        with st.container(width=260):
-            context.show_fullness(chosen, conversation, system)
+        if mode != RAW:  # which is sent alone, and counted below its box
+            with st.container(width=360):  # a phone's whole width, where it stands in a line of its own
+                context.show_fullness(chosen, conversation, system)
     if mode == RAW:
         with st.bottom:
             return _raw(conversation, seen, system)

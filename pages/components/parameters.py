@@ -206,4 +206,4 @@ def _insert_prompt(key: str) -> None:
         from pages.components import prompt_library
     except ImportError:
         return
-    prompt_library.insert(key)
+    prompt_library.insert(key, "Saved system prompts")

@@ -16,9 +16,9 @@ from phi3core.prompts import Prompt
 _USE, _SAVE = "Use", "Save"
 
 
-def insert(key: str) -> None:
+def insert(key: str, label: str = "Prompts") -> None:
     """A button that opens the saved prompts. key: of session_state, where the chosen text is put."""
-    if st.button("Prompts", icon=":material/library_books:", key=f"prompts_open_{key}", type="tertiary"):
+    if st.button(label, icon=":material/library_books:", key=f"prompts_open_{key}", type="tertiary"):
         _begin(key)
         _library(key)
 

@@ -44,13 +44,15 @@ class Chosen:
 
 def pick(conversation: Conversation) -> Chosen:
     """Draw the boxes; ends the page where there is nothing to talk to."""
-    models = {model.name: model for model in ui.models() if model.newest}
-    endpoints = _endpoints()
-    if not models and not endpoints:
+    models, endpoints = _models(), _endpoints()
+    if not models and not endpoints and not (models := _models(anew=True)):
         st.info("There is no version to talk to yet. Build one first.", icon=":material/chat:")
         st.page_link("pages/build_page.py", label="Build a version", icon=":material/construction:")
         st.stop()
     _follow_link(conversation)
+    wanted = st.session_state.get("chat_model") or ""
+    if wanted not in models and wanted and not wanted.startswith(_ELSEWHERE):
+        models = _models(anew=True)  # it may have been registered a moment ago
     names = [*models, *endpoints]
     chosen_for_them = st.session_state.get("chat_model") not in names
     if chosen_for_them:
@@ -64,8 +66,27 @@ def pick(conversation: Conversation) -> Chosen:
         endpoint = endpoints[name]
         right.text_input("Address", endpoint.url, disabled=True, key=f"chat_url_{endpoint.name}")
         return Chosen(endpoint, name)
-    asked = _pick_version(models[name], ui.versions(name), right, chosen_for_them)
+    asked = _pick_version(*_listed(models[name]), right, chosen_for_them)
     return _pinned(conversation, asked)
+
+
+def _models(anew: bool = False) -> dict[str, Model]:
+    """Those that have a version; what was read lately will do, unless they are wanted anew."""
+    if anew:
+        ui.forget()
+    return {model.name: model for model in ui.models() if model.newest}
+
+
+def _listed(model: Model) -> tuple[Model, list[Version]]:
+    """A model and its versions; read anew where the one that is asked for is not among those read lately."""
+    asked, listed = st.session_state.get("chat_ref") or "", ui.versions(model.name)
+    if not _is_of(asked, model.name) or asked in _choices(model, listed):
+        return model, listed
+    return _models(anew=True).get(model.name, model), ui.versions(model.name)
+
+
+def _is_of(ref: str, name: str) -> bool:
+    return ref.startswith((f"{name}/", f"{name}@"))
 
 
 def follow(conversation: Conversation, ref: str) -> None:
@@ -127,7 +148,7 @@ def _pick_version(
     choices = _choices(model, listed)
     if st.session_state.get("chat_ref") not in choices:
         missing = st.session_state.get("chat_ref") or ""
-        if missing.startswith((f"{model.name}/", f"{model.name}@")):
+        if _is_of(missing, model.name):
             ui.show_warning(f"{missing} is not there (any more). Choose another version.")
         st.session_state["chat_ref"] = _default(model, listed)
         if chosen_for_them:

@@ -20,7 +20,7 @@ def show(tokens: Sequence[Token], key: str) -> None:
     probability, perplexity = mean(tokens)
     st.caption(
         f"{len(tokens):,} tokens · mean probability {probability:.0%} · perplexity {perplexity:,.2f}. "
-        "Point at a token to see its alternatives."
+        "Green: sure, yellow: less so, orange: unsure. Point at or tap a token to see its alternatives."
     )
     st.plotly_chart(_figure(tokens[:_MOST]), width=640, key=key, config={"displayModeBar": False}, theme=None)
     if len(tokens) > _MOST:

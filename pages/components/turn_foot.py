@@ -10,6 +10,7 @@ from typing import Any
 import streamlit as st
 
 from pages.components import token_view, ui
+from pages.components.literal import literal
 from pages.components.target import Chosen
 from phi3core.chat import Conversation, Turn
 from phi3core.errors import Phi3Error
@@ -47,7 +48,7 @@ class Asking:
 def show(asking: Asking, turn: Turn, last: bool) -> None:
     """Figures, thumbs and buttons: a click on them draws no other turn."""
     st.caption(figures(turn))
-    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+    with st.container(horizontal=True, vertical_alignment="center", gap="xsmall"):  # one row on a phone too
         _thumbs(asking.conversation, turn)
         label = {"failed": "Try again", "stopped": "Ask again"}.get(turn.state, "Regenerate")
         key = "chat_again" if last else f"turn_again_{turn.id}"
@@ -59,13 +60,12 @@ def show(asking: Asking, turn: Turn, last: bool) -> None:
         if st.button("", icon=":material/call_split:", key=f"turn_branch_{turn.id}", type="tertiary", help=_BRANCH):
             _branch(asking.conversation, turn)
         _popover("", ":material/content_copy:", "Copy as text", f"turn_copy_{turn.id}", lambda: _copy(turn))
-        label = "Rendered prompt" if last else ""
-        _popover(label, ":material/code:", "Rendered prompt and request", f"turn_sent_{turn.id}", lambda: _sent(turn))
+        _popover("", ":material/code:", "Rendered prompt and request", f"turn_sent_{turn.id}", lambda: _sent(turn))
         if turn.tokens:
             shown = st.session_state.get(f"turn_tokens_{turn.id}")
             _toggle(turn, bool(shown))
     if turn.comment:
-        st.caption(f":material/comment: {safe_markdown(turn.comment)}")
+        st.caption(f":material/comment: {literal(turn.comment)}")
     if turn.tokens and st.session_state.get(f"turn_tokens_{turn.id}"):
         token_view.show(turn.tokens, f"turn_figure_{turn.id}")
 

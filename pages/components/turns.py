@@ -8,6 +8,7 @@ import time
 import streamlit as st
 
 from pages.components import later, turn_foot, ui
+from pages.components.line_breaks import with_line_breaks
 from pages.components.turn_foot import Asking
 from phi3core.chat import Conversation, Turn
 from phi3core.errors import ServerError
@@ -20,6 +21,7 @@ _USER, _MODEL = ":material/person:", ":material/deployed_code:"
 _LONG, _LONG_LINE, _IMAGES = 20_000, 2_000, 20
 _IMPOSSIBLE = -1
 _SLICE, _EVERY = 0.5, 0.05  # seconds: a run of the live answer, and between two looks at it
+_NEXT = 0.1  # seconds from a run of it to the next
 
 
 def show_all(asking: Asking) -> None:
@@ -42,7 +44,7 @@ def show_text(text: str) -> None:
     if len(text) > _LONG or text.count("![") > _IMAGES or any(len(line) > _LONG_LINE for line in _with_images(text)):
         st.text(text)
     else:
-        st.markdown(safe_markdown(text))
+        st.markdown(with_line_breaks(safe_markdown(text)))
 
 
 def _with_images(text: str) -> list[str]:
@@ -68,13 +70,16 @@ def _show_running(turn: Turn) -> None:
         # Outside the live part: a click runs the page, which does not wait for anybody.
         st.button("Stop", icon=":material/stop_circle:", key="chat_stop", on_click=_stop, args=(turn,))
         with answer:
+            # One look only: until the page's own run has ended, what it drew before stays on the screen beside this.
+            st.session_state["chat_one_look"] = True
             _follow(turn)
 
 
-@st.fragment(run_every=_SLICE / 2)
+@st.fragment(run_every=_NEXT)
 def _follow(turn: Turn) -> None:
     """A stretch of the answer as it comes; short, so that what is clicked elsewhere has its turn."""
     text, waiting = st.empty(), st.empty()
+    once = st.session_state.pop("chat_one_look", False)
     until, shown = time.monotonic() + _SLICE, None
     while True:
         now = (len(turn.answer), turn.waiting, turn.state)
@@ -88,7 +93,7 @@ def _follow(turn: Turn) -> None:
             shown = now
         if turn.state != "running":
             st.rerun()  # draw it as ended, with its figures
-        if time.monotonic() > until:
+        if once or time.monotonic() > until:
             return
         # The longer it is, the longer a browser needs to draw it.
         time.sleep(_EVERY + len(turn.answer) / 200_000)

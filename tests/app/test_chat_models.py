@@ -263,6 +263,13 @@ def test_a_malformed_secrets_file_is_told_and_versions_are_talked_to_all_the_sam
 # ---------------------------------------------------------------- raw prompts, JSON, probabilities
 
 
+def test_the_two_ways_to_the_saved_prompts_have_names_of_their_own(open_page: Open, register: Register) -> None:
+    register()
+    at = open_page("chat")
+    labels = {at.button(key=f"prompts_open_{key}").label for key in ("chat_system", "chat_insert")}
+    assert labels == {"Saved system prompts", "Prompts"}
+
+
 def test_a_raw_prompt_is_sent_as_it_is_and_counted(
     open_page: Open, register: Register, engine: fakes.FakeEngine
 ) -> None:
@@ -324,6 +331,7 @@ def test_token_probabilities_are_asked_for_and_shown_when_they_are_wanted(
     at.button(key=f"turn_probabilities_{turn.id}").click().run()
     assert not at.exception
     assert "mean probability 75% · perplexity 1.33" in said(at)
+    assert "Green: sure" in said(at)
     hover = json.loads(at.get("plotly_chart")[0].proto.spec)["data"][0]["customdata"]
     assert hover[0] == "<b>The</b> 75.0%<br>&lt;b&gt;other&lt;/b&gt; 20.0%"  # Plotly reads HTML: it is written out
 

@@ -116,6 +116,27 @@ def test_a_link_to_what_is_not_there_gets_a_sentence_and_another_version(
     assert not at.chat_input(key="chat_input").disabled
 
 
+@pytest.mark.parametrize("ref", ["new/1", "phi3/2", "phi3@champion"])
+def test_a_link_to_what_was_registered_a_moment_ago_finds_it(
+    open_page: Open, register: Register, settings: Settings, ref: str
+) -> None:
+    register()
+    open_page("chat")  # reads the registry
+    register("new")
+    register()
+    promotion.set_alias(settings, "phi3/2", "champion")
+    at = open_page("chat", ref=ref)
+    assert not at.warning
+    assert at.selectbox(key="chat_ref").value == ref
+    assert at.query_params["ref"] == ref
+
+
+def test_the_first_version_of_all_is_found_as_soon_as_it_is_there(open_page: Open, register: Register) -> None:
+    open_page("chat")  # reads the empty registry
+    register()
+    assert open_page("chat", ref="phi3/1").selectbox(key="chat_ref").value == "phi3/1"
+
+
 def test_choosing_another_version_keeps_the_conversation_and_asks_that_one(
     open_page: Open, register: Register, servers: FakePool, engine: fakes.FakeEngine
 ) -> None:
@@ -154,8 +175,10 @@ def test_a_page_opened_in_mid_answer_follows_it_to_its_end(
     talk = chat.keep(chat.Conversation(settings, servers))  # type: ignore[arg-type]
     turn = talk.ask(chat_version(settings), "Hello")
     fakes.until(lambda: turn.answer == "The capital")
-    held.go.set()
     at = open_page("chat", c=talk.id)
+    assert answers(at) == ["Hello", "The capital"]
+    held.go.set()
+    settled(at)
     assert answers(at) == ["Hello", "The capital is Madrid."]
     assert not at.chat_input(key="chat_input").disabled
 

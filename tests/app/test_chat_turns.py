@@ -7,6 +7,8 @@ import time
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from pages.components import turns
+from pages.components.line_breaks import with_line_breaks
 from phi3core import chat
 from phi3core.settings import Settings
 
@@ -80,6 +82,35 @@ def test_images_in_answers_are_shown_as_links(open_page: Open, register: Registe
     answer = answers(ask(open_page("chat"), "Hello"))[1]
     assert "![" not in answer
     assert "image: cat" in answer
+
+
+def test_the_lines_of_a_poem_stay_apart_and_the_answer_is_kept_as_it_came(
+    open_page: Open, register: Register, engine: fakes.FakeEngine
+) -> None:
+    engine.words = ("Roses are red,\n", "violets are blue.")
+    register()
+    at = ask(open_page("chat"), "A poem")
+    assert answers(at)[1] == "Roses are red,  \nviolets are blue."
+    assert live(at).path[0].answer == "Roses are red,\nviolets are blue."
+
+
+@pytest.mark.parametrize(
+    ("written", "shown"),
+    [
+        ("a\nb\n\nc\nd", "a  \nb\n\nc  \nd"),
+        ("- a\n  b\n- c\nd", "- a  \n  b\n- c  \nd"),
+        ("> a\n> b", "> a  \n> b"),
+        ("a  \nb\\\nc", "a  \nb\\\nc"),
+        ("a\n```\nx = 1\ny = 2\n```\nb", "a\n```\nx = 1\ny = 2\n```\nb"),
+        ("```\nx\n\ny\nz", "```\nx\n\ny\nz"),
+        ("    x\n    y", "    x\n    y"),
+        ("| a | b |\n|---|---|\n| 1 | 2 |\n| 3 | 4 |", "| a | b |\n|---|---|\n| 1 | 2 |\n| 3 | 4 |"),
+        ("# a\nb\n\nc\n---", "# a\nb\n\nc\n---"),
+        ("", ""),
+    ],
+)
+def test_only_the_lines_of_paragraphs_end_in_a_break(written: str, shown: str) -> None:
+    assert with_line_breaks(written) == shown
 
 
 def test_a_question_is_shown_as_it_was_written(open_page: Open, register: Register, engine: fakes.FakeEngine) -> None:
@@ -212,12 +243,12 @@ def test_a_thumb_and_its_comment_are_kept_and_shown(
     turn = live(at).path[0]
     at.feedback(key=f"turn_thumb_{turn.id}").set_value(0).run()
     assert turn.thumb is False
-    at.text_area(key=f"turn_comment_text_{turn.id}").set_value("Too short ![x](y)")
+    at.text_area(key=f"turn_comment_text_{turn.id}").set_value("*Too* short ![x](y)\n# and wrong")
     at.button(key=f"turn_comment_save_{turn.id}").click().run()
-    assert turn.comment == "Too short ![x](y)"
+    assert turn.comment == "*Too* short ![x](y)\n# and wrong"
     at.run()
-    assert "Too short" in said(at)
-    assert "![" not in said(at)
+    assert r"\*Too\* short \!\[x\]\(y\)" in said(at)  # every letter as it was written
+    assert "\n\\# and wrong" in said(at)
     assert at.feedback(key=f"turn_thumb_{turn.id}").value == 0
     at.feedback(key=f"turn_thumb_{turn.id}").set_value(None).run()
     assert turn.thumb is None
@@ -243,6 +274,23 @@ def test_a_message_sent_while_an_answer_comes_waits_in_its_box(
     assert at.button(key="chat_again").label == "Ask again"
 
 
+def test_the_page_does_not_wait_for_an_answer_that_comes(
+    open_page: Open, register: Register, settings: Settings, servers: FakePool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # What it drew before stays on the screen until its run has ended.
+    monkeypatch.setattr(turns, "_SLICE", 20.0)
+    held = HeldEngine(WORDS, hold_at=2)
+    servers.engines = lambda ref: held
+    register()
+    at = open_page("chat")
+    begun = time.monotonic()
+    at.chat_input(key="chat_input").set_value("Hello").run()
+    assert time.monotonic() - begun < 10
+    assert at.button(key="chat_stop")
+    held.go.set()
+    assert answers(settled(at)) == ["Hello", "The capital is Madrid."]
+
+
 # ---------------------------------------------------------------- a context that fills up
 
 
@@ -253,6 +301,18 @@ def test_how_full_the_context_is_stands_below_the_conversation(
     at = ask(open_page("chat"), "Hello")
     long = len("<user>Hello<assistant>The capital is Madrid.")
     fakes.until(lambda: f"{long} of 200 tokens" in bars(at.run()))
+
+
+def test_a_raw_prompt_is_sent_alone_so_the_conversations_length_is_not_shown_beside_it(
+    open_page: Open, register: Register, engine: fakes.FakeEngine
+) -> None:
+    register()
+    at = ask(open_page("chat"), "Hello")
+    fakes.until(lambda: "tokens" in bars(at.run()))
+    at.segmented_control(key="chat_mode").set_value("Raw prompt").run()
+    assert bars(at) == ""
+    at.segmented_control(key="chat_mode").set_value("JSON").run()
+    assert "tokens" in bars(at)
 
 
 def bars(at: AppTest) -> str:

@@ -118,11 +118,11 @@ def test_a_thumb_with_its_comment_is_there_after_a_reload_and_in_mlflow(page: Pa
     settled(page)
     below(page, "turn_why_").click()
     page.get_by_label("Comment").fill("It is *not* Lisbon.")
-    page.get_by_role("button", name="Save").click()
-    expect(messages(page).last.get_by_text("It is not Lisbon.")).to_be_visible()
+    page.get_by_role("button", name="Save", exact=True).click()
+    expect(messages(page).last.get_by_text("It is *not* Lisbon.")).to_be_visible()
 
     page.reload()
-    expect(messages(page).last.get_by_text("It is not Lisbon.")).to_be_visible()
+    expect(messages(page).last.get_by_text("It is *not* Lisbon.")).to_be_visible()
     (thumb,) = until(lambda: assessments(app, page.url.rpartition("c=")[2]), 20)
     assert (thumb.name, thumb.value, thumb.rationale) == ("thumb", False, "It is *not* Lisbon.")
 

@@ -29,7 +29,7 @@ def test_a_fresh_app_answers_from_the_onnx_version_without_touching_anything(pag
     expect(figures(page)).to_be_visible(timeout=60_000)
     expect(answer(page)).to_contain_text(re.compile(r"\w{3}"))  # what it says is drawn by lot
     expect(figures(page)).to_contain_text(re.compile(rf"{MODEL}/2 · \d+ tokens/s · first token [\d,]+ ms · \d+ \+ \d+"))
-    messages(page).last.get_by_role("button", name="Rendered prompt").click()
+    page.locator('[class*="st-key-turn_sent_"]').last.get_by_role("button").click()
     expect(page.get_by_test_id("stPopoverBody")).to_contain_text("<|im_start|>user")
     assert len(app.model_servers(f"{MODEL}/2")) == 1
 
