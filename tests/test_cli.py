@@ -288,7 +288,8 @@ def test_chat_prints_the_whole_turn_as_json_and_keeps_it(home: Settings) -> None
     from phi3core.store import client, experiment
 
     traces = client(home).search_traces(locations=[experiment(home, keys.CONVERSATIONS)], flush=True)
-    assert [trace.info.tags[keys.VERSION] for trace in traces] == ["phi3-embedded/2"]
+    kept = {trace.info.trace_id: trace.info.tags[keys.VERSION] for trace in traces}
+    assert kept[f"tr-{turn['id']}"] == "phi3-embedded/2"
 
 
 @pytest.mark.model

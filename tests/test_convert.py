@@ -39,7 +39,7 @@ def test_converted_weights_answer_and_are_converted_once(weights: Weights, tiny:
     assert shares == sorted(shares)
     engine = open_weights(folder, "onnx")
     *_, done = engine.stream("Hello", engine.options.but(max_tokens=4, temperature=0), lambda: False)
-    assert done == Done("length", 5, 4)
+    assert done == Done(5, 4)
 
 
 def test_a_damaged_conversion_is_made_again(weights: Weights, tmp_path: Path) -> None:
