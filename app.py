@@ -1,11 +1,16 @@
-"""The page table, nothing else."""
+"""The page table, and the door before it."""
 
 import streamlit as st
+
+from pages.components import login
+from phi3core.people import Person
 
 # An image of our own: Streamlit fetches an icon by name from a font server on the internet.
 st.set_page_config(page_title="Phi-3 Playground", page_icon="assets/icon.png", layout="wide")
 st.logo("assets/icon.png", size="large")
 
+visitor = login.visitor()
+inside = isinstance(visitor, Person) and visitor.may("viewer")
 page = st.navigation(
     [
         st.Page("pages/home_page.py", title="Home", icon=":material/home:", url_path="home", default=True),
@@ -14,7 +19,18 @@ page = st.navigation(
             "pages/conversations_page.py", title="Conversations", icon=":material/forum:", url_path="conversations"
         ),
         st.Page("pages/registry_page.py", title="Registry", icon=":material/inventory_2:", url_path="registry"),
+        st.Page("pages/promotions_page.py", title="Promotions", icon=":material/verified:", url_path="promotions"),
         st.Page("pages/build_page.py", title="Build", icon=":material/construction:", url_path="build"),
-    ]
+    ],
+    position="sidebar" if inside else "hidden",  # a deep link is known all the same, and stays in the address
 )
-page.run()
+match visitor:
+    case Person() if inside:
+        login.show(visitor)
+        page.run()
+    case Person():
+        login.refuse(visitor)
+    case None:
+        login.ask()
+    case error:
+        login.trouble(error)

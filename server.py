@@ -9,45 +9,60 @@ import sys
 import traceback
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from typing import Any
+from pathlib import Path
+from typing import Any, NoReturn
 
 import streamlit as st
+from starlette.middleware import Middleware
 from streamlit.runtime.pages_manager import PagesManager
 
-from phi3core import conversations, settings
+from phi3core import conversations, people, settings
+from phi3core.errors import Phi3Error
+from phi3core.index import index
 from phi3core.parent import when_parent_ends
+from phi3core.serving.front import Front
 from phi3core.serving.gateway import Gateway
 from phi3core.serving.guard import LOOPBACK
 from phi3core.serving.pool import pool
+from phi3core.serving.preload import Preload
 
 # Streamlit takes a folder named pages/ for its old automatic pages until st.navigation has run once, and greets
 # the first visitor of a deep link with “Page not found”. It is told here, before anybody can come.
 PagesManager.uses_pages_directory = False
 
-gateway = Gateway(os.environ.get("PHI3_API_KEY") or None)
+# What the registry's list is drawn with: links to it are opened cold.
+DRAWN_WITH = {"/registry": ("DataFrame", "TextInput", "Selectbox", "ButtonGroup", "Button", "Popover", "Pagination")}
+
+
+def refuse(why: str) -> NoReturn:
+    """End before anybody can come; an exception would reach the reader as Starlette's traceback."""
+    print(why, file=sys.stderr, flush=True)
+    os._exit(1)
+
+
+try:
+    config = settings.load()
+    login = people.login(config)
+    gateway = Gateway(config)
+except Phi3Error as error:
+    refuse(str(error))
 
 
 @asynccontextmanager
 async def lifespan(_: st.App) -> AsyncIterator[None]:
     address = st.get_option("server.address")
-    if address not in LOOPBACK:
-        where = address or "every address"
-        print(
-            f"Listening on {where} would let everybody in: the playground has no login yet. "
-            "Start it with --server.address=127.0.0.1.",
-            file=sys.stderr,
-            flush=True,
-        )
-        os._exit(1)  # an exception would reach the reader as Starlette's traceback
-    config = settings.load()
+    if address not in LOOPBACK and not login:
+        refuse(people.no_login(config, address))
     if os.environ.get("PHI3_STOP_WITH_STDIN"):
         when_parent_ends(lambda: os.kill(os.getpid(), signal.SIGTERM))
     servers = pool(config)
-    await gateway.start(config, servers)
+    await gateway.start(servers)
     _before_the_end(gateway.hang_up)
     servers.warm()
     conversations.start(config)
+    index(config).start()
     yield
+    index(config).stop()
     await gateway.stop()
     servers.close()
     conversations.flush(config, 3)
@@ -78,4 +93,14 @@ def unexpected(error: Exception) -> bool:
     return True
 
 
-app = st.App("app.py", lifespan=lifespan, routes=[gateway.mount()], on_script_error=unexpected)
+app = st.App(
+    "app.py",
+    lifespan=lifespan,
+    routes=[gateway.mount()],
+    middleware=[
+        Middleware(Front, hosts=LOOPBACK | people.hosts(config)),
+        Middleware(Preload, static=Path(st.__file__).parent / "static", pages=DRAWN_WITH),
+    ],
+    secrets={"auth": login} if login else None,  # Streamlit's own way to find them knows no PHI3_SECRETS
+    on_script_error=unexpected,
+)

@@ -25,6 +25,14 @@ class Conflict(Phi3Error):
     """Somebody or something else got there first: a port in use, a version promoted meanwhile."""
 
 
+class PolicyUnmet(Conflict):
+    """A promotion that the model's policy does not allow yet."""
+
+
+class Forbidden(Phi3Error):
+    """Something that the person's role does not allow."""
+
+
 class StoreError(Phi3Error):
     """The MLflow store answered, and refused or failed."""
 

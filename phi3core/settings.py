@@ -6,13 +6,16 @@ Knows nothing of MLflow beyond its environment variables, and never raises at im
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+import tomllib
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from .errors import BadInput
 
-# MLflow waits minutes for a dead server by default. A person is waiting here: two tries, ten seconds each.
-_STORE_PATIENCE = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "10"}
+# MLflow waits minutes for a dead server by default. A person is waiting here: four seconds, and store.py sees to it
+# that the second try is for what broke at once, not for a silence. Files are given more time (store.patient).
+_STORE_PATIENCE = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "4"}
 
 
 @dataclass(frozen=True)
@@ -27,7 +30,13 @@ class Settings:
     parallel, queue: how many answers one version writes at once, and how many requests may wait for one
     (``PHI3_PARALLEL``, ``PHI3_QUEUE``).
     trusted: registered models whose pickles may be loaded (``PHI3_TRUST_PICKLES``, separated by commas).
-    secrets: the file with the remote endpoints and their keys (``PHI3_SECRETS``, default ``.streamlit/secrets.toml``).
+    secrets: the file with the remote endpoints, the login, roles and keys (``PHI3_SECRETS``, default
+    ``.streamlit/secrets.toml``).
+    user: who works here where nobody signs in (``PHI3_USER``, default the system's user).
+    api_key: a key of /v1 that is the local user's (``PHI3_API_KEY``).
+    hosts: names under which the app may be asked for, besides loopback's and the login's (``PHI3_HOSTS``, separated
+    by commas).
+    record_key: what seals the records of promotions, so that only who has it can make them up (``PHI3_RECORD_KEY``).
     """
 
     home: Path
@@ -39,6 +48,10 @@ class Settings:
     queue: int = 32
     trusted: frozenset[str] = frozenset()
     secrets: Path = Path(".streamlit/secrets.toml")
+    user: str = ""
+    api_key: str = field(default="", repr=False)
+    hosts: frozenset[str] = frozenset()
+    record_key: str = field(default="", repr=False)
 
     @property
     def jobs(self) -> Path:
@@ -87,12 +100,18 @@ def load() -> Settings:
         idle_minutes=_number("PHI3_IDLE_MINUTES", Settings.idle_minutes, 0.01),
         parallel=int(_number("PHI3_PARALLEL", Settings.parallel, 1)),
         queue=int(_number("PHI3_QUEUE", Settings.queue, 0)),
-        trusted=frozenset(name.strip() for name in os.environ.get("PHI3_TRUST_PICKLES", "").split(",") if name.strip()),
+        trusted=_names("PHI3_TRUST_PICKLES"),
         secrets=Path(os.environ.get("PHI3_SECRETS") or Settings.secrets).expanduser().resolve(),
+        user=os.environ.get("PHI3_USER", "").strip(),
+        api_key=os.environ.get("PHI3_API_KEY", ""),
+        hosts=frozenset(name.lower() for name in _names("PHI3_HOSTS")),
+        record_key=os.environ.get("PHI3_RECORD_KEY", ""),
     )
     os.environ["PHI3_HOME"], os.environ["MLFLOW_TRACKING_URI"] = str(home), uri
     for name, value in _STORE_PATIENCE.items():
         os.environ.setdefault(name, value)
+    # Closing a run on a server would print its address to where a command prints its JSON.
+    os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
     try:
         for folder in (home, cache, settings.jobs, settings.logs, settings.tmp, settings.locks, settings.outbox):
             folder.mkdir(parents=True, exist_ok=True)
@@ -101,6 +120,23 @@ def load() -> Settings:
             f"{error.filename} can't be made ({error.strerror}): set PHI3_HOME to another folder."
         ) from error
     return settings
+
+
+def secret_tables(settings: Settings) -> dict[str, Any]:
+    """What the secrets file says now, {} where there is none. Raises BadInput naming the file and what is wrong."""
+    file = settings.secrets
+    try:
+        return tomllib.loads(file.read_text())
+    except FileNotFoundError:
+        return {}
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadInput(f"{file} can't be read: {getattr(error, 'strerror', None) or 'it is no text'}.") from error
+    except tomllib.TOMLDecodeError as error:
+        raise BadInput(f"{file} is not written as TOML: {error}.") from error
+
+
+def _names(variable: str) -> frozenset[str]:
+    return frozenset(name.strip() for name in os.environ.get(variable, "").split(",") if name.strip())
 
 
 def _switch(name: str) -> bool:

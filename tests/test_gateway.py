@@ -21,7 +21,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 
-from phi3core import promotion, registry
+from phi3core import people, promotion, registry
 from phi3core.errors import StoreDown
 from phi3core.registry import Version
 from phi3core.serving import catalogue
@@ -39,13 +39,13 @@ HELLO: list[Any] = [{"role": "user", "content": "Where?"}]
 
 
 @contextmanager
-def passing_on(settings: Settings, pool: Pool, key: str | None = None) -> Iterator[tuple[str, Gateway]]:
+def passing_on(settings: Settings, pool: Pool) -> Iterator[tuple[str, Gateway]]:
     """An app with the gateway and a page, and the gateway itself."""
-    gateway = Gateway(key)
+    gateway = Gateway(settings)
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> Any:
-        await gateway.start(settings, pool)
+        await gateway.start(pool)
         yield
         await gateway.stop()
 
@@ -430,7 +430,7 @@ def test_the_pages_are_not_guarded_by_it(url: str) -> None:
 
 def test_with_a_key_nobody_asks_without_it(settings: Settings, pool: Pool, named: Callable[..., Version]) -> None:
     named("demo")
-    with passing_on(settings, pool, key="secret") as (url, _):
+    with passing_on(replace(settings, api_key="secret"), pool) as (url, _):
         for address in ("/v1/models", "/v1/health", "/v1/nothing"):
             assert httpx.get(url + address).status_code == 401
         with pytest.raises(openai.AuthenticationError):
@@ -441,6 +441,53 @@ def test_with_a_key_nobody_asks_without_it(settings: Settings, pool: Pool, named
 
         assert answer.choices[0].message.content == " 0 1 2"
         assert httpx.get(f"{url}/page").status_code == 200
+
+
+LOGIN = """
+[auth]
+redirect_uri = "https://play.example/oauth2callback"
+cookie_secret = "0123456789abcdef0123456789abcdef"
+client_id = "phi3"
+client_secret = "s"
+server_metadata_url = "https://id.example/.well-known/openid-configuration"
+"""
+
+
+def test_where_people_sign_in_a_program_needs_somebodys_key(settings: Settings, pool: Pool) -> None:
+    key = people.new_key()
+    settings.secrets.write_text(LOGIN)
+    with passing_on(settings, pool) as (url, _):
+        ask = lambda key: httpx.get(f"{url}/v1/models", headers={"Authorization": f"Bearer {key}"})  # noqa: E731
+        assert (ask("none").status_code, ask(key).status_code) == (401, 401)
+
+        settings.secrets.write_text(f'{LOGIN}[keys]\n{people.hash_of(key)} = "vera@example.org"\n')
+
+        assert ask(key).status_code == 200  # without a restart, and a viewer may
+        assert ask(people.hash_of(key)).status_code == 401  # what is in the file opens nothing
+
+
+def test_who_has_no_role_any_more_asks_nothing_and_a_broken_file_lets_nobody_in(
+    settings: Settings, pool: Pool, capfd: pytest.CaptureFixture[str]
+) -> None:
+    key = people.new_key()
+    keys = f'[keys]\n{people.hash_of(key)} = "vera@example.org"\n'
+    settings.secrets.write_text(f'{LOGIN}{keys}[roles]\ndefault = "none"\n')
+    with passing_on(settings, pool) as (url, _):
+        for broken, status, code in (("", 403, "no_role"), ("[roles", 503, "no_keys")):
+            with settings.secrets.open("a") as file:
+                file.write(broken)
+            answer = httpx.get(f"{url}/v1/models", headers={"Authorization": f"Bearer {key}"})
+            assert (answer.status_code, answer.json()["error"]["code"]) == (status, code)
+            assert "secrets.toml" not in answer.text
+    assert "secrets.toml" in capfd.readouterr().err
+
+
+def test_the_names_of_the_login_and_of_the_settings_are_served_and_no_others(settings: Settings, pool: Pool) -> None:
+    settings.secrets.write_text(LOGIN)
+    with passing_on(replace(settings, hosts=frozenset({"gpu-7"}), api_key="secret"), pool) as (url, _):
+        for host, status in (("play.example", 200), ("gpu-7:8501", 200), ("localhost", 200), ("other.example", 403)):
+            headers = {"Host": host, "Authorization": "Bearer secret"}
+            assert httpx.get(f"{url}/v1/models", headers=headers).status_code == status
 
 
 # ---------------------------------------------------------------- the end of the app

@@ -10,13 +10,12 @@ from __future__ import annotations
 
 import ipaddress
 import os
-import tomllib
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from ..errors import BadInput, NotFound
-from ..settings import Settings
+from ..settings import Settings, secret_tables
 
 _CHOICES = {
     "kind": ("openai", "mlflow"),
@@ -52,15 +51,7 @@ class Endpoint:
 
 def load(settings: Settings) -> list[Endpoint]:
     """The endpoints of the secrets file, [] where there is none. Raises BadInput naming the table and the key."""
-    file = settings.secrets
-    try:
-        found = tomllib.loads(file.read_text())
-    except FileNotFoundError:
-        return []
-    except (OSError, UnicodeDecodeError) as error:
-        raise BadInput(f"{file} can't be read: {getattr(error, 'strerror', None) or 'it is no text'}.") from error
-    except tomllib.TOMLDecodeError as error:
-        raise BadInput(f"{file} is not written as TOML: {error}.") from error
+    file, found = settings.secrets, secret_tables(settings)
     tables = found.get("endpoints", {})
     if not isinstance(tables, dict):
         raise BadInput(f"{file}: “endpoints” must be tables, one for each endpoint: [endpoints.NAME].")

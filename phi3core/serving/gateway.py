@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import sys
 import time
 from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
@@ -24,12 +25,12 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Mount, Route
 
-from .. import registry
+from .. import people, registry
 from ..errors import BadInput, Busy, NotFound, Phi3Error, ServerError, StoreError
 from ..registry import Version
 from ..settings import Settings
 from .catalogue import Remembered, references
-from .guard import LOOPBACK, Guard, Receive, Scope, Send
+from .guard import LOOPBACK, WRONG_KEY, Guard, Receive, Refusal, Scope, Send
 from .pool import ModelServer, Pool
 from .protocol import error_body
 from .relay import JSON, Reply, gone, read
@@ -44,10 +45,14 @@ T = TypeVar("T")
 
 
 class Gateway:
-    """The routes below /v1. key: ask clients for it; None lets every program of this machine in."""
+    """The routes below /v1, for whoever `people.by_key` knows; where no key is needed, for every program that is here.
 
-    def __init__(self, key: str | None = None) -> None:
-        self._key = key
+    Raises BadInput where the secrets file can't be understood.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._hosts = LOOPBACK | people.hosts(settings)
         self._answers: set[asyncio.Task[None]] = set()
         self._stopping = False
         self._session: aiohttp.ClientSession | None = None
@@ -61,12 +66,13 @@ class Gateway:
             Route("/completions", _Forward(self, "/v1/completions"), methods=["POST"]),
         ]
         handlers: dict[Any, Any] = {HTTPException: _http_error, Phi3Error: _our_error, Exception: _crashed}
-        return Mount("/v1", Guard(Starlette(routes=routes, exception_handlers=handlers), self._key, LOOPBACK))
+        return Mount("/v1", Guard(Starlette(routes=routes, exception_handlers=handlers), self._refused, self._hosts))
 
-    async def start(self, settings: Settings, pool: Pool) -> None:
+    async def start(self, pool: Pool) -> None:
         """Take requests, in the event loop that runs this."""
         import aiohttp
 
+        settings = self._settings
         self._pool, self._loop = pool, asyncio.get_running_loop()
         self._threads = ThreadPoolExecutor(8, thread_name_prefix="gateway")
         self._versions = Remembered(lambda ref: self.call(registry.resolve, settings, ref), _RESOLVED)
@@ -130,6 +136,21 @@ class Gateway:
             await asyncio.wait({answering, leaving})
         if not answering.cancelled():
             answering.result()
+
+    def _refused(self, key: str) -> Refusal | None:
+        """Why nobody with this key is let in; the secrets file is read anew for every request."""
+        try:
+            if not people.needs_key(self._settings):
+                return None
+            person = people.by_key(self._settings, key)
+        except BadInput as error:
+            print(f"/v1 lets nobody in: {error}", file=sys.stderr, flush=True)  # not for everybody to read
+            return 503, "The app can't read who may come in. Its administrator finds the reason in its log.", "no_keys"
+        if person is None:
+            return WRONG_KEY
+        if not person.may("viewer"):
+            return 403, f"{person.name} has no role here: an admin can give one.", "no_role"
+        return None
 
     async def _list(self, _: Request) -> Response:
         self.session()

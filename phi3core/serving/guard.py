@@ -1,4 +1,4 @@
-"""What stands before a model server: key, Host, Origin and content type are checked on every request.
+"""What stands before a model server and before /v1: key, Host, Origin and content type of every request.
 
 A server on loopback can be reached by any web page in the user's browser, so being local is no protection:
 a page could post to it across origins, or rebind a name of its own to 127.0.0.1.
@@ -15,15 +15,25 @@ Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
+Refusal = tuple[int, str, str]
+"""Status, what the client reads, OpenAI's code."""
+Door = Callable[[str], Refusal | None]
+"""Why somebody with this key ("" without one) is not let in; None where they are."""
 
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
+WRONG_KEY: Refusal = (401, "The API key is missing or wrong: send it as Authorization: Bearer KEY.", "invalid_api_key")
+
+
+def one_key(key: str | None) -> Door:
+    """Lets in who has this key; None: everybody."""
+    return lambda given: None if not key or secrets.compare_digest(given.encode(), key.encode()) else WRONG_KEY
 
 
 class Guard:
-    """ASGI middleware. key None lets everybody in who passes the other checks; hosts None accepts any Host."""
+    """ASGI middleware. hosts: the names it may be asked for; None accepts any Host."""
 
-    def __init__(self, app: App, key: str | None, hosts: frozenset[str] | None) -> None:
-        self._app, self._key, self._hosts = app, key, hosts
+    def __init__(self, app: App, door: Door, hosts: frozenset[str] | None) -> None:
+        self._app, self._door, self._hosts = app, door, hosts
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and (refusal := self._refuse(scope)):
@@ -33,25 +43,34 @@ class Guard:
             return
         await self._app(scope, receive, send)
 
-    def _refuse(self, scope: Scope) -> tuple[int, str, str] | None:
-        headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
-        host = _hostname(headers.get("host", ""))
+    def _refuse(self, scope: Scope) -> Refusal | None:
+        headers = headers_of(scope)
+        host = hostname(headers.get("host", ""))
         if self._hosts is not None and host not in self._hosts:
             return 403, f"The host “{host}” is not served here: use http://127.0.0.1.", "forbidden_host"
-        origin = headers.get("origin")
-        # The port too: another program's web page on this machine is another origin.
-        if origin and origin.partition("://")[2].lower() != headers.get("host", "").lower():
-            return 403, f"Requests from web pages of {origin} are not accepted.", "forbidden_origin"
+        if not is_own(headers):
+            return 403, f"Requests from web pages of {headers['origin']} are not accepted.", "forbidden_origin"
         if scope["method"] == "POST" and headers.get("content-type", "").split(";")[0].strip() != "application/json":
             return 415, "Send the request as JSON, with the header Content-Type: application/json.", "not_json"
-        if self._key and scope["path"] != "/health":
-            given = headers.get("authorization", "").removeprefix("Bearer ").strip()
-            if not secrets.compare_digest(given.encode(), self._key.encode()):
-                return 401, "The API key is missing or wrong: send it as Authorization: Bearer KEY.", "invalid_api_key"
-        return None
+        if scope["path"] == "/health":
+            return None
+        return self._door(headers.get("authorization", "").removeprefix("Bearer ").strip())
 
 
-def _hostname(host: str) -> str:
+def headers_of(scope: Scope) -> dict[str, str]:
+    """A request's headers, by their names in lower case."""
+    return {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
+
+
+def is_own(headers: dict[str, str]) -> bool:
+    """Whether a request comes from a page of the very address that it goes to, or from no web page at all."""
+    origin = headers.get("origin")
+    # The port too: another program's web page on this machine is another origin.
+    return not origin or origin.partition("://")[2].lower() == headers.get("host", "").lower()
+
+
+def hostname(host: str) -> str:
+    """The name in a Host header, without its port; "" where it is none."""
     try:
         return urlsplit(f"//{host}").hostname or ""
     except ValueError:  # half an IPv6 address

@@ -32,7 +32,7 @@ from starlette.types import Receive, Scope, Send
 
 from ..engine import Done, End, Engine, Piece, Prompt
 from ..errors import BadInput, Busy, Conflict, ContextFull, NotReady, Phi3Error
-from .guard import LOOPBACK, Guard
+from .guard import LOOPBACK, Guard, one_key
 from .protocol import (
     ChatRequest,
     Choice,
@@ -71,7 +71,7 @@ def create_app(
 
     # FastAPI's own documentation pages load their scripts from the internet.
     app = FastAPI(lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
-    app.add_middleware(Guard, key=key, hosts=LOOPBACK if local else None)
+    app.add_middleware(Guard, door=one_key(key), hosts=LOOPBACK if local else None)
     _add_error_handlers(app)
 
     @app.get("/health")

@@ -91,8 +91,8 @@ def _settings(home: Path, cache: Path) -> Settings:
     return Settings(home, f"sqlite:///{home / 'mlflow.db'}", cache, secrets=home.parent / "secrets.toml")
 
 
-def launch(home: Path, cache: Path, wait: float = 180) -> App:
-    """Start the app over a home and wait until it answers."""
+def launch(home: Path, cache: Path, wait: float = 180, options: tuple[str, ...] = ()) -> App:
+    """Start the app over a home, with these options, and wait until it answers."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -103,7 +103,7 @@ def launch(home: Path, cache: Path, wait: float = 180) -> App:
     said = home.parent / f"said-{port}.txt"
     with said.open("w") as file:
         launcher = subprocess.Popen(
-            [sys.executable, "-m", "phi3core", "app", "--port", str(port)],
+            [sys.executable, "-m", "phi3core", "app", "--port", str(port), *options],
             cwd=ROOT,
             env=env,
             stdout=file,

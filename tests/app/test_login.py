@@ -1,0 +1,225 @@
+"""The door before every page, and what a role lets a page offer. Who signed in is what stands in for the provider."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from pages.components import ui
+from phi3core import chat, conversations, people, prompts
+from phi3core.chat import Conversation, Turn
+from phi3core.errors import Forbidden
+from phi3core.people import Person
+from phi3core.settings import Settings
+
+from ..test_people import LOGIN
+from .builds import past_build
+from .conftest import ROOT, Open, Register, said
+from .servers import FakePool
+
+PAGES = sorted(path.stem.removesuffix("_page") for path in Path(ROOT / "pages").glob("*_page.py"))
+VERA = {"is_logged_in": True, "email": "vera@example.org", "email_verified": True}
+
+
+@pytest.fixture
+def sign_in(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Make the app ask for a login, and somebody sign in with these claims; none: nobody has."""
+
+    def sign_in(claims: dict[str, Any], roles: str = "") -> None:
+        settings.secrets.write_text(f"{LOGIN}[roles]\n{roles}\n")
+        people.login.cache_clear()
+        monkeypatch.setattr(ui, "claims", lambda: claims)
+
+    return sign_in
+
+
+def drawn(at: AppTest) -> str:
+    """Everything that is on the page."""
+    return repr(at.main) + repr(at.sidebar)
+
+
+def keys_of(at: AppTest) -> set[str]:
+    return {str(button.key) for button in at.button}
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_before_the_sign_in_every_page_is_the_sign_in_page(
+    open_page: Open, register: Register, settings: Settings, sign_in: Callable[..., None], page: str
+) -> None:
+    register("secret-model")
+    sign_in({})
+    at = open_page(page, model="secret-model", version="1", ref="secret-model/1")
+    assert not at.exception
+    assert keys_of(at) == {"sign_in"}
+    assert "Sign in to go on." in said(at)
+    assert "secret-model" not in drawn(at)
+    assert not at.sidebar.children
+
+
+def test_who_has_signed_in_is_shown_with_the_role_and_a_way_out(open_page: Open, sign_in: Callable[..., None]) -> None:
+    sign_in(VERA, 'releaser = ["vera@example.org"]')
+    at = open_page("home")
+    assert not at.exception
+    assert at.title[0].value == "Phi-3 Playground"
+    assert "vera" in at.sidebar.markdown[0].value
+    assert "releaser" in at.sidebar.markdown[0].value
+    assert "sign_out" in keys_of(at)
+    assert ui_person(at) == Person("vera@example.org", "releaser")
+
+
+def test_the_single_user_of_a_machine_sees_no_door(open_page: Open) -> None:
+    at = open_page("home")
+    assert not at.sidebar.markdown
+    assert keys_of(at) & {"sign_in", "sign_out"} == set()
+
+
+def test_a_group_gives_its_role_by_whatever_claim_the_provider_uses(
+    open_page: Open, sign_in: Callable[..., None]
+) -> None:
+    roles = 'reviewer = ["group:team"]\ngroups_claim = "roles"'
+    for told, role in ((["team", 3], "reviewer"), ("team", "reviewer"), (None, "viewer"), ({"team": 1}, "viewer")):
+        sign_in({**VERA, "roles": told}, roles)
+        assert ui_person(open_page("home")).role == role
+
+
+def test_who_has_no_role_sees_only_that(open_page: Open, register: Register, sign_in: Callable[..., None]) -> None:
+    register("secret-model")
+    sign_in(VERA, 'default = "none"')
+    at = open_page("registry", model="secret-model")
+    assert "has no role here" in said(at)
+    assert keys_of(at) == {"sign_out"}
+    assert "secret-model" not in drawn(at)
+
+
+@pytest.mark.parametrize("change", [{"email": ""}, {"email": None}, {"email": ["ada"]}, {"email_verified": False}])
+def test_an_address_that_nobody_vouches_for_gives_no_role(
+    open_page: Open, sign_in: Callable[..., None], change: dict[str, Any]
+) -> None:
+    sign_in({**VERA, **change}, 'admin = ["vera@example.org"]')
+    at = open_page("home")
+    assert "tells no e-mail address" in at.error[0].value
+    assert keys_of(at) == {"sign_in_again", "sign_out"}
+
+
+def test_a_secrets_file_that_is_damaged_while_the_app_runs_lets_nobody_act(
+    open_page: Open, settings: Settings, register: Register, sign_in: Callable[..., None]
+) -> None:
+    register("secret-model")
+    sign_in(VERA, 'admin = ["vera@example.org"]')
+    assert open_page("home").title
+    settings.secrets.write_text("[roles")
+    at = open_page("home")
+    assert "secrets.toml is not written as TOML" in at.error[0].value
+    assert "secret-model" not in drawn(at)
+    settings.secrets.write_text(LOGIN)
+    assert at.button(key="sign_in_again").click().run().title[0].value == "Phi-3 Playground"
+
+
+def test_a_role_that_was_taken_away_is_gone_at_the_next_click(
+    open_page: Open, settings: Settings, sign_in: Callable[..., None]
+) -> None:
+    sign_in(VERA, 'releaser = ["vera@example.org"]')
+    at = open_page("build")
+    assert "build_start" in keys_of(at)
+    sign_in(VERA)
+    at.button(key="build_start").click().run()
+    assert "build_start" not in keys_of(at)
+    assert "takes the role releaser" in said(at)
+
+
+# ---------------------------------------------------------------- what a viewer is not offered
+
+
+def test_a_viewer_sees_builds_and_can_neither_start_nor_cancel_one(
+    open_page: Open, settings: Settings, sign_in: Callable[..., None]
+) -> None:
+    past_build(settings, status="FAILED", reason="It broke.")
+    sign_in(VERA)
+    at = open_page("build")
+    assert "It broke." in said(at)
+    assert keys_of(at) == {"sign_out"}
+
+
+@pytest.fixture
+def talk(settings: Settings, servers: FakePool) -> str:
+    """A conversation that Ada began, with a rated answer."""
+    turn = Turn("One?", "phi3/1", answer="Uno.", state="done", user="ada@example.org", thumb=True, rated_by="ada")
+    made = Conversation(settings, servers, user="ada@example.org")  # type: ignore[arg-type]
+    made.adopt([turn])
+    return chat.keep(made).id
+
+
+def test_a_viewer_can_go_on_with_somebodys_conversation_but_not_rate_rename_or_delete_it(
+    open_page: Open, register: Register, settings: Settings, sign_in: Callable[..., None], talk: str
+) -> None:
+    register()
+    sign_in(VERA)
+    at = open_page("chat", c=talk)
+    assert not at.exception
+    keys = keys_of(at)
+    assert f"share_replay_{talk}" in keys
+    assert not keys & {f"share_rename_{talk}", f"share_delete_{talk}"}
+    assert all(widget.disabled for widget in at.feedback)
+    assert not [key for key in keys if key.startswith("turn_comment_save")]
+
+    at.chat_input(key="chat_input").set_value("Hello").run()
+
+    asked = chat.load(settings, None, talk).path[-1]  # type: ignore[arg-type]
+    assert (asked.question, asked.user) == ("Hello", "vera@example.org")
+
+
+def test_its_author_and_an_admin_may_rename_and_delete_it(
+    open_page: Open, register: Register, sign_in: Callable[..., None], talk: str
+) -> None:
+    register()
+    for claims, roles in (({**VERA, "email": "Ada@example.org"}, ""), (VERA, 'admin = ["vera@example.org"]')):
+        sign_in(claims, roles)
+        assert {f"share_rename_{talk}", f"share_delete_{talk}"} <= keys_of(open_page("chat", c=talk))
+
+
+def test_a_reviewers_thumb_is_kept_under_their_address(
+    open_page: Open, register: Register, settings: Settings, sign_in: Callable[..., None], talk: str
+) -> None:
+    register()
+    sign_in(VERA, 'reviewer = ["vera@example.org"]')
+    at = open_page("chat", c=talk)
+    at.feedback[0].set_value(0).run()
+    turn = chat.load(settings, None, talk).path[0]  # type: ignore[arg-type]
+    assert (turn.thumb, turn.rated_by) == (False, "vera@example.org")
+
+
+def test_a_viewer_uses_saved_prompts_and_saves_none(
+    open_page: Open, register: Register, settings: Settings, sign_in: Callable[..., None]
+) -> None:
+    register()
+    prompts.save(settings, "greet", "Hello")
+    sign_in(VERA)
+    at = open_page("chat")
+    at.button(key="prompts_open_chat_insert").click().run()
+    assert "prompts_insert" in keys_of(at)
+    assert not keys_of(at) & {"prompts_edit", "prompts_delete"}
+    with pytest.raises(Forbidden):
+        prompts.delete(settings, "greet", Person("vera@example.org", "viewer"))
+
+
+def test_the_list_of_conversations_offers_to_change_only_ones_own(
+    open_page: Open, settings: Settings, sign_in: Callable[..., None], talk: str
+) -> None:
+    assert conversations.flush(settings), conversations.trouble(settings)
+    for claims, options in ((VERA, 1), ({**VERA, "email": "ada@example.org"}, 3)):
+        sign_in(claims)
+        at = open_page("conversations")
+        assert not at.exception
+        assert len(at.get("menu_button")[0].proto.options) == options  # type: ignore[attr-defined]
+
+
+def ui_person(at: AppTest) -> Person:
+    """Who the page takes its visitor for."""
+    assert not at.exception
+    found = ui.visitor()
+    assert found is not None
+    return found

@@ -1,0 +1,184 @@
+"""Signing in at a real provider of OpenID Connect on this machine, and what a role then opens."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import httpx
+import oidc_provider_mock as provider
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from phi3core import keys, people, promotion, registry
+from phi3core.errors import Forbidden
+from phi3core.promotion import records
+
+from ..fakes import register
+from .conftest import App, end, launch
+from .conftest import _settings as settings_of
+from .pages import settled
+
+pytestmark = pytest.mark.browser
+
+MODEL = "phi3-embedded"
+VERSION_PAGE = f"registry?model={MODEL}&version=2"
+# The first one is asked of a server that has drawn nothing yet.
+PAGES = (VERSION_PAGE, "", "chat", "conversations", "registry", "promotions", "build", "no-such-page")
+TAGS = {keys.WRAPPER: "onnx", keys.SOURCE: "embedded"}  # as of the demo, which is not built then
+SIGN_IN_PAGE = [
+    "Phi-3 Playground", "Sign in to go on.", "login", "Sign in", "It takes you to localhost and back to this page.",
+]  # fmt: skip
+# “login” is the name of an icon.
+VERA, NOBODY = "vera@example.org", "without-an-address"
+
+
+@pytest.fixture(scope="module")
+def issuer() -> Iterator[str]:
+    """The provider's address."""
+    known = [
+        provider.User(sub="vera", claims={"email": VERA, "email_verified": True, "groups": ["team"]}),
+        provider.User(sub=NOBODY, claims={}),
+    ]
+    with provider.run_server_in_thread(user_claims=known) as server:
+        yield f"http://localhost:{server.server_port}"
+
+
+@pytest.fixture(scope="module")
+def guarded(issuer: str, cache: Path, empty_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[App]:
+    """An app with a login, for the whole network. Its two versions have no weights: nobody talks to them here."""
+    folder = tmp_path_factory.mktemp("guarded")
+    home = folder / "home"
+    home.mkdir()
+    shutil.copy(empty_store, home / "mlflow.db")
+    (folder / "model").mkdir()
+    (folder / "model" / "MLmodel").write_text("flavors: {python_function: {}}\nmetadata: {phi3: {wrapper: onnx}}\n")
+    allow(folder / "secrets.toml", issuer)
+    for _ in range(2):
+        register(settings_of(home, cache), MODEL, (folder / "model").as_uri(), TAGS)
+    app = launch(home, cache, options=("--address", "0.0.0.0"))
+    yield app
+    end(app)
+
+
+def allow(secrets: Path, issuer: str, roles: str = "", more: str = "") -> None:
+    """Write the secrets file, as its administrator would."""
+    secrets.write_text(
+        f"""
+[auth]
+redirect_uri = "http://localhost:{{port}}/oauth2callback"
+cookie_secret = "only-for-this-test-0123456789abcdef"
+client_id = "phi3"
+client_secret = "s"
+server_metadata_url = "{issuer}/.well-known/openid-configuration"
+
+[roles]
+{roles}
+{more}
+"""
+    )
+
+
+@pytest.fixture
+def page(chromium: Browser) -> Iterator[Page]:
+    """A browser of one's own, which nobody has signed in with. The provider's pages may not ask others for anything."""
+    context = chromium.new_context(viewport={"width": 1280, "height": 1000})
+    context.set_default_timeout(20_000)
+    context.route(lambda url: urlsplit(url).hostname not in ("localhost", "127.0.0.1"), lambda route: route.abort())
+    yield context.new_page()
+    context.close()
+
+
+def sign_in(page: Page, who: str = "vera") -> None:
+    page.get_by_role("button", name="Sign in").click()
+    page.get_by_role("button", name=who, exact=True).click()
+
+
+def test_without_a_sign_in_no_page_and_no_deep_link_shows_anything(page: Page, guarded: App) -> None:
+    received: list[bytes] = []
+    page.on("websocket", lambda socket: socket.on("framereceived", lambda frame: received.append(_bytes(frame))))
+    for path in PAGES:
+        page.goto(f"{guarded.url}/{path}")
+        expect(page.get_by_role("button", name="Sign in")).to_be_visible(timeout=30_000)
+        settled(page)
+        expect(page.get_by_test_id("stSidebar")).to_have_count(0)
+        assert page.get_by_test_id("stMain").inner_text().split("\n\n") == SIGN_IN_PAGE
+    assert [frame for frame in received if b"Sign in to go on." in frame]
+    assert not [frame for frame in received if b"Production" in frame or str(guarded.settings.home).encode() in frame]
+
+
+def _bytes(frame: str | bytes) -> bytes:
+    return frame.encode() if isinstance(frame, str) else frame
+
+
+def test_one_reads_as_a_viewer_and_promotes_as_a_releaser_under_ones_own_address(
+    page: Page, guarded: App, issuer: str
+) -> None:
+    allow(guarded.secrets, issuer)
+    page.goto(f"{guarded.url}/{VERSION_PAGE}")
+    sign_in(page)
+    # Back at the page that was asked for, as a viewer.
+    expect(page).to_have_url(f"{guarded.url}/{VERSION_PAGE}", timeout=30_000)
+    expect(page.get_by_test_id("stMain").get_by_text(f"{MODEL}/2").first).to_be_visible()
+    settled(page)
+    who = page.get_by_test_id("stSidebar")
+    expect(who).to_contain_text(re.compile("vera\u2060?@example.org *viewer"))  # the joiner makes it no link
+    move = page.get_by_role("button", name="Move to a stage")
+    expect(move).to_have_count(0)
+    vera = people.known(guarded.settings, VERA, ["team"])
+    with pytest.raises(Forbidden, match="needs the role releaser"):
+        promotion.promote(guarded.settings, f"{MODEL}/2", "Production", "as a viewer", vera)
+    assert registry.resolve(guarded.settings, f"{MODEL}/2").stage == "None"
+
+    # Given a role by her group, and without a restart or another sign-in.
+    allow(guarded.secrets, issuer, 'releaser = ["group:team"]')
+    page.reload()
+    expect(who).to_contain_text("releaser", timeout=30_000)
+    move.click()
+    dialog = page.get_by_role("dialog")
+    dialog.get_by_text("Production", exact=True).first.click()
+    dialog.get_by_label("Reason").fill("It earned it")
+    dialog.get_by_role("button", name="Move to Production").click()
+    expect(page.get_by_text(f"{MODEL}/2 is now in Production")).to_be_visible()
+    (record,) = [r for r in records.of_model(guarded.settings, MODEL) if r.status == "done"]
+    assert (record.user, record.role, record.version, record.reason) == (VERA, "releaser", 2, "It earned it")
+    assert registry.resolve(guarded.settings, f"{MODEL}/Production").version == 2
+
+    # And out again: not even Back shows what was there.
+    page.get_by_role("button", name="Sign out").click()
+    page.get_by_role("button", name="End session").click()  # the provider's
+    expect(page.get_by_role("button", name="Sign in")).to_be_visible(timeout=30_000)
+    expect(page.get_by_text("did not work")).to_have_count(0)
+    page.goto(f"{guarded.url}/{VERSION_PAGE}")
+    expect(page.get_by_role("button", name="Sign in")).to_be_visible(timeout=30_000)
+    assert MODEL not in page.locator("body").inner_text()
+
+
+def test_a_sign_in_that_is_refused_or_tells_no_address_says_so_and_opens_nothing(page: Page, guarded: App) -> None:
+    page.goto(f"{guarded.url}/{VERSION_PAGE}")
+    page.get_by_role("button", name="Sign in").click()
+    page.get_by_role("button", name="Deny").click()
+    expect(page.get_by_text("The sign-in did not work.")).to_be_visible(timeout=30_000)
+    expect(page).to_have_url(f"{guarded.url}/{VERSION_PAGE}")
+
+    sign_in(page, NOBODY)
+
+    expect(page.get_by_text("tells no e-mail address")).to_be_visible(timeout=30_000)
+    expect(page.get_by_role("button", name="Sign out")).to_be_visible()
+    assert MODEL not in page.locator("body").inner_text()
+
+
+def test_a_program_needs_a_key_and_a_name_that_is_served(guarded: App, issuer: str) -> None:
+    key = people.new_key()
+    ask = lambda **headers: httpx.get(f"{guarded.url}/v1/models", headers=headers)  # noqa: E731
+    assert ask().status_code == 401
+    allow(guarded.secrets, issuer, more=f'[keys]\n{people.hash_of(key)} = "{VERA}"')
+    answer = ask(Authorization=f"Bearer {key}")
+    assert answer.status_code == 200
+    assert f"{MODEL}/2" in [model["id"] for model in answer.json()["data"]]
+    for path in ("", "chat", "_stcore/host-config"):
+        assert httpx.get(f"{guarded.url}/{path}", headers={"Host": "rebound.example"}).status_code == 403
+    assert httpx.get(f"{guarded.url}/_stcore/health", headers={"Host": "10.0.0.7"}).status_code == 200
