@@ -12,7 +12,6 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
-import statistics
 import subprocess
 import sys
 import threading
@@ -33,27 +32,9 @@ from phi3core.sources import embedded
 
 from . import rivals
 from .clients import STORY, Timed, ask, client
+from .tables import alternate, median, row
 
 TOKENS, ROUNDS = 200, 5
-median = statistics.median
-
-
-def alternate(runs: dict[str, Callable[[], float]], rounds: int = ROUNDS) -> dict[str, float]:
-    """The median of each, run in turns after one turn that does not count."""
-    found: dict[str, list[float]] = {name: [] for name in runs}
-    for number in range(rounds + 1):
-        for name, run in runs.items():
-            value = run()
-            if number:
-                found[name].append(value)
-    return {name: median(values) for name, values in found.items()}
-
-
-def row(what: str, value: float, limit: float, at_least: bool, told: str) -> None:
-    """One line of the table."""
-    good = value >= limit if at_least else value <= limit
-    sign = "≥" if at_least else "≤"
-    print(f"{'ok ' if good else 'NOT'} {what:66} {value:7.2f} ({sign} {limit:.2f})  {told}", flush=True)
 
 
 def decoding(server: ModelServer, app: str, version: Version, folder: Path, gguf: Path) -> None:

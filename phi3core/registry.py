@@ -1,153 +1,53 @@
-"""Reading the Model Registry: models, their versions, and what a version reference means.
+"""The Model Registry: reading models and versions, and editing what may be edited of a version.
 
-Never one call per row: a model's versions take three calls, whatever their number. Aliases come from the
-registered model, because MLflow leaves them out of the versions it lists. Writing is in promotion.py.
+Never one call per row: a model's versions take four calls, whatever their number. Aliases come from the
+registered model, because MLflow leaves them out of the versions it lists. Stages and aliases are moved in promotion/.
 """
 
 from __future__ import annotations
 
 import contextlib
 import json
-from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
-from functools import cached_property
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
 from . import cache as prepared
-from . import keys
+from . import people
+from .entries import (
+    Detail,
+    Model,
+    Reference,
+    Row,
+    Rows,
+    Run,
+    Version,
+    as_json,
+    model_of,
+    numbers_of,
+    split,
+    version_of,
+)
 from .errors import BadInput, NotFound
+from .patience import patient
+from .people import Person
 from .settings import Settings
-from .store import client, errors, without_password
+from .store import abilities, changed, client, errors, without_password
 
 if TYPE_CHECKING:
+    import mlflow.entities
     from mlflow.entities.model_registry import ModelVersion, RegisteredModel
 
+__all__ = ["Detail", "Model", "Reference", "Row", "Rows", "Version", "as_json", "split"]
 
-@dataclass(frozen=True)
-class Model:
-    """A registered model. production and staging are version numbers, by alias; newest is the highest one."""
-
-    name: str
-    description: str
-    created: datetime
-    updated: datetime
-    aliases: dict[str, int]
-    newest: int | None
-
-    @property
-    def production(self) -> int | None:
-        return self.aliases.get("production")
-
-    @property
-    def staging(self) -> int | None:
-        return self.aliases.get("staging")
-
-
-@dataclass(frozen=True)
-class Version:
-    """A model version. metrics are its source run's; source is MLflow's URI of the logged model."""
-
-    name: str
-    version: int
-    stage: str
-    aliases: tuple[str, ...]
-    description: str
-    tags: dict[str, str]
-    created: datetime
-    run_id: str
-    source: str
-    status: str
-    metrics: dict[str, float]
-
-    @property
-    def ref(self) -> str:
-        return f"{self.name}/{self.version}"
-
-    @property
-    def wrapper(self) -> str:
-        """``transformers``, ``onnx``, or empty when neither of our wrappers made it."""
-        return self.tags.get(keys.WRAPPER, "")
-
-    @property
-    def size(self) -> int | None:
-        """Bytes of the logged model, where its tags tell."""
-        text = self.tags.get(keys.SIZE, "")
-        return int(text) if text.isdigit() else None
-
-    @property
-    def precision(self) -> str:
-        return self.tags.get(keys.PRECISION, "")
-
-
-@dataclass(frozen=True)
-class Reference:
-    """What a person wrote to name a version: exactly one of number, alias and stage is set."""
-
-    name: str
-    number: int | None = None
-    alias: str | None = None
-    stage: str | None = None
-
-    def __str__(self) -> str:
-        """The one way to write it: a reserved alias as its stage, a number without zeros."""
-        if self.number is not None:
-            return f"{self.name}/{self.number}"
-        stage = self.stage or keys.RESERVED_ALIASES.get(self.alias or "")
-        return f"{self.name}/{stage}" if stage else f"{self.name}@{self.alias}"
-
-
-@dataclass(frozen=True)
-class Detail:
-    """The parts of a version that are read only when it is opened."""
-
-    signature: dict[str, Any]
-    parameters: dict[str, str]
-    flavors: tuple[str, ...]
-    experiment_id: str
-    options: dict[str, Any]
-    """The generation options the version was logged with; empty when neither of our wrappers made it."""
-    mlmodel_error: str = ""
-
-    @cached_property
-    def inputs(self) -> list[str]:
-        return [_column(c) for c in self.signature.get("inputs") or []]
-
-    @cached_property
-    def outputs(self) -> list[str]:
-        return [_column(c) for c in self.signature.get("outputs") or []]
-
-    @cached_property
-    def params(self) -> list[str]:
-        return [f"{p['name']}: {p['type']} = {p['default']!r}" for p in self.signature.get("params") or []]
-
-
-def split(text: str) -> Reference:
-    """Read ``name/3``, ``name@alias`` or ``name/Production``, split at the last ``/`` or ``@``. Raises BadInput."""
-    at = max(text.rfind("/"), text.rfind("@"))
-    name, selector = text[:at].strip(), text[at + 1 :].strip()
-    if at < 1 or not name or not selector:
-        raise BadInput(f"“{text}” names no version. Write name/3, name@alias or name/Production.")
-    if text[at] == "@":
-        return Reference(name, alias=(keys.RESERVED_ALIASES.get(selector.lower()) and selector.lower()) or selector)
-    if selector.isdecimal():
-        return Reference(name, number=int(selector))
-    stage = selector.capitalize()
-    if stage in ("Production", "Staging"):
-        return Reference(name, stage=stage)
-    if stage in keys.STAGES:
-        raise BadInput(f"Many versions can be {stage}: name one of them by its number, as in {name}/3.")
-    raise BadInput(
-        f"“{selector}” is neither a version number nor a stage. Write {name}/3, {name}/Production, {name}/Staging "
-        f"or, for an alias, {name}@{selector}."
-    )
+_OTHERS_TAGS = ("phi3.", "mlflow.")
 
 
 def resolve(settings: Settings, text: str) -> Version:
     """The concrete version that a reference means now. Stages are resolved by their alias. Raises NotFound."""
     reference = split(text)
-    aliases = _aliases(settings, reference.name)
+    aliases = _numbers(settings, reference.name)
     if reference.number is not None:
         number = reference.number
     else:
@@ -165,16 +65,147 @@ def resolve(settings: Settings, text: str) -> Version:
         raise NotFound(
             f"{reference.name} has no version {number}. “python -m phi3core models {reference.name}” lists them."
         ) from error
-    return _version(found, aliases, _run_of(settings, found.run_id)[0])
+    return version_of(found, aliases, _run(settings, found.run_id), abilities(settings).stages)
 
 
-def _run_of(settings: Settings, run_id: str | None) -> tuple[dict[str, float], dict[str, str], str]:
-    """Metrics, parameters and experiment of a source run; empty when it was deleted for good."""
+def models(settings: Settings) -> list[Model]:
+    """All registered models, most recently changed first."""
+    able, found, token = abilities(settings), list[Model](), None
+    with errors(settings):
+        while True:
+            page = client(settings).search_registered_models(max_results=1000, page_token=token)
+            found += [model_of(model, numbers_of(model, able.aliases)) for model in page]
+            token = page.token
+            if not token:
+                return sorted(found, key=lambda model: model.updated, reverse=True)
+
+
+def rows(settings: Settings, text: str = "", limit: int = 50, token: str = "") -> Rows:
+    """A page of models, most recently changed first, each with a version and its metrics, in three calls.
+
+    text: a part of the name. token: Rows.next of the page before.
+    """
+    able = abilities(settings)
+    quote = '"' if "'" in text else "'"  # MLflow's filters know no escape, but % stands for anything
+    part = text.replace('"', "%") if quote == '"' else text
+    with errors(settings):
+        page = client(settings).search_registered_models(
+            filter_string=f"name ILIKE {quote}%{part}%{quote}" if text else None,
+            max_results=limit,
+            order_by=["last_updated_timestamp DESC", "name ASC"],
+            page_token=token or None,
+        )
+    numbers = {model.name: numbers_of(model, able.aliases) for model in page}
+    shown = {model.name: _shown(model, numbers[model.name]) for model in page}
+    runs = runs_of(settings, (version.run_id for version in shown.values() if version))
+    return Rows(
+        tuple(
+            Row(
+                model_of(model, numbers[model.name]),
+                version_of(version, numbers[model.name], runs.get(version.run_id or "", Run()), able.stages)
+                if (version := shown[model.name])
+                else None,
+            )
+            for model in page
+        ),
+        page.token or "",
+    )
+
+
+def _shown(model: RegisteredModel, numbers: dict[str, int]) -> ModelVersion | None:
+    """Of what MLflow gives with a model, the newest version of each stage, the one in Production, else the newest."""
+    given = {int(version.version): version for version in model.latest_versions or []}
+    return given.get(numbers.get("production", 0)) or given.get(max(given, default=0))
+
+
+def versions(settings: Settings, name: str) -> list[Version]:
+    """All versions of a model, newest first, with stage, aliases and metrics. Raises NotFound."""
+    able, aliases = abilities(settings), _numbers(settings, name)
+    quote = '"' if "'" in name else "'"
+    with errors(settings):
+        found: list[ModelVersion] = []
+        token = None
+        while True:
+            page = client(settings).search_model_versions(
+                f"name={quote}{name}{quote}", max_results=1000, page_token=token
+            )
+            found += page
+            token = page.token
+            if not token:
+                break
+    runs = runs_of(settings, (version.run_id for version in found))
+    listed = [version_of(version, aliases, runs.get(version.run_id or "", Run()), able.stages) for version in found]
+    return sorted(listed, key=lambda version: version.version, reverse=True)
+
+
+def detail(settings: Settings, version: Version) -> Detail:
+    """Signature, parameters and flavors of one version."""
+    import mlflow
+
+    run = _run(settings, version.run_id)
+    try:
+        info = mlflow.models.get_model_info(f"models:/{version.ref}")
+    except Exception as error:  # whatever an artifact store raises: the rest of the page must still show
+        reason = f"The model's own files can't be read: {str(error).splitlines()[0] if str(error) else error!r}"
+        return Detail({}, run.parameters, (), run.experiment_id, {}, reason)
+    signature = {}
+    if info.signature:
+        for part, text in info.signature.to_dict().items():
+            signature[part] = json.loads(text) if text else []
+    options = ((info.metadata or {}).get("phi3") or {}).get("options") or {}
+    return Detail(signature, run.parameters, tuple(info.flavors), run.experiment_id, dict(options))
+
+
+def runs_of(settings: Settings, run_ids: Iterable[str | None]) -> dict[str, Run]:
+    """Source runs by id, in one call for every hundred, whichever experiments they are in."""
+    return {run_id: run for part in runs_in_parts(settings, run_ids) for run_id, run in part.items()}
+
+
+def runs_in_parts(settings: Settings, run_ids: Iterable[str | None]) -> Iterator[dict[str, Run]]:
+    """The same, a hundred at a time."""
+    from mlflow.entities import ViewType
+
+    unique = sorted({run_id for run_id in run_ids if run_id})
+    experiments, token = list[str](), None
+    while unique:
+        with errors(settings):
+            page = client(settings).search_experiments(view_type=ViewType.ALL, max_results=1000, page_token=token)
+        experiments += [experiment.experiment_id for experiment in page]
+        token = page.token
+        if not token:
+            break
+    for start in range(0, len(unique), 100):
+        listed = ",".join(f"'{run_id}'" for run_id in unique[start : start + 100])
+        with errors(settings):
+            runs = client(settings).search_runs(
+                experiments, f"attributes.run_id IN ({listed})", ViewType.ALL, max_results=100
+            )
+        yield {run.info.run_id: _facts(run) for run in runs}
+
+
+def _run(settings: Settings, run_id: str | None) -> Run:
+    """What a version takes from its source run; empty when that was deleted for good."""
     if run_id:
         with contextlib.suppress(NotFound), errors(settings):
-            run = client(settings).get_run(run_id)
-            return dict(run.data.metrics), dict(run.data.params), str(run.info.experiment_id)
-    return {}, {}, ""
+            return _facts(client(settings).get_run(run_id))
+    return Run()
+
+
+def _facts(run: mlflow.entities.Run) -> Run:
+    owner = run.data.tags.get("mlflow.user") or run.info.user_id or ""
+    return Run(dict(run.data.metrics), dict(run.data.params), str(run.info.experiment_id), owner)
+
+
+def _numbers(settings: Settings, name: str) -> dict[str, int]:
+    try:
+        able = abilities(settings)
+        with errors(settings):
+            return numbers_of(client(settings).get_registered_model(name), able.aliases)
+    except NotFound as error:
+        store = without_password(settings.tracking_uri, settings.tracking_uri)
+        raise NotFound(
+            f"There is no registered model “{name}” in {store}. “python -m phi3core models” lists them."
+        ) from error
 
 
 def _no_alias(reference: Reference, aliases: dict[str, int]) -> str:
@@ -184,136 +215,57 @@ def _no_alias(reference: Reference, aliases: dict[str, int]) -> str:
     return f"{reference.name} has no alias @{reference.alias}. Its aliases: {named}."
 
 
-def models(settings: Settings) -> list[Model]:
-    """All registered models, most recently changed first."""
-    found: list[Model] = []
-    token = None
+# ---------------------------------------------------------------- edits
+
+
+def describe(settings: Settings, ref: str, text: str, person: Person | None = None) -> Version:
+    """Give a version another description, as Markdown. Raises Forbidden, BadInput or NotFound."""
+    version = _edited(settings, ref, person)
     with errors(settings):
-        while True:
-            page = client(settings).search_registered_models(max_results=1000, page_token=token)
-            found += [_model(model) for model in page]
-            token = page.token
-            if not token:
-                return sorted(found, key=lambda model: model.updated, reverse=True)
+        client(settings).update_model_version(version.name, str(version.version), text.strip())
+    return _after(settings, version)
 
 
-def versions(settings: Settings, name: str) -> list[Version]:
-    """All versions of a model, newest first, with stage, aliases and metrics. Raises NotFound."""
-    store = client(settings)
-    aliases = _aliases(settings, name)
-    quote = '"' if "'" in name else "'"  # MLflow's filters know no escape
+def tag(settings: Settings, ref: str, key: str, value: str, person: Person | None = None) -> Version:
+    """Give a version a tag, or its tag another value. Raises Forbidden, NotFound, and BadInput for a tag of ours."""
+    version = _edited(settings, ref, person)
+    key = _free_key(key)
     with errors(settings):
-        found: list[ModelVersion] = []
-        token = None
-        while True:
-            page = store.search_model_versions(f"name={quote}{name}{quote}", max_results=1000, page_token=token)
-            found += page
-            token = page.token
-            if not token:
-                break
-        metrics = _metrics(settings, [version.run_id for version in found if version.run_id])
-    listed = [_version(version, aliases, metrics.get(version.run_id or "", {})) for version in found]
-    return sorted(listed, key=lambda version: version.version, reverse=True)
+        client(settings).set_model_version_tag(version.name, str(version.version), key, value.strip())
+    return _after(settings, version)
 
 
-def detail(settings: Settings, version: Version) -> Detail:
-    """Signature, parameters and flavors of one version."""
-    import mlflow
-
-    _, parameters, experiment_id = _run_of(settings, version.run_id)
-    try:
-        info = mlflow.models.get_model_info(f"models:/{version.ref}")
-    except Exception as error:  # whatever an artifact store raises: the rest of the page must still show
-        reason = f"The model's own files can't be read: {str(error).splitlines()[0] if str(error) else error!r}"
-        return Detail({}, parameters, (), experiment_id, {}, reason)
-    signature = {}
-    if info.signature:
-        for part, text in info.signature.to_dict().items():
-            signature[part] = json.loads(text) if text else []
-    options = ((info.metadata or {}).get("phi3") or {}).get("options") or {}
-    return Detail(signature, parameters, tuple(info.flavors), experiment_id, dict(options))
+def untag(settings: Settings, ref: str, key: str, person: Person | None = None) -> Version:
+    """Take a tag away from a version. Raises Forbidden, NotFound, and BadInput for a tag of ours."""
+    version = _edited(settings, ref, person)
+    key = _free_key(key)
+    if key not in version.tags:
+        raise NotFound(f"{version.ref} has no tag “{key}”.")
+    with errors(settings):
+        client(settings).delete_model_version_tag(version.name, str(version.version), key)
+    return _after(settings, version)
 
 
-def as_json(value: Model | Version) -> dict[str, Any]:
-    """A plain dictionary, dates in ISO 8601, for ``--json``."""
-    plain: dict[str, Any] = {
-        name: item.isoformat() if isinstance(item, datetime) else item for name, item in asdict(value).items()
-    }
-    if isinstance(value, Version):
-        plain |= {"ref": value.ref, "wrapper": value.wrapper, "size_bytes": value.size}
-    else:
-        plain |= {"production": value.production, "staging": value.staging}
-    return plain
+def _edited(settings: Settings, ref: str, person: Person | None) -> Version:
+    people.require(person or people.local(settings), "releaser", f"editing {ref}")
+    return resolve(settings, ref)
 
 
-def _aliases(settings: Settings, name: str) -> dict[str, int]:
-    try:
-        with errors(settings):
-            return _alias_numbers(client(settings).get_registered_model(name))
-    except NotFound as error:
-        store = without_password(settings.tracking_uri, settings.tracking_uri)
-        raise NotFound(
-            f"There is no registered model “{name}” in {store}. “python -m phi3core models” lists them."
-        ) from error
+def _free_key(key: str) -> str:
+    key = key.strip()
+    if not key:
+        raise BadInput("A tag needs a name.")
+    if key.lower().startswith(_OTHERS_TAGS):
+        raise BadInput(f"“{key}” can't be edited: tags that start with phi3. or mlflow. are written by the programs.")
+    return key
 
 
-def _alias_numbers(model: RegisteredModel) -> dict[str, int]:
-    return {alias: int(number) for alias, number in (model.aliases or {}).items()}
+def _after(settings: Settings, version: Version) -> Version:
+    changed(settings, version.name)
+    return resolve(settings, version.ref)
 
 
-def _metrics(settings: Settings, run_ids: list[str]) -> dict[str, dict[str, float]]:
-    """Metrics by run id, in one call for every hundred runs, whichever experiments the runs are in."""
-    from mlflow.entities import ViewType
-
-    store = client(settings)
-    if not run_ids:
-        return {}
-    experiments = [e.experiment_id for e in store.search_experiments(view_type=ViewType.ALL, max_results=1000)]
-    found: dict[str, dict[str, float]] = {}
-    unique = sorted(set(run_ids))
-    for start in range(0, len(unique), 100):
-        listed = ",".join(f"'{run_id}'" for run_id in unique[start : start + 100])
-        runs = store.search_runs(experiments, f"attributes.run_id IN ({listed})", ViewType.ALL, max_results=100)
-        found |= {run.info.run_id: dict(run.data.metrics) for run in runs}
-    return found
-
-
-def _model(model: RegisteredModel) -> Model:
-    return Model(
-        name=model.name,
-        description=model.description or "",
-        created=_when(model.creation_timestamp),
-        updated=_when(model.last_updated_timestamp or model.creation_timestamp),
-        aliases=_alias_numbers(model),
-        newest=max((int(version.version) for version in model.latest_versions or []), default=None),
-    )
-
-
-def _version(version: ModelVersion, aliases: dict[str, int], metrics: dict[str, float]) -> Version:
-    number = int(version.version)
-    return Version(
-        name=version.name,
-        version=number,
-        stage=version.current_stage or "None",
-        aliases=tuple(sorted(alias for alias, at in aliases.items() if at == number)),
-        description=version.description or "",
-        tags=dict(version.tags or {}),
-        created=_when(version.creation_timestamp),
-        run_id=version.run_id or "",
-        source=version.source or "",
-        status=version.status or "",
-        metrics=metrics,
-    )
-
-
-def _when(milliseconds: int | None) -> datetime:
-    return datetime.fromtimestamp((milliseconds or 0) / 1000, UTC)
-
-
-def _column(column: dict[str, Any]) -> str:
-    name, kind = column.get("name", ""), str(column.get("type", ""))
-    optional = "" if column.get("required", True) else ", optional"
-    return f"{name}: {kind}{optional}" if name else kind
+# ---------------------------------------------------------------- files
 
 
 def artifact_uri(settings: Settings, version: Version) -> str:
@@ -325,12 +277,15 @@ def artifact_uri(settings: Settings, version: Version) -> str:
         return str(store.get_model_version_download_uri(version.name, str(version.version)))
 
 
-def local_folder(settings: Settings, version: Version) -> Path | None:
-    """The version's files where the store keeps them on this machine; None when they must be downloaded."""
-    uri = urlsplit(artifact_uri(settings, version))
-    if uri.scheme not in ("", "file"):
+def local_folder(settings: Settings, version: Version, uri: str = "") -> Path | None:
+    """The version's files where the store keeps them on this machine; None when they must be downloaded.
+
+    uri: what `artifact_uri` said, where that is known.
+    """
+    place = urlsplit(uri or artifact_uri(settings, version))
+    if place.scheme not in ("", "file"):
         return None
-    folder = Path(unquote(uri.path))
+    folder = Path(unquote(place.path))
     if not (folder / "MLmodel").is_file():
         again = "Build the version again." if version.wrapper else "Put the files back, or log and register it again."
         raise NotFound(f"The files of {version.ref} are gone: {folder} holds no model. {again}")
@@ -345,7 +300,7 @@ def download(settings: Settings, version: Version) -> Path:
         return folder
 
     def make(part: Path) -> None:
-        with errors(settings):
+        with errors(settings), patient():
             mlflow.artifacts.download_artifacts(f"models:/{version.ref}", dst_path=str(part))
 
     key = prepared.key_of(settings.tracking_uri, version.ref, version.source)

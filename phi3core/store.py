@@ -1,4 +1,8 @@
-"""The MLflow store: a client, our experiments, and MLflow's errors in our words."""
+"""The MLflow store: a client, what the store can do, our experiments, and MLflow's errors in our words.
+
+A store that is away is told within five seconds: a silence is waited for once, four seconds, and what else is asked of
+a silent store within the next two gets the same answer at once.
+"""
 
 from __future__ import annotations
 
@@ -6,23 +10,48 @@ import contextlib
 import functools
 import logging
 import re
+import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from filelock import FileLock
 
+from . import patience
 from .errors import BadInput, Conflict, NotFound, StoreDown, StoreError
 from .settings import Settings
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
+_SILENCE = 2.0
+
+
+@dataclass(frozen=True)
+class Abilities:
+    """What a store knows of: Unity Catalog has no stages, Azure ML has no aliases."""
+
+    stages: bool = True
+    aliases: bool = True
+
+
+_silent: dict[str, tuple[float, str]] = {}  # by address: until when nobody asks again, and what is said instead
+_abilities: dict[str, Abilities] = {}
+_listeners: list[Callable[[Settings, str], None]] = []
+
+
+def client(settings: Settings) -> MlflowClient:
+    """A client of the store, tracking and registry both. Raises StoreDown where it can't be reached or opened."""
+    until, said = _silent.get(settings.tracking_uri, (0.0, ""))
+    if time.monotonic() < until:
+        raise StoreDown(said)
+    return _client(settings)
+
 
 @functools.cache
-def client(settings: Settings) -> MlflowClient:
-    """A client of the store, tracking and registry both. Raises StoreDown where a database can't be opened."""
+def _client(settings: Settings) -> MlflowClient:
     import mlflow
 
     # Stages are deprecated, and we know: the alias is our truth (docs/decisions/0002).
@@ -33,14 +62,70 @@ def client(settings: Settings) -> MlflowClient:
     mlflow.set_tracking_uri(settings.tracking_uri)
     mlflow.set_registry_uri(settings.tracking_uri)
     try:
+        patience.reach(settings.tracking_uri)
         with errors(settings):
+            if urlsplit(settings.tracking_uri).scheme in ("http", "https"):
+                patience.wait_once()
             if settings.artifacts:
                 # Two processes that create the tables of a new store at once would break each other.
                 with FileLock(settings.locks / "store.lock"):
                     mlflow.MlflowClient(settings.tracking_uri).search_experiments(max_results=1)
             return mlflow.MlflowClient(settings.tracking_uri)
-    except OSError as error:  # the folder of a SQLite file can't be made
+    except OSError as error:  # no way to the host, or the folder of a SQLite file can't be made
         raise StoreDown(_down(settings, str(error))) from error
+
+
+def abilities(settings: Settings) -> Abilities:
+    """What the store can do, found out once by asking it for a stage and an alias of a model that nobody has.
+
+    A store that knows of them says that there is no such model; one that does not, that there is no such call. Raises
+    StoreDown.
+    """
+    if known := _abilities.get(settings.tracking_uri):
+        return known
+    # MLflow's client would look for the model first, and never get to ask.
+    store = client(settings)._get_registry_client()  # type: ignore[no-untyped-call]
+    nobody = "phi3-nobody-has-this-model"
+    found = Abilities(
+        stages=_knows(settings, lambda: store.get_latest_versions(nobody, ["Production"])),
+        aliases=_knows(settings, lambda: store.get_model_version_by_alias(nobody, "production")),
+    )
+    _abilities[settings.tracking_uri] = found
+    return found
+
+
+def _knows(settings: Settings, ask: Callable[[], object]) -> bool:
+    from mlflow.exceptions import MlflowException
+
+    with errors(settings):
+        try:
+            ask()
+        except MlflowException as error:
+            text = str(error.message)
+            # A client of Unity Catalog refuses by itself, in words only; other stores answer with a status.
+            if error.error_code in ("ENDPOINT_NOT_FOUND", "NOT_IMPLEMENTED", "FEATURE_DISABLED"):
+                return False
+            if re.search(r"unsupported|not supported|error code (404|405|501)", text):
+                return False
+            if error.error_code not in (
+                "RESOURCE_DOES_NOT_EXIST",
+                "NOT_FOUND",
+                "INVALID_PARAMETER_VALUE",
+                "BAD_REQUEST",
+            ):
+                raise
+        return True
+
+
+def changed(settings: Settings, model: str) -> None:
+    """Tell whoever keeps a copy of the registry that this process has changed a registered model."""
+    for listener in _listeners:
+        listener(settings, model)
+
+
+def on_change(listener: Callable[[Settings, str], None]) -> None:
+    """Have the listener called, in the thread that made the change, with the settings and the model's name."""
+    _listeners.append(listener)
 
 
 def experiment(settings: Settings, name: str) -> str:
@@ -83,7 +168,12 @@ def errors(settings: Settings) -> Iterator[None]:
             raise BadInput(text) from error
         if error.error_code == "RESOURCE_ALREADY_EXISTS":
             raise Conflict(text) from error
-        if re.search(r"Max retries|Connection|timed? ?out|OperationalError|unable to open|\b50[234]\b", text):
+        if broken := re.search(r"too many (500) error responses", text):
+            where = without_password(settings.tracking_uri, settings.tracking_uri)
+            raise StoreError(
+                f"The MLflow store at {where} failed with error {broken[1]}. Its log says more."
+            ) from error
+        if re.search(r"Max retries|Connection|[Tt]imed? ?out|OperationalError|unable to open|\b50[234]\b", text):
             raise StoreDown(_down(settings, text)) from error
         raise StoreError(f"MLflow could not do this: {text[:500]}") from error
     except Exception as error:
@@ -94,12 +184,32 @@ def errors(settings: Settings) -> Iterator[None]:
 
 
 def _down(settings: Settings, text: str) -> str:
-    first = (text.splitlines() or [""])[0][:200]
+    why = _why(text)
     said = (
-        f"The MLflow store at {settings.tracking_uri} does not answer ({first}). "
+        f"The MLflow store at {settings.tracking_uri} does not answer ({why}). "
         "Check that it runs and that MLFLOW_TRACKING_URI is right, then try again."
     )
-    return without_password(said, settings.tracking_uri)
+    said = without_password(said, settings.tracking_uri)
+    if why == _slow():
+        _silent[settings.tracking_uri] = time.monotonic() + _SILENCE, said
+    return said
+
+
+def _why(text: str) -> str:
+    """What is wrong, in a few words where we know it."""
+    for pattern, words in (
+        (r"refused", "the connection is refused"),
+        (r"[Tt]imed? ?out|timeout", _slow()),
+        (r"not known|resolve|getaddrinfo|No address", "its name leads nowhere"),
+        (r"too many (\d+) error responses", r"it answers with error \1"),
+    ):
+        if found := re.search(pattern, text):
+            return found.expand(words)
+    return (text.splitlines() or [""])[0][:200]
+
+
+def _slow() -> str:
+    return f"not a word within {patience.seconds():g} s"
 
 
 def without_password(text: str, uri: str) -> str:

@@ -1,0 +1,201 @@
+"""A registry of 1,000 models with 10 versions each, their 10,000 runs, and a record of 10,000 promotions.
+
+Written into MLflow's own tables at once (through its API it would take half an hour), and kept to copy from. Every
+value is computed from a number, so that two fillings are the same.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+from phi3core import keys, settings
+from phi3core.promotion import chain
+from phi3core.promotion.record import title
+from phi3core.settings import Settings
+from phi3core.store import client, experiment
+
+MODELS, VERSIONS, PROMOTIONS = 1000, 10, 10_000
+BUSY = "model-0500-river"
+"""The model that all promotions are of."""
+_WORDS = ("river", "stone", "cloud", "meadow", "harbour", "lantern", "orchard", "summit", "valley", "shore")
+_PEOPLE = ("ada", "bob", "eve", "grace", "linus")
+_DAY = 86_400_000
+_START = 1_760_000_000_000
+_FORM = 3  # raise it when what is written changes
+
+
+def home(cache: Path) -> Settings:
+    """The settings of a home with such a store, filled once and kept in the cache. A copy: spoil it at will."""
+    kept = cache / f"registry-{MODELS}x{VERSIONS}-{_FORM}"
+    if not kept.exists():
+        part = kept.with_name(f"{kept.name}.part")
+        shutil.rmtree(part, ignore_errors=True)
+        (part / "home").mkdir(parents=True)
+        _fill(_enter(part / "home"))
+        part.rename(kept)
+    copy = kept.with_name(f"{kept.name}.copy")
+    shutil.rmtree(copy, ignore_errors=True)
+    copy.mkdir()
+    for name in ("mlflow.db", "mlflow.db-wal"):
+        if (kept / "home" / name).exists():
+            shutil.copy(kept / "home" / name, copy / name)
+    return _enter(copy)
+
+
+def name_of(number: int) -> str:
+    return f"model-{number:04}-{_WORDS[(number * 7 + number // 10) % 10]}"
+
+
+def _enter(folder: Path) -> Settings:
+    os.environ["PHI3_HOME"] = str(folder)
+    os.environ.pop("MLFLOW_TRACKING_URI", None)
+    return settings.load()
+
+
+def _fill(config: Settings) -> None:
+    import sqlalchemy
+    from mlflow.store.model_registry.dbmodels import models as registry
+    from mlflow.store.tracking.dbmodels import models as tracking
+
+    builds = experiment(config, keys.BUILDS)
+    promotions = experiment(config, keys.PROMOTIONS)
+    assert name_of(500) == BUSY, name_of(500)
+    rows: dict[Any, list[dict[str, Any]]] = {
+        table: []
+        for table in (
+            registry.SqlRegisteredModel,
+            registry.SqlRegisteredModelTag,
+            registry.SqlRegisteredModelAlias,
+            registry.SqlModelVersion,
+            registry.SqlModelVersionTag,
+            tracking.SqlRun,
+            tracking.SqlTag,
+            tracking.SqlParam,
+            tracking.SqlMetric,
+            tracking.SqlLatestMetric,
+        )
+    }
+
+    def run(run_id: str, name: str, user: str, home: str, at: int, tags: dict[str, str]) -> None:
+        rows[tracking.SqlRun].append(
+            {
+                "run_uuid": run_id,
+                "name": name,
+                "source_type": "LOCAL",
+                "user_id": user,
+                "status": "FINISHED",
+                "start_time": at,
+                "end_time": at + 60_000,
+                "lifecycle_stage": "active",
+                "artifact_uri": f"s3://nowhere/{run_id}",
+                "experiment_id": int(home),
+            }
+        )
+        tags = {"mlflow.user": user, "mlflow.runName": name, **tags}
+        rows[tracking.SqlTag] += [{"key": key, "value": value, "run_uuid": run_id} for key, value in tags.items()]
+
+    for number in range(MODELS):
+        name = name_of(number)
+        rows[registry.SqlRegisteredModel].append(
+            {
+                "name": name,
+                "creation_time": _START + number * 1000,
+                "last_updated_time": _START + number * 1000 + VERSIONS * _DAY,
+                "description": f"Answers questions about the {_WORDS[number % 10]}.",
+            }
+        )
+        aliases = {"production": 8, "staging": 9, "champion": 8 if number % 3 else 7}
+        rows[registry.SqlRegisteredModelAlias] += [
+            {"name": name, "alias": alias, "version": version} for alias, version in aliases.items()
+        ]
+        for version in range(1, VERSIONS + 1):
+            at, mark = _START + number * 1000 + version * _DAY, _hex(f"{name}/{version}")
+            user = _PEOPLE[(number + version) % len(_PEOPLE)]
+            tags = {
+                keys.WRAPPER: keys.WRAPPERS[version % 2],
+                keys.SOURCE: f"hub:models/{_WORDS[number % 10]}-{version}",
+                keys.PRECISION: ("int4", "fp16", "fp32")[version % 3],
+                keys.LICENCE: "mit",
+                keys.DIGEST: hashlib.sha256(mark.encode()).hexdigest(),
+                keys.SIZE: str(10_000_000 + number * 1000 + version),
+                keys.USER: user,
+                "team": _WORDS[(number + version) % 10],
+            }
+            run(mark, f"build-{number}-{version}", user, builds, at, tags)
+            metrics = {
+                keys.TOKENS_PER_SECOND: 20.0 + number % 50 + version,
+                keys.FIRST_TOKEN_MS: 80.0 - version,
+                keys.PEAK_MEMORY: 1e8 + number,
+                "win_rate": (number * 31 + version * 7) % 100 / 100,
+            }
+            for key, value in metrics.items():
+                metric = {"key": key, "value": value, "timestamp": at, "step": 0, "is_nan": False, "run_uuid": mark}
+                rows[tracking.SqlMetric].append(metric)
+                rows[tracking.SqlLatestMetric].append(metric)
+            rows[tracking.SqlParam] += [
+                {"key": f"build.{key}", "value": "x", "run_uuid": mark} for key in ("wrapper", "source", "precision")
+            ]
+            rows[registry.SqlModelVersion].append(
+                {
+                    "name": name,
+                    "version": version,
+                    "creation_time": at,
+                    "last_updated_time": at,
+                    "description": f"Trained on {_WORDS[(number * 3 + version) % 10]} and {_WORDS[version % 10]}.",
+                    "current_stage": {8: "Production", 9: "Staging", 10: "None"}.get(version, "Archived"),
+                    "source": f"models:/m-{mark}",
+                    "run_id": mark,
+                    "status": "READY",
+                }
+            )
+            rows[registry.SqlModelVersionTag] += [
+                {"name": name, "version": version, "key": key, "value": value} for key, value in tags.items()
+            ]
+    seal = _record(config, promotions, run)
+    rows[registry.SqlRegisteredModelTag].append({"name": BUSY, "key": keys.RECORD, "value": seal})
+    engine = sqlalchemy.create_engine(config.tracking_uri)
+    with engine.begin() as connection:
+        for table, values in rows.items():
+            connection.execute(table.__table__.insert(), values)
+    with engine.connect() as connection:
+        connection.execute(sqlalchemy.text("ANALYZE"))
+    engine.dispose()
+    assert len(client(config).search_model_versions(max_results=5)) == 5
+
+
+def _record(config: Settings, home: str, run: Any) -> str:
+    """Ten thousand promotions of one model, sealed and chained as ours are: the last seal."""
+    previous, before = "", 0
+    for number in range(PROMOTIONS):
+        version, at = number * 7 % VERSIONS + 1, _START + number * 60_000
+        tags = dict.fromkeys(chain.INTENT, "") | {
+            keys.ACTION: "promote",
+            keys.MODEL_NAME: BUSY,
+            keys.VERSION: str(version),
+            keys.FROM: "Staging",
+            keys.TO: "Production",
+            keys.REPLACED: f"{BUSY}/{before}" if before else "",
+            keys.REPLACED_TO: "Archived" if before else "",
+            keys.REASON: f"It answers {number} questions of {_WORDS[number % 10]} better",
+            keys.USER: _PEOPLE[number % len(_PEOPLE)],
+            keys.ROLE: "releaser",
+            keys.HOST: "bench/0",
+            keys.DIGEST: hashlib.sha256(str(number).encode()).hexdigest(),
+            keys.PREVIOUS: previous,
+        }
+        previous = tags[keys.SEAL] = chain.of_intent(tags, at, config.record_key)
+        tags |= {keys.STATUS: "done", keys.OUTCOME: "Done.", keys.ENDED: str(at + 60_000)}
+        tags[keys.CLOSING] = chain.of_result(tags, config.record_key)
+        says = title(f"{BUSY}/{version}", "promote", "Staging", "Production")
+        tags[keys.NOTE] = f"{says} · by {tags[keys.USER]} · {tags[keys.REASON]}"
+        run(_hex(f"record {number}"), says, tags[keys.USER], home, at, tags)
+        before = version
+    return previous
+
+
+def _hex(text: str) -> str:
+    return hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()
