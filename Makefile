@@ -2,6 +2,7 @@
 
 PYTHON ?= python3.11
 PORT ?= 8501
+ADDRESS ?= 127.0.0.1
 PHI3_HOME ?= .phi3
 TORCH ?= auto
 export PHI3_HOME
@@ -12,11 +13,11 @@ PY := $(VENV)/bin/python
 export MLFLOW_DISABLE_TELEMETRY := true
 export DO_NOT_TRACK := true
 
-.PHONY: run test test-fast lint format types setup setup-dev bench bench-real-size lock clean help
+.PHONY: run test test-fast test-races lint format types setup setup-dev bench bench-real-size bench-registry lock clean help
 .DEFAULT_GOAL := help
 
 run: $(VENV)/.installed-$(TORCH) ## Install, prepare the embedded model, serve on http://localhost:$(PORT)
-	@exec $(PY) -m phi3core app --port $(PORT)
+	@exec $(PY) -m phi3core app --port $(PORT) --address $(ADDRESS)
 
 test: setup-dev lint types ## Everything: lint, types, unit and page tests, Chromium journeys
 	@PHI3_CHROMIUM="$$(sh scripts/find-chromium.sh)" || exit 1; export PHI3_CHROMIUM; \
@@ -24,6 +25,9 @@ test: setup-dev lint types ## Everything: lint, types, unit and page tests, Chro
 
 test-fast: setup-dev ## Tests that need neither the model nor a browser
 	@env -u PHI3_HOME $(PY) -m pytest -m "not model and not browser"
+
+test-races: setup-dev ## All promotions at once and all kills, on every store (the tests above run a sample; takes long)
+	@env -u PHI3_HOME PHI3_RACES=100 $(PY) -m pytest tests/races
 
 lint: setup-dev ## Style, formatting, import direction
 	@$(VENV)/bin/ruff check .
@@ -48,6 +52,10 @@ bench: $(VENV)/.installed-$(TORCH) ## Speed against its limits and llama.cpp (co
 
 bench-real-size: $(VENV)/.installed-$(TORCH) ## Decoding at Phi-3-mini's size, random weights (20 GB of memory, 10 GB of disk)
 	@$(PY) -m benchmarks.phi3_mini
+
+bench-registry: setup-dev ## The registry at 10,000 versions against its limits, MLflow's own pages beside it (wants an idle machine)
+	@PHI3_CHROMIUM="$$(sh scripts/find-chromium.sh)" || exit 1; export PHI3_CHROMIUM; \
+	env -u PHI3_HOME PHI3_CACHE="$${PHI3_CACHE:-$(PHI3_HOME)/cache}" $(PY) -m benchmarks.registry
 
 lock: setup-dev ## Write constraints.txt from what is installed now
 	@$(PY) -m pip freeze --exclude-editable | sed 's/+cpu$$//; s/ @ .*//' | grep -E '^[A-Za-z0-9_.-]+==' > constraints.txt

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from filelock import FileLock
@@ -24,11 +24,21 @@ def key_of(*parts: str) -> str:
 
 def digest_of(folder: Path) -> str:
     """SHA-256 over every file of a folder, by relative name and content: 64 hexadecimal digits."""
+    files = (path for path in folder.rglob("*") if path.is_file())
+    return total_of({path.relative_to(folder).as_posix(): digest_of_file(path) for path in files})
+
+
+def digest_of_file(path: Path) -> str:
+    """SHA-256 of a file's content. Raises OSError."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def total_of(digests: Mapping[str, str]) -> str:
+    """What `digest_of` gives for a folder with these files: relative name → SHA-256 of its content."""
     total = hashlib.sha256()
-    for path in sorted(p for p in folder.rglob("*") if p.is_file()):
-        total.update(path.relative_to(folder).as_posix().encode() + b"\0")
-        with path.open("rb") as file:
-            total.update(hashlib.file_digest(file, "sha256").digest())
+    for name in sorted(digests, key=lambda name: name.split("/")):
+        total.update(name.encode() + b"\0" + bytes.fromhex(digests[name]))
     return total.hexdigest()
 
 

@@ -5,6 +5,7 @@ from typing import Final
 # Experiments.
 BUILDS: Final = "phi3-builds"
 PROMOTIONS: Final = "phi3-promotions"
+COPIES: Final = "phi3-copies"
 CONVERSATIONS: Final = "phi3-conversations"
 
 # Artifact names inside a logged model.
@@ -21,6 +22,13 @@ SIGNATURE: Final = "phi3.signature"
 DIGEST: Final = "phi3.digest"
 SIZE: Final = "phi3.size_bytes"
 
+# Tags of a copied version: where it came from, and who copied it when.
+ORIGIN_VERSION: Final = "phi3.origin.version"
+ORIGIN_STORE: Final = "phi3.origin.store"
+ORIGIN_RUN: Final = "phi3.origin.run"
+ORIGIN_USER: Final = "phi3.origin.user"
+ORIGIN_TIME: Final = "phi3.origin.time"
+
 # Tags of a build's run.
 MODEL_NAME: Final = "phi3.model"
 VERSION: Final = "phi3.version"
@@ -28,11 +36,31 @@ STEP: Final = "phi3.step"
 REASON: Final = "phi3.reason"
 HOST: Final = "phi3.host"
 
-# Tags of a promotion's run.
+# Tags of a record's run: what is intended, sealed when it is opened …
 ACTION: Final = "phi3.action"
 FROM: Final = "phi3.from"
 TO: Final = "phi3.to"
 USER: Final = "phi3.user"
+ROLE: Final = "phi3.role"
+REPLACED: Final = "phi3.replaced"
+REPLACED_TO: Final = "phi3.replaced_to"
+CHECKS: Final = "phi3.checks"
+OVERRIDE: Final = "phi3.override"
+REQUEST: Final = "phi3.request"
+LOCK: Final = "phi3.lock"
+PREVIOUS: Final = "phi3.previous"
+SEAL: Final = "phi3.seal"
+# … and what came of it, sealed when it is closed.
+STATUS: Final = "phi3.status"
+OUTCOME: Final = "phi3.outcome"
+ENDED: Final = "phi3.ended"
+CLOSING: Final = "phi3.closing"
+# A sentence that MLflow's own page shows, and that a search for text goes through. Not sealed: it says nothing more.
+NOTE: Final = "mlflow.note.content"
+# A registered model's tag: the seal of its latest record.
+RECORD: Final = "phi3.record"
+# A registered model's tag: what a promotion needs, as JSON by stage.
+POLICY: Final = "phi3.policy"
 
 # Tags, metadata and attributes of a turn's trace, and its assessment. Its model version is VERSION.
 TITLE: Final = "phi3.title"
@@ -42,6 +70,15 @@ ORIGIN: Final = "phi3.origin"
 TURN: Final = "phi3.turn"
 RENDERED: Final = "phi3.rendered_prompt"
 THUMB: Final = "thumb"
+
+# A vote: an assessment on the trace of the repeated answer, and its metadata.
+VOTE: Final = "vote"
+BETTER: Final = "phi3.better"
+NEW: Final = "phi3.new"
+NEW_MODEL: Final = "phi3.new_model"
+OLD: Final = "phi3.old"
+OLD_MODEL: Final = "phi3.old_model"
+OLD_TURN: Final = "phi3.old_turn"
 
 # Metrics of a build's run.
 TOKENS_PER_SECOND: Final = "tokens_per_second"

@@ -14,8 +14,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
+from . import conversations, people
 from .chat import Conversation, Target, keep
 from .errors import BadInput, Phi3Error
+from .people import Person
+from .review import Better
+from .settings import Settings
 from .turn import Origin, Turn
 
 _PREFIX = "Replay: "
@@ -41,6 +45,12 @@ class Compared:
     def same(self) -> bool:
         """Whether both answers are the same to the letter."""
         return self.old.answer == self.new.answer
+
+    @property
+    def votable(self) -> bool:
+        """Whether it can be said which one is better: two answers of two versions that are not the same text."""
+        answered = all(turn.answer and turn.state == "done" for turn in (self.old, self.new))
+        return answered and not self.same and self.old.ref != self.new.ref
 
     @property
     def diff(self) -> list[Piece]:
@@ -134,6 +144,30 @@ def compare(original: Conversation, repeated: Conversation) -> list[Compared]:
     """The pairs of turns of which the second repeats the first; also for replays of an earlier day."""
     pairs = [(original.tree.get(turn.copy_of), turn) for turn in repeated.path if turn.state != "running"]
     return [Compared(old, new) for old, new in pairs if old is not None]
+
+
+def vote(
+    settings: Settings, repeated: Conversation, pair: Compared, better: Better | None, person: Person, comment: str = ""
+) -> None:
+    """Say which of the two answers is better; one's latest word counts, None takes it back.
+
+    It is kept as an assessment on the new answer's trace, and may wait for the store as turns do. Raises Forbidden for
+    a viewer, BadInput where there is nothing to choose between.
+    """
+    people.require(person, "reviewer", "voting on answers")
+    if better is not None and not pair.votable:
+        raise BadInput("There is nothing to choose between: it takes two different answers of two versions.")
+    sides = {
+        name: {"ref": turn.ref, "model_id": turn.model_id, "turn": turn.id}
+        for name, turn in (("new", pair.new), ("old", pair.old))
+    }
+    event = {"turn": pair.new.id, "better": better, "user": person.name, "comment": comment, **sides}
+    conversations.vote(settings, repeated.id, event)
+
+
+def votes(settings: Settings, repeated: Conversation, person: Person) -> dict[str, Better]:
+    """The person's votes on a replay: the new turn's id → which answer is better. Raises StoreDown."""
+    return conversations.votes(settings, repeated.id, person.name)
 
 
 def diff(old: str, new: str) -> list[Piece]:

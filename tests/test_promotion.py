@@ -1,15 +1,15 @@
 from __future__ import annotations
 
-import multiprocessing
-from pathlib import Path
 from typing import Any
 
 import pytest
 from filelock import FileLock
 
-from phi3core import keys, promotion, registry
-from phi3core.errors import BadInput, Conflict, NotFound, Phi3Error, StoreError
-from phi3core.promotion import promote
+from phi3core import keys, people, promotion, registry
+from phi3core.errors import BadInput, Conflict, Forbidden, NotFound, PolicyUnmet, StoreError
+from phi3core.people import Person
+from phi3core.promotion import policy, promote, state
+from phi3core.promotion import records as looked_up
 from phi3core.settings import Settings
 from phi3core.store import client, experiment
 
@@ -187,7 +187,7 @@ def test_an_alias_of_odd_characters_is_refused(three: Settings, alias: str) -> N
 
 def test_every_move_is_recorded_with_who_and_why(three: Settings) -> None:
     promote(three, "phi3/1", "Production")
-    done = promote(three, "phi3/2", "Production", reason="faster", user="ada")
+    done = promote(three, "phi3/2", "Production", reason="faster", person=Person("ada", "admin"))
 
     record = records(three)[-1]
 
@@ -200,8 +200,8 @@ def test_every_move_is_recorded_with_who_and_why(three: Settings) -> None:
 
 
 def test_aliases_are_recorded_too(three: Settings) -> None:
-    promotion.set_alias(three, "phi3/1", "champion", user="ada")
-    promotion.delete_alias(three, "phi3", "champion", reason="no more", user="bob")
+    promotion.set_alias(three, "phi3/1", "champion", person=Person("ada", "admin"))
+    promotion.delete_alias(three, "phi3", "champion", reason="no more", person=Person("bob", "admin"))
 
     made, deleted = records(three)
 
@@ -233,13 +233,13 @@ def test_a_promotion_that_fails_half_way_is_recorded_as_failed_and_finished_by_t
 ) -> None:
     promote(three, "phi3/1", "Production")
     with monkeypatch.context() as patch:
-        patch.setattr(promotion, "client", lambda _: Refusing(client(three), "transition_model_version_stage"))
+        patch.setattr(state, "client", lambda _: Refusing(client(three), "transition_model_version_stage"))
         with pytest.raises(StoreError, match="the store refuses"):
             promote(three, "phi3/2", "Production")
 
     record = records(three)[-1]
     assert record.info.status == "FAILED"
-    assert "the store refuses" in record.data.tags["phi3.error"]
+    assert "the store refuses" in record.data.tags[keys.OUTCOME]
     assert aliases(three) == {"production": 2}
     assert promotion.disagreements(three, "phi3") != []
 
@@ -258,7 +258,7 @@ def test_a_promotion_whose_stages_never_agree_says_who_is_in_the_way(
         def _refuse(self, *_: object) -> None:
             """Say yes and do nothing, as if somebody else undid it at once."""
 
-    monkeypatch.setattr(promotion, "client", lambda _: Ignoring(store, "transition_model_version_stage"))
+    monkeypatch.setattr(state, "client", lambda _: Ignoring(store, "transition_model_version_stage"))
 
     with pytest.raises(Conflict, match="phi3/2 has the alias @production but the stage None"):
         promote(three, "phi3/2", "Production")
@@ -281,7 +281,7 @@ def test_an_alias_that_somebody_else_creates_at_the_same_moment_is_tried_again(
                 raise MlflowException(text, error_code="BAD_REQUEST")
             store.set_registered_model_alias(*arguments)
 
-    monkeypatch.setattr(promotion, "client", lambda _: Racing(store, "set_registered_model_alias"))
+    monkeypatch.setattr(state, "client", lambda _: Racing(store, "set_registered_model_alias"))
 
     promote(three, "phi3/2", "Production")
 
@@ -304,7 +304,7 @@ def test_two_versions_in_production_are_told_and_repaired_by_the_next_promotion(
     promote(three, "phi3/1", "Production")
 
     assert promotion.disagreements(three, "phi3") == []
-    assert stages(three) == {1: "Production", 2: "Archived", 3: "Archived"}
+    assert stages(three) == {1: "Production", 2: "None", 3: "None"}
 
 
 def test_an_alias_moved_by_hand_is_obeyed_by_the_next_promotion(three: Settings) -> None:
@@ -334,71 +334,202 @@ def test_a_promotion_waits_for_nobody_of_another_model(three: Settings) -> None:
     assert aliases(three)["production"] == 1
 
 
-# ---------------------------------------------------------------- many at once
+def test_what_left_half_done_is_told_apart_from_what_is_under_way(three: Settings) -> None:
+    promote(three, "phi3/1", "Production")
+    client(three).transition_model_version_stage("phi3", "2", "Production")
 
-PROMOTERS, ROUNDS = 4, 8
-Result = list[tuple[int, int, str]]
+    listed = registry.versions(three, "phi3")
 
-
-def _promoter(home: Path, uri: str, me: int, barrier: Any, results: Any) -> None:
-    """In every round, promote one's own version at the same moment as all the others."""
-    settings = Settings(home, uri, home / "cache")
-    settings.locks.mkdir(parents=True, exist_ok=True)
-    registry.models(settings)
-    for round_number in range(ROUNDS):
-        barrier.wait(60)
-        try:
-            promote(settings, f"phi3/{me}", "Production")
-            results.put((round_number, me, "done"))
-        except Phi3Error as error:
-            results.put((round_number, me, str(error)))
-        barrier.wait(60)  # the judge looks now
-        barrier.wait(60)
+    assert promotion.disagreeing(listed) == ["phi3/2 has the stage Production but not the alias @production."]
+    assert promotion.disagreeing([]) == []
 
 
-def _race(settings: Settings, homes: list[Path]) -> tuple[list[list[int]], list[dict[str, int]], Result]:
-    """After every round: who has the stage Production, and the aliases; and what each promoter got."""
-    context = multiprocessing.get_context("spawn")
-    barrier, results = context.Barrier(PROMOTERS + 1), context.Queue()
-    processes = [
-        context.Process(target=_promoter, args=(home, settings.tracking_uri, me, barrier, results), daemon=True)
-        for me, home in enumerate(homes, start=1)
+# ---------------------------------------------------------------- what will change, before it does
+
+
+def planned(settings: Settings, number: int, stage: str, **more: str) -> promotion.Plan:
+    listed = registry.versions(settings, "phi3")
+    version = next(version for version in listed if version.version == number)
+    return promotion.plan(settings, version, stage, listed, **more)
+
+
+def test_a_plan_says_what_each_version_becomes_and_the_promotion_does_just_that(three: Settings) -> None:
+    promote(three, "phi3/1", "Production")
+    promote(three, "phi3/2", "Staging")
+
+    plan = planned(three, 2, "Production")
+
+    assert [str(change) for change in plan.changes] == [
+        str(promotion.Change("phi3/1", "stage", "Production", "Archived")),
+        str(promotion.Change("phi3/2", "stage", "Staging", "Production")),
+        str(promotion.Change("phi3/2", "alias", "", "@production")),
+        str(promotion.Change("phi3/2", "alias", "@staging", "")),
     ]
-    for process in processes:
-        process.start()
-    in_production, pointed = [], []
-    for _ in range(ROUNDS):
-        barrier.wait(60)
-        barrier.wait(60)
-        in_production.append([number for number, stage in stages(settings).items() if stage == "Production"])
-        pointed.append(aliases(settings))
-        barrier.wait(60)
-    got = [results.get(timeout=20) for _ in range(PROMOTERS * ROUNDS)]
-    for process in processes:
-        process.join(20)
-        assert process.exitcode == 0
-    return in_production, pointed, got
+    assert plan.replaced is not None
+    assert (plan.replaced.ref, plan.becomes, plan.vacated, plan.unguarded) == ("phi3/1", "Archived", "Staging", False)
+    promote(three, "phi3/2", "Production")
+    assert planned(three, 2, "Production").changes == ()
+    assert {change.ref: change.new for change in plan.changes if change.what == "stage"} == {
+        f"phi3/{number}": stage for number, stage in stages(three).items() if number != 3
+    }
 
 
-def test_promotions_at_the_same_moment_leave_exactly_one_version_in_production(three: Settings) -> None:
-    register(three)
+def test_the_version_before_it_may_be_left_without_a_stage(three: Settings) -> None:
+    promote(three, "phi3/1", "Production")
 
-    in_production, pointed, got = _race(three, [three.home] * PROMOTERS)
+    assert planned(three, 2, "Production", old="None").becomes == "None"
+    done = promote(three, "phi3/2", "Production", old="None")
 
-    assert [len(numbers) for numbers in in_production] == [1] * ROUNDS
-    assert [{"production": numbers[0]} for numbers in in_production] == pointed
-    assert {outcome for _, _, outcome in got} == {"done"}
-    assert {record.info.status for record in records(three)} == {"FINISHED"}
+    assert done.replaced_to == "None"
+    assert stages(three) == {1: "None", 2: "Production", 3: "None"}
+    with pytest.raises(BadInput, match="becomes Archived or None, not “Staging”"):
+        promote(three, "phi3/3", "Production", old="Staging")
 
 
-def test_promoters_on_different_machines_never_leave_two_holders_of_the_alias(three: Settings, tmp_path: Path) -> None:
-    register(three)
+# ---------------------------------------------------------------- the way back
 
-    _, pointed, got = _race(three, [tmp_path / f"machine-{number}" for number in range(PROMOTERS)])
 
-    assert all(set(holders) == {"production"} for holders in pointed)
-    assert any(outcome == "done" for _, _, outcome in got)
-    assert not any("sqlalchemy" in outcome or "UNIQUE" in outcome for _, _, outcome in got), got
-    promote(three, "phi3/Production", "Production")  # the next look
-    assert promotion.disagreements(three, "phi3") == []
-    assert list(stages(three).values()).count("Production") == 1
+def test_a_rollback_puts_the_version_before_back_with_a_reason(three: Settings) -> None:
+    for number in (1, 2, 3):
+        promote(three, f"phi3/{number}", "Production")
+
+    done = promotion.rollback(three, "phi3", "3 is slow", Person("ada", "releaser"))
+
+    assert done.version.ref == "phi3/2"
+    assert stages(three) == {1: "Archived", 2: "Production", 3: "Archived"}
+    record = records(three)[-1].data.tags
+    assert (record[keys.ACTION], record[keys.REASON], record[keys.USER]) == ("roll back", "3 is slow", "ada")
+    assert record[keys.REPLACED] == "phi3/3"
+
+
+def test_rolling_back_twice_goes_back_two_versions(three: Settings) -> None:
+    for number in (1, 2, 3):
+        promote(three, f"phi3/{number}", "Production")
+
+    promotion.rollback(three, "phi3", "slow")
+    assert promotion.rollback(three, "phi3", "slow too").version.ref == "phi3/1"
+
+    with pytest.raises(Conflict, match="know no version that was in Production before"):
+        promotion.rollback(three, "phi3", "all of them")
+    assert aliases(three) == {"production": 1}
+
+
+def test_a_rollback_passes_over_a_version_that_was_deleted(three: Settings) -> None:
+    for number in (1, 2, 3):
+        promote(three, f"phi3/{number}", "Production")
+    promotion.delete_version(three, "phi3/2", "broken")
+
+    before = promotion.previous(three, "phi3")
+
+    assert before is not None
+    assert before.ref == "phi3/1"
+
+
+def test_where_nobody_is_in_production_the_last_that_was_comes_back(three: Settings) -> None:
+    promote(three, "phi3/1", "Production")
+    promote(three, "phi3/2", "Production")
+    promote(three, "phi3/2", "Archived")
+
+    assert promotion.rollback(three, "phi3", "too early").version.ref == "phi3/2"
+
+
+def test_a_rollback_needs_a_reason(three: Settings) -> None:
+    with pytest.raises(BadInput, match="Say why you roll back"):
+        promotion.rollback(three, "phi3", " ")
+
+
+# ---------------------------------------------------------------- deleting
+
+
+def test_a_version_that_nobody_needs_is_deleted_and_recorded(three: Settings) -> None:
+    promotion.delete_version(three, "phi3/2", "a mistake", Person("ada", "admin"))
+
+    assert set(stages(three)) == {1, 3}
+    record = records(three)[-1]
+    assert (record.data.tags[keys.ACTION], record.data.tags[keys.VERSION]) == ("delete", "2")
+    assert (record.data.tags[keys.REASON], record.info.status) == ("a mistake", "FINISHED")
+
+
+@pytest.mark.parametrize("stage", ["Production", "Staging"])
+def test_a_version_in_use_is_not_deleted(three: Settings, stage: str) -> None:
+    promote(three, "phi3/1", stage)
+
+    with pytest.raises(Conflict, match=f"phi3/1 is in {stage}. Move another version there first, or archive"):
+        promotion.delete_version(three, "phi3/1", "a mistake")
+
+    assert stages(three)[1] == stage
+
+
+def test_a_version_with_an_alias_is_not_deleted(three: Settings) -> None:
+    promotion.set_alias(three, "phi3/1", "champion")
+
+    with pytest.raises(Conflict, match="phi3/1 has the alias @champion. Remove it first"):
+        promotion.delete_version(three, "phi3/1", "a mistake")
+
+    assert promotion.why_not(three, registry.resolve(three, "phi3/2")) == ""
+
+
+def test_a_deletion_needs_a_reason(three: Settings) -> None:
+    with pytest.raises(BadInput, match="Say why it is deleted"):
+        promotion.delete_version(three, "phi3/1", "")
+
+
+# ---------------------------------------------------------------- who may
+
+
+ACTS: dict[str, tuple[str, Any]] = {
+    "promote": ("releaser", lambda s, p: promote(s, "phi3/1", "Production", person=p)),
+    "archive": ("releaser", lambda s, p: promote(s, "phi3/1", "Archived", person=p)),
+    "roll back": ("releaser", lambda s, p: promotion.rollback(s, "phi3", "why", p)),
+    "set an alias": ("releaser", lambda s, p: promotion.set_alias(s, "phi3/1", "champion", person=p)),
+    "delete an alias": ("releaser", lambda s, p: promotion.delete_alias(s, "phi3", "other", person=p)),
+    "delete": ("admin", lambda s, p: promotion.delete_version(s, "phi3/3", "why", p)),
+    "override": ("admin", lambda s, p: promote(s, "phi3/1", "Production", person=p, override="I must")),
+}
+
+
+@pytest.mark.parametrize("act", ACTS)
+def test_whoever_has_no_right_to_it_changes_nothing(three: Settings, act: str) -> None:
+    for number in (1, 2):
+        promote(three, f"phi3/{number}", "Production")
+    promotion.set_alias(three, "phi3/1", "other")
+    needs, do = ACTS[act]
+    before = (stages(three), aliases(three), len(records(three)))
+
+    for role in people.ROLES[: people.ROLES.index(needs)]:
+        with pytest.raises(Forbidden, match="needs the role"):
+            do(three, Person("eve", role))
+    assert (stages(three), aliases(three), len(records(three))) == before
+
+    do(three, Person("ada", needs))
+    assert records(three)[-1].data.tags[keys.ROLE] == needs
+
+
+# ---------------------------------------------------------------- policies and requests
+
+
+def test_an_unmet_policy_blocks_and_an_admin_may_go_on_with_a_reason_on_the_record(three: Settings) -> None:
+    ada, root = Person("ada", "releaser"), Person("root", "admin")
+    policy.write(three, "phi3", "Production", policy.Policy(tags=("reviewed",)), root)
+
+    with pytest.raises(PolicyUnmet, match="phi3/1 can't move to Production.*reviewed"):
+        promote(three, "phi3/1", "Production", person=ada)
+    assert aliases(three) == {}
+    promote(three, "phi3/1", "Staging", person=ada)
+
+    done = promote(three, "phi3/1", "Production", person=root, override="customers wait")
+
+    record = looked_up.of_model(three, "phi3")[0]
+    assert (record.id, record.override) == (done.record, "customers wait")
+    assert [check["met"] for check in record.checks] == [False]
+
+
+def test_a_rollback_is_open_though_the_policy_has_become_stricter(three: Settings) -> None:
+    promote(three, "phi3/1", "Production")
+    promote(three, "phi3/2", "Production")
+    policy.write(three, "phi3", "Production", policy.Policy(tags=("reviewed",)), Person("root", "admin"))
+
+    done = promotion.rollback(three, "phi3", "it is on fire", Person("ada", "releaser"))
+
+    assert done.version.ref == "phi3/1"
+    assert [check["met"] for check in looked_up.of_model(three, "phi3")[0].checks] == [False]

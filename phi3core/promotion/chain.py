@@ -1,0 +1,125 @@
+"""Seals: what shows that a record was edited, taken out or made up behind our back.
+
+A record's seal covers everything it says it intends and the seal of the model's record before it; its closing
+seal covers what came of it. The registered model's tag ``phi3.record`` holds the latest seal. Without a key
+(``PHI3_RECORD_KEY``) a seal is a plain SHA-256: it shows an edit, not an editor who also computes the seals anew.
+With one, plain seals count only before the first that was made with it. Knows nothing of stores.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Final
+
+from .. import keys
+
+if TYPE_CHECKING:
+    from .record import Record
+
+INTENT: Final = (
+    keys.ACTION,
+    keys.MODEL_NAME,
+    keys.VERSION,
+    keys.FROM,
+    keys.TO,
+    keys.REPLACED,
+    keys.REPLACED_TO,
+    keys.REASON,
+    keys.USER,
+    keys.ROLE,
+    keys.HOST,
+    keys.DIGEST,
+    keys.CHECKS,
+    keys.OVERRIDE,
+    keys.REQUEST,
+    keys.LOCK,
+    keys.PREVIOUS,
+)
+RESULT: Final = (keys.STATUS, keys.OUTCOME, keys.ENDED)
+
+
+def of_intent(tags: Mapping[str, str], started: int, key: str) -> str:
+    """The seal of what a record intends. started: milliseconds since 1970."""
+    return _seal({**{name: tags.get(name, "") for name in INTENT}, "started": str(started)}, key)
+
+
+def of_result(tags: Mapping[str, str], key: str) -> str:
+    """The seal of what came of it. It covers the first one, so that no outcome can be put under another record."""
+    return _seal({name: tags.get(name, "") for name in (*RESULT, keys.SEAL)}, key)
+
+
+def intact(tags: Mapping[str, str], started: int, status: str, key: str) -> bool:
+    """Whether a record is what it was when it was written. status: what MLflow says of its run.
+
+    A record of the time before there were seals is taken as it is: one that lost its seal breaks the chain.
+    """
+    if keys.SEAL not in tags and keys.PREVIOUS not in tags:
+        return True
+    seal = tags.get(keys.SEAL, "")
+    key = key if keyed(seal) else ""  # made before there was a key; `damage` judges whether that can be
+    if (keyed(seal) and not key) or not _same(seal, of_intent(tags, started, key)):
+        return False
+    if keys.CLOSING not in tags:
+        return status == "RUNNING" and keys.STATUS not in tags
+    closed = STATUSES.get(tags.get(keys.STATUS, ""))
+    return _same(tags[keys.CLOSING], of_result(tags, key)) and status in ("RUNNING", closed)
+
+
+def keyed(seal: str) -> bool:
+    """Whether a seal was made with a key."""
+    return seal.startswith(_KEYED)
+
+
+def missing_head(records: Sequence[Record], head: str | None) -> bool:
+    """Whether the record that the model's tag names is not there."""
+    return bool(head) and head not in {record.seal for record in records}
+
+
+STATUSES: Final = {"done": "FINISHED", "failed": "FAILED", "interrupted": "KILLED"}
+"""Ours, and MLflow's word for it."""
+
+
+def damage(records: Sequence[Record], head: str | None, whole: bool, key: str) -> list[str]:
+    """Sentences about what was done to a model's records, which come newest first; [] when nothing was.
+
+    head: the model's tag, None where there is no such model. whole: these are all its records, not the newest few.
+    """
+    locked = [record for record in records if keyed(record.seal)]
+    if locked and not key:
+        return [f"{len(locked)} records are sealed with a key. Set PHI3_RECORD_KEY to have them verified."]
+    found = [
+        f"The record “{record.says}” of {record.started:%Y-%m-%d %H:%M} UTC was edited after it was written."
+        for record in records
+        if not record.intact or (locked and not keyed(record.seal) and record.started > locked[-1].started)
+    ]
+    seals = {record.seal for record in records}
+    chained = [record for record in records if record.seal]
+    # Records of the same moment may have been opened in any order: the oldest few may lead out of what was read.
+    inside = chained if whole else chained[: -len(chained) // 2]
+    found += [
+        f"A record of {records[0].model} before {record.started:%Y-%m-%d %H:%M:%S} UTC is missing: it was deleted."
+        for record in inside
+        if record.previous and record.previous not in seals
+    ]
+    if missing_head(records, head):
+        found.append("The latest record of the model is missing: it was deleted.")
+    if head == "" and chained:
+        found.append(f"The model's tag {keys.RECORD}, which names its latest record, is missing: it was deleted.")
+    return found
+
+
+_KEYED = "hmac-"
+
+
+def _seal(content: Mapping[str, str], key: str) -> str:
+    text = json.dumps(content, sort_keys=True, ensure_ascii=True, separators=(",", ":")).encode()
+    if key:
+        return _KEYED + hmac.new(key.encode(), text, hashlib.sha256).hexdigest()
+    return "sha256-" + hashlib.sha256(text).hexdigest()
+
+
+def _same(one: str, other: str) -> bool:
+    return hmac.compare_digest(one.encode(), other.encode())

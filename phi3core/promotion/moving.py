@@ -1,0 +1,262 @@
+"""Moving versions between stages, and aliases between versions. Every page and command comes through here.
+
+The alias is the truth and the stage follows it: an alias points at one version only, whereas MLflow lets
+two versions be in Production at once. A promotion checks the request and the policy, takes a lock on this machine,
+settles what others left half-done, opens its record, carries out its plan (carrying.py), and closes the record.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import re
+import time
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
+
+from .. import artifacts, keys, people, registry
+from ..errors import BadInput, Conflict, PolicyUnmet, StoreError
+from ..people import Person
+from ..registry import Version
+from ..settings import Settings
+from ..store import abilities, changed
+from . import looking, records
+from .carrying import carry_out
+from .planning import Plan, plan, stage_of
+from .state import HELD, locked, pause, point, read, unpoint
+from .timeline import earlier
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from .policy import Check
+
+_COURTESY = 5.0  # seconds in which a promoter on another machine may finish before we begin
+
+
+@dataclass(frozen=True)
+class Promotion:
+    """What a move changed: the version as it is now, who left the stage for it, and what that one became."""
+
+    version: Version
+    stage: str
+    replaced: Version | None
+    record: str
+    """The id of the run that records it."""
+    replaced_to: str = ""
+
+
+def promote(
+    settings: Settings,
+    ref: str,
+    stage: str,
+    reason: str = "",
+    person: Person | None = None,
+    *,
+    old: str = "Archived",
+    override: str = "",
+    request: str = "",
+) -> Promotion:
+    """Move a version to a stage: None, Staging, Production or Archived.
+
+    old: what whoever held Production or Staging becomes, Archived or None. override: an admin's reason for going on
+    though the policy is not met. request: the request that this carries out. Raises BadInput, NotFound, Forbidden,
+    PolicyUnmet, Conflict or StoreDown; when it raises, the record of the attempt is closed as failed.
+    """
+    target = stage_of(stage)
+    person = person or people.local(settings)
+    people.require(person, "releaser", f"moving {ref} to {target}")
+    version = registry.resolve(settings, ref)
+    if version.status not in ("", "READY"):
+        raise Conflict(f"{version.ref} is not ready ({version.status}): wait until it is, or build it again.")
+    checks = _checked(settings, version, target, person, override)
+    asked = _request(settings, version, target, request)
+    return _carried(
+        settings, person, version, target, action="promote", old=old, reason=reason, checks=checks, override=override,
+        request=asked,
+    )  # fmt: skip
+
+
+def rollback(settings: Settings, model: str, reason: str, person: Person | None = None) -> Promotion:
+    """Put the version back that was in Production before the one that is there now.
+
+    The policy's state is recorded and blocks nothing: the version was let in once, and a way back must be open, as
+    long as its files are the same. Raises as `promote`, and Conflict where there is nothing to go back to.
+    """
+    person = person or people.local(settings)
+    people.require(person, "releaser", f"rolling {model} back")
+    if not reason.strip():
+        raise BadInput("Say why you roll back: it is kept on the record.")
+    version = previous(settings, model)
+    if version is None:
+        raise Conflict(f"The records of {model} know no version that was in Production before. Promote one instead.")
+    from . import policy
+
+    checks = policy.checklist(settings, version, "Production", look=True)
+    before = next(
+        (r for r in looking.about(settings, model, version.version) if r.new == "Production" and r.status == "done"),
+        None,
+    )
+    if before and before.digest and _digest(settings, version, "Production", checks) not in ("", before.digest):
+        _refuse_unmet(version, "Production", checks, f"The files of {version.ref} have changed since it was there.")
+    return _carried(settings, person, version, "Production", action="roll back", reason=reason, checks=checks)
+
+
+def previous(settings: Settings, model: str) -> Version | None:
+    """The version that a rollback puts into Production; None where the records know none that is still there."""
+    versions = {version.version: version for version in registry.versions(settings, model)}
+    here = next((number for number, version in versions.items() if "production" in version.aliases), None)
+    came = records.page(settings, model=model, new="Production", status="done", limit=100).records
+    left = records.page(settings, model=model, old="Production", status="done", limit=100).records
+    listed = earlier({record.id: record for record in (*came, *left)}.values())
+    return next((versions[number] for number in listed if number in versions and number != here), None)
+
+
+def set_alias(settings: Settings, ref: str, alias: str, reason: str = "", person: Person | None = None) -> Version:
+    """Point an alias at a version; it leaves the version that had it. Raises BadInput for a reserved name."""
+    _check_alias(settings, alias)
+    person = person or people.local(settings)
+    people.require(person, "releaser", f"pointing @{alias} at {ref}")
+    name = registry.split(ref).name
+    with locked(settings, name):
+        version = registry.resolve(settings, ref)
+        had = read(settings, name).aliases.get(alias)
+        left = f"{name}/{had}" if had is not None and had != version.version else ""
+        with records.opened(
+            settings, person, model=name, version=version.version, action="set alias", new=f"@{alias}",
+            replaced=left, reason=reason,
+        ):  # fmt: skip
+            point(settings, name, alias, version.version)
+        changed(settings, name)
+        return registry.resolve(settings, version.ref)
+
+
+def delete_alias(settings: Settings, name: str, alias: str, reason: str = "", person: Person | None = None) -> None:
+    """Remove an alias from the version it points at. Raises NotFound, or BadInput for a reserved name."""
+    _check_alias(settings, alias)
+    person = person or people.local(settings)
+    people.require(person, "releaser", f"removing @{alias} from {name}")
+    with locked(settings, name):
+        version = registry.resolve(settings, f"{name}@{alias}")
+        with records.opened(
+            settings, person, model=name, version=version.version, action="delete alias", old=f"@{alias}", reason=reason
+        ):
+            unpoint(settings, name, alias)
+        changed(settings, name)
+
+
+# ---------------------------------------------------------------- before anything changes
+
+
+def _checked(settings: Settings, version: Version, stage: str, person: Person, override: str) -> list[Check]:
+    """The policy's lines. Raises PolicyUnmet where one is not met, and nobody who may overrides it."""
+    from . import policy
+
+    checks = policy.checklist(settings, version, stage)
+    if override.strip():
+        people.require(person, "admin", "overriding a policy")
+    else:
+        _refuse_unmet(version, stage, checks, f"The policy for {stage} is not met.")
+    return checks
+
+
+def _refuse_unmet(version: Version, stage: str, checks: Iterable[Check], why: str) -> None:
+    unmet = [f"{check.name}: {check.says}" for check in checks if not check.met]
+    if unmet:
+        raise PolicyUnmet(
+            f"{version.ref} can't move to {stage}. {why} {' '.join(unmet)} An admin can override it with a reason."
+        )
+
+
+def _request(settings: Settings, version: Version, stage: str, given: str) -> str:
+    """The id of the request that a promotion carries out: the given one, or one that waits for just this."""
+    from . import requests
+
+    if given:
+        request = requests.get(settings, given)
+        if (request.model, request.version, request.stage) != (version.name, version.version, stage):
+            raise BadInput(f"The request is for {request.ref} to {request.stage}, not for {version.ref} to {stage}.")
+        if request.status not in requests.WAITING:
+            raise Conflict(f"The request of {request.by} is {request.status}. {request.why}".strip())
+        return given
+    asked = records.page(
+        settings, model=version.name, version=version.version, action="request", new=stage, limit=1
+    ).records
+    if asked and requests.get(settings, asked[0].id).status in requests.WAITING:
+        return asked[0].id
+    return ""
+
+
+def _digest(settings: Settings, version: Version, stage: str, checks: list[Check]) -> str:
+    """Of the files as they are where they are on this machine, else as they were built; "" where neither is known."""
+    recorded = version.tags.get(keys.DIGEST, "")
+    if stage not in HELD:  # a version must be able to leave, whatever became of its files
+        return recorded
+    if registry.local_folder(settings, version):
+        return artifacts.state(settings, version).digest
+    if checks:
+        # A line of the policy may have fetched them; where none needed them, they need not be there.
+        with contextlib.suppress(StoreError):
+            return artifacts.state(settings, version).digest or recorded
+    return recorded
+
+
+# ---------------------------------------------------------------- doing it
+
+
+def _carried(
+    settings: Settings,
+    person: Person,
+    version: Version,
+    target: str,
+    *,
+    action: str,
+    old: str = "Archived",
+    reason: str,
+    checks: list[Check],
+    override: str = "",
+    request: str = "",
+) -> Promotion:
+    digest, name = _digest(settings, version, target, checks), version.name
+    with locked(settings, name):
+        _after_others(settings, name)
+        listed = registry.versions(settings, name)
+        version = next((v for v in listed if v.version == version.version), version)
+        what = plan(settings, version, target, listed, old=old)
+        becomes = what.becomes if what.replaced else ""
+        with records.opened(
+            settings, person, model=name, version=version.version, action=action, old=version.stage, new=target,
+            replaced=what.replaced.ref if what.replaced else "", replaced_to=becomes, reason=reason, digest=digest,
+            checks=[asdict(check) for check in checks], override=override, request=request,
+        ) as record:  # fmt: skip
+            carry_out(settings, what, record)
+            record.outcome = _outcome(what)
+        changed(settings, name)
+        return Promotion(registry.resolve(settings, version.ref), target, what.replaced, record.id, becomes)
+
+
+def _after_others(settings: Settings, name: str) -> None:
+    """Settle what is to be settled. Whoever is at work on another machine may finish first, for a while."""
+    ends = time.monotonic() + _COURTESY
+    for attempt in itertools.count():
+        if not looking.settle(settings, name).in_flight or time.monotonic() > ends:
+            return
+        pause(attempt)
+
+
+def _outcome(what: Plan) -> str:
+    left = "".join(f" {other.ref} is {what.becomes}." for other in what.leaving)
+    nobody = f" Nobody is in {what.vacated} any more." if what.vacated else ""
+    return f"{what.version.ref} is in {what.stage}.{left}{nobody}"
+
+
+def _check_alias(settings: Settings, alias: str) -> None:
+    if alias.lower() in keys.RESERVED_ALIASES:
+        stage = keys.RESERVED_ALIASES[alias.lower()]
+        raise BadInput(f"@{alias} is reserved: it marks the version in {stage}. Move a version to {stage} instead.")
+    if alias.lower() == "latest" or re.fullmatch(r"[vV]\d+", alias):
+        raise BadInput(f"@{alias} is reserved by MLflow. Choose another name, such as champion.")
+    if not re.fullmatch(r"[A-Za-z0-9_-][\w.-]*", alias):
+        raise BadInput("An alias is made of letters, digits, “_”, “-” and “.”, such as champion.")
+    if not abilities(settings).aliases:
+        raise BadInput("This store has no aliases. Move versions between stages instead.")

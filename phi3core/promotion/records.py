@@ -1,0 +1,210 @@
+"""The record of everything that was done to the registry: who, what, when, why, and what came of it.
+
+A record is a run in the experiment ``phi3-promotions`` (record.py; written by writing.py). Here it is searched,
+verified and exported.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields
+from datetime import datetime
+from typing import Any, Literal
+
+from .. import keys, people
+from ..errors import BadInput, NotFound
+from ..people import Person
+from ..settings import Settings
+from ..store import client, errors
+from . import chain
+from .record import Record, of_run
+from .timeline import Span, earlier, holder, spans
+from .writing import Opened, append, now, opened
+
+__all__ = [
+    "Opened",
+    "Page",
+    "Record",
+    "Span",
+    "again",
+    "append",
+    "earlier",
+    "export",
+    "get",
+    "holder",
+    "now",
+    "of_model",
+    "opened",
+    "page",
+    "restore",
+    "spans",
+    "state",
+    "verify",
+]
+
+_homes: dict[str, str] = {}  # the experiment's id, by store: it never changes
+
+
+@dataclass(frozen=True)
+class Page:
+    """Some records, newest first. next: the token of the next page, None on the last one."""
+
+    records: tuple[Record, ...]
+    next: str | None
+
+
+def page(
+    settings: Settings,
+    *,
+    model: str = "",
+    version: int | None = None,
+    action: str = "",
+    user: str = "",
+    status: str = "",
+    since: datetime | None = None,
+    until: datetime | None = None,
+    text: str = "",
+    old: str = "",
+    new: str = "",
+    replaced: str = "",
+    request: str = "",
+    limit: int = 50,
+    token: str | None = None,
+) -> Page:
+    """Some records, newest first: those that match all that is given. text: anywhere in what a record says.
+
+    request: the id of the one it belongs to, ``*`` for any. since, until: when it was opened. token: `Page.next` of
+    the page before, asked with the same filters.
+    """
+    from mlflow.entities import ViewType
+
+    home = _home(settings)
+    if home is None:
+        return Page((), None)
+    asked = {
+        keys.MODEL_NAME: model,
+        keys.VERSION: "" if version is None else str(version),
+        keys.ACTION: action,
+        keys.USER: user,
+        keys.FROM: old,
+        keys.TO: new,
+        keys.REPLACED: replaced,
+        keys.REQUEST: "" if request == "*" else request,
+    }
+    filters = [f'tags."{name}" = {_quoted(value)}' for name, value in asked.items() if value]
+    if request == "*":
+        filters.append(f"tags.\"{keys.REQUEST}\" != ''")
+    if status:
+        filters.append(f"attributes.status = '{chain.STATUSES.get(status, 'RUNNING')}'")
+    if since:
+        filters.append(f"attributes.start_time >= {int(since.timestamp() * 1000)}")
+    if until:
+        filters.append(f"attributes.start_time <= {int(until.timestamp() * 1000)}")
+    if text.strip():
+        filters.append(f'tags."{keys.NOTE}" ILIKE {_quoted(f"%{text.strip()}%")}')
+    with errors(settings):
+        runs = client(settings).search_runs(
+            [home], " AND ".join(filters), ViewType.ACTIVE_ONLY, limit, ["attributes.start_time DESC"], token
+        )
+    return Page(tuple(of_run(run, settings.record_key) for run in runs), runs.token or None)
+
+
+def get(settings: Settings, id: str) -> Record:
+    """One record. Raises NotFound."""
+    with errors(settings):
+        run = client(settings).get_run(id)
+    if str(run.info.experiment_id) != _home(settings):
+        raise NotFound(f"There is no record {id}.")
+    return of_run(run, settings.record_key)
+
+
+def again(settings: Settings, record: Record) -> Record:
+    """A record as it is now."""
+    with errors(settings):
+        return of_run(client(settings).get_run(record.id), settings.record_key)
+
+
+def of_model(settings: Settings, model: str) -> list[Record]:
+    """All records of a model, newest first."""
+    found: list[Record] = []
+    token = None
+    while True:
+        some = page(settings, model=model, limit=1000, token=token)
+        found += some.records
+        if not (token := some.next):
+            return found
+
+
+def verify(settings: Settings, model: str) -> list[str]:
+    """Sentences about records of a model that were edited, deleted or are not in the chain; [] when all is well."""
+    try:
+        with errors(settings):
+            head: str | None = (client(settings).get_registered_model(model).tags or {}).get(keys.RECORD, "")
+    except NotFound:
+        head = None
+    # The tag first: what is written meanwhile is in the list, and the tag's record is not yet missing.
+    return chain.damage(of_model(settings, model), head, whole=True, key=settings.record_key)
+
+
+def export(records: Sequence[Record], form: str) -> str:
+    """The records as ``csv`` (a header and a line each) or ``json`` (a list of objects); dates in ISO 8601, UTC."""
+    rows = [
+        {name: value.isoformat() if isinstance(value, datetime) else value for name, value in asdict(record).items()}
+        for record in records
+    ]
+    if form == "json":
+        return json.dumps(rows, ensure_ascii=False, indent=2)
+    if form != "csv":
+        raise BadInput(f"“{form}” is no form to export to. Write csv or json.")
+    out = io.StringIO()
+    lines = csv.DictWriter(out, [field.name for field in fields(Record)], lineterminator="\n")
+    lines.writeheader()
+    lines.writerows({name: _cell(value) for name, value in row.items()} for row in rows)
+    return out.getvalue()
+
+
+def state(settings: Settings) -> Literal["ok", "none yet", "deleted"]:
+    """Whether the experiment that holds the records is there."""
+    with errors(settings):
+        found = client(settings).get_experiment_by_name(keys.PROMOTIONS)
+    if found is None:
+        return "none yet"
+    return "deleted" if found.lifecycle_stage == "deleted" else "ok"
+
+
+def restore(settings: Settings, person: Person) -> None:
+    """Bring a deleted experiment of records back, with all its records. Raises Forbidden, NotFound."""
+    people.require(person, "admin", "restoring the records")
+    with errors(settings):
+        found = client(settings).get_experiment_by_name(keys.PROMOTIONS)
+        if found is None:
+            raise NotFound("There are no records yet: nothing was deleted that could be restored.")
+        if found.lifecycle_stage == "deleted":
+            client(settings).restore_experiment(found.experiment_id)
+            append(settings, person, model="", version=None, action="restore", reason="The records had been deleted.")
+
+
+def _home(settings: Settings) -> str | None:
+    """The id of the experiment, None where there is none yet."""
+    if known := _homes.get(settings.tracking_uri):
+        return known
+    with errors(settings):
+        found = client(settings).get_experiment_by_name(keys.PROMOTIONS)
+    if found:
+        _homes[settings.tracking_uri] = str(found.experiment_id)
+    return str(found.experiment_id) if found else None
+
+
+def _quoted(value: str) -> str:
+    """MLflow's filters know no escape: in a text with both kinds of quotes the double ones can't be asked for."""
+    return f'"{value.replace(chr(34), "")}"' if "'" in value else f"'{value}'"
+
+
+def _cell(value: Any) -> Any:
+    if isinstance(value, list | tuple):
+        return json.dumps(value, ensure_ascii=False) if value else ""
+    # A cell that begins like a formula would be run by a spreadsheet.
+    return f"'{value}" if isinstance(value, str) and value[:1] in ("=", "+", "-", "@", "\t", "\r") else value

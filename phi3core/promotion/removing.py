@@ -1,0 +1,64 @@
+"""Deleting a version for good, where nobody needs it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from .. import keys, people, registry
+from ..errors import BadInput, Conflict
+from ..people import Person
+from ..registry import Version
+from ..settings import Settings
+from ..store import changed, client, errors
+from . import looking, records
+from .state import HELD, locked
+
+if TYPE_CHECKING:
+    from .requests import Request
+
+
+def delete_version(settings: Settings, ref: str, reason: str, person: Person | None = None) -> None:
+    """Delete a version for good. Raises Forbidden, NotFound, BadInput without a reason, Conflict where it is needed."""
+    person = person or people.local(settings)
+    people.require(person, "admin", f"deleting {ref}")
+    if not reason.strip():
+        raise BadInput("Say why it is deleted: it is kept on the record.")
+    name = registry.split(ref).name
+    with locked(settings, name):
+        looking.settle(settings, name)
+        version = registry.resolve(settings, ref)
+        with records.opened(
+            settings, person, model=name, version=version.version, action="delete", old=version.stage, reason=reason,
+            digest=version.tags.get(keys.DIGEST, ""),
+        ) as record:  # fmt: skip
+            # Looked at after the record is open: a promoter that begins from now on sees it.
+            if refused := why_not(settings, registry.resolve(settings, version.ref)):
+                raise Conflict(refused)
+            with errors(settings):
+                client(settings).delete_model_version(name, str(version.version))
+            record.outcome = f"{version.ref} is deleted."
+        changed(settings, name)
+
+
+def why_not(settings: Settings, version: Version, asked: Iterable[Request] | None = None) -> str:
+    """Why a version can't be deleted, as a sentence that says what to do; "" when it can.
+
+    asked: the requests of its model, read when they are not given.
+    """
+    if held := next((stage for stage in HELD if stage == version.stage or stage.lower() in version.aliases), ""):
+        return f"{version.ref} is in {held}. Move another version there first, or archive this one."
+    own = [alias for alias in version.aliases if alias not in keys.RESERVED_ALIASES]
+    if own:
+        named = ", ".join(f"@{alias}" for alias in own)
+        return f"{version.ref} has the alias {named}. Remove it first, or archive the version instead."
+    from . import requests
+
+    asked = requests.of_model(settings, version.name) if asked is None else asked
+    waiting = [r for r in asked if r.version == version.version and r.status in requests.WAITING]
+    if waiting:
+        return (
+            f"{version.ref} is under review: {waiting[0].by} asked for its promotion to {waiting[0].stage}. "
+            "Reject or withdraw the request first."
+        )
+    return ""

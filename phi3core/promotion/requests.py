@@ -1,0 +1,324 @@
+"""Requests for a promotion: asked by one, approved or rejected by others, then promoted, or withdrawn.
+
+Each step is a record; what a request is now follows from its records and from the files, and nothing is rewritten. So
+two who decide at once are both recorded. An approval is of the files as they are at that moment: where they change,
+the request is void. Records that were edited behind our back do not count.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal
+
+from .. import artifacts, people, registry
+from ..errors import BadInput, Conflict, Forbidden, NotFound, Phi3Error, StoreDown
+from ..people import Person
+from ..registry import Version
+from ..settings import Settings
+from . import policy, records
+from .policy import Policy
+from .records import Record
+
+Verdict = Literal["approve", "reject"]
+Status = Literal["open", "approved", "rejected", "withdrawn", "promoted", "void"]
+
+WAITING = ("open", "approved")
+"""What waits for a decision or for the promotion."""
+
+_DECIDABLE = (*WAITING, "rejected")  # one may change one's mind
+
+_FILES = "files"  # the name of the line in a record's checks that tells how the files were
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What somebody decided. valid: it is his latest, and the files are as they were when he did."""
+
+    by: str
+    verdict: Verdict
+    comment: str
+    when: datetime
+    digest: str
+    valid: bool
+
+
+@dataclass(frozen=True)
+class Request:
+    """A wish to move a version to a stage. digest: of the files when it was asked. decisions: oldest first.
+
+    why: what made it void or ended it, as a sentence. compared: how the files were looked at this time.
+    """
+
+    id: str
+    model: str
+    version: int
+    stage: str
+    by: str
+    reason: str
+    when: datetime
+    digest: str
+    status: Status
+    decisions: tuple[Decision, ...]
+    why: str = ""
+    compared: str = ""
+
+    @property
+    def ref(self) -> str:
+        return f"{self.model}/{self.version}"
+
+    @property
+    def approvals(self) -> tuple[Decision, ...]:
+        """Those that count now."""
+        return tuple(decision for decision in self.decisions if decision.valid and decision.verdict == "approve")
+
+    @property
+    def rejections(self) -> tuple[Decision, ...]:
+        """Those that count now."""
+        return tuple(decision for decision in self.decisions if decision.valid and decision.verdict == "reject")
+
+
+# ---------------------------------------------------------------- acting
+
+
+def ask(settings: Settings, ref: str, stage: str, reason: str, person: Person) -> Request:
+    """Ask for a version to be moved to Production or Staging. Takes the digest of its files, fetching them if need be.
+
+    Raises Forbidden for a viewer, BadInput without a reason, NotFound, Conflict where it is asked for or there already.
+    """
+    people.require(person, "reviewer", "asking for a promotion")
+    target = stage.strip().capitalize()
+    if target not in policy.STAGES:
+        raise BadInput(f"One can ask for {' or '.join(policy.STAGES)}, not for “{stage}”.")
+    if not reason.strip():
+        raise BadInput("Say why it should be promoted: whoever decides reads it.")
+    version = registry.resolve(settings, ref)
+    if version.status not in ("", "READY"):
+        raise Conflict(f"{version.ref} is not ready ({version.status}): wait until it is, or build it again.")
+    if target.lower() in version.aliases:
+        raise Conflict(f"{version.ref} is in {target} already.")
+    if same := next((r for r in of_model(settings, version.name) if _waits_for(r, version, target)), None):
+        raise Conflict(
+            f"{same.by} asked for the same on {same.when:%Y-%m-%d %H:%M} UTC. Decide on that request, or withdraw it."
+        )
+    state = artifacts.state(settings, version, fetch=True)
+    made = records.append(
+        settings, person, model=version.name, version=version.version, action="request", new=target, reason=reason,
+        digest=state.digest, checks=[_evidence(state)],
+    )  # fmt: skip
+    return get(settings, made.id)
+
+
+def decide(settings: Settings, request_id: str, verdict: str, comment: str, person: Person) -> Request:
+    """Approve or reject a request; one's latest decision counts. Takes the digest of the files anew.
+
+    Raises Forbidden for a viewer and, where the policy asks for another approver, for who asked; BadInput for a
+    rejection without a comment; Conflict where there is nothing left to decide.
+    """
+    people.require(person, "reviewer", "deciding on a request")
+    if verdict not in ("approve", "reject"):
+        raise BadInput(f"“{verdict}” decides nothing. Write approve or reject.")
+    if verdict == "reject" and not comment.strip():
+        raise BadInput("Say why you reject it: whoever asked wants to know what to change.")
+    request = get(settings, request_id)
+    if request.status not in _DECIDABLE:
+        raise Conflict(f"There is nothing left to decide: the request is {request.status}. {request.why}".strip())
+    wanted = policy.read(settings, request.model).get(request.stage, Policy())
+    if verdict == "approve" and wanted.other_approver and same_person(person.name, request.by):
+        raise Forbidden(
+            f"You asked for it yourself, and the policy of {request.model} wants another one to approve it."
+        )
+    state = artifacts.state(settings, registry.resolve(settings, request.ref), fetch=True)
+    if state.digest != request.digest:
+        raise Conflict(f"The request is void. {_changed(request.ref)}")
+    records.append(
+        settings, person, model=request.model, version=request.version, action=verdict, new=request.stage,
+        reason=comment, digest=state.digest, checks=[_evidence(state)], request=request.id,
+    )  # fmt: skip
+    return get(settings, request.id)
+
+
+def withdraw(settings: Settings, request_id: str, reason: str, person: Person) -> Request:
+    """Take a request back. Raises Forbidden for who neither asked nor is an admin, Conflict where it has ended."""
+    people.require(person, "reviewer", "withdrawing a request")
+    request = get(settings, request_id)
+    if not same_person(person.name, request.by):
+        people.require(person, "admin", f"withdrawing what {request.by} asked for")
+    if request.status in ("withdrawn", "promoted"):
+        raise Conflict(f"The request has ended: it is {request.status}.")
+    records.append(
+        settings, person, model=request.model, version=request.version, action="withdraw", new=request.stage,
+        reason=reason, request=request.id,
+    )  # fmt: skip
+    return get(settings, request.id)
+
+
+# ---------------------------------------------------------------- looking
+
+
+def get(settings: Settings, request_id: str) -> Request:
+    """A request as it is now; files that are elsewhere are compared by name and size. Raises NotFound."""
+    told = f"There is no request {request_id}. The Promotions page lists those there are."
+    try:
+        record = records.get(settings, request_id)
+    except (NotFound, BadInput) as error:
+        raise NotFound(told) from error
+    if record.action != "request" or record.version is None:
+        raise NotFound(told)
+    following = records.page(settings, request=record.id, limit=1000).records
+    return _request(record, following, _Files(settings), _policies(settings, record.model))
+
+
+def of_model(settings: Settings, model: str) -> list[Request]:
+    """All requests of a model, newest first, as they are now; files as in `get`."""
+    return _all(settings, model, _Files(settings))
+
+
+def waiting(settings: Settings) -> list[Request]:
+    """The requests of all models that wait, newest first, in three calls of the store for a thousand.
+
+    Files that are not on this machine are not looked at here; `get` does, and whoever decides or promotes.
+    """
+    found = _all(settings, "", _Files(settings, quick=True))
+    return [request for request in found if request.status in WAITING]
+
+
+def of_version(settings: Settings, version: Version, stage: str, state: artifacts.State | str) -> list[Request]:
+    """The requests to move a version to a stage, newest first. state: its files, or why they can't be looked at."""
+    files = _Files(settings, given={version.ref: state})
+    found = _all(settings, version.name, files, version.version)
+    return [request for request in found if request.stage == stage]
+
+
+def same_person(one: str, other: str) -> bool:
+    """Whether two names are the same person's: addresses in any case are."""
+    return one.strip().casefold() == other.strip().casefold()
+
+
+# ---------------------------------------------------------------- inside
+
+
+class Gone(str):
+    """Why there are no such files any more, as a sentence."""
+
+
+class _Files:
+    """How files are now, each looked at once. quick: only where that takes no call of the store."""
+
+    def __init__(
+        self, settings: Settings, quick: bool = False, given: Mapping[str, artifacts.State | str] | None = None
+    ) -> None:
+        self._settings, self._quick = settings, quick
+        self._known = dict(given or {})
+
+    def of(self, record: Record) -> artifacts.State | str:
+        """The state, or a sentence on why there is none."""
+        if record.ref not in self._known:
+            self._known[record.ref] = self._look(record)
+        return self._known[record.ref]
+
+    def _look(self, record: Record) -> artifacts.State | str:
+        try:
+            if not self._quick:
+                return artifacts.state(self._settings, registry.resolve(self._settings, record.ref))
+            place = str(_line(record).get("place", ""))
+            state = artifacts.state_at(self._settings, place, record.ref) if place else None
+            return state or "The files are not on this machine and were not looked at for this list."
+        except StoreDown:
+            raise
+        except NotFound as error:
+            return Gone(error)
+        except Phi3Error as error:
+            return str(error)
+
+
+def _all(settings: Settings, model: str, files: _Files, version: int | None = None) -> list[Request]:
+    following: dict[str, list[Record]] = {}
+    for record in _every(settings, model=model, version=version, request="*"):
+        following.setdefault(record.request, []).append(record)
+    asked = [r for r in _every(settings, model=model, version=version, action="request") if r.intact and r.version]
+    wanted = {model: _policies(settings, model)} if model else policy.every(settings) if asked else {}
+    return [_request(r, following.get(r.id, ()), files, wanted.get(r.model, {})) for r in asked]
+
+
+def _policies(settings: Settings, model: str) -> dict[str, Policy]:
+    try:
+        return policy.read(settings, model)
+    except NotFound:  # the model is gone, and its requests are void
+        return {}
+
+
+def _every(settings: Settings, **which: Any) -> Iterator[Record]:
+    token = None
+    while True:
+        some = records.page(settings, **which, limit=1000, token=token)
+        yield from some.records
+        if not (token := some.next):
+            return
+
+
+def _request(record: Record, following: Iterable[Record], files: _Files, wanted: Mapping[str, Policy]) -> Request:
+    """What the records and the files make of a request."""
+    assert record.version is not None
+    counted = sorted((r for r in following if _counts(r, record)), key=lambda r: (r.started, r.id))
+    ended = next((r for r in counted if r.action not in ("approve", "reject")), None)
+    files_now = files.of(record) if ended is None else ""
+    state = files_now if isinstance(files_now, artifacts.State) else None
+    made = [r for r in counted if r.action in ("approve", "reject")]
+    latest = {r.user.strip().casefold(): r.id for r in made}
+    decisions = tuple(
+        Decision(
+            r.user, "approve" if r.action == "approve" else "reject", r.reason, r.started, r.digest,
+            valid=r.id in latest.values() and r.digest == record.digest and _holds(record, state),
+        )
+        for r in made
+    )  # fmt: skip
+    status: Status = "open"
+    why = ""
+    if ended is not None:
+        status = "withdrawn" if ended.action == "withdraw" else "promoted"
+        why = f"{ended.user} did so on {ended.started:%Y-%m-%d %H:%M} UTC{f': {ended.reason}' if ended.reason else '.'}"
+    elif isinstance(files_now, Gone):
+        status, why = "void", files_now
+    elif not _holds(record, state):
+        status, why = "void", _changed(record.ref)
+    elif any(d.valid and d.verdict == "reject" for d in decisions):
+        status = "rejected"
+    elif sum(d.valid for d in decisions) >= max(1, wanted.get(record.new, Policy()).approvals):
+        status = "approved"
+    return Request(
+        record.id, record.model, record.version, record.new, record.user, record.reason, record.started, record.digest,
+        status, decisions, why, compared=state.says if state else str(files_now),
+    )  # fmt: skip
+
+
+def _counts(step: Record, request: Record) -> bool:
+    """Whether a record is a step of the request's: done, not edited, and about the same thing."""
+    same = (step.model, step.version, step.new) == (request.model, request.version, request.new)
+    return same and step.intact and "done" in (step.status, step.written)
+
+
+def _holds(record: Record, state: artifacts.State | None) -> bool:
+    """Whether the files are as the record says they were; where nobody could look, they may be."""
+    if state is None:
+        return True
+    if state.digest:
+        return state.digest == record.digest
+    return bool(state.listing == _line(record).get("listing", state.listing))
+
+
+def _evidence(state: artifacts.State) -> dict[str, Any]:
+    return {"name": _FILES, "met": True, "says": state.says, "listing": state.listing, "place": state.place}
+
+
+def _line(record: Record) -> dict[str, Any]:
+    return next((line for line in record.checks if line.get("name") == _FILES), {})
+
+
+def _changed(ref: str) -> str:
+    return f"The files of {ref} are not those that were asked for: they were changed. Ask again for what they are now."
+
+
+def _waits_for(request: Request, version: Version, stage: str) -> bool:
+    return (request.version, request.stage) == (version.version, stage) and request.status in WAITING

@@ -1,0 +1,175 @@
+"""A promoter that is killed between any two calls of the store, and what the next look makes of what it left."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from datetime import timedelta
+from functools import partial
+from pathlib import Path
+from threading import Event, Thread
+
+import pytest
+
+from phi3core import promotion
+from phi3core.promotion import looking, records, state
+from phi3core.settings import Settings
+
+from ..fakes import register, until
+from .conftest import ALL
+from .killing import killed
+
+
+def move(settings: Settings, ref: str, stage: str) -> None:
+    promotion.promote(settings, ref, stage)
+
+
+def back(settings: Settings, model: str) -> None:
+    promotion.rollback(settings, model, "it was worse")
+
+
+def prepare(settings: Settings, name: str) -> None:
+    """name/1 archived, name/2 in Production, name/3 in Staging, name/4 in none."""
+    for _ in range(4):
+        register(settings, name)
+    for number, stage in ((1, "Production"), (2, "Production"), (3, "Staging")):
+        promotion.promote(settings, f"{name}/{number}", stage)
+
+
+ACTS: dict[str, Callable[[str], Callable[[Settings], None]]] = {
+    "from Staging to Production": lambda name: partial(move, ref=f"{name}/3", stage="Production"),
+    "from None to Staging": lambda name: partial(move, ref=f"{name}/4", stage="Staging"),
+    "from Production to None": lambda name: partial(move, ref=f"{name}/2", stage="None"),
+    "back to the version before": lambda name: partial(back, model=name),
+}
+SAMPLE = ("from Staging to Production",)
+
+pytestmark = pytest.mark.timeout(3600 if ALL else 300)
+
+
+@pytest.mark.parametrize("act", ACTS if ALL else SAMPLE)
+def test_wherever_a_promoter_is_killed_the_next_look_leaves_everything_in_order(
+    everywhere: Settings, fresh: str, act: str, request: pytest.FixtureRequest
+) -> None:
+    if not ALL and "http" in request.node.callspec.id:
+        pytest.skip("a sample is killed on SQLite alone")
+    for last in itertools.count(1):
+        name = f"{fresh}-{last}"
+        prepare(everywhere, name)
+        before = state.read(everywhere, name)
+        if not killed(everywhere, ACTS[act](name), last, all_calls=ALL):
+            break
+        left = state.read(everywhere, name)
+
+        seen = promotion.look(everywhere, name)
+
+        after = state.read(everywhere, name)
+        what = f"killed after call {last}: {before.stages} {left.aliases} {left.stages} {seen.said} {after.stages}"
+        assert after.aliases == left.aliases or set(left.aliases) - set(after.aliases) == {"staging"}, what
+        assert promotion.disagreements(everywhere, name) == [], what
+        assert promotion.look(everywhere, name).said == [], what
+        told = records.of_model(everywhere, name)
+        assert "open" not in {record.status for record in told}, what
+        assert "found" not in {record.action for record in told}, what  # it was nobody from outside
+        for stage in ("Production", "Staging"):
+            assert records.holder(told, stage) == after.holder(stage), what
+        assert records.verify(everywhere, name) == [], what
+        if "from Production" not in act:
+            assert left.holder("Production") is not None, what
+        # Either nothing has happened, or all of it.
+        happened = after.aliases != before.aliases
+        own = next(r for r in told if r.user == "victim") if any(r.user == "victim" for r in told) else None
+        if own is not None:
+            assert own.status == ("done" if happened else "interrupted"), what
+        if not happened:
+            assert after.stages == before.stages, what
+    else:
+        raise AssertionError("it was never through")
+    assert last > 5  # more calls than that were interrupted
+
+
+def test_production_has_a_holder_at_every_moment_of_a_promotion(settings: Settings) -> None:
+    prepare(settings, "watched")
+    ended, missing = Event(), []
+
+    def watch() -> None:
+        while not ended.is_set():
+            if state.read(settings, "watched").holder("Production") is None:
+                missing.append("nobody")
+
+    watcher = Thread(target=watch)
+    watcher.start()
+    for number in (3, 4, 1):
+        promotion.promote(settings, f"watched/{number}", "Production")
+    ended.set()
+    watcher.join()
+
+    assert missing == []
+
+
+def test_a_promoter_that_died_on_another_machine_is_left_alone_for_a_minute(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prepare(settings, "phi3")
+    assert killed(settings, partial(move, ref="phi3/3", stage="Production"), 4, home=tmp_path / "other-machine")
+    left = state.read(settings, "phi3")
+    assert left.holder("Production") == 3
+    assert left.stages[3] != "Production"
+
+    waiting = promotion.look(settings, "phi3")
+
+    assert waiting.said == []
+    assert [record.ref for record in waiting.in_flight] == ["phi3/3"]
+    assert waiting.wrong != []
+    monkeypatch.setattr(looking, "_PATIENCE", timedelta(0))
+
+    seen = promotion.look(settings, "phi3")
+
+    assert (seen.in_flight, seen.wrong) == ([], [])
+    assert any("was interrupted" in sentence for sentence in seen.said)
+    assert {version.version: version.stage for version in seen.versions} == {
+        1: "Archived",
+        2: "Archived",
+        3: "Production",
+        4: "None",
+    }
+
+
+def test_a_look_that_is_killed_is_finished_by_the_next(settings: Settings) -> None:
+    for last in itertools.count(1):
+        name = f"looked-at-{last}"
+        prepare(settings, name)
+        store = state.client(settings)
+        store.set_registered_model_alias(name, "production", "4")
+        store.transition_model_version_stage(name, "1", "Staging")
+        if not killed(settings, partial(promotion.look, name=name), last):
+            break
+
+        promotion.look(settings, name)
+
+        after = state.read(settings, name)
+        assert after.stages == {1: "Archived", 2: "Archived", 3: "Staging", 4: "Production"}, last
+        assert promotion.look(settings, name).said == []
+        told = records.of_model(settings, name)
+        assert records.holder(told, "Production") == 4
+        assert records.verify(settings, name) == []
+    assert last > 5
+
+
+def test_a_version_whose_deletion_was_killed_is_there_or_gone(settings: Settings) -> None:
+    for last in itertools.count(1):
+        name = f"deleted-{last}"
+        prepare(settings, name)
+        if not killed(settings, partial(_delete, ref=f"{name}/4"), last):
+            break
+        gone = until(lambda name=name: 4 not in state.read(settings, name).stages) if last > 2 else False
+
+        promotion.look(settings, name)
+
+        (record,) = records.page(settings, model=name, action="delete").records
+        assert record.status == ("done" if gone else "interrupted")
+    assert last > 3
+
+
+def _delete(settings: Settings, ref: str) -> None:
+    promotion.delete_version(settings, ref, "not needed")

@@ -1,0 +1,75 @@
+"""Promotions at the same moment, of machines that share no lock, and of processes that do.
+
+A sample runs by default. ``make test-races`` runs them all, on every store.
+"""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from threading import Barrier
+
+import pytest
+
+from phi3core import promotion
+from phi3core.promotion import records, state
+from phi3core.settings import Settings
+
+from ..fakes import register
+from .conftest import ALL, SHARE
+from .racing import judge, racers
+
+COUNTS = {2: 2 * SHARE, 8: max(1, SHARE // 2)} if ALL else {2: 10, 8: 3}
+
+pytestmark = pytest.mark.timeout(3600 if ALL else 300)
+
+
+@pytest.mark.parametrize("promoters", COUNTS)
+def test_promoters_on_as_many_machines_leave_exactly_one_version_in_production(
+    everywhere: Settings, fresh: str, tmp_path: Path, promoters: int
+) -> None:
+    if not ALL and promoters > 2 and "http" in everywhere.tracking_uri:
+        pytest.skip("a sample of many is raced on SQLite alone")
+    homes = [tmp_path / f"machine-{number}" for number in range(promoters)]
+    with racers(everywhere, fresh, homes) as race:
+        for _ in range(COUNTS[promoters]):
+            before = state.read(everywhere, fresh).stages
+            judge(race, before, race.run())
+    assert records.verify(everywhere, fresh) == []
+
+
+def test_promoters_of_one_machine_come_one_after_the_other_and_all_succeed(
+    everywhere: Settings, fresh: str, tmp_path: Path
+) -> None:
+    if not ALL and "http" in everywhere.tracking_uri:
+        pytest.skip("a sample is raced on SQLite alone")
+    with racers(everywhere, fresh, [tmp_path / "machine"] * 4) as race:
+        for _ in range(max(1, SHARE // 5) if ALL else 3):
+            before = state.read(everywhere, fresh).stages
+            ended = race.run()
+            judge(race, before, ended)
+            assert {one.how for one in ended} == {"done"}
+    assert records.verify(everywhere, fresh) == []
+
+
+def test_promoters_in_threads_of_one_process_come_one_after_the_other_and_all_succeed(
+    settings: Settings, fresh: str
+) -> None:
+    for _ in range(4):
+        register(settings, fresh)
+    start = Barrier(4)
+
+    def act(number: int) -> str:
+        start.wait(30)
+        return promotion.promote(settings, f"{fresh}/{number}", "Production").record
+
+    with ThreadPoolExecutor(4) as pool:
+        done = list(pool.map(act, (1, 2, 3, 4)))
+
+    now, listed = state.read(settings, fresh), records.of_model(settings, fresh)
+    assert sorted(now.stages.values()) == ["Archived", "Archived", "Archived", "Production"]
+    assert promotion.look(settings, fresh).said == []
+    assert {record.id for record in listed} == set(done)
+    assert {record.status for record in listed} == {"done"}
+    assert records.holder(listed, "Production") == now.holder("Production")
+    assert records.verify(settings, fresh) == []

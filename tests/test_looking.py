@@ -1,0 +1,360 @@
+"""What a look at a model finds, says, records and repairs; and what it leaves alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+from filelock import FileLock
+
+import phi3core.settings
+from phi3core import promotion, registry, store
+from phi3core.errors import BadInput, NotFound, StoreError
+from phi3core.people import Person
+from phi3core.promotion import records, state, writing
+from phi3core.promotion.record import Record
+from phi3core.settings import Settings
+from phi3core.store import client
+
+from . import prepared
+from .fakes import CountingClient, register
+from .proxy import ALIAS_FIELDS, ALIASES, STAGE_FIELDS, STAGES, proxy
+from .test_promotion import Refusing
+
+ADA = Person("ada@example.org", "releaser")
+
+
+@pytest.fixture(scope="session")
+def two_once(tmp_path_factory: pytest.TempPathFactory, empty_store: Path) -> Path:
+    def make(settings: Settings) -> None:
+        for _ in range(3):
+            register(settings)
+        for number in (1, 2):
+            promotion.promote(settings, f"phi3/{number}", "Production", person=ADA)
+
+    return prepared.once(tmp_path_factory.mktemp("two"), empty_store, make)
+
+
+@pytest.fixture
+def two(two_once: Path, settings: Settings) -> Settings:
+    """phi3/1 archived, phi3/2 in Production, phi3/3 in none."""
+    return prepared.copied(two_once, settings)
+
+
+def stages(settings: Settings, name: str = "phi3") -> dict[int, str]:
+    return state.read(settings, name).stages
+
+
+def told(settings: Settings) -> list[tuple[str, str, str, str]]:
+    """Action, version, from and to of what the looks recorded, oldest first."""
+    listed = records.of_model(settings, "phi3")[::-1]
+    return [(r.action, r.ref, r.old, r.new) for r in listed if r.action in ("found", "repair")]
+
+
+def sound(settings: Settings) -> bool:
+    """Whether a further look finds nothing, and the records and the aliases tell the same."""
+    seen, now = promotion.look(settings, "phi3"), state.read(settings, "phi3")
+    listed = records.of_model(settings, "phi3")
+    return (
+        (seen.said, seen.wrong, seen.damage, seen.in_flight) == ([], [], [], [])
+        and all(records.holder(listed, stage) == now.holder(stage) for stage in ("Production", "Staging"))
+        and {record.status for record in listed} <= {"done", "failed", "interrupted"}
+    )
+
+
+def test_a_look_at_what_is_in_order_says_nothing_and_costs_little(
+    two: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    promotion.look(two, "phi3")
+    counting = CountingClient(client(two))
+    monkeypatch.setattr(store, "_client", lambda _: counting)
+
+    seen = promotion.look(two, "phi3")
+
+    assert [(version.ref, version.stage) for version in seen.versions] == [
+        ("phi3/3", "None"),
+        ("phi3/2", "Production"),
+        ("phi3/1", "Archived"),
+    ]
+    assert (seen.said, seen.in_flight, seen.wrong, seen.damage) == ([], [], [], [])
+    assert seen.records_state == "ok"
+    assert sum(counting.calls.values()) <= 4
+
+
+def test_a_second_version_in_production_is_put_back_to_what_it_was(two: Settings) -> None:
+    client(two).transition_model_version_stage("phi3", "3", "Production")
+    client(two).transition_model_version_stage("phi3", "1", "Staging")
+
+    seen = promotion.look(two, "phi3")
+
+    assert {version.version: version.stage for version in seen.versions} == {1: "Archived", 2: "Production", 3: "None"}
+    assert seen.said == [
+        "phi3/3 has the stage Production but not the alias @production. It was moved to None.",
+        "phi3/1 has the stage Staging but not the alias @staging. It was moved to Archived.",
+    ]
+    assert told(two) == [
+        ("repair", "phi3/3", "Production", "None"),
+        ("repair", "phi3/1", "Staging", "Archived"),
+    ]
+    assert sound(two)
+
+
+def test_a_stage_that_was_taken_from_the_holder_of_the_alias_is_given_back(two: Settings) -> None:
+    client(two).transition_model_version_stage("phi3", "2", "Archived")
+
+    promotion.look(two, "phi3")
+
+    assert stages(two) == {1: "Archived", 2: "Production", 3: "None"}
+    assert sound(two)
+
+
+def test_an_alias_that_was_moved_from_outside_is_obeyed_and_told_with_when(two: Settings) -> None:
+    client(two).set_registered_model_alias("phi3", "production", "3")
+
+    seen = promotion.look(two, "phi3")
+
+    assert stages(two) == {1: "Archived", 2: "Archived", 3: "Production"}
+    assert seen.said[0].startswith("@production was moved from phi3/2 to phi3/3 from outside, between 20")
+    assert told(two)[0] == ("found", "phi3/3", "None", "Production")
+    assert sound(two)
+    assert [(span.version, span.end is None) for span in records.spans(records.of_model(two, "phi3"))] == [
+        (1, False),
+        (2, False),
+        (3, True),
+    ]
+    found = next(record for record in records.of_model(two, "phi3") if record.action == "found")
+    assert (found.replaced, found.replaced_to, found.reason) == ("phi3/2", "Archived", seen.said[0])
+    assert promotion.rollback(two, "phi3", "nobody asked for it").version.ref == "phi3/2"
+
+
+def test_an_alias_that_was_removed_from_outside_leaves_nobody_in_production(two: Settings) -> None:
+    client(two).delete_registered_model_alias("phi3", "production")
+
+    seen = promotion.look(two, "phi3")
+
+    assert stages(two) == {1: "Archived", 2: "Archived", 3: "None"}
+    assert seen.said[0].startswith("@production was removed from phi3/2 from outside, between ")
+    assert sound(two)
+    assert records.spans(records.of_model(two, "phi3"))[-1].end is not None
+
+
+def test_a_version_that_was_deleted_from_outside_is_told(two: Settings) -> None:
+    client(two).delete_model_version("phi3", "2")
+
+    seen = promotion.look(two, "phi3")
+
+    assert seen.said[0].startswith("phi3/2, in Production, was deleted from outside, between ")
+    assert stages(two) == {1: "Archived", 3: "None"}
+    assert sound(two)
+
+
+def test_a_stage_without_an_alias_that_was_changed_from_outside_is_told_and_left(two: Settings) -> None:
+    client(two).transition_model_version_stage("phi3", "1", "None")
+
+    seen = promotion.look(two, "phi3")
+
+    (sentence,) = seen.said
+    assert sentence.startswith("phi3/1 was moved from Archived to None from outside, between ")
+    assert stages(two)[1] == "None"
+    assert sound(two)
+
+
+def test_a_staging_alias_that_was_set_from_outside_is_obeyed(two: Settings) -> None:
+    client(two).set_registered_model_alias("phi3", "staging", "3")
+
+    promotion.look(two, "phi3")
+
+    assert stages(two) == {1: "Archived", 2: "Production", 3: "Staging"}
+    assert sound(two)
+
+
+def test_a_version_that_was_given_both_aliases_stays_in_production(two: Settings) -> None:
+    client(two).set_registered_model_alias("phi3", "staging", "2")
+
+    promotion.look(two, "phi3")
+
+    assert stages(two) == {1: "Archived", 2: "Production", 3: "None"}
+    assert sound(two)
+
+
+def test_everything_at_once_is_put_in_order_by_one_look(two: Settings) -> None:
+    client(two).set_registered_model_alias("phi3", "production", "1")
+    for number, stage in ((1, "Archived"), (2, "Staging"), (3, "Production")):
+        client(two).transition_model_version_stage("phi3", str(number), stage)
+
+    promotion.look(two, "phi3")
+
+    assert stages(two) == {1: "Production", 2: "Archived", 3: "None"}
+    assert sound(two)
+
+
+def test_a_model_that_was_never_promoted_here_is_told_and_left_alone(settings: Settings) -> None:
+    for _ in range(2):
+        register(settings)
+        client(settings).transition_model_version_stage("phi3", "1", "Production")
+    client(settings).transition_model_version_stage("phi3", "2", "Production")
+
+    seen = promotion.look(settings, "phi3")
+
+    assert seen.wrong == [
+        "phi3/2 has the stage Production but not the alias @production.",
+        "phi3/1 has the stage Production but not the alias @production.",
+    ]
+    assert (seen.said, told(settings)) == ([], [])
+    assert stages(settings) == {1: "Production", 2: "Production"}
+
+
+def test_the_first_promotion_takes_such_a_model_over(settings: Settings) -> None:
+    for number in (1, 2, 3):
+        register(settings)
+        client(settings).transition_model_version_stage("phi3", str(number), "Production")
+
+    done = promotion.promote(settings, "phi3/1", "Production", old="None")
+
+    assert done.replaced is not None
+    assert done.replaced.ref == "phi3/3"  # what models:/phi3/Production gave
+    assert stages(settings) == {1: "Production", 2: "None", 3: "None"}
+    assert sound(settings)
+
+
+def test_while_a_promoter_of_this_machine_is_at_work_a_look_repairs_nothing(two: Settings) -> None:
+    client(two).transition_model_version_stage("phi3", "3", "Production")
+    with FileLock(two.locks / "promote-phi3.lock"):
+        seen = promotion.look(two, "phi3")
+        assert seen.said == []
+        assert seen.wrong == ["phi3/3 has the stage Production but not the alias @production."]
+    assert promotion.look(two, "phi3").wrong == []
+
+
+def test_a_promotion_that_failed_half_way_counts_where_it_moved_the_alias(
+    two: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(state, "client", lambda _: Refusing(client(two), "transition_model_version_stage"))
+        with pytest.raises(StoreError, match="the store refuses"):
+            promotion.promote(two, "phi3/3", "Production", person=ADA)
+
+    seen = promotion.look(two, "phi3")
+
+    assert stages(two) == {1: "Archived", 2: "Archived", 3: "Production"}
+    assert seen.said[0].startswith("The promotion of phi3/3 to Production that failed on 20")
+    assert not any("from outside" in sentence for sentence in seen.said)
+    assert sound(two)
+
+
+def test_a_look_finds_the_last_promotion_behind_very_many_other_records(two: Settings) -> None:
+    for _ in range(60):
+        records.append(two, ADA, model="phi3", version=1, action="request")
+
+    assert promotion.look(two, "phi3").said == []
+    client(two).set_registered_model_alias("phi3", "production", "1")
+
+    assert promotion.look(two, "phi3").said[0].startswith("@production was moved from phi3/2 to phi3/1 from outside")
+    assert sound(two)
+
+
+def test_what_is_not_there_is_not_looked_at(settings: Settings) -> None:
+    with pytest.raises(NotFound, match="There is no registered model “nothing”"):
+        promotion.look(settings, "nothing")
+
+
+def test_a_record_that_was_closed_while_a_look_was_under_way_is_not_closed_again(
+    two: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = writing.alive
+    with records.opened(two, ADA, model="phi3", version=1, action="copy"):
+        opened = ExitStack()
+        opened.enter_context(records.opened(two, ADA, model="phi3", version=2, action="copy"))
+
+        def late(settings: Settings, one: Record) -> bool | None:
+            opened.close()  # now, after it was read as open
+            return real(settings, one)
+
+        monkeypatch.setattr(writing, "alive", late)
+        assert promotion.look(two, "phi3").said == []
+
+    assert [r.status for r in records.page(two, action="copy").records] == ["done", "done"]
+
+
+def test_a_copy_that_takes_long_is_left_alone_and_keeps_nothing_from_being_repaired(two: Settings) -> None:
+    with records.opened(two, ADA, model="phi3", version=1, action="copy") as record:
+        assert [one.id for one in promotion.look(two, "phi3").in_flight] == [record.id]
+        client(two).set_registered_model_alias("phi3", "production", "3")
+        assert promotion.look(two, "phi3").wrong == []  # nor does it keep others from being repaired
+
+
+# ---------------------------------------------------------------- stores that know less
+
+
+@pytest.fixture
+def without_stages(http_server: str, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[Settings]:
+    with proxy(http_server, refuses=STAGES, hides=STAGE_FIELDS) as behind:
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", behind.url)
+        yield phi3core.settings.load()
+
+
+@pytest.fixture
+def without_aliases(http_server: str, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[Settings]:
+    with proxy(http_server, refuses=ALIASES, hides=ALIAS_FIELDS) as behind:
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", behind.url)
+        yield phi3core.settings.load()
+
+
+def promoted(settings: Settings, name: str) -> list[Record]:
+    """name/1 to Staging and Production, name/2 to Production, and back."""
+    for _ in range(3):
+        register(settings, name)
+    for number, stage in ((1, "Staging"), (1, "Production"), (2, "Production"), (3, "Staging")):
+        done = promotion.promote(settings, f"{name}/{number}", stage, person=ADA)
+        assert (done.version.ref, done.version.stage) == (f"{name}/{number}", stage)
+    assert promotion.rollback(settings, name, "worse").version.ref == f"{name}/1"
+    assert registry.resolve(settings, f"{name}/Production").version == 1
+    seen = promotion.look(settings, name)
+    assert (seen.said, seen.wrong, seen.damage) == ([], [], [])
+    listed = records.of_model(settings, name)
+    assert {record.status for record in listed} == {"done"}
+    assert (records.holder(listed, "Production"), records.holder(listed, "Staging")) == (1, 3)
+    return listed
+
+
+def test_where_there_are_no_stages_the_alias_alone_is_moved(without_stages: Settings, fresh: str) -> None:
+    listed = promoted(without_stages, fresh)
+
+    now = state.read(without_stages, fresh)
+    assert (now.aliases, now.stages) == ({"production": 1, "staging": 3}, {1: "Production", 2: "None", 3: "Staging"})
+    assert [(r.replaced, r.replaced_to) for r in listed if r.replaced] == [
+        (f"{fresh}/2", "None"),
+        (f"{fresh}/1", "None"),
+    ]
+    assert promotion.promote(without_stages, f"{fresh}/1", "None").version.stage == "None"
+    with pytest.raises(BadInput, match="This store has no stages"):
+        promotion.promote(without_stages, f"{fresh}/1", "Archived")
+    client(without_stages).set_registered_model_alias(fresh, "production", "2")
+    assert "from outside" in promotion.look(without_stages, fresh).said[0]
+    assert promotion.look(without_stages, fresh).said == []
+
+
+def test_where_there_are_no_aliases_the_stages_alone_are_moved(without_aliases: Settings, fresh: str) -> None:
+    promoted(without_aliases, fresh)
+
+    assert state.read(without_aliases, fresh).stages == {1: "Production", 2: "Archived", 3: "Staging"}
+    with pytest.raises(BadInput, match="This store has no aliases"):
+        promotion.set_alias(without_aliases, f"{fresh}/1", "champion")
+    version = registry.resolve(without_aliases, f"{fresh}/2")
+    listed = registry.versions(without_aliases, fresh)
+    assert promotion.plan(without_aliases, version, "Production", listed).unguarded
+
+
+def test_where_there_are_no_aliases_who_came_into_production_last_is_taken_for_its_holder(
+    without_aliases: Settings, fresh: str
+) -> None:
+    promoted(without_aliases, fresh)
+    client(without_aliases).transition_model_version_stage(fresh, "2", "Production")
+
+    seen = promotion.look(without_aliases, fresh)
+
+    assert f"was moved from {fresh}/1 to {fresh}/2 from outside" in seen.said[0]
+    assert stages(without_aliases, fresh) == {1: "Archived", 2: "Production", 3: "Staging"}
+    assert promotion.look(without_aliases, fresh).said == []

@@ -1,0 +1,354 @@
+"""A promotion that is asked for, decided on and carried out, each step a record and bound to the files."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from phi3core import keys, registry
+from phi3core.errors import BadInput, Conflict, Forbidden, NotFound, PolicyUnmet, StoreError
+from phi3core.people import Person
+from phi3core.promotion import policy, promote, records, requests
+from phi3core.promotion.policy import Policy
+from phi3core.registry import Version
+from phi3core.settings import Settings
+from phi3core.store import client
+
+from . import fakes
+from .judging import ADA, BOB, EVE, ROOT, folder_of, version_in_store, version_with_files
+
+ROB = Person("rob@example.org", "releaser")
+WEIGHTS = "weights/model.onnx"
+
+
+@pytest.fixture
+def version(settings: Settings, tmp_path: Path) -> Version:
+    return version_with_files(settings, tmp_path)
+
+
+@pytest.fixture
+def asked(settings: Settings, version: Version) -> str:
+    return requests.ask(settings, version.ref, "Production", "It is faster.", ADA).id
+
+
+# ---------------------------------------------------------------- the way of a request
+
+
+def test_a_request_is_asked_approved_and_promoted_and_every_step_is_a_record(
+    settings: Settings, version: Version
+) -> None:
+    request = requests.ask(settings, version.ref, "production", "It is faster.", ADA)
+    assert (request.ref, request.stage, request.by, request.reason) == (
+        version.ref,
+        "Production",
+        ADA.name,
+        "It is faster.",
+    )
+    assert (request.status, request.decisions) == ("open", ())
+
+    approved = requests.decide(settings, request.id, "approve", "Looks right.", BOB)
+    assert approved.status == "approved"
+    (decision,) = approved.decisions
+    assert (decision.by, decision.verdict, decision.comment, decision.valid) == (
+        BOB.name,
+        "approve",
+        "Looks right.",
+        True,
+    )
+    assert decision.digest == request.digest
+    assert [r.id for r in requests.waiting(settings)] == [request.id]
+
+    promote(settings, version.ref, "Production", "Friday", ROB, request=request.id)
+
+    assert requests.get(settings, request.id).status == "promoted"
+    assert requests.waiting(settings) == []
+    listed = records.of_model(settings, "phi3")
+    assert [(r.action, r.user, r.status) for r in listed] == [
+        ("promote", ROB.name, "done"), ("approve", BOB.name, "done"), ("request", ADA.name, "done"),
+    ]  # fmt: skip
+    assert {r.request for r in listed[:2]} == {request.id}
+    assert records.verify(settings, "phi3") == []
+
+
+def test_a_request_that_was_rejected_says_why_and_can_be_asked_again(settings: Settings, asked: str) -> None:
+    with pytest.raises(BadInput, match="Say why you reject it"):
+        requests.decide(settings, asked, "reject", " ", BOB)
+
+    rejected = requests.decide(settings, asked, "reject", "It stutters.", BOB)
+
+    assert (rejected.status, rejected.rejections[0].comment) == ("rejected", "It stutters.")
+    assert requests.waiting(settings) == []
+    again = requests.ask(settings, "phi3/1", "Production", "It no longer stutters.", ADA)
+    assert [r.status for r in requests.of_model(settings, "phi3")] == ["open", "rejected"]
+    assert again.id != asked
+
+
+def test_ones_latest_decision_counts_and_one_rejection_outweighs_any_approval(settings: Settings, asked: str) -> None:
+    assert requests.decide(settings, asked, "approve", "", BOB).status == "approved"
+    assert requests.decide(settings, asked, "reject", "Wait.", EVE).status == "rejected"
+
+    request = requests.decide(settings, asked, "approve", "Fine now.", Person("EVE@example.org", "reviewer"))
+
+    assert request.status == "approved"
+    assert [(d.verdict, d.valid) for d in request.decisions] == [
+        ("approve", True),
+        ("reject", False),
+        ("approve", True),
+    ]
+
+
+def test_a_request_is_approved_once_as_many_did_as_the_policy_wants(settings: Settings, asked: str) -> None:
+    policy.write(settings, "phi3", "Production", Policy(approvals=2), ROOT)
+
+    assert requests.decide(settings, asked, "approve", "", BOB).status == "open"
+    assert requests.decide(settings, asked, "approve", "", BOB).status == "open"  # twice the same person
+    assert requests.decide(settings, asked, "approve", "", EVE).status == "approved"
+
+
+def test_who_asked_can_withdraw_and_an_admin_can(settings: Settings, asked: str) -> None:
+    with pytest.raises(Forbidden, match="Withdrawing what ada@example.org asked for needs the role admin"):
+        requests.withdraw(settings, asked, "", BOB)
+
+    withdrawn = requests.withdraw(settings, asked, "Not yet.", Person("Ada@example.org", "reviewer"))
+
+    assert (withdrawn.status, withdrawn.why.endswith("Not yet.")) == ("withdrawn", True)
+    for act in (
+        lambda: requests.withdraw(settings, asked, "", ADA),
+        lambda: requests.decide(settings, asked, "approve", "", BOB),
+    ):
+        with pytest.raises(Conflict, match="withdrawn"):
+            act()
+    other = requests.ask(settings, "phi3/1", "Production", "Now.", ADA)
+    assert requests.withdraw(settings, other.id, "", ROOT).status == "withdrawn"
+
+
+def test_whether_one_may_approve_what_one_asked_for_is_the_policys_to_say(settings: Settings, asked: str) -> None:
+    policy.write(settings, "phi3", "Production", Policy(other_approver=True), ROOT)
+    with pytest.raises(Forbidden, match="asked for it yourself"):
+        requests.decide(settings, asked, "approve", "", ADA)
+    assert requests.decide(settings, asked, "reject", "On second thought.", ADA).status == "rejected"
+
+    policy.write(settings, "phi3", "Production", Policy(), ROOT)
+    assert requests.decide(settings, asked, "approve", "", ADA).status == "approved"
+
+
+# ---------------------------------------------------------------- what is refused
+
+
+def test_a_viewer_neither_asks_nor_decides_nor_withdraws(settings: Settings, asked: str) -> None:
+    viewer = Person(ADA.name, "viewer")
+    for act in (
+        lambda: requests.ask(settings, "phi3/1", "Staging", "Please.", viewer),
+        lambda: requests.decide(settings, asked, "approve", "", viewer),
+        lambda: requests.withdraw(settings, asked, "", viewer),
+    ):
+        with pytest.raises(Forbidden, match="needs the role reviewer"):
+            act()
+    assert len(records.of_model(settings, "phi3")) == 1
+
+
+def test_what_makes_no_sense_is_refused_with_what_to_do(settings: Settings, version: Version) -> None:
+    def refused(error: type[Exception], words: str, act: Callable[[], object]) -> None:
+        with pytest.raises(error, match=words):
+            act()
+
+    refused(BadInput, "Say why", lambda: requests.ask(settings, version.ref, "Production", " ", ADA))
+    refused(BadInput, "Production or Staging", lambda: requests.ask(settings, version.ref, "Archived", "Old.", ADA))
+    refused(NotFound, "no version 9", lambda: requests.ask(settings, "phi3/9", "Production", "New.", ADA))
+    made = requests.ask(settings, version.ref, "Production", "Fast.", ADA)
+    refused(
+        Conflict, "ada@example.org asked", lambda: requests.ask(settings, version.ref, "Production", "Me too.", BOB)
+    )
+    assert requests.ask(settings, version.ref, "Staging", "Fast.", BOB).status == "open"
+    refused(BadInput, "approve or reject", lambda: requests.decide(settings, made.id, "maybe", "", BOB))
+    for id in ("nothing", "0" * 32, version.run_id, "", "it's"):
+        refused(NotFound, "There is no request", lambda id=id: requests.decide(settings, id, "approve", "", BOB))
+    promote(settings, version.ref, "Production", "", ROB)
+    refused(Conflict, "already", lambda: requests.ask(settings, version.ref, "Production", "Again.", ADA))
+
+
+def test_files_that_cannot_be_read_cannot_be_asked_for(settings: Settings) -> None:
+    number = fakes.register(settings, "phi3", (settings.home / "nowhere").as_uri())
+
+    with pytest.raises((NotFound, StoreError), match="files"):
+        requests.ask(settings, f"phi3/{number}", "Production", "New.", ADA)
+    assert requests.of_model(settings, "phi3") == []
+
+
+# ---------------------------------------------------------------- bound to the files
+
+
+def test_a_changed_byte_voids_a_request_with_its_approvals_and_blocks_the_promotion(
+    settings: Settings, version: Version
+) -> None:
+    policy.write(settings, "phi3", "Production", Policy(approvals=1), ROOT)
+    made = requests.ask(settings, version.ref, "Production", "Fast.", ADA)
+    assert requests.decide(settings, made.id, "approve", "", BOB).status == "approved"
+
+    weights = folder_of(version) / WEIGHTS
+    weights.write_bytes(b"weightS")
+
+    void = requests.get(settings, made.id)
+    assert (void.status, [d.valid for d in void.decisions]) == ("void", [False])
+    assert "were changed" in void.why
+    assert requests.waiting(settings) == []
+    with pytest.raises(Conflict, match="void"):
+        requests.decide(settings, made.id, "approve", "", EVE)
+    with pytest.raises(PolicyUnmet, match="is void"):
+        promote(settings, version.ref, "Production", "Fast.", ROB)
+    assert registry.resolve(settings, version.ref).stage == "None"
+
+    again = requests.ask(settings, version.ref, "Production", "Faster.", ADA)
+    requests.decide(settings, again.id, "approve", "", BOB)
+    assert promote(settings, version.ref, "Production", "", ROB).version.stage == "Production"
+    assert {r.id: r.status for r in requests.of_model(settings, "phi3")} == {made.id: "void", again.id: "promoted"}
+
+
+def test_files_that_are_as_they_were_again_are_approved_again(settings: Settings, version: Version, asked: str) -> None:
+    requests.decide(settings, asked, "approve", "", BOB)
+    weights = folder_of(version) / WEIGHTS
+    weights.write_bytes(b"weightS")
+    assert requests.get(settings, asked).status == "void"
+
+    weights.write_bytes(b"weights")
+
+    assert requests.get(settings, asked).status == "approved"
+
+
+def test_a_version_that_is_gone_voids_its_requests(settings: Settings, version: Version, asked: str) -> None:
+    client(settings).delete_model_version("phi3", "1")
+
+    request = requests.get(settings, asked)
+
+    assert request.status == "void"
+    assert "no version 1" in request.why
+    client(settings).delete_registered_model("phi3")
+    assert [r.status for r in requests.of_model(settings, "phi3")] == ["void"]
+    assert requests.get(settings, asked).status == "void"
+
+
+def test_files_on_a_server_are_compared_by_name_and_size_at_a_look_and_byte_by_byte_where_it_counts(
+    store: Settings, fresh: str, tmp_path: Path
+) -> None:
+    version, write = version_in_store(store, tmp_path, fresh)
+    policy.write(store, fresh, "Production", Policy(approvals=1), ROOT)
+    made = requests.ask(store, version.ref, "Production", "Fast.", ADA)
+    assert requests.decide(store, made.id, "approve", "", BOB).status == "approved"
+    assert policy.checklist(store, version, "Production", look=True)[0].met
+    here = registry.local_folder(store, version) is not None
+
+    write(WEIGHTS, b"weightS")  # as many bytes
+
+    look = requests.get(store, made.id)
+    assert (look.status, "Only the names and sizes" in look.compared) == (
+        ("void", False) if here else ("approved", True)
+    )
+    assert policy.checklist(store, version, "Production", look=True)[0].met is not here
+    (check,) = policy.checklist(store, version, "Production")
+    assert not check.met
+    with pytest.raises(Conflict, match="void"):
+        requests.decide(store, made.id, "approve", "", EVE)
+    with pytest.raises(PolicyUnmet, match="approvals"):
+        promote(store, version.ref, "Production", "", ROB)
+
+    write(WEIGHTS, b"longer weights")
+    assert requests.get(store, made.id).status == "void"
+    again = requests.ask(store, version.ref, "Production", "Faster.", ADA)
+    requests.decide(store, again.id, "approve", "", BOB)
+    assert promote(store, version.ref, "Production", "", ROB).version.aliases == ("production",)
+    assert [r.status for r in requests.of_model(store, fresh)] == ["promoted", "void"]
+
+
+@pytest.mark.parametrize("store", ["http"], indirect=True)
+def test_another_machine_sees_that_files_on_a_server_changed_by_what_the_request_recorded(
+    store: Settings, fresh: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    version, write = version_in_store(store, tmp_path, fresh)
+    made = requests.ask(store, version.ref, "Production", "Fast.", ADA)
+    for kept in (store.home / "digests").iterdir():
+        kept.unlink()  # another machine has taken no digest yet
+    assert requests.get(store, made.id).status == "open"
+
+    write(WEIGHTS, b"longer weights")
+    for kept in (store.home / "digests").iterdir():
+        kept.unlink()
+
+    assert requests.get(store, made.id).status == "void"
+
+
+# ---------------------------------------------------------------- behind our back
+
+
+def test_a_decision_that_was_edited_or_made_up_does_not_count(settings: Settings, asked: str) -> None:
+    requests.decide(settings, asked, "reject", "No.", EVE)
+    (rejected,) = (r for r in records.of_model(settings, "phi3") if r.action == "reject")
+    run = client(settings).get_run(rejected.id)
+    client(settings).set_tag(rejected.id, keys.ACTION, "approve")
+    made_up = {**run.data.tags, keys.ACTION: "approve", keys.USER: BOB.name}
+    client(settings).create_run(run.info.experiment_id, tags=made_up)
+
+    request = requests.get(settings, asked)
+
+    assert (request.status, request.decisions) == ("open", ())
+    assert len(records.verify(settings, "phi3")) >= 2
+
+
+def test_a_step_that_names_another_version_is_none_of_the_requests(
+    settings: Settings, asked: str, tmp_path: Path
+) -> None:
+    other = version_with_files(settings, tmp_path)
+    with pytest.raises(BadInput, match="not for phi3/2"):
+        promote(settings, other.ref, "Production", "", ROB, request=asked)
+    records.append(settings, BOB, model="phi3", version=2, action="approve", new="Production", request=asked)
+
+    assert requests.get(settings, asked).decisions == ()
+
+
+# ---------------------------------------------------------------- many at once
+
+
+def test_those_who_decide_at_once_are_all_recorded(settings: Settings, asked: str) -> None:
+    policy.write(settings, "phi3", "Production", Policy(approvals=4), ROOT)
+    names = [f"{name}@example.org" for name in ("bob", "eve", "joe", "sue")]
+    barrier = threading.Barrier(len(names))
+
+    def decide(name: str) -> None:
+        barrier.wait(60)
+        requests.decide(settings, asked, "approve", name, Person(name, "reviewer"))
+
+    threads = [threading.Thread(target=decide, args=(name,)) for name in names]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+
+    request = requests.get(settings, asked)
+
+    assert (sorted(d.by for d in request.decisions), request.status) == (names, "approved")
+    assert all(d.valid for d in request.decisions)
+    assert records.verify(settings, "phi3") == []
+
+
+def test_requests_of_many_models_are_listed_in_a_few_calls(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(6):
+        made = version_with_files(settings, tmp_path, f"model-{number}")
+        asked = requests.ask(settings, made.ref, "Staging", "Fast.", ADA)
+        requests.decide(settings, asked.id, "approve", "", BOB)
+    policy.write(settings, "model-3", "Staging", Policy(approvals=2), ROOT)
+    counting = fakes.CountingClient(client(settings))
+    for module in (records, policy, registry):
+        monkeypatch.setattr(module, "client", lambda _: counting)
+
+    found = requests.waiting(settings)
+
+    assert [(r.model, r.status) for r in found] == [
+        (f"model-{number}", "open" if number == 3 else "approved") for number in reversed(range(6))
+    ]
+    assert sum(counting.calls.values()) <= 3, counting.calls
+    (folder_of(registry.resolve(settings, "model-5/1")) / WEIGHTS).write_bytes(b"weightS")
+    assert [r.model for r in requests.waiting(settings)] == [f"model-{number}" for number in reversed(range(5))]
