@@ -21,14 +21,18 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from phi3core import cli, jobs, keys, registry
+from phi3core import cli, jobs, keys, people, registry
 from phi3core.settings import Settings
 
 from . import fakes
 from .app.servers import FakePool
 from .conftest import Built
+from .test_people import LOGIN
 
-COMMANDS = ("demo", "build", "models", "promote", "chat", "batch", "serve", "app")
+COMMANDS = (
+    "demo", "build", "models", "compare", "copy", "promote", "rollback", "delete", "request", "approve", "reject",
+    "withdraw", "policy", "record", "chat", "batch", "serve", "app", "key",
+)  # fmt: skip
 
 
 def run(*args: str) -> Result:
@@ -222,6 +226,38 @@ def test_a_port_in_use_is_told_at_once(settings: Settings, taken: int, args: tup
     assert jobs.recent(settings) == []
 
 
+def test_a_key_is_shown_once_and_its_line_lets_it_in(settings: Settings) -> None:
+    told = run("key", " ada@example.org ")
+    assert told.exit_code == 0, told.output
+    shown = next(word for word in told.stdout.split() if word.startswith("phi3-"))
+    line = told.stdout.strip().splitlines()[-1].strip()
+    assert shown not in line
+    settings.secrets.write_text(f"[keys]\n{line}\n")
+    found = people.by_key(settings, shown)
+    assert found is not None
+    assert found.name == "ada@example.org"
+    assert shown not in run("key", "ada@example.org").stdout
+
+
+def test_the_app_listens_to_others_only_with_a_login(settings: Settings, taken: int) -> None:
+    told = run("app", "--address", "0.0.0.0", "--port", str(taken))
+    assert told.exit_code == 1
+    assert "would let everybody in" in told.stderr
+    settings.secrets.write_text(LOGIN)
+    people.login.cache_clear()
+    assert "is in use" in run("app", "--address", "0.0.0.0", "--port", str(taken)).stderr  # which is asked after that
+
+
+def test_a_terminal_has_the_role_of_its_user(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings.secrets.write_text('[roles]\nreleaser = ["sue"]\n')
+    build = ("build", "--wrapper", "onnx", "--source", str(settings.home / "nowhere"))
+    for user, words in (("vic", "Building a version needs the role releaser, and vic is a viewer"), ("sue", "nowhere")):
+        monkeypatch.setenv("PHI3_USER", user)
+        told = run(*build)
+        assert told.exit_code == 1
+        assert words in told.stderr
+
+
 def test_a_store_that_is_down_gets_one_sentence(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
     for args in (("models",), ("promote", "phi3/1", "--stage", "Production"), ("chat", "phi3/1", "Hello"), ("demo",)):
@@ -411,7 +447,7 @@ def answering(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[F
     def ours(_: Settings) -> Iterator[FakePool]:
         yield pool
 
-    monkeypatch.setattr(cli, "_pool", ours)
+    monkeypatch.setattr(cli.talking, "_pool", ours)
     yield pool
     pool.close()
 

@@ -1,0 +1,169 @@
+"""Talking to a version, and answering files of prompts."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+
+from .. import settings
+from ..errors import BadInput, Phi3Error
+from ..settings import Settings
+from .group import REF_HELP, main
+
+
+@main.command(help=f"Talk to a version: one PROMPT, or line by line without one. {REF_HELP}")
+@click.argument("ref")
+@click.argument("prompt", required=False)
+@click.option("--system", default="", help="The system prompt.")
+@click.option("--max-tokens", type=int, default=None)
+@click.option("--temperature", type=float, default=None)
+@click.option("--seed", type=int, default=None)
+@click.option("--json", "as_json", is_flag=True, help="Print the whole turn as JSON when it has ended.")
+def chat(ref: str, prompt: str | None, system: str, as_json: bool, **options: Any) -> None:
+    """Stream answers to the terminal."""
+    from .. import registry
+    from ..chat import Conversation
+
+    config = settings.load()
+    version = registry.resolve(config, ref)
+    with _pool(config) as pool, _sent(config):
+        conversation = Conversation(config, pool)
+        for question in [prompt] if prompt is not None else _lines(version.ref):
+            turn = conversation.ask(version, question, system, options, asked_ref=ref)
+            try:
+                _print_turn(turn, as_json)
+            except Phi3Error as error:
+                if prompt is not None:
+                    raise
+                click.echo(f"Error: {error}", err=True)  # the conversation goes on
+            finally:
+                conversation.settle(0)
+
+
+@contextlib.contextmanager
+def _sent(config: Settings) -> Iterator[None]:
+    """Before the program ends, what was said is sent to the store."""
+    from .. import conversations
+
+    try:
+        yield
+    finally:
+        if not conversations.flush(config):
+            click.echo("What was said waits for the store on this machine; the app sends it when it runs.", err=True)
+
+
+def _print_turn(turn: Any, as_json: bool) -> None:
+    shown = 0
+    try:
+        for _ in turn.follow(every=0.02):
+            if not as_json:
+                click.echo(turn.answer[shown:], nl=False)
+                shown = len(turn.answer)
+    except KeyboardInterrupt:
+        turn.stop()
+        for _ in turn.follow():
+            pass
+    if turn.state == "failed":
+        raise Phi3Error(turn.error)
+    if as_json:
+        click.echo(json.dumps(turn.plain(), indent=2))
+    else:
+        click.echo()
+        told = f"{turn.ref} · {turn.prompt_tokens} + {turn.completion_tokens} tokens"
+        if turn.tokens_per_second:
+            told += f" · {turn.tokens_per_second:.0f} tokens/s · first token {turn.first_token_ms:.0f} ms"
+        click.echo(click.style(told, dim=True), err=True)
+
+
+def _lines(ref: str) -> Iterator[str]:
+    click.echo(f"Talking to {ref}. An empty line ends it.", err=True)
+    while True:
+        try:
+            line = input("> ")
+        except (EOFError, KeyboardInterrupt):
+            return
+        if not line.strip():
+            return
+        yield line
+
+
+@main.command(help=f"Answer a file of prompts, one per line, or JSON lines with a “prompt”. {REF_HELP}")
+@click.argument("ref")
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--output", type=click.Path(path_type=Path), required=True, help="JSON lines: one turn per prompt.")
+@click.option("--max-tokens", type=int, default=None)
+@click.option("--temperature", type=float, default=None)
+@click.option("--seed", type=int, default=None)
+def batch(ref: str, file: Path, output: Path, **options: Any) -> None:
+    """Answer many prompts; under “mlflow run” the answers become an artifact of the run."""
+    from .. import registry
+    from ..chat import Conversation
+
+    config = settings.load()
+    questions = _questions(file)
+    version = registry.resolve(config, ref)
+    if output.is_dir():
+        raise BadInput(f"{output} is a folder: name a file in it.")
+    part = output.with_name(output.name + ".part")
+    with _pool(config) as pool, _sent(config), _opened(part) as out:
+        for number, question in enumerate(questions, start=1):
+            conversation = Conversation(config, pool)
+            turn = conversation.ask(version, question, options=options, asked_ref=ref)
+            conversation.settle(0)
+            if turn.state == "failed":
+                raise Phi3Error(f"Prompt {number} of {len(questions)}: {turn.error}")
+            out.write(json.dumps(turn.plain()) + "\n")
+            out.flush()
+            click.echo(f"{number} of {len(questions)} answered", err=True)
+    part.replace(output)  # earlier answers stay until all the new ones are there
+    if run_id := os.environ.get("MLFLOW_RUN_ID"):
+        from ..store import client, errors
+
+        with errors(config):
+            client(config).log_artifact(run_id, str(output))
+    click.echo(f"Wrote {len(questions)} answers of {version.ref} to {output}.")
+
+
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[Any]:
+    try:
+        with path.open("w") as file:
+            yield file
+    except OSError as error:
+        raise BadInput(f"{path.parent} can't be written to: {error.strerror}.") from error
+
+
+def _questions(file: Path) -> list[str]:
+    try:
+        lines = [line for line in file.read_text().splitlines() if line.strip()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadInput(f"{file} can't be read: {error}.") from error
+    if not lines:
+        raise BadInput(f"{file} holds no prompts: write one per line.")
+    return [_question(line, number) for number, line in enumerate(lines, start=1)]
+
+
+def _question(line: str, number: int) -> str:
+    if not line.lstrip().startswith("{"):
+        return line
+    try:
+        return str(json.loads(line)["prompt"])
+    except (ValueError, KeyError) as error:
+        raise BadInput(f"Line {number} is no JSON object with a “prompt”: {line[:80]}") from error
+
+
+@contextlib.contextmanager
+def _pool(config: Settings) -> Iterator[Any]:
+    from ..serving.pool import Pool
+
+    pool = Pool(config)
+    try:
+        yield pool
+    finally:
+        pool.close()
