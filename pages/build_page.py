@@ -39,7 +39,20 @@ def _running() -> None:
         builds.show(job)
 
 
+def _ended() -> None:
+    st.subheader("Builds", anchor=False)
+    if not listed:
+        st.caption("No builds yet.")
+    for job in listed:
+        if not job.running:
+            builds.show(job)
+
+
 _running()
+if not ui.person().may("releaser"):
+    st.info("To build a version takes the role releaser; an admin can give it.", icon=":material/lock:")
+    _ended()
+    st.stop()
 
 with st.container(border=True):
     left, right = st.columns(2, gap="large")
@@ -123,15 +136,10 @@ with st.container(border=True):
             name = name or build.suggest_name(source)
             spec = BuildSpec(wrapper, source, name, chosen, signature, int(max_tokens), temperature)
             with st.spinner("Starting the build …"):
-                jobs.start(ui.config(), spec)
+                jobs.start(ui.config(), spec, ui.person())
         except Phi3Error as error:
             ui.show_error(str(error))
         else:
             st.rerun()  # it is shown on top
 
-st.subheader("Builds", anchor=False)
-if not listed:
-    st.caption("No builds yet. Choose a wrapper and weights above, then press Build.")
-for job in listed:
-    if not job.running:
-        builds.show(job)
+_ended()

@@ -26,14 +26,14 @@ def _conversation() -> Conversation:
         wanted = st.session_state.get("chat_conversation", "")
     if wanted:
         try:
-            return patiently("Reading the conversation …", chat.load, ui.config(), ui.servers(), wanted)
+            return patiently("Reading the conversation …", chat.load, ui.config(), ui.servers(), wanted, me.name)
         except (NotFound, BadInput) as error:
             ui.show_warning(str(error))
     return _new()
 
 
 def _new() -> Conversation:
-    made = chat.keep(Conversation(ui.config(), ui.servers()))
+    made = chat.keep(Conversation(ui.config(), ui.servers(), user=me.name))
     st.session_state["chat_conversation"] = made.id
     return made
 
@@ -49,6 +49,7 @@ def _address(conversation: Conversation, asked: str) -> None:
         st.query_params.from_dict(address)
 
 
+me = ui.person()
 st.title("Chat")
 st.caption("Talk to any registered version; answers stream as the model writes them.")
 composer.keep_draft()
@@ -66,7 +67,7 @@ if seen.chat != "none":
         if message := composer.show(chosen, conversation, seen, system):
             conversation.ask(
                 chosen.target, message.text, system, options, raw=message.raw, schema=message.schema,
-                asked_ref=chosen.asked,
+                asked_ref=chosen.asked, user=me.name,
             )  # fmt: skip
             st.session_state.pop("chat_draft", None)
     except Phi3Error as error:

@@ -96,7 +96,8 @@ def _chosen(listed: Sequence[Summary]) -> None:
         if chosen:
             if st.button("Export", icon=":material/download:", key="conversations_export", type="tertiary"):
                 _export(chosen)
-            if st.button("Delete", icon=":material/delete:", key="conversations_delete", type="tertiary"):
+            own = all(share.may_change(summary.author) for summary in chosen)
+            if own and st.button("Delete", icon=":material/delete:", key="conversations_delete", type="tertiary"):
                 share.delete([(summary.id, summary.title, summary.turns) for summary in chosen])
 
 
@@ -137,9 +138,9 @@ def _row(summary: Summary) -> None:
         with st.container(gap=None):
             links.to_chat(summary.id, summary.ref, summary.title, icon=None)
             st.caption(_INDENT + _facts(summary))
-        options = [_RENAME, _REPLAY, _DELETE]
+        options = [_RENAME, _REPLAY, _DELETE] if share.may_change(summary.author) else [_REPLAY]
         if summary.origin and summary.origin.kind == "replay":
-            options.insert(2, _COMPARE)
+            options.insert(options.index(_REPLAY) + 1, _COMPARE)
         action = st.menu_button(
             ":material/more_vert:", options, type="tertiary", key=f"conversations_menu_{summary.id}",
             format_func=lambda option: f":material/{_ICONS[option]}: {option}",
@@ -189,6 +190,8 @@ def _import() -> None:
     st.markdown(
         'JSON that was exported here comes back whole. JSONL holds one conversation a line, as `{"messages": […]}`.'
     )
+    if not ui.person().may("admin"):
+        st.caption("Its turns become yours, and its ratings stay out: only an admin brings back who said what.")
     key = f"conversations_files_{st.session_state['conversations_imports']}"
     files = st.file_uploader("Files", ["json", "jsonl"], accept_multiple_files=True, key=key)
     if not st.button("Import", type="primary", disabled=not files, key="conversations_import_now", width="stretch"):
@@ -198,7 +201,7 @@ def _import() -> None:
     for file in files:
         try:
             words, data = f"Reading {short(file.name)} …", file.getvalue()
-            found = patiently(words, transfer.read, ui.config(), ui.servers(), file.name, data)
+            found = patiently(words, transfer.read, ui.config(), ui.servers(), file.name, data, ui.person())
         except (Phi3Error, OSError) as error:
             refused.append(str(error))
         else:

@@ -37,13 +37,14 @@ def show(job: Job) -> None:
         if job.running:
             for step in job.steps:
                 _show_step(step)
-            st.button(
-                "Cancel",
-                icon=":material/stop_circle:",
-                key=f"cancel_{job.run_id}",
-                on_click=_cancel,
-                args=(job.run_id,),
-            )
+            if ui.person().may("releaser"):
+                st.button(
+                    "Cancel",
+                    icon=":material/stop_circle:",
+                    key=f"cancel_{job.run_id}",
+                    on_click=_cancel,
+                    args=(job.run_id,),
+                )
         elif job.status == "FINISHED":
             _show_links(job)
         elif job.status == "FAILED":
@@ -113,6 +114,6 @@ def _tail(text: str) -> str:
 
 def _cancel(run_id: str) -> None:
     try:
-        jobs.cancel(ui.config(), run_id)
+        jobs.cancel(ui.config(), run_id, ui.person())
     except Phi3Error as error:
         st.toast(str(error), icon=":material/info:")

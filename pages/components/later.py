@@ -8,7 +8,9 @@ from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as NotYet
-from typing import Any, TypeVar
+from concurrent.futures import wait as until_done
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
 
 import streamlit as st
 
@@ -78,3 +80,51 @@ def ask(key: Hashable, work: Callable[[], T], fresh: float = float("inf"), wait:
 def begin(work: Callable[[], T]) -> Future[T]:
     """Start something that runs as long as it takes."""
     return _Asked(work).answer
+
+
+@dataclass(frozen=True)
+class State(Generic[T]):
+    """What is known of something that was asked for. value: the latest; None where there is none yet.
+
+    error: our sentence where the last try failed. busy: it is being asked for at this moment.
+    """
+
+    value: T | None
+    error: str
+    busy: bool
+
+
+def state(key: Hashable, work: Callable[[], T], fresh: float = float("inf"), wait: float = 0.2) -> State[T]:
+    """As `ask`, and says too whether it failed and whether it is under way. Raises what is no error of ours."""
+    table = _table()
+    asked = table.ask(key, work, fresh)
+    error = ""
+    try:
+        table.known[key] = asked.answer.result(timeout=wait)
+    except Phi3Error as failed:
+        error = str(failed)
+    except NotYet:
+        pass
+    return State(table.known.get(key), error, not asked.answer.done())
+
+
+def kept(key: Hashable, words: str, work: Callable[[], T], fresh: float = float("inf")) -> T:
+    """What work() gave, at most `fresh` seconds ago; else it is waited for, with a spinner once it takes a moment.
+
+    A click elsewhere ends the wait, and what was asked for is there at the next look. Raises what work() raises.
+    """
+    asked = _table().ask(key, work, fresh)
+    until_done([asked.answer], 0.2)
+    if not asked.answer.done():
+        with st.spinner(words):
+            beat = st.empty()
+            while not asked.answer.done():
+                until_done([asked.answer], 0.2)
+                beat.empty()  # Streamlit lets go of a script only where it draws
+    return asked.answer.result()  # type: ignore[no-any-return]
+
+
+def drop(key: Hashable) -> None:
+    """Have it asked for anew the next time, because it was changed; what is known stays until then."""
+    with _table().lock:
+        _table().asked.pop(key, None)

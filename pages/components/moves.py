@@ -1,67 +1,136 @@
-"""The dialogs that change the registry: each says exactly what will happen before it does."""
+"""The dialogs that move a version or its aliases: each says exactly what will happen before it does."""
 
 from __future__ import annotations
 
 import streamlit as st
 
-from pages.components import ui
+from pages.components import acting, checklist, plan_view, ui
+from pages.components.literal import literal, short
+from pages.components.requesting import ask, decide, withdraw
+from pages.components.undoing import delete, rollback
 from phi3core import keys, promotion
 from phi3core.errors import Phi3Error
+from phi3core.promotion.policy import Check
+from phi3core.promotion.state import HELD
 from phi3core.registry import Version
+from phi3core.store import abilities
+
+__all__ = ["aliases", "ask", "decide", "delete", "move", "rollback", "withdraw"]
+
+_ORDER = ("Production", "Staging", "Archived", "None")
+_BECOMES = {"Archived": "Archived", "None": "None, in no stage"}
 
 
-@st.dialog("Move to a stage", icon=":material/verified:")
-def move(version: Version, all_versions: list[Version]) -> None:
-    st.markdown(f"**{version.ref}** is in {ui.stage_badge(version.stage)}")
-    # A stage without its alias is none of ours: moving it to where it seems to be gives it the alias.
-    settled = version.stage not in keys.RESERVED_ALIASES.values() or version.stage.lower() in version.aliases
-    order = ("Production", "Staging", "Archived", "None")
-    others = [stage for stage in order if stage != version.stage or not settled]
-    stage = st.radio("Move it to", others, horizontal=True, key="move_stage")
-    st.markdown("\n".join(f"- {line}" for line in _consequences(version, stage, all_versions)))
-    reason = st.text_input("Reason", placeholder="why, for the record", key="move_reason")
-    if st.button(f"Move to {stage}", type="primary", key="move_confirm", width="stretch"):
-        _do(lambda: promotion.promote(ui.config(), version.ref, stage, reason), f"{version.ref} is now in {stage}.")
-
-
-@st.dialog("Aliases", icon=":material/alternate_email:")
-def aliases(version: Version, all_versions: list[Version]) -> None:
-    st.markdown(f"An alias points at one version. **{version.ref}** has {ui.alias_badges(version) or 'none'}.")
-    alias = st.text_input("Set an alias", placeholder="champion", key="alias_name").strip().removeprefix("@")
-    holder = next((v for v in all_versions if alias in v.aliases and v.version != version.version), None)
-    if alias:
-        leaves = f"leaves {holder.ref} and " if holder else ""
-        st.markdown(f"- {ui.code('@' + alias)} {leaves}points at {version.ref} from then on.")
-    if st.button("Set alias", type="primary", disabled=not alias, key="alias_set", width="stretch"):
-        _do(lambda: promotion.set_alias(ui.config(), version.ref, alias), f"@{alias} now points at {version.ref}.")
-    for own in version.aliases:
-        if own in keys.RESERVED_ALIASES:
-            continue
-        st.markdown(f"- Without @{own}, whoever asks for {version.name}@{own} gets an error.")
-        if st.button(f"Remove @{own}", icon=":material/delete:", key=f"alias_remove_{own}", width="stretch"):
-            _do(lambda own=own: promotion.delete_alias(ui.config(), version.name, own), f"@{own} is removed.")
-
-
-def _consequences(version: Version, stage: str, all_versions: list[Version]) -> list[str]:
-    lines = []
-    if stage in keys.RESERVED_ALIASES.values():
-        holder = next((v for v in all_versions if stage.lower() in v.aliases and v.version != version.version), None)
-        if holder:
-            lines.append(f"{holder.ref}, in {stage} now, is archived.")
-        lines.append(f"{version.name}/{stage} and @{stage.lower()} mean {version.ref} from then on.")
-    if version.stage in keys.RESERVED_ALIASES.values() and version.stage != stage:
-        lines.append(f"**No version is in {version.stage} any more**, until another is moved there.")
-    return [*lines, "The move is recorded with your name and reason."]
-
-
-def _do(change: object, said: str) -> None:
+@st.dialog("Move to a stage", icon=":material/verified:", width="medium")
+def move(version: Version, listed: list[Version], stage: str = "", request: str = "") -> None:
+    """stage: where it is to begin with. request: the id of the request that this carries out."""
     try:
-        with st.spinner("Changing the registry …"):
-            change()  # type: ignore[operator]
+        version, listed = _as_now(version, listed)
+        stages = _stages(version)
+        st.markdown(f"**{short(version.ref)}** is in {ui.stage_badge(version.stage)}")
+        start = stages.index(stage) if stage in stages else 0
+        target = st.radio("Move it to", stages, start, horizontal=True, key="move_stage")
+        old = _becomes(version, target, listed)
+        plan = plan_view.of(version, target, listed, old)
+        lines = plan_view.show(plan)
+        checks = checklist.of(version, target) if target in HELD else []
     except Phi3Error as error:
         ui.show_error(str(error))
         return
-    finally:
-        ui.forget()
-    st.session_state["registry_said"] = said
-    st.rerun()
+    unmet = [check for check in checks if not check.met]
+    if checks:
+        checklist.show(checks, target)
+    reason = acting.reason("move_reason", f"{version.ref} {target}")
+    override = _override(version, target, checks) if unmet else ""
+    label = f"Move to {target} against the policy" if unmet and override is not None else f"Move to {target}"
+    pressed = st.button(label, type="primary", disabled=override is None, key="move_confirm", width="stretch")
+    if acting.still_true("move_shown", f"{version.ref} {target}", lines, pressed):
+        if unmet and not override:
+            ui.show_warning("Say why it moves although the policy is not met: that is recorded.")
+            return
+        texts = {"reason": reason, "override": override or "", "request": request}
+        acting.do(lambda: _move(version.ref, target, old, **texts), "move_reason", "move_override")
+
+
+def _move(ref: str, stage: str, old: str, *, reason: str, override: str, request: str) -> str:
+    done = promotion.promote(
+        ui.config(), ref, stage, reason, ui.person(), old=old, override=override, request=request
+    )  # fmt: skip
+    return f"{done.version.ref} is now in {done.stage}.{plan_view.left(done)}"
+
+
+def _as_now(version: Version, listed: list[Version]) -> tuple[Version, list[Version]]:
+    """The version as it is at this moment: a dialog may stay open for long. One that is gone stays as it was."""
+    listed = ui.versions(version.name) or listed
+    return next((now for now in listed if now.version == version.version), version), listed
+
+
+def _stages(version: Version) -> list[str]:
+    # A stage without its alias is none of ours: moving it to where it seems to be gives it the alias.
+    settled = version.stage not in HELD or version.stage.lower() in version.aliases
+    known = abilities(ui.config()).stages
+    return [
+        stage for stage in _ORDER if (stage != version.stage or not settled) and (known or stage != "Archived")
+    ]  # fmt: skip
+
+
+def _becomes(version: Version, target: str, listed: list[Version]) -> str:
+    """What whoever leaves becomes: asked only where somebody leaves and there is a choice."""
+    leaving = plan_view.of(version, target, listed).leaving
+    if not leaving or not abilities(ui.config()).stages:
+        return "Archived"
+    who = " and ".join(short(one.ref) for one in leaving)
+    return st.segmented_control(
+        f"{who} leaves {target} and becomes", list(_BECOMES), required=True, default="Archived",
+        format_func=lambda old: _BECOMES[old], key="move_old",
+    )  # fmt: skip
+
+
+def _override(version: Version, target: str, checks: list[Check]) -> str | None:
+    """An admin's reason for going on, "" while there is none; None for who may not."""
+    unmet = sum(not check.met for check in checks)
+    verb = "is" if unmet == 1 else "are"
+    if not ui.person().may("admin"):
+        st.caption(f":material/lock: {unmet} of {len(checks)} {verb} not met. Only an admin can go on, with a reason.")
+        return None
+    return acting.reason(
+        "move_override", f"{version.ref} {target}", f"{unmet} of {len(checks)} {verb} not met: why go on?",
+        "Kept on the record, with the policy as it is now",
+    )  # fmt: skip
+
+
+@st.dialog("Aliases", icon=":material/alternate_email:")
+def aliases(version: Version, listed: list[Version]) -> None:
+    try:
+        version, listed = _as_now(version, listed)
+    except Phi3Error as error:
+        ui.show_error(str(error))
+        return
+    st.markdown(f"An alias points at one version. **{short(version.ref)}** has {ui.alias_badges(version) or 'none'}.")
+    # It is read while it is typed, so that the button that waits for it can be pressed at once.
+    typed = st.text_input("Set an alias", placeholder="champion", key="alias_name", live=True)
+    alias = typed.strip().removeprefix("@")
+    holder = next((v for v in listed if alias in v.aliases and v.version != version.version), None)
+    if alias:
+        leaves = f"leaves {short(holder.ref)} and " if holder else ""
+        st.markdown(f"- {ui.code('@' + alias)} {leaves}points at {short(version.ref)} from then on.")
+    reason = acting.reason("alias_reason", version.ref)
+    if st.button("Set alias", type="primary", disabled=not alias, key="alias_set", width="stretch"):
+        acting.do(lambda: _set(version, alias, reason), "alias_reason")
+    for own in version.aliases:
+        if own in keys.RESERVED_ALIASES:
+            continue
+        st.markdown(f"- Without @{literal(own)}, whoever asks for {short(version.name)}@{literal(own)} gets an error.")
+        label = f"Remove @{literal(own)}"
+        if st.button(label, icon=":material/delete:", key=f"alias_remove_{own}", width="stretch"):
+            acting.do(lambda own=own: _remove(version, own, reason), "alias_reason")
+
+
+def _set(version: Version, alias: str, reason: str) -> str:
+    promotion.set_alias(ui.config(), version.ref, alias, reason, ui.person())
+    return f"@{alias} now points at {version.ref}."
+
+
+def _remove(version: Version, alias: str, reason: str) -> str:
+    promotion.delete_alias(ui.config(), version.name, alias, reason, ui.person())
+    return f"@{alias} is removed."

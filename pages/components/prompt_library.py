@@ -9,7 +9,7 @@ import streamlit as st
 from pages.components import ui
 from pages.components.literal import short
 from pages.components.waiting import patiently
-from phi3core import chat, prompts
+from phi3core import prompts
 from phi3core.errors import Phi3Error
 from phi3core.prompts import Prompt
 
@@ -32,7 +32,9 @@ def _library(key: str) -> None:
     except Phi3Error as error:
         ui.show_error(str(error))
         return
-    mode = st.segmented_control("Mode", [_USE, _SAVE], required=True, label_visibility="collapsed", key="prompts_mode")
+    may = ui.person().may("reviewer")
+    modes = [_USE, _SAVE] if may else [_USE]
+    mode = st.segmented_control("Mode", modes, required=True, label_visibility="collapsed", key="prompts_mode")
     if said := st.session_state.pop("prompts_said", ""):
         st.success(said, icon=":material/check_circle:")
     if mode == _SAVE:
@@ -40,7 +42,8 @@ def _library(key: str) -> None:
     elif listed:
         _use(key, listed)
     else:
-        st.info("There are no saved prompts yet. Write one under “Save”.", icon=":material/library_books:")
+        more = " Write one under “Save”." if may else ""
+        st.info(f"There are no saved prompts yet.{more}", icon=":material/library_books:")
 
 
 def _begin(key: str) -> None:
@@ -79,6 +82,8 @@ def _use(key: str, listed: dict[str, Prompt]) -> None:
             on_click=_put, args=(key, filled),
         ):  # fmt: skip
             st.rerun()
+        if not ui.person().may("reviewer"):
+            return
         if st.button("Edit", icon=":material/edit:", key="prompts_edit", help="Makes a new version of it."):
             _go_on(prompts_mode=_SAVE, prompts_save_name=name, prompts_text=prompt.text, prompts_note=prompt.note)
         with st.popover("Delete", icon=":material/delete:", type="tertiary"):
@@ -119,7 +124,7 @@ def _put(key: str, text: str) -> None:
 
 def _delete(name: str) -> None:
     try:
-        patiently("Deleting …", prompts.delete, ui.config(), name)
+        patiently("Deleting …", prompts.delete, ui.config(), name, ui.person())
     except Phi3Error as error:
         ui.show_error(str(error))
         return
@@ -142,7 +147,7 @@ def _save(listed: dict[str, Prompt]) -> None:
         st.caption("A name that is there already gets a new version; the older ones stay.")
         return
     try:
-        saved = patiently("Saving …", prompts.save, ui.config(), name, text, note, chat.this_user())
+        saved = patiently("Saving …", prompts.save, ui.config(), name, text, note, ui.person())
     except Phi3Error as error:
         ui.show_error(str(error))
         return

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from pages.components import links, ui
 from pages.components.literal import differences, literal, short
@@ -14,6 +15,7 @@ from phi3core.chat import Conversation
 from phi3core.errors import BadInput, NotFound, Phi3Error
 from phi3core.registry import Reference
 from phi3core.replay import Compared, Replay
+from phi3core.review import Better
 from phi3core.turn import Turn
 
 _PAGE = "pages/conversations_page.py"
@@ -34,17 +36,17 @@ def choose(conversation: Conversation) -> None:
         ref = _pick(conversation)
     if st.button("Start", type="primary", icon=":material/replay:", key="replay_start", width="stretch"):
         try:
-            started = patiently("Starting …", _start, conversation, ref)
+            started = patiently("Starting …", _start, conversation, ref, ui.person().name)
         except Phi3Error as error:
             ui.show_error(str(error))
             return
         st.switch_page(_PAGE, query_params={"replay": started.conversation.id})
 
 
-def _start(conversation: Conversation, ref: str) -> Replay:
+def _start(conversation: Conversation, ref: str, user: str) -> Replay:
     endpoint = _endpoints().get(ref)
     target = endpoint or registry.resolve(ui.config(), ref)
-    return replay.start(conversation, target, asked_ref=ref)
+    return replay.start(conversation, target, asked_ref=ref, user=user)
 
 
 def _pick(conversation: Conversation) -> str:
@@ -141,7 +143,8 @@ def _running(under_way: Replay) -> None:
     with st.container(horizontal=True, vertical_alignment="center"):
         st.progress(under_way.done / max(total, 1), f"Asking question {at} of {total}{literal(waiting)}")
         st.button("Stop", icon=":material/stop_circle:", key="replay_stop", on_click=under_way.stop)
-    _pairs(under_way.compared)
+    for pair_at, pair in enumerate(under_way.compared, start=1):
+        _pair(pair_at, pair)
 
 
 def _ended(original: Conversation, repeated: Conversation, under_way: Replay | None) -> None:
@@ -156,7 +159,11 @@ def _ended(original: Conversation, repeated: Conversation, under_way: Replay | N
         st.info("No answer came, so there is nothing to compare.", icon=":material/compare_arrows:")
         return
     _summary(pairs)
-    _pairs(pairs)
+    votes = _my_votes(repeated) if any(pair.votable for pair in pairs) else {}
+    for at, pair in enumerate(pairs, start=1):
+        with _pair(at, pair):
+            if pair.votable:
+                _vote(repeated, pair, votes.get(pair.new.id))
     _speeds(pairs)
 
 
@@ -174,13 +181,10 @@ def _summary(pairs: Sequence[Compared]) -> None:
     st.caption("On :red-background[red], what only the recorded answer has; on :green-background[green], the new one.")
 
 
-def _pairs(pairs: Sequence[Compared]) -> None:
-    for at, pair in enumerate(pairs, start=1):
-        _pair(at, pair)
-
-
-def _pair(at: int, pair: Compared) -> None:
-    with st.container(border=True, key=f"replay_pair_{at}"):
+def _pair(at: int, pair: Compared) -> DeltaGenerator:
+    """A question with both answers, in a frame to which more can be added."""
+    frame = st.container(border=True, key=f"replay_pair_{at}")
+    with frame:
         with st.container(horizontal=True, vertical_alignment="center", wrap=False):
             st.markdown(f"**{at}** · {short(pair.old.question, 300)}", width="stretch")
             _badge(pair)
@@ -188,7 +192,7 @@ def _pair(at: int, pair: Compared) -> None:
             st.markdown(literal(pair.old.answer))
             for name, turn in (("Recorded", pair.old), ("Replayed", pair.new)):
                 st.caption(f"{name} · {_figures(turn)}")
-            return
+            return frame
         recorded, replayed = st.columns(2, gap="medium")
         pieces = pair.diff
         for column, name, side, turn in (
@@ -203,6 +207,7 @@ def _pair(at: int, pair: Compared) -> None:
                     st.caption("No answer.")
                 if turn.error:
                     ui.show_error(turn.error)
+    return frame
 
 
 def _badge(pair: Compared) -> None:
@@ -219,6 +224,44 @@ def _figures(turn: Turn) -> str:
     figures += [f"{turn.completion_tokens:,} tokens"] if turn.completion_tokens else []
     figures += [f"{turn.tokens_per_second:,.0f} tokens/s"] if turn.tokens_per_second else []
     return " · ".join(figures)
+
+
+# ---------------------------------------------------------------- voting
+
+
+def _my_votes(repeated: Conversation) -> dict[str, Better]:
+    """What this person said of this replay before, read once."""
+    person, kept = ui.person(), f"replay_votes_{repeated.id}"
+    if kept not in st.session_state:
+        try:
+            st.session_state[kept] = patiently("Reading your votes …", replay.votes, ui.config(), repeated, person)
+        except Phi3Error as error:
+            ui.show_warning(f"What you voted before can't be read. {error}")
+            return {}
+    return dict(st.session_state[kept])
+
+
+def _vote(repeated: Conversation, pair: Compared, before: Better | None) -> None:
+    """Which of the two answers is better. Choosing the chosen one again takes the vote back."""
+    may, key = ui.person().may("reviewer"), f"replay_vote_{pair.new.id}"
+    words = {"old": f"Recorded · {pair.old.ref}", "tie": "As good as each other", "new": f"Replayed · {pair.new.ref}"}
+    st.segmented_control(
+        "Which answer is better?", list(words), default=before, format_func=lambda better: short(words[better]),
+        key=key, disabled=not may, on_change=_voted, args=(repeated, pair, key),
+        help=None if may else "Voting needs the role reviewer.",
+    )  # fmt: skip
+    if error := st.session_state.pop(f"{key}_error", ""):
+        ui.show_error(error)
+
+
+def _voted(repeated: Conversation, pair: Compared, key: str) -> None:
+    try:
+        replay.vote(ui.config(), repeated, pair, st.session_state[key], ui.person())
+    except (Phi3Error, OSError) as error:
+        st.session_state[f"{key}_error"] = f"Your vote is not kept: {error}"
+
+
+# ---------------------------------------------------------------- speed
 
 
 def _speeds(pairs: Sequence[Compared]) -> None:

@@ -44,13 +44,20 @@ def menu(conversation: Conversation) -> None:
                 )  # fmt: skip
         st.caption("Conversation")
         with st.container(horizontal=True):
-            if st.button("Rename", icon=":material/edit:", key=f"share_rename_{id}"):
+            own = may_change(conversation.author)
+            if own and st.button("Rename", icon=":material/edit:", key=f"share_rename_{id}"):
                 rename(id, conversation.title)
             busy = conversation.running
             if st.button("Replay", icon=":material/replay:", key=f"share_replay_{id}", disabled=busy):
                 replays.choose(conversation)
-            if st.button("Delete", icon=":material/delete:", key=f"share_delete_{id}"):
+            if own and st.button("Delete", icon=":material/delete:", key=f"share_delete_{id}"):
                 delete([(id, conversation.title, len(conversation.tree))])
+
+
+def may_change(author: str) -> bool:
+    """Whether whoever looks may rename and delete a conversation of this author."""
+    me = ui.person()
+    return me.may("admin") or me.name.casefold() == author.casefold()
 
 
 def file_name(title: str) -> str:
@@ -65,7 +72,7 @@ def rename(id: str, title: str) -> None:
         pressed = st.form_submit_button("Rename", type="primary", key="share_rename_confirm", width="stretch")
     if pressed:
         try:
-            chat.rename(ui.config(), id, new)
+            chat.rename(ui.config(), id, new, ui.person())
         except Phi3Error as error:
             ui.show_error(str(error))
             return
@@ -88,7 +95,7 @@ def delete(doomed: Sequence[tuple[str, str, int]]) -> None:
     if st.button("Delete", type="primary", icon=":material/delete:", key="share_delete_confirm", width="stretch"):
         try:
             for id, _, _ in doomed:
-                chat.delete(ui.config(), id)
+                chat.delete(ui.config(), id, ui.person())
         except (Phi3Error, OSError) as error:
             ui.show_error(str(error))
             return

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import json
-import os
 import shlex
 
 import streamlit as st
 
-from pages.components import links
+from pages.components import links, ui
+from phi3core import people
 
 QUESTION = "What is the capital of Spain?"
-_KEY = "PHI3_API_KEY"  # of the environment: where the app asks for a key, its clients need the same
+_KEY = "PHI3_API_KEY"  # of the client's environment
 
 
 def show(ref: str, base_url: str = "") -> None:
@@ -19,7 +19,7 @@ def show(ref: str, base_url: str = "") -> None:
 
     base_url: ends in ``/v1``; empty for the address that the reader's browser has of this app.
     """
-    base_url, key = base_url or f"{links.app()}/v1", bool(os.environ.get(_KEY))
+    base_url, key = base_url or f"{links.app()}/v1", people.needs_key(ui.config())
     st.caption("The app speaks OpenAI's protocol on its own port. The model is the version's reference.")
     python, curl, javascript = st.tabs(["Python", "curl", "JavaScript"])
     with python:
@@ -29,7 +29,7 @@ def show(ref: str, base_url: str = "") -> None:
     with javascript:
         st.code(in_javascript(ref, base_url, key), language="javascript", wrap_lines=True)
     if key:
-        st.caption(f"Set {_KEY} to the key that this app was started with.")
+        st.caption(f"Set {_KEY} to your key. `python -m phi3core key EMAIL` makes one, where this app runs.")
 
 
 def in_python(ref: str, base_url: str, key: bool = False) -> str:

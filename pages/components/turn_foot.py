@@ -35,7 +35,7 @@ class Asking:
         try:
             self.conversation.again(
                 self.chosen.target, self.system, self.options, turn=turn, question=question, forget=forget,
-                asked_ref=self.chosen.asked,
+                asked_ref=self.chosen.asked, user=ui.person().name,
             )  # fmt: skip
         except Phi3Error as error:
             ui.show_error(str(error))
@@ -109,8 +109,9 @@ def _thumbs(conversation: Conversation, turn: Turn) -> None:
         return
     key = f"turn_thumb_{turn.id}"
     st.session_state[key] = None if turn.thumb is None else int(turn.thumb)
-    st.feedback("thumbs", key=key, on_change=_rate, args=(conversation, turn, key))
-    if turn.thumb is None:
+    may = ui.person().may("reviewer")
+    st.feedback("thumbs", key=key, on_change=_rate, args=(conversation, turn, key), disabled=not may)
+    if turn.thumb is None or not may:
         return
     with st.popover("", icon=":material/comment:", help="Say why", type="tertiary", key=f"turn_why_{turn.id}"):
         with st.form(f"turn_comment_{turn.id}", border=False):
@@ -119,13 +120,14 @@ def _thumbs(conversation: Conversation, turn: Turn) -> None:
                 key=f"turn_comment_text_{turn.id}",
             )  # fmt: skip
             if st.form_submit_button("Save", key=f"turn_comment_save_{turn.id}"):
-                _told(lambda: conversation.rate(turn, turn.thumb, comment))
+                _told(lambda: conversation.rate(turn, turn.thumb, comment, ui.person()))
                 st.rerun(scope="fragment")
 
 
 def _rate(conversation: Conversation, turn: Turn, key: str) -> None:
     value = st.session_state[key]
-    _told(lambda: conversation.rate(turn, None if value is None else bool(value), turn.comment))
+    thumb = None if value is None else bool(value)
+    _told(lambda: conversation.rate(turn, thumb, turn.comment, ui.person()))
 
 
 def _told(act: Callable[[], None]) -> None:
@@ -137,7 +139,7 @@ def _told(act: Callable[[], None]) -> None:
 
 def _branch(conversation: Conversation, turn: Turn) -> None:
     try:
-        made = conversation.branch(turn)
+        made = conversation.branch(turn, ui.person().name)
     except Phi3Error as error:
         ui.show_error(str(error))
         return

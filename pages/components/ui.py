@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from typing import Any
 
 import pandas as pd
 import streamlit as st
 
-from phi3core import keys, registry, settings
+from phi3core import keys, people, registry, settings
 from phi3core.endpoints import Endpoint
-from phi3core.errors import Phi3Error
+from phi3core.errors import BadInput, Phi3Error
 from phi3core.markdown import safe_markdown
+from phi3core.people import Person
 from phi3core.registry import Model, Version
 from phi3core.serving.pool import Pool, pool
 from phi3core.settings import Settings
@@ -35,6 +37,37 @@ def config() -> Settings:
 
 def servers() -> Pool:
     return pool(config())
+
+
+def claims() -> Mapping[str, Any]:
+    """What the provider says of whoever signed in; empty before."""
+    return st.user if st.user.get("is_logged_in") else {}
+
+
+def visitor() -> Person | None:
+    """Who looks at this page, with their role as it is now; None where they have yet to sign in.
+
+    Raises BadInput where the secrets file can't be understood, or where the provider tells no address to go by.
+    """
+    if not people.login(config()):
+        return people.local(config())
+    if not (said := claims()):
+        return None
+    email, verified = said.get("email"), said.get("email_verified")
+    if not isinstance(email, str) or not email.strip() or verified in (False, "false"):
+        raise BadInput("Your sign-in tells no e-mail address of yours that was verified, and roles go by it.")
+    groups = said.get(people.groups_claim(config()))
+    listed = [groups] if isinstance(groups, str) else groups if isinstance(groups, list) else []
+    return people.known(config(), email.strip(), [str(group) for group in listed])
+
+
+def person() -> Person:
+    """Who acts on this page. Ends it where nobody may: app.py lets nobody in, but a page that is open outlives that."""
+    with told():
+        found = visitor()
+    if found is None or not found.may("viewer"):
+        st.stop()
+    return found
 
 
 @contextmanager
@@ -65,7 +98,8 @@ def code(text: str) -> str:
 
 def show_table(rows: dict[str, str]) -> None:
     """Names and values; table cells render Markdown, and the values are anybody's."""
-    st.table(pd.DataFrame({"": [safe_markdown(value) for value in rows.values()]}, index=list(rows)))
+    table = pd.DataFrame({"": [safe_markdown(value) for value in rows.values()]}, index=list(rows))
+    st.table(table, hide_header=True, border="horizontal")
 
 
 @st.cache_data(ttl=5, max_entries=10, show_spinner="Reading the registry …")

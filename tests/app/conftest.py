@@ -9,8 +9,9 @@ import pytest
 import streamlit as st
 from streamlit.testing.v1 import AppTest
 
-from pages.components import ui
+from pages.components import browse, reading, ui
 from phi3core import chat, keys
+from phi3core.index import index
 from phi3core.settings import Settings
 
 from .. import fakes
@@ -42,17 +43,21 @@ def servers(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakePool]:
 
 
 @pytest.fixture
-def open_page(settings: Settings, servers: FakePool) -> Open:
+def open_page(settings: Settings, servers: FakePool, monkeypatch: pytest.MonkeyPatch) -> Iterator[Open]:
     """Open a page by its name as a browser would, with the query of its address."""
+    # What is not known in a moment is drawn later, by a fragment, and a test has no fragment runs.
+    monkeypatch.setattr(reading, "_PATIENCE", 10.0)
+    monkeypatch.setattr(browse, "_PATIENCE", 10.0)
 
-    def open_(page: str, **query: str) -> AppTest:
+    def open_(page: str, /, **query: str) -> AppTest:
         at = AppTest.from_file(ROOT / "app.py", default_timeout=30)
         at.run()  # registers the pages
         at.query_params = dict(query)
         at.switch_page(f"pages/{page}_page.py").run()
         return at
 
-    return open_
+    yield open_
+    index(settings).stop()  # the registry page starts it where no app server has
 
 
 @pytest.fixture

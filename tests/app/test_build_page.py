@@ -11,6 +11,7 @@ from streamlit.testing.v1 import AppTest
 
 from phi3core import jobs
 from phi3core.build import BuildSpec
+from phi3core.people import Person
 from phi3core.settings import Settings
 
 from .builds import past_build, running_build
@@ -22,7 +23,8 @@ def started(monkeypatch: pytest.MonkeyPatch) -> list[BuildSpec]:
     """The builds that were started; none of them really is."""
     specs: list[BuildSpec] = []
 
-    def start(config: Settings, spec: BuildSpec) -> str:
+    def start(config: Settings, spec: BuildSpec, person: Person) -> str:
+        assert person.may("releaser")
         specs.append(spec.checked())
         return "0" * 32
 
@@ -148,10 +150,10 @@ def test_a_running_build_shows_its_named_steps_and_can_be_cancelled(
     assert "Get the weights :gray[· 2.5 s]" in shown
     assert "Convert to ONNX :gray[· layer 3 of 30]" in shown
     assert "Register the version" in shown
-    cancelled: list[str] = []
-    monkeypatch.setattr(jobs, "cancel", lambda config, run_id: cancelled.append(run_id))
+    cancelled: list[tuple[str, str]] = []
+    monkeypatch.setattr(jobs, "cancel", lambda config, run_id, person: cancelled.append((run_id, person.role)))
     at.button(key=f"cancel_{run_id}").click().run()
-    assert cancelled == [run_id]
+    assert cancelled == [(run_id, "admin")]
     assert not at.exception
 
 

@@ -246,7 +246,7 @@ def test_a_link_chooses_an_endpoint_and_one_that_is_not_there_gets_a_sentence(
     assert at.selectbox(key="chat_model").value == "phi3"
 
 
-def test_a_malformed_secrets_file_is_told_and_versions_are_talked_to_all_the_same(
+def test_an_endpoint_that_is_written_wrong_is_told_and_versions_are_talked_to_all_the_same(
     open_page: Open,
     register: Register,
     settings: Settings,
@@ -254,7 +254,7 @@ def test_a_malformed_secrets_file_is_told_and_versions_are_talked_to_all_the_sam
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     register()
-    write_secrets(settings, "[endpoints.far\n", monkeypatch)
+    write_secrets(settings, '[endpoints.far]\nkind = "openai"\n', monkeypatch)
     at = open_page("chat")
     assert "secrets.toml" in at.warning[0].value
     assert answers(ask(at, "Hello")) == ["Hello", "The capital is Madrid."]

@@ -5,15 +5,17 @@ from __future__ import annotations
 import json
 import re
 import time
+from typing import Any
 
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from pages.components import literal
-from phi3core import chat, conversations, replay, transfer
+from pages.components import literal, ui
+from phi3core import chat, conversations, registry, replay, review, transfer
 from phi3core.chat import Conversation, Turn
 from phi3core.errors import NotFound, StoreDown
 from phi3core.replay import Piece
+from phi3core.review import Score
 from phi3core.settings import Settings
 
 from .. import fakes
@@ -407,6 +409,67 @@ def test_a_replay_that_fails_says_why(
     assert not at.exception
     assert at.error
     assert "failed" in str([badge.value for badge in at.markdown])
+
+
+def vote_of(at: AppTest) -> Any:
+    """The choice below the only pair of answers that differ."""
+    (control,) = (found for found in at.button_group if str(found.key).startswith("replay_vote_"))
+    return control
+
+
+def test_a_vote_on_two_answers_is_kept_found_again_and_can_be_changed_and_taken_back(
+    open_page: Open, register: Register, settings: Settings, engine: fakes.FakeEngine
+) -> None:
+    register()
+    register()
+    id = talk(settings, ("Capital?", "The town is Madrid."), ("Again?", "The capital is Madrid."))
+    at = ended(replayed(open_page("conversations"), id, version="phi3/2"))
+    one, two = (registry.resolve(settings, f"phi3/{number}") for number in (1, 2))
+    assert [shown(option) for option in vote_of(at).options] == [
+        "Recorded · phi3/1",
+        "As good as each other",
+        "Replayed · phi3/2",
+    ]
+    assert vote_of(at).value is None
+
+    at = vote_of(at).set_value("new").run()
+    assert not at.exception
+    assert conversations.flush(settings)
+    assert review.of_version(settings, two).against(one) == Score(won=1)
+    again = open_page("conversations", replay=at.query_params["replay"])
+    assert vote_of(again).value == "new"
+
+    vote_of(again).set_value("tie").run()
+    assert conversations.flush(settings)
+    assert review.of_version(settings, one).against(two) == Score(ties=1)
+    vote_of(at).set_value(None).run()
+    assert conversations.flush(settings)
+    assert review.of_version(settings, one).against(two) == Score()
+
+
+def test_there_is_nothing_to_vote_on_between_answers_of_one_version(
+    open_page: Open, register: Register, settings: Settings, engine: fakes.FakeEngine
+) -> None:
+    register()
+    id = talk(settings, ("Capital?", "The town is Madrid."))
+    at = ended(replayed(open_page("conversations"), id))
+    assert "The answer is different." in said(at)
+    assert not at.button_group
+
+
+def test_a_viewer_sees_the_choice_and_cannot_make_it(
+    open_page: Open, register: Register, settings: Settings, engine: fakes.FakeEngine
+) -> None:
+    register()
+    register()
+    settings.secrets.write_text('[roles]\ndefault = "viewer"\n')
+    id = talk(settings, ("Capital?", "The town is Madrid."))
+    target = registry.resolve(settings, "phi3/2")
+    again = replay.start(chat.load(settings, ui.servers(), id), target)
+    fakes.until(lambda: again.state != "running")
+    at = open_page("conversations", replay=again.conversation.id)
+    assert vote_of(at).proto.disabled
+    assert "Voting needs the role reviewer." in vote_of(at).proto.help
 
 
 @pytest.mark.parametrize("id", ["nothing", "0" * 32, "a'b\"<script>"])

@@ -12,9 +12,10 @@ import streamlit as st
 from streamlit.testing.v1 import AppTest
 
 from pages.components import prompt_library, snippets
-from phi3core import chat, conversations, prompts
+from phi3core import chat, conversations, people, prompts
 from phi3core.chat import Conversation, Turn
 from phi3core.errors import StoreDown
+from phi3core.people import Person
 from phi3core.settings import Settings
 
 from .conftest import said
@@ -88,7 +89,11 @@ def test_a_prompt_is_filled_in_previewed_and_put_into_the_box(
     settings: Settings, library: Callable[[], AppTest]
 ) -> None:
     prompts.save(
-        settings, "greet", "Greet {{name}} in {{language}}: {{name}}!", "for ![x](https://evil.example)", "ada"
+        settings,
+        "greet",
+        "Greet {{name}} in {{language}}: {{name}}!",
+        "for ![x](https://evil.example)",
+        Person("ada", "admin"),
     )
     at = library()
     assert at.selectbox(key="prompts_name").value == "greet"
@@ -127,7 +132,7 @@ def test_a_text_is_saved_under_a_name_and_again_as_its_next_version(
     assert "is saved already, word for word" in said(at)
     assert [prompt.text for prompt in prompts.versions(settings, "greet")] == ["Bye {{name}}", "Hello {{name}}"]
     assert prompts.load(settings, "greet", 1).note == "a greeting"
-    assert prompts.load(settings, "greet").user == chat.this_user()
+    assert prompts.load(settings, "greet").user == people.local(settings).name
 
 
 @pytest.mark.parametrize(("name", "text"), [("greet", "  "), ("", "Hello"), ("with a space", "Hello")])

@@ -1,0 +1,97 @@
+"""How things stand with the record: deleted, edited, incomplete, or under way; told where it can't be overlooked."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import streamlit as st
+
+from pages.components import acting, known, later, ui
+from pages.components.known import Filter
+from pages.components.literal import literal, short
+from pages.components.waiting import patiently
+from phi3core import promotion
+from phi3core.errors import Phi3Error
+from phi3core.promotion import records
+from phi3core.promotion.looking import Look
+from phi3core.promotion.records import Record
+
+_SHOWN = 5  # of what is under way
+
+
+def show(model: str) -> None:
+    """Of one model, or of all where model is empty; nothing is drawn where all is well."""
+    try:
+        if known.state() == "deleted":
+            _deleted()
+        if model:
+            _of_one(patiently("Looking at the model …", promotion.look, ui.config(), model))
+        else:
+            _of_all()
+    except Phi3Error as error:
+        ui.show_error(str(error))
+
+
+def _deleted() -> None:
+    ui.show_error(
+        "The record was deleted: its experiment in MLflow is in the bin. Until it is restored, nothing can be promoted "
+        "and what is shown here may be incomplete."
+    )
+    if ui.person().may("admin"):
+        if st.button("Restore the record", icon=":material/restore_from_trash:", key="record_restore"):
+            restore()
+    else:
+        st.caption("An admin can restore it here.")
+
+
+@st.dialog("Restore the record", icon=":material/restore_from_trash:")
+def restore() -> None:
+    acting.bullets(
+        [
+            "The deleted experiment comes back with all its records, and promotions work again.",
+            "That it was restored, and by whom, is recorded.",
+        ]
+    )
+    if st.button("Restore", type="primary", key="record_restore_confirm", width="stretch"):
+        acting.do(_restore)
+
+
+def _restore() -> str:
+    records.restore(ui.config(), ui.person())
+    return "The record is back."
+
+
+def _of_one(look: Look) -> None:
+    for sentence in look.said:
+        ui.show_warning(sentence)
+    if look.damage:
+        damage(look.damage)
+    _under_way(look.in_flight)
+
+
+def damage(sentences: Sequence[str]) -> None:
+    """What was done to a record behind our back."""
+    listed = "\n".join(f"- {literal(sentence)}" for sentence in sentences[:10])
+    more = f"\n- and {len(sentences) - 10:,} more" if len(sentences) > 10 else ""
+    st.error(f"**The record was tampered with.**\n{listed}{more}", icon=":material/gpp_bad:")
+
+
+def _of_all() -> None:
+    """What is under way, and what is wrong with the records of the models that something was done to last."""
+    names = sorted({record.model for record in known.page(Filter()).records if record.model})
+    # Every record of each is read: in the background, and told at the first look after.
+    if wrong := later.ask(("damage", *names), lambda: _verified(names), fresh=60, wait=0.3):
+        damage(wrong)
+    _under_way(known.page(Filter(status="open"), limit=_SHOWN + 1).records)
+
+
+def _verified(names: Sequence[str]) -> list[str]:
+    return [sentence for name in names for sentence in records.verify(ui.config(), name)]
+
+
+def _under_way(listed: Sequence[Record]) -> None:
+    for record in listed[:_SHOWN]:
+        what = f"**{short(record.ref)}** · {short(record.action)} {short(record.new)}"
+        st.info(f"{what}: under way, begun by {short(record.user)} {ui.ago(record.started)}.", icon=":material/sync:")
+    if len(listed) > _SHOWN:
+        st.caption("and more, in the record under the status “open”.")

@@ -1,0 +1,52 @@
+"""A dialog on a page of its own, held open, and somebody of a role who uses it."""
+
+from __future__ import annotations
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from pages.components import ui
+from phi3core.people import Person
+from phi3core.settings import Settings
+
+from .conftest import said
+
+ANN = Person("ann@example.org", "admin")
+RUTH = Person("ruth@example.org", "releaser")
+RAY = Person("ray@example.org", "reviewer")
+VERA = Person("vera@example.org", "viewer")
+
+
+def become(person: Person, settings: Settings, patch: pytest.MonkeyPatch) -> None:
+    """Be somebody else at this machine from now on."""
+    named = "".join(f'{one.role} = ["{one.name}"]\n' for one in (ANN, RUTH, RAY, VERA))
+    settings.secrets.write_text(f"[roles]\n{named}")
+    patch.setenv("PHI3_USER", person.name)
+    ui.config.clear()
+
+
+def opened(dialog: str, number: int, *more: str, name: str = "phi3") -> AppTest:
+    """One of the dialogs of moves.py for a version, open from now on. more: what it takes besides."""
+
+    def page(dialog: str, name: str, number: int, more: tuple[str, ...]) -> None:
+        from pages.components import acting, moves, ui
+        from phi3core import registry
+
+        acting.show_said()
+        listed = ui.versions(name)
+        version = next((v for v in listed if v.version == number), None) or registry.resolve(
+            ui.config(), f"{name}/{number}"
+        )
+        getattr(moves, dialog)(name if dialog == "rollback" else version, listed, *more)
+
+    at = AppTest.from_function(page, args=(dialog, name, number, more), default_timeout=30)
+    return at.run()
+
+
+def plain(at: AppTest) -> str:
+    """Everything a page says in words, without what keeps anybody's text from being Markdown."""
+    return said(at).replace("\\", "").replace("\u2060", "")
+
+
+def warned(at: AppTest) -> str:
+    return "\n".join(str(element.value) for kind in (at.warning, at.error) for element in kind)
