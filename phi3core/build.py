@@ -18,9 +18,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import unquote, urlsplit
 
+from . import artifacts, convert, keys, measure, people, sources
 from . import cache as prepared
-from . import convert, keys, measure, sources
 from .errors import BadInput, BuildError, Conflict, Phi3Error
+from .patience import patient
 from .settings import Settings
 from .sources import Weights
 from .store import client, errors, experiment
@@ -131,7 +132,8 @@ def run(settings: Settings, run_id: str, spec: BuildSpec, watch: Watcher) -> int
                 _check_space(settings, 2 * size)
                 report(None, "copying the model into the store")
                 options = default_options(folder, spec)
-                info = _log(spec, folder, precision, options)
+                with patient():
+                    info = _log(spec, folder, precision, options)
                 tags = _tags(settings, spec, weights, precision, info)
                 _log_run(tags, measured, time.monotonic() - started)
             with _step("register", watch) as report:
@@ -239,7 +241,8 @@ def _tags(settings: Settings, spec: BuildSpec, weights: Weights, precision: str,
         keys.LICENCE: weights.licence,
         keys.SIGNATURE: spec.signature,
         keys.SIZE: str(prepared.size_of(logged)),
-        keys.DIGEST: prepared.digest_of(logged),
+        keys.DIGEST: artifacts.digest_of(settings, logged),
+        keys.USER: people.local(settings).name,
     }
 
 

@@ -6,7 +6,6 @@ not to the page. How an answer is had is in answering.py, how it is kept in conv
 
 from __future__ import annotations
 
-import getpass
 import secrets
 import threading
 import time
@@ -16,10 +15,11 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
-from . import answering, conversations, outbox, registry
+from . import answering, conversations, outbox, people, registry
 from .answering import Target, read_schema
 from .endpoints import Endpoint
 from .errors import BadInput, NotFound
+from .people import Person
 from .serving.pool import ModelServer, Pool
 from .settings import Settings
 from .tree import Tree, copies
@@ -37,7 +37,6 @@ __all__ = [
     "moved",
     "read_schema",
     "rename",
-    "this_user",
 ]
 
 # Live conversations in memory; an older one is read from its traces again.
@@ -58,7 +57,7 @@ class Conversation(Tree):
     ) -> None:
         super().__init__(turns)
         self.id = id or uuid.uuid4().hex
-        self.user = user or this_user()
+        self.user = user or people.local(settings).name
         self.origin: Origin | None = None
         self._settings, self._pool = settings, pool
         self._title = ""
@@ -73,6 +72,11 @@ class Conversation(Tree):
         """As it was named, else the start of its first question; empty before there is one."""
         first = next(iter(self.tree.values()), None)
         return self._title or (conversations.default_title(first.question) if first else "")
+
+    @property
+    def author(self) -> str:
+        """Who asked its first question; empty before there is one."""
+        return next((turn.user for turn in [*self.tree.values()]), "")
 
     @property
     def saved(self) -> bool:
@@ -192,12 +196,15 @@ class Conversation(Tree):
         )  # fmt: skip
         return self._begin(turn, target, None, old.forgot)
 
-    def branch(self, turn: Turn) -> Conversation:
-        """A new conversation, kept, that begins with a copy of the path up to a turn that has ended."""
+    def branch(self, turn: Turn, user: str = "") -> Conversation:
+        """A new conversation, kept, that begins with a copy of the path up to a turn that has ended.
+
+        user: whose it is, and so are the copies; the original says who asked.
+        """
         if turn.state == "running":
             raise BadInput("This answer is still coming: wait for it, or stop it, then branch.")
-        made = self.another(Origin("branch", self.id, turn.id), self._title)
-        made.adopt(copies(self.path_to(turn)))
+        made = self.another(Origin("branch", self.id, turn.id), self._title, user)
+        made.adopt(replace(copy, user=user or copy.user) for copy in copies(self.path_to(turn)))
         return keep(made)
 
     def another(self, origin: Origin, title: str = "", user: str = "") -> Conversation:
@@ -214,17 +221,21 @@ class Conversation(Tree):
 
     # ------------------------------------------------------------ keeping
 
-    def rate(self, turn: Turn, thumb: bool | None, comment: str = "", user: str = "") -> None:
-        """Say whether an answer is good, and why; a later word replaces an earlier one, None takes it back."""
+    def rate(self, turn: Turn, thumb: bool | None, comment: str = "", person: Person | None = None) -> None:
+        """Say whether an answer is good, and why; a later word replaces an earlier one, None takes it back.
+
+        Raises Forbidden for a viewer.
+        """
+        people.require(person or people.local(self._settings), "reviewer", "rating an answer")
         if turn.state == "running":
             raise BadInput("This answer is still coming: wait for it, then rate it.")
-        turn.update(thumb=thumb, comment=clean(comment.strip()), rated_by=user or self.user)
-        conversations.rate(self._settings, self.id, turn)
+        turn.update(thumb=thumb, comment=clean(comment.strip()), rated_by=person.name if person else self.user)
+        conversations.rate(self._settings, self.id, turn, person)
 
-    def rename(self, title: str) -> None:
-        """Give it another title. Raises BadInput for an empty one."""
+    def rename(self, title: str, person: Person | None = None) -> None:
+        """Give it another title. Raises BadInput for an empty one, Forbidden for who is neither author nor admin."""
         if self.tree:
-            rename(self._settings, self.id, title)
+            rename(self._settings, self.id, title, person)
         self._title = one_line(title, conversations.TITLE_LENGTH)
 
     def adopt(self, turns: Iterable[Turn], origin: Origin | None = None, title: str = "") -> None:
@@ -303,26 +314,36 @@ def keep(conversation: Conversation) -> Conversation:
     return held
 
 
-def rename(settings: Settings, id: str, title: str) -> None:
+def rename(settings: Settings, id: str, title: str, person: Person | None = None) -> None:
     """Give a conversation another title, whether it is in memory or not; the store may be away.
 
-    Raises BadInput for an empty title or an odd id.
+    Raises BadInput for an empty title or an odd id, Forbidden for who is neither its author nor an admin.
     """
-    conversations.rename(settings, id, title)
+    conversations.rename(settings, id, title, person, _live_author(id))
     with _live_lock:
         if live := _live.get(id):
             live._title = one_line(title, conversations.TITLE_LENGTH)
 
 
-def delete(settings: Settings, id: str) -> None:
-    """Remove a conversation for good, stopping its answer. Ask before you call it. Raises BadInput for an odd id."""
+def delete(settings: Settings, id: str, person: Person | None = None) -> None:
+    """Remove a conversation for good, stopping its answer. Ask before you call it.
+
+    Raises BadInput for an odd id, Forbidden for who is neither its author nor an admin.
+    """
+    conversations.require_author(settings, id, person, _live_author(id), "delete")
     with _live_lock:
         live = _live.pop(id, None)
     if live is not None:
         live._deleted = True
         if live.current:
             live.current.stop()
-    conversations.delete(settings, id)
+    conversations.delete(settings, id, person, live.author if live else "")
+
+
+def _live_author(id: str) -> str:
+    with _live_lock:
+        live = _live.get(id)
+    return live.author if live else ""
 
 
 def moved(settings: Settings, conversation: Conversation) -> str | None:
@@ -338,14 +359,6 @@ def moved(settings: Settings, conversation: Conversation) -> str | None:
     except (NotFound, BadInput):
         return None
     return None if now == ref else now
-
-
-def this_user() -> str:
-    """Who runs this process, by the system's account."""
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):  # a container may run under a number that has no name
-        return "unknown"
 
 
 def _given(options: dict[str, Any] | None) -> dict[str, Any]:

@@ -13,17 +13,19 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from . import keys, outbox, traces
-from .errors import BadInput, NotFound, StoreDown
+from . import keys, outbox, people, review, traces
+from .errors import BadInput, Forbidden, NotFound, StoreDown
 from .listing import TITLE_LENGTH, Summary, default_title, newest
+from .people import Person
+from .review import Better
 from .settings import Settings
 from .store import client, errors, experiment
 from .traces import checked, of_session
 from .turn import Origin, Turn, clean, one_line
 
 __all__ = [
-    "TITLE_LENGTH", "Origin", "Saved", "Summary", "default_title", "delete", "draft", "flush", "list", "pending",
-    "rate", "read", "rename", "save", "start", "trouble",
+    "TITLE_LENGTH", "Origin", "Saved", "Summary", "author", "default_title", "delete", "draft", "flush", "list",
+    "pending", "rate", "read", "rename", "require_author", "save", "start", "trouble", "vote", "votes",
 ]  # fmt: skip
 
 if TYPE_CHECKING:
@@ -59,7 +61,7 @@ def save(
     """
     outbox.put(settings, _event(id, turn, messages, origin, title), _send, sync)
     if turn.thumb is not None:
-        rate(settings, id, turn)
+        _rate(settings, id, turn)
 
 
 def draft(
@@ -84,25 +86,67 @@ def _event(
     }
 
 
-def rate(settings: Settings, id: str, turn: Turn) -> None:
-    """Keep the turn's thumb and comment as its assessment; a later one overrides it, None takes it back."""
+def rate(settings: Settings, id: str, turn: Turn, person: Person | None = None) -> None:
+    """Keep the turn's thumb and comment as its assessment; a later one overrides it, None takes it back.
+
+    Raises Forbidden for a viewer.
+    """
+    people.require(person or people.local(settings), "reviewer", "rating an answer")
+    _rate(settings, id, turn)
+
+
+def _rate(settings: Settings, id: str, turn: Turn) -> None:
     event = {"kind": "rate", "conversation": id, "turn": turn.id, "thumb": turn.thumb}
     outbox.put(settings, event | {"comment": clean(turn.comment), "user": turn.rated_by or turn.user}, _send)
 
 
-def rename(settings: Settings, id: str, title: str) -> None:
-    """Give a conversation another title. Raises BadInput for an empty one."""
+def vote(settings: Settings, id: str, event: dict[str, Any]) -> None:
+    """Keep a person's vote on an answer of the conversation; the event as in review.send_vote."""
+    outbox.put(settings, {"kind": "vote", "conversation": checked(id), **clean(event)}, _send)
+
+
+def votes(settings: Settings, id: str, user: str) -> dict[str, Better]:
+    """A person's votes on the answers of a conversation, by the repeated turn's id. Raises StoreDown."""
+    waiting = [event for event in outbox.events(settings) if (event["conversation"], event["kind"]) == (id, "vote")]
+    found = review.votes_in(settings, checked(id), user) if settings.tracing else {}
+    for event in waiting:
+        if event["user"].casefold() == user.casefold():
+            found.pop(event["turn"], None)
+            found |= {event["turn"]: event["better"]} if event["better"] else {}
+    return found
+
+
+def rename(settings: Settings, id: str, title: str, person: Person | None = None, begun_by: str = "") -> None:
+    """Give a conversation another title. Raises BadInput for an empty one; else as `delete`."""
     named = one_line(title, TITLE_LENGTH)
     if not named:
         raise BadInput("The title is empty: write a few words.")
+    require_author(settings, id, person, begun_by, "rename")
     outbox.put(settings, {"kind": "rename", "conversation": checked(id), "title": named}, _send)
 
 
-def delete(settings: Settings, id: str) -> None:
-    """Remove a conversation with all its turns, for good. Ask before you call it."""
+def delete(settings: Settings, id: str, person: Person | None = None, begun_by: str = "") -> None:
+    """Remove a conversation with all its turns, for good. Ask before you call it.
+
+    begun_by: its author, where the caller knows; else it is looked up. Raises Forbidden unless the person is its
+    author or an admin; NotFound and StoreDown where its author can't be told.
+    """
+    require_author(settings, id, person, begun_by, "delete")
     outbox.drop(settings, checked(id))
     if settings.tracing:
         outbox.put(settings, {"kind": "delete", "conversation": id}, _send)
+
+
+def require_author(settings: Settings, id: str, person: Person | None, begun_by: str, act: str) -> None:
+    """Raise Forbidden unless the person began the conversation or is an admin. begun_by, raises: as in `delete`."""
+    person = person or people.local(settings)
+    if person.may("admin"):
+        return
+    whose = begun_by or author(settings, id)
+    if not person.may("viewer") or whose.casefold() != person.name.casefold():
+        raise Forbidden(
+            f"Only {whose or 'an admin'} may {act} this conversation" + (", or an admin." if whose else ".")
+        )
 
 
 # ---------------------------------------------------------------- what waits
@@ -137,6 +181,8 @@ def _send(settings: Settings, event: dict[str, Any], again: bool) -> None:
             traces.send_turn(settings, event, again)
         case "rate":
             traces.send_rating(settings, event)
+        case "vote":
+            review.send_vote(settings, event)
         case "rename":
             _send_title(settings, event["conversation"], event["title"])
         case "delete":
@@ -184,6 +230,17 @@ def read(settings: Settings, id: str) -> Saved:
         raise NotFound("This conversation is not in the store (any more). Start a new one.")
     turns = sorted(found.values(), key=lambda turn: turn.when)
     return Saved(id, waiting.renamed or title or waiting.title or default_title(turns[0].question), turns, origin)
+
+
+def author(settings: Settings, id: str) -> str:
+    """Who asked the first question of a conversation. Raises NotFound or StoreDown."""
+    waiting = [e["turn"] for e in outbox.events(settings) if (e["kind"], e["conversation"]) == ("turn", checked(id))]
+    asked = [(turn["when"], turn["user"]) for turn in waiting]
+    for info in traces.infos(settings, of_session(id), "ASC", 1) if settings.tracing else ():
+        asked.append((info.request_time, (info.trace_metadata or {}).get(traces.USER, "")))
+    if not asked:
+        raise NotFound("This conversation is not in the store (any more).")
+    return str(min(asked)[1])
 
 
 def _stored(settings: Settings, id: str) -> Iterator[tuple[Trace, Turn]]:

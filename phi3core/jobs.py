@@ -9,7 +9,6 @@ closes then. ``python -m phi3core.jobs`` is the child's side.
 from __future__ import annotations
 
 import contextlib
-import getpass
 import json
 import os
 import shutil
@@ -24,10 +23,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from . import build, keys, settings
+from . import build, keys, people, settings
 from .build import STEPS, BuildSpec, Progress
 from .errors import BadInput, Cancelled, NotFound, Phi3Error
 from .parent import when_parent_ends
+from .people import Person
 from .settings import Settings
 from .store import client, errors, experiment
 
@@ -72,12 +72,17 @@ class Job:
         return f"{self.spec.name}/{self.version}" if self.version else ""
 
 
-def start(config: Settings, spec: BuildSpec) -> str:
-    """Start a build in a child process and return its run id. Raises BadInput or StoreDown before anything starts."""
+def start(config: Settings, spec: BuildSpec, person: Person | None = None) -> str:
+    """Start a build in a child process and return its run id.
+
+    Raises Forbidden unless the person is a releaser, BadInput or StoreDown, before anything starts.
+    """
+    person = person or people.local(config)
+    people.require(person, "releaser", "building a version")
     spec = spec.checked()
     store, home = client(config), experiment(config, keys.BUILDS)
     tags = {keys.MODEL_NAME: spec.name, keys.WRAPPER: spec.wrapper, keys.HOST: socket.gethostname()}
-    tags[keys.USER] = getpass.getuser()
+    tags[keys.USER] = person.name
     if parent := os.environ.get("MLFLOW_RUN_ID"):
         tags["mlflow.parentRunId"] = parent  # started by “mlflow run”
     with errors(config):
@@ -93,6 +98,7 @@ def start(config: Settings, spec: BuildSpec) -> str:
             stdin=subprocess.PIPE,
             stdout=log,
             stderr=subprocess.STDOUT,
+            env={**os.environ, "PHI3_USER": person.name},  # whose version it will be
             start_new_session=True,  # so that cancelling reaches the converter too, and Ctrl-C comes through us
         )
     _children[run_id] = child
@@ -127,8 +133,12 @@ def follow(config: Settings, run_id: str) -> Iterator[Job]:
         time.sleep(0.3)
 
 
-def cancel(config: Settings, run_id: str) -> Job:
-    """Stop a build and everything it started; it registers nothing. Raises BadInput when it is over already."""
+def cancel(config: Settings, run_id: str, person: Person | None = None) -> Job:
+    """Stop a build and everything it started; it registers nothing.
+
+    Raises Forbidden unless the person is a releaser, BadInput when it is over already.
+    """
+    people.require(person or people.local(config), "releaser", "cancelling a build")
     job = get(config, run_id)
     if not job.running:
         raise BadInput(f"This build has ended already ({job.status.lower()}); there is nothing to cancel.")

@@ -28,7 +28,7 @@ _HITS = 300  # traces that are looked into for a text
 class Summary:
     """A conversation in a list. when: its last turn, in milliseconds since 1970. ref, user: of its last turn.
 
-    turns: of the whole tree. pending: how many of them wait for the store.
+    author: who asked its first question. turns: of the whole tree. pending: how many of them wait for the store.
     """
 
     id: str
@@ -39,6 +39,7 @@ class Summary:
     user: str
     origin: Origin | None = None
     pending: int = 0
+    author: str = ""
 
 
 def default_title(question: str) -> str:
@@ -70,6 +71,7 @@ class _Row:
     when: int = 0
     ref: str = ""
     user: str = ""
+    author: str = ""
     turns: set[str] = field(default_factory=set)
     origin: Origin | None = None
     pending: int = 0
@@ -77,7 +79,7 @@ class _Row:
 
     def add(self, id: str, when: int, title: str, question: str, ref: str, user: str) -> None:
         if not self.turns or when < self.began:
-            self.question, self.began = question, when
+            self.question, self.began, self.author = question, when, user
         if title and (not self.title or when < self.titled):
             self.title, self.titled = title, when
         if when >= self.when:
@@ -86,7 +88,8 @@ class _Row:
 
     def summary(self) -> Summary:
         title = self.title or default_title(self.question)  # one from before there were titles, as it is read
-        return Summary(self.id, title, self.when, len(self.turns), self.ref, self.user, self.origin, self.pending)
+        count = len(self.turns)
+        return Summary(self.id, title, self.when, count, self.ref, self.user, self.origin, self.pending, self.author)
 
 
 def _rows(settings: Settings, text: str, limit: int, waiting: set[str]) -> dict[str, _Row]:

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from . import keys
+from . import keys, people
 from .errors import BadInput, Conflict, NotFound
+from .people import Person
 from .settings import Settings
 from .store import client, errors
 from .turn import clean, one_line
@@ -63,12 +64,14 @@ def load(settings: Settings, name: str, version: int | None = None) -> Prompt:
     raise NotFound(f"The prompt “{name}” has no version {version}.")
 
 
-def save(settings: Settings, name: str, text: str, note: str = "", user: str = "") -> Prompt:
+def save(settings: Settings, name: str, text: str, note: str = "", person: Person | None = None) -> Prompt:
     """Save a text under a name: a new prompt, or its next version. Saving the same text again changes nothing.
 
-    Raises BadInput for an empty or overlong text or a name that the registry does not take, Conflict where a
-    registered model has the name.
+    Raises Forbidden for a viewer, BadInput for an empty or overlong text or a name that the registry does not take,
+    Conflict where a registered model has the name.
     """
+    person = person or people.local(settings)
+    people.require(person, "reviewer", "saving a prompt")
     name, text = name.strip(), clean(text).replace("\x00", "")
     _check(name, text)
     try:
@@ -79,13 +82,14 @@ def save(settings: Settings, name: str, text: str, note: str = "", user: str = "
         _check_free(settings, name)
     with errors(settings):
         client(settings).register_prompt(
-            name, text, commit_message=one_line(note, 500) or None, tags={keys.USER: one_line(user, 250) or "unknown"}
+            name, text, commit_message=one_line(note, 500) or None, tags={keys.USER: one_line(person.name, 250)}
         )
     return load(settings, name)
 
 
-def delete(settings: Settings, name: str) -> None:
-    """Remove a prompt with all its versions. Raises NotFound."""
+def delete(settings: Settings, name: str, person: Person | None = None) -> None:
+    """Remove a prompt with all its versions. Raises NotFound, Forbidden for a viewer."""
+    people.require(person or people.local(settings), "reviewer", "deleting a prompt")
     versions(settings, name)  # a registered model of that name is none of ours to delete
     with errors(settings):
         client(settings).delete_prompt(name)

@@ -7,11 +7,14 @@ import math
 import time
 import uuid
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, get_args
 
+from . import people
 from .chat import Conversation, keep
 from .errors import BadInput
+from .people import Person
 from .serving.pool import Pool
 from .settings import Settings
 from .turn import Origin, State, Turn, clean
@@ -89,12 +92,14 @@ def to_jsonl(conversations: Sequence[Conversation]) -> str:
 # ---------------------------------------------------------------- in
 
 
-def read(settings: Settings, pool: Pool, name: str, data: bytes, user: str = "") -> list[Conversation]:
+def read(settings: Settings, pool: Pool, name: str, data: bytes, person: Person | None = None) -> list[Conversation]:
     """New conversations from a file that `to_json` or `to_jsonl` wrote (or anybody's of that kind), already saved.
 
-    name: the file's, for its ending and for what is said about it. Raises BadInput naming what is wrong and where;
-    nothing is kept then.
+    name: the file's, for its ending and for what is said about it. Who asked and who rated is taken over for an
+    admin only: for anybody else the turns are their own, and nothing in them is rated, for ratings count in a
+    promotion. Raises BadInput naming what is wrong and where; nothing is kept then.
     """
+    person = person or people.local(settings)
     text = _text(name, data)
     document = None if name.lower().endswith(".jsonl") else _document(name, text)
     if document is not None and "messages" not in document:
@@ -103,12 +108,16 @@ def read(settings: Settings, pool: Pool, name: str, data: bytes, user: str = "")
         parsed = _lines(name, text) if document is None else [_messages(name, 1, document)]
     made = []
     for title, origin, turns, selected in parsed:
-        conversation = Conversation(settings, pool, user=user)
-        conversation.adopt(turns, origin, title)
+        conversation = Conversation(settings, pool, user=person.name)
+        conversation.adopt(turns if person.may("admin") else [_as_own(turn, person) for turn in turns], origin, title)
         if selected in conversation.tree:
             conversation.select(conversation.tree[selected])
         made.append(keep(conversation))
     return made
+
+
+def _as_own(turn: Turn, person: Person) -> Turn:
+    return replace(turn, user=person.name, thumb=None, comment="", rated_by="")
 
 
 _Parsed = tuple[str, Origin, list[Turn], str]

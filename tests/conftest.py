@@ -15,9 +15,15 @@ import phi3core.settings
 from phi3core.settings import Settings
 
 from . import tiny as tiny_model
+from .stores import fresh, http_server, postgres_server, s3_server, store  # noqa: F401 (fixtures)
 
 ROOT = Path(__file__).resolve().parent.parent
 MODEL = "phi3-embedded"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The journeys last: what is cheap fails first, and Playwright keeps an event loop running in the main thread."""
+    items.sort(key=lambda item: "browser" in item.keywords)
 
 
 @pytest.fixture(scope="session")
@@ -131,11 +137,20 @@ def built(built_once: Built, monkeypatch: pytest.MonkeyPatch) -> Iterator[Built]
 
 def _enter(patch: pytest.MonkeyPatch, home: Path, cache: Path) -> None:
     """Point the environment at a home. Every variable that settings.load() may write is put back afterwards."""
-    for name in ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI", "MLFLOW_RUN_ID", *phi3core.settings._STORE_PATIENCE):
+    for name in (
+        "MLFLOW_TRACKING_URI",
+        "MLFLOW_REGISTRY_URI",
+        "MLFLOW_RUN_ID",
+        "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT",
+        *phi3core.settings._STORE_PATIENCE,
+    ):
         patch.setenv(name, "")  # so that undoing knows the variable even where it was not set
         patch.delenv(name)
     patch.setenv("PHI3_HOME", str(home))
     patch.setenv("PHI3_CACHE", str(cache))
+    patch.setenv("PHI3_SECRETS", str(home.parent / "secrets.toml"))  # nobody's own login and roles
+    for name in ("PHI3_USER", "PHI3_API_KEY", "PHI3_HOSTS"):
+        patch.delenv(name, raising=False)
 
 
 def _use(settings: Settings) -> None:

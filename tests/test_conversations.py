@@ -26,7 +26,7 @@ from phi3core.store import client, experiment
 
 from . import fakes
 from .fakes import until
-from .test_http_store import remote, server  # noqa: F401  (fixtures)
+from .test_http_store import remote  # noqa: F401  (a fixture)
 
 
 @pytest.fixture(autouse=True)

@@ -2,13 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import socket
-import subprocess
-import sys
-import urllib.request
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -18,49 +11,17 @@ from phi3core import settings as settings_module
 from phi3core.build import BuildSpec
 from phi3core.engine import open_artifact
 from phi3core.errors import BadInput, NotFound
+from phi3core.people import Person
 from phi3core.settings import Settings
 from phi3core.store import client
 
-from .fakes import register, until
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory, empty_store: Path) -> Iterator[str]:
-    """The address of a tracking server with a store of its own."""
-    folder = tmp_path_factory.mktemp("server")
-    (folder / "mlflow.db").write_bytes(empty_store.read_bytes())
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
-    command += ["--backend-store-uri", f"sqlite:///{folder}/mlflow.db"]
-    command += ["--artifacts-destination", str(folder / "files")]
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("MLFLOW_TRACKING")}
-    with (folder / "log").open("wb") as log:
-        process = subprocess.Popen(
-            command, stdout=log, stderr=subprocess.STDOUT, cwd=folder, env=environment, start_new_session=True
-        )
-
-    def up() -> bool:
-        assert process.poll() is None, (folder / "log").read_text()
-        try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=1) as answer:
-                return bool(answer.status == 200)
-        except OSError:
-            return False
-
-    try:
-        until(up, 60)
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+from .fakes import register
 
 
 @pytest.fixture
-def remote(server: str, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Settings:
+def remote(http_server: str, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Settings:
     """Settings that have the server as their store; the home keeps no artifacts."""
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", server)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", http_server)
     return settings_module.load()
 
 
@@ -87,15 +48,24 @@ def test_a_promotion_leaves_exactly_one_version_in_production(remote: Settings) 
     promotion.promote(remote, "promoted/1", "Production")
     client(remote).transition_model_version_stage("promoted", "3", "Production")
 
-    done = promotion.promote(remote, "promoted/2", "Production", reason="better", user="ada")
+    done = promotion.promote(remote, "promoted/2", "Production", reason="better", person=Person("ada", "admin"))
 
     assert done.replaced is not None
     assert done.replaced.version == 1
     assert registry.resolve(remote, "promoted/Production").version == 2
     stages = [version.stage for version in registry.versions(remote, "promoted")]
-    assert stages == ["Archived", "Production", "Archived"]
+    assert stages == ["None", "Production", "Archived"]
     assert promotion.disagreements(remote, "promoted") == []
     assert client(remote).get_run(done.record).info.status == "FINISHED"
+
+
+def test_a_promotion_prints_nothing_for_a_command_prints_json_there(
+    remote: Settings, capfd: pytest.CaptureFixture[str]
+) -> None:
+    register(remote, "silent")
+    promotion.promote(remote, "silent/1", "Production")
+
+    assert capfd.readouterr().out == ""
 
 
 def test_what_is_not_there_is_told_as_with_a_local_store(remote: Settings) -> None:

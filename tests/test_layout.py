@@ -18,6 +18,7 @@ PAGES = {
     "conversations": "pages/conversations_page.py",
     "chat": "pages/chat_page.py",
     "registry": "pages/registry_page.py",
+    "promotions": "pages/promotions_page.py",
     "build": "pages/build_page.py",
 }
 HEAVY = ("torch", "transformers", "onnxruntime_genai", "onnxruntime", "onnx")
@@ -65,7 +66,7 @@ ui.servers = lambda: pool
 at = AppTest.from_file(sys.argv[1] + "/app.py", default_timeout=60).run()
 assert at.title, (at.exception, at.error)
 seen = ["home"]
-for page in ("conversations", "registry", "build", "chat"):
+for page in ("conversations", "registry", "promotions", "build", "chat"):
     at.switch_page(f"pages/{page}_page.py").run()
     assert not at.exception, at.exception
     seen.append(page)
@@ -99,23 +100,26 @@ def test_the_app_server_never_loads_a_machine_learning_library(settings: Setting
     assert [name for name in HEAVY if name in told["loaded"]] == []
 
 
-@pytest.mark.parametrize("address", ["0.0.0.0", ""])
-def test_the_app_server_refuses_to_listen_beyond_loopback(settings: Settings, address: str) -> None:
-    run = subprocess.run(
-        [
-            sys.executable,
-            "-m",
-            "streamlit",
-            "run",
-            str(ROOT / "server.py"),
-            f"--server.address={address}",
-            "--server.port=0",
-        ],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
+def refused(*options: str) -> str:
+    """What the app server says when it will not start with these options."""
+    command = [sys.executable, "-m", "streamlit", "run", str(ROOT / "server.py"), "--server.port=0", *options]
+    run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
     assert run.returncode != 0
-    assert "would let everybody in" in run.stdout + run.stderr
     assert "Traceback" not in run.stdout + run.stderr
+    return run.stdout + run.stderr
+
+
+@pytest.mark.parametrize("address", ["0.0.0.0", ""])
+def test_without_a_login_the_app_server_does_not_listen_beyond_loopback(
+    settings: Settings, address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PHI3_API_KEY", "sesame")
+    said = refused(f"--server.address={address}")
+    assert "would let everybody in, for nobody has to sign in" in said
+    assert str(settings.secrets) in said
+    assert "A key is not enough" in said
+
+
+def test_an_app_server_whose_login_is_written_wrong_does_not_start(settings: Settings) -> None:
+    settings.secrets.write_text('[auth]\nclient_id = "phi3"\n')
+    assert "“redirect_uri” is missing" in refused()

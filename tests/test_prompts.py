@@ -6,13 +6,16 @@ import pytest
 
 from phi3core import prompts, registry
 from phi3core.errors import BadInput, Conflict, NotFound
+from phi3core.people import Person
 from phi3core.settings import Settings
 
 from . import fakes
 
+ADA, BOB = Person("ada", "admin"), Person("bob", "reviewer")
+
 
 def test_a_prompt_is_saved_listed_and_loaded_with_who_and_why(settings: Settings) -> None:
-    saved = prompts.save(settings, "greet", "Hello {{name}}!", note="To begin with", user="ada")
+    saved = prompts.save(settings, "greet", "Hello {{name}}!", note="To begin with", person=ADA)
     assert (saved.name, saved.version, saved.text, saved.note, saved.user) == (
         "greet", 1, "Hello {{name}}!", "To begin with", "ada",
     )  # fmt: skip
@@ -22,9 +25,9 @@ def test_a_prompt_is_saved_listed_and_loaded_with_who_and_why(settings: Settings
 
 
 def test_saving_again_makes_a_version_unless_the_text_is_the_same(settings: Settings) -> None:
-    first = prompts.save(settings, "greet", "Hello", user="ada")
-    assert prompts.save(settings, "greet", "Hello", user="bob") == first
-    second = prompts.save(settings, "greet", "Hello you", user="bob")
+    first = prompts.save(settings, "greet", "Hello", person=ADA)
+    assert prompts.save(settings, "greet", "Hello", person=BOB) == first
+    second = prompts.save(settings, "greet", "Hello you", person=BOB)
     assert (second.version, second.user) == (2, "bob")
     assert list(prompts.versions(settings, "greet")) == [second, first]
     assert prompts.load(settings, "greet", 1) == first

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from phi3core import keys, registry
-from phi3core.errors import BadInput, NotFound
+from phi3core.errors import BadInput, Forbidden, NotFound
+from phi3core.people import Person
 from phi3core.registry import Reference
 from phi3core.settings import Settings
 from phi3core.store import client
@@ -178,6 +179,122 @@ def test_a_list_takes_the_same_few_calls_whatever_its_length(
     counting.calls.clear()
     assert len(registry.models(settings)) == rows + 1
     assert dict(counting.calls) == {"search_registered_models": 1}
+
+
+# ---------------------------------------------------------------- a page of models
+
+
+@pytest.mark.parametrize("models", [2, 12])
+def test_a_page_of_models_takes_three_calls_whatever_its_length(
+    settings: Settings, models: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(models):
+        register(settings, f"model-{number}", metrics={"speed": float(number)})
+    counting = CountingClient(client(settings))
+    monkeypatch.setattr(registry, "client", lambda _: counting)
+
+    page = registry.rows(settings)
+
+    assert sorted(row.version.metrics["speed"] for row in page.rows if row.version) == list(range(models))
+    assert dict(counting.calls) == {"search_registered_models": 1, "search_experiments": 1, "search_runs": 1}
+
+
+def test_a_row_shows_the_version_in_production_else_the_newest(store: Settings, fresh: str) -> None:
+    for name in ("produced", "new"):
+        for number in range(1, 4):
+            register(store, f"{fresh}-{name}", tags={"number": str(number)}, metrics={"speed": float(number)})
+    client(store).set_registered_model_alias(f"{fresh}-produced", "production", "2")
+    client(store).transition_model_version_stage(f"{fresh}-produced", "2", "Production")
+    client(store).create_registered_model(f"{fresh}-without")
+
+    rows = {row.model.name.removeprefix(fresh): row for row in registry.rows(store, fresh).rows}
+
+    assert set(rows) == {"-produced", "-new", "-without"}
+    assert rows["-produced"].version == registry.resolve(store, f"{fresh}-produced/Production")
+    assert rows["-new"].version == registry.resolve(store, f"{fresh}-new/3")
+    assert rows["-without"].version is None
+
+
+def test_pages_of_models_follow_each_other_most_recently_changed_first(settings: Settings) -> None:
+    for number in range(5):
+        register(settings, f"model-{number}")
+    register(settings, "other")
+
+    first = registry.rows(settings, "MODEL-", limit=3)
+    second = registry.rows(settings, "MODEL-", limit=3, token=first.next)
+
+    names = [row.model.name for row in (*first.rows, *second.rows)]
+    assert names == [f"model-{number}" for number in (4, 3, 2, 1, 0)]
+    assert (bool(first.next), second.next) == (True, "")
+
+
+@pytest.mark.parametrize("text", ["it's", 'say "hi"', """'"'""", "50%", "a_b"])
+def test_a_part_of_a_name_may_have_any_letters(settings: Settings, text: str) -> None:
+    register(settings, f"x{text}y")
+    register(settings, "other")
+
+    assert [row.model.name for row in registry.rows(settings, text).rows] == [f"x{text}y"]
+
+
+def test_the_owner_is_who_the_tag_names_else_who_made_the_run(settings: Settings) -> None:
+    register(settings, tags={keys.USER: "ada"}, metrics={"speed": 1.0})
+    register(settings, metrics={"speed": 1.0})
+    register(settings)
+    runs = [version.run_id for version in registry.versions(settings, "phi3")]
+    client(settings).set_tag(runs[1], "mlflow.user", "bob")
+
+    assert [version.owner for version in registry.versions(settings, "phi3")] == ["", "bob", "ada"]
+    assert registry.resolve(settings, "phi3/2").owner == "bob"
+
+
+# ---------------------------------------------------------------- edits
+
+
+def test_a_description_and_tags_are_edited_by_a_releaser(store: Settings, fresh: str) -> None:
+    register(store, fresh, tags={"team": "search", "old": "yes"})
+    bob, ref = Person("bob", "releaser"), f"{fresh}/1"
+
+    registry.describe(store, ref, " Trained on *recipes* ", bob)
+    registry.tag(store, ref, " team ", "ads", bob)
+    edited = registry.untag(store, ref, "old", bob)
+
+    assert edited == registry.resolve(store, ref)
+    assert (edited.description, edited.tags) == ("Trained on *recipes*", {"team": "ads"})
+
+
+def test_a_reviewer_edits_nothing(settings: Settings) -> None:
+    register(settings, tags={"team": "search"})
+    eve = Person("eve", "reviewer")
+
+    for edit in (
+        lambda: registry.describe(settings, "phi3/1", "mine", eve),
+        lambda: registry.tag(settings, "phi3/1", "team", "mine", eve),
+        lambda: registry.untag(settings, "phi3/1", "team", eve),
+    ):
+        with pytest.raises(Forbidden, match="needs the role releaser"):
+            edit()
+
+    assert registry.resolve(settings, "phi3/1").tags == {"team": "search"}
+    assert registry.resolve(settings, "phi3/1").description == ""
+
+
+@pytest.mark.parametrize("key", [keys.DIGEST, "phi3.anything", "PHI3.digest", "mlflow.user", "", "  "])
+def test_tags_of_the_programs_are_not_edited(settings: Settings, key: str) -> None:
+    register(settings, tags={keys.DIGEST: "123"})
+
+    with pytest.raises(BadInput):
+        registry.tag(settings, "phi3/1", key, "456")
+    with pytest.raises(BadInput):
+        registry.untag(settings, "phi3/1", key)
+
+    assert registry.resolve(settings, "phi3/1").tags == {keys.DIGEST: "123"}
+
+
+def test_a_tag_that_is_not_there_is_not_taken_away(settings: Settings) -> None:
+    register(settings)
+
+    with pytest.raises(NotFound, match="phi3/1 has no tag “team”"):
+        registry.untag(settings, "phi3/1", "team")
 
 
 def test_models_and_versions_are_plain_json(settings: Settings) -> None:

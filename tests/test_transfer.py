@@ -11,6 +11,7 @@ import pytest
 from phi3core import chat, conversations, transfer
 from phi3core.chat import Conversation, Origin, Token, Turn
 from phi3core.errors import BadInput
+from phi3core.people import Person
 from phi3core.settings import Settings
 
 
@@ -39,7 +40,7 @@ def talk(settings: Settings) -> Conversation:
 
 def read(settings: Settings, name: str, text: str | bytes) -> list[Conversation]:
     data = text.encode() if isinstance(text, str) else text
-    return transfer.read(settings, None, name, data, user="ada")  # type: ignore[arg-type]
+    return transfer.read(settings, None, name, data, Person("ada", "admin"))  # type: ignore[arg-type]
 
 
 def without_ids(turns: list[Turn]) -> list[dict[str, Any]]:
