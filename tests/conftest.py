@@ -20,6 +20,11 @@ ROOT = Path(__file__).resolve().parent.parent
 MODEL = "phi3-embedded"
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The journeys last: what is cheap fails first, and Playwright keeps an event loop running in the main thread."""
+    items.sort(key=lambda item: "browser" in item.keywords)
+
+
 @pytest.fixture(scope="session")
 def cache() -> Path:
     """Prepared weights, kept from one run of the tests to the next: the embedded model is prepared once a checkout."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, ClassVar
@@ -393,6 +394,35 @@ def test_a_seed_out_of_range_is_refused_with_a_sentence(url: str, engine: FakeEn
     assert answer.status_code == 400, answer.text
     assert "seed must be between 0 and 2,147,483,647" in answer.json()["error"]["message"]
     assert engine.asked == []
+
+
+# ---------------------------------------------------------------- while the person reads
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
+def test_after_an_answer_the_server_reads_what_the_next_turn_begins_with(
+    url: str, engine: FakeEngine, stream: bool
+) -> None:
+    answer = httpx.post(f"{url}/v1/chat/completions", json={**CHAT, "stream": stream})
+
+    assert answer.status_code == 200
+    until(lambda: engine.read)
+    assert engine.read == [f"{engine.prompts[0]}<assistant>{''.join(engine.words)}"]
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [("/v1/completions", {"prompt": "One, two,"}), ("/v1/chat/completions", {**CHAT, "n": 2})],
+    ids=["a bare prompt", "several answers"],
+)
+def test_where_nobody_can_know_the_next_turn_nothing_is_read_ahead(
+    url: str, engine: FakeEngine, path: str, body: dict[str, Any]
+) -> None:
+    httpx.post(f"{url}{path}", json=body)
+    time.sleep(0.1)
+
+    assert engine.prompts
+    assert engine.read == []
 
 
 # ---------------------------------------------------------------- too many at once

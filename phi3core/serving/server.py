@@ -30,7 +30,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
-from ..engine import Done, End, Engine, Piece, Prompt
+from ..engine import Done, End, Engine, Messages, Piece, Prompt
 from ..errors import BadInput, Busy, Conflict, ContextFull, NotReady, Phi3Error
 from .guard import LOOPBACK, Guard
 from .protocol import (
@@ -123,8 +123,9 @@ def create_app(
         _check_name(request.model, names)
         if worker.engine.chat == "none":
             raise BadInput("This model can't be chatted with: post its inputs to /invocations instead.")
-        prompt = await asyncio.to_thread(worker.engine.prepare, request.plain())
-        return await _answer(worker, request, http, prompt, names[0])
+        messages = request.plain()
+        prompt = await asyncio.to_thread(worker.engine.prepare, messages)
+        return await _answer(worker, request, http, prompt, names[0], messages)
 
     @app.post("/v1/completions", response_model=None)
     async def completions(request: CompletionRequest, http: Request) -> Response:
@@ -142,7 +143,12 @@ def create_app(
 
 
 async def _answer(
-    worker: Worker, request: ChatRequest | CompletionRequest, http: Request, prompt: Prompt, name: str
+    worker: Worker,
+    request: ChatRequest | CompletionRequest,
+    http: Request,
+    prompt: Prompt,
+    name: str,
+    messages: Messages | None = None,
 ) -> Response:
     engine = worker.engine
     options = request.options(engine.options, engine.supports)
@@ -151,22 +157,31 @@ async def _answer(
     with_usage = bool(request.stream_options and request.stream_options.include_usage)
     form = Format(isinstance(request, ChatRequest), name, options.logprobs is not None, with_usage)
     answer = worker.answer(prompt, options, need)
+
+    def then(text: str) -> None:
+        """The next turn begins with this answer: read it while the person does."""
+        if messages and options.n == 1 and engine.chat == "template":
+            told = [*messages, {"role": "assistant", "content": text}]
+            asyncio.get_running_loop().run_in_executor(None, lambda: worker.read_ahead(engine.prepare(told), options))
+
     if request.stream:
         headers = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
-        return _Stream(answer, _events(answer, form), headers)
-    collecting = asyncio.ensure_future(_collect(answer, options.n, form))
+        return _Stream(answer, _events(answer, form, then), headers)
+    collecting = asyncio.ensure_future(_collect(answer, options.n))
     leaving = asyncio.ensure_future(_hung_up(http))
     try:
         await asyncio.wait({collecting, leaving}, return_when=asyncio.FIRST_COMPLETED)
         if not collecting.done():
             return Response(status_code=499)  # nobody is there to read it
-        return JSONResponse(collecting.result())
+        choices, done = collecting.result()
+        then(choices[0].text)
+        return JSONResponse(form.whole(choices, done))
     finally:
         for task in (collecting, leaving):
             task.cancel()
             with contextlib.suppress(asyncio.CancelledError, Exception):
                 await task
-        await answer.aclose()  # the task may have been cancelled before it began
+        await answer.aclose()
 
 
 class _Stream(StreamingResponse):
@@ -183,23 +198,20 @@ class _Stream(StreamingResponse):
             await self._answer.aclose()
 
 
-async def _collect(answer: Answer, n: int, form: Format) -> dict[str, Any]:
+async def _collect(answer: Answer, n: int) -> tuple[list[Choice], Done]:
     choices = [Choice() for _ in range(n)]
     done = Done(0, 0)
-    try:
-        async for items in answer:
-            for item in items:
-                match item:
-                    case Piece():
-                        choices[item.index].text += item.text
-                        choices[item.index].tokens += item.tokens
-                    case End():
-                        choices[item.index].finish_reason = item.finish_reason
-                    case Done():
-                        done = item
-    finally:
-        await answer.aclose()
-    return form.whole(choices, done)
+    async for items in answer:
+        for item in items:
+            match item:
+                case Piece():
+                    choices[item.index].text += item.text
+                    choices[item.index].tokens += item.tokens
+                case End():
+                    choices[item.index].finish_reason = item.finish_reason
+                case Done():
+                    done = item
+    return choices, done
 
 
 async def _hung_up(http: Request) -> None:
@@ -207,8 +219,8 @@ async def _hung_up(http: Request) -> None:
         pass
 
 
-async def _events(answer: Answer, form: Format) -> AsyncIterator[str]:
-    opened = -1
+async def _events(answer: Answer, form: Format, then: Callable[[str], None]) -> AsyncIterator[str]:
+    opened, text = -1, ""
     try:
         async for items in answer:
             lines = []
@@ -217,6 +229,7 @@ async def _events(answer: Answer, form: Format) -> AsyncIterator[str]:
                     if form.with_usage:
                         lines.append(form.usage(item))
                     lines.append("data: [DONE]\n\n")
+                    then(text)
                     continue
                 if item.index > opened:
                     opened = item.index
@@ -224,13 +237,12 @@ async def _events(answer: Answer, form: Format) -> AsyncIterator[str]:
                 if isinstance(item, End):
                     lines.append(form.end(item.finish_reason, item.index))
                 else:
+                    text += item.text
                     lines.append(form.piece(item.text, item.index, item.tokens))
             yield "".join(lines)
     except Exception as error:  # the status is long sent: tell it in the stream, as OpenAI does
         told = str(error) if isinstance(error, Phi3Error) else f"The model failed in mid-answer: {error}"
         yield event(error_body(500, told))
-    finally:
-        await answer.aclose()
 
 
 async def _json_object(http: Request) -> dict[str, Any]:
