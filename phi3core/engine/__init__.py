@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
-from ..errors import BadInput, ContextFull, SourceError
+from ..errors import BadInput, ContextFull, OptionError, SourceError
 
 Messages = list[dict[str, str]]
 Prompt = str | Messages
@@ -43,7 +43,7 @@ class Options:
     json_schema: str | None = None
 
     def but(self, **changes: Any) -> Options:
-        """These options with every change that is not None. Raises BadInput for values out of range."""
+        """These options with every change that is not None. Raises OptionError for values out of range."""
         changed = replace(self, **{name: value for name, value in changes.items() if value is not None})
         checks = (
             ("max_tokens", changed.max_tokens >= 1, "at least 1"),
@@ -60,7 +60,7 @@ class Options:
         )
         for name, fine, rule in checks:
             if not fine:
-                raise BadInput(f"{name} must be {rule}.")
+                raise OptionError(name, f"{name} must be {rule}.")
         return changed
 
 

@@ -18,34 +18,33 @@ import asyncio
 import contextlib
 import os
 import socket
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import asdict
-from typing import Any
+from typing import Any, TypeVar
 
 import uvicorn
 from fastapi import FastAPI, Request
-from fastapi.exceptions import RequestValidationError
-from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 from ..engine import Done, End, Engine, Messages, Piece, Prompt
-from ..errors import BadInput, Busy, Conflict, ContextFull, NotReady, Phi3Error
+from ..errors import BadInput, Conflict, NotFound, Phi3Error
+from . import failures
 from .guard import LOOPBACK, Guard
 from .protocol import (
     ChatRequest,
     Choice,
     CompletionRequest,
     Format,
-    RequestError,
     TemplateRequest,
     TokenizeRequest,
     error_body,
-    error_response,
     event,
 )
 from .worker import Answer, Worker
+
+T = TypeVar("T")
 
 
 def create_app(
@@ -72,7 +71,7 @@ def create_app(
     # FastAPI's own documentation pages load their scripts from the internet.
     app = FastAPI(lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
     app.add_middleware(Guard, key=key, hosts=LOOPBACK if local else None)
-    _add_error_handlers(app)
+    failures.handle(app)
 
     @app.get("/health")
     async def health() -> dict[str, Any]:
@@ -137,7 +136,7 @@ def create_app(
     @app.post("/invocations", response_model=None)
     async def invocations(http: Request) -> Response:
         engine, body = worker.engine, await _json_object(http)
-        return JSONResponse(await worker.call(lambda: engine.predict(body)))
+        return await _while_there(http, worker.call(lambda: engine.predict(body)), JSONResponse)
 
     return app
 
@@ -167,21 +166,31 @@ async def _answer(
     if request.stream:
         headers = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
         return _Stream(answer, _events(answer, form, then), headers)
-    collecting = asyncio.ensure_future(_collect(answer, options.n))
-    leaving = asyncio.ensure_future(_hung_up(http))
-    try:
-        await asyncio.wait({collecting, leaving}, return_when=asyncio.FIRST_COMPLETED)
-        if not collecting.done():
-            return Response(status_code=499)  # nobody is there to read it
-        choices, done = collecting.result()
+
+    def whole(result: tuple[list[Choice], Done]) -> Response:
+        choices, done = result
         then(choices[0].text)
         return JSONResponse(form.whole(choices, done))
+
+    try:
+        return await _while_there(http, _collect(answer, options.n), whole)
     finally:
-        for task in (collecting, leaving):
+        await answer.aclose()
+
+
+async def _while_there(http: Request, work: Coroutine[Any, Any, T], respond: Callable[[T], Response]) -> Response:
+    """The response that some work leads to; the work is given up when the client hangs up."""
+    working, leaving = asyncio.ensure_future(work), asyncio.ensure_future(_hung_up(http))
+    try:
+        await asyncio.wait({working, leaving}, return_when=asyncio.FIRST_COMPLETED)
+        if not working.done():
+            return Response(status_code=499)  # nobody is there to read it
+        return respond(working.result())
+    finally:
+        for task in (working, leaving):
             task.cancel()
             with contextlib.suppress(asyncio.CancelledError, Exception):
                 await task
-        await answer.aclose()
 
 
 class _Stream(StreamingResponse):
@@ -257,54 +266,7 @@ async def _json_object(http: Request) -> dict[str, Any]:
 
 def _check_name(model: str, names: list[str]) -> None:
     if model and model not in names:
-        raise HTTPException(404, f"The model “{model}” is not served here; this server has {', '.join(names)}.")
-
-
-# ---------------------------------------------------------------- errors, as OpenAI writes them
-
-
-def _add_error_handlers(app: FastAPI) -> None:
-    app.add_exception_handler(RequestValidationError, _invalid)
-    app.add_exception_handler(BadInput, _bad_input)
-    app.add_exception_handler(Busy, _busy)
-    app.add_exception_handler(NotReady, _not_ready)
-    app.add_exception_handler(Phi3Error, _failed)
-    app.add_exception_handler(HTTPException, _http_error)
-    app.add_exception_handler(Exception, _crashed)
-
-
-async def _invalid(_: Request, error: Exception) -> Response:
-    assert isinstance(error, RequestValidationError)
-    first = error.errors()[0]
-    where = ".".join(str(part) for part in first["loc"] if part != "body")
-    return error_response(400, f"{where or 'The request'}: {first['msg']}.", "invalid_request", where or None)
-
-
-async def _bad_input(_: Request, error: Exception) -> Response:
-    if isinstance(error, RequestError):
-        return error_response(400, str(error), error.code, error.param)
-    return error_response(400, str(error), "context_length_exceeded" if isinstance(error, ContextFull) else None)
-
-
-async def _busy(_: Request, error: Exception) -> Response:
-    return error_response(429, str(error), "rate_limit_exceeded")
-
-
-async def _not_ready(_: Request, error: Exception) -> Response:
-    return error_response(503, str(error), "model_not_ready")
-
-
-async def _failed(_: Request, error: Exception) -> Response:
-    return error_response(500, str(error))
-
-
-async def _http_error(_: Request, error: Exception) -> Response:
-    assert isinstance(error, HTTPException)
-    return error_response(error.status_code, str(error.detail), "model_not_found" if error.status_code == 404 else None)
-
-
-async def _crashed(_: Request, error: Exception) -> Response:
-    return error_response(500, f"The model failed: {error}")
+        raise NotFound(f"The model “{model}” is not served here; this server has {', '.join(names)}.")
 
 
 # ---------------------------------------------------------------- listening
