@@ -35,6 +35,7 @@ from .clients import STORY, Timed, ask, client
 from .tables import alternate, median, row
 
 TOKENS, ROUNDS = 200, 5
+READING = 1.0  # seconds; a person takes longer
 
 
 def decoding(server: ModelServer, app: str, version: Version, folder: Path, gguf: Path) -> None:
@@ -77,7 +78,15 @@ def decoding(server: ModelServer, app: str, version: Version, folder: Path, gguf
 
 
 def turns(server: ModelServer, version: Version) -> None:
-    """The first token of turn 20 against that of turn 2."""
+    """The first token of turn 20 against that of turn 2, of somebody who reads each answer before the next question."""
+    late, early = _turns(server, version, READING)
+    told = f"{late * 1000:.0f} ms, {early * 1000:.0f} ms; questions {READING:g} s after the answers"
+    row("first token, turn 20 / turn 2 of a conversation", late / early, 1.5, False, told)
+    late, early = _turns(server, version, 0)
+    print(f"    asked at once, as a program does: {late / early:.2f}  ({late * 1000:.0f} ms, {early * 1000:.0f} ms)")
+
+
+def _turns(server: ModelServer, version: Version, pause: float) -> tuple[float, float]:
     found: dict[int, list[float]] = {2: [], 20: []}
     openai = client(server.url, server.key)
     for round_ in range(3):
@@ -89,9 +98,8 @@ def turns(server: ModelServer, version: Version) -> None:
             messages.append({"role": "assistant", "content": answer.text})
             if turn in found:
                 found[turn].append(answer.first)
-    early, late = median(found[2]), median(found[20])
-    told = f"{late * 1000:.0f} ms, {early * 1000:.0f} ms"
-    row("first token, turn 20 / turn 2 of a conversation", late / early, 1.5, False, told)
+            time.sleep(pause)
+    return median(found[20]), median(found[2])
 
 
 def gaps(server: ModelServer, version: Version) -> None:

@@ -13,6 +13,14 @@ class BadInput(Phi3Error):
     """What was asked for makes no sense as given: an empty prompt, a malformed reference."""
 
 
+class OptionError(BadInput):
+    """A generation option, called `option`, whose value is out of range."""
+
+    def __init__(self, option: str, text: str) -> None:
+        super().__init__(text)
+        self.option = option
+
+
 class ContextFull(BadInput):
     """A conversation or prompt that is longer than the model's context."""
 

@@ -6,7 +6,7 @@ import contextlib
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from typing import Any, Literal
 
 from phi3core.engine import (
@@ -74,6 +74,7 @@ class FakeEngine:
         self.fail_at: int | None = None
         self.asked: list[Options] = []
         self.prompts: list[Prompt] = []
+        self.read: list[Prompt] = []
         self.said = 0
         self.ended = threading.Event()
 
@@ -90,6 +91,10 @@ class FakeEngine:
 
     def fits(self, tokens: int) -> bool:
         return True
+
+    def read_ahead(self, prompt: Prompt, options: Options) -> Generator[None, None, None]:
+        self.read.append(prompt)
+        yield
 
     def predict(self, body: dict[str, Any]) -> Any:
         return {"predictions": [body]}

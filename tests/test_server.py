@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, ClassVar
@@ -380,6 +381,31 @@ def test_a_real_version_does_all_that_the_protocol_has(built: Built) -> None:
     assert counted["count"] == first.usage.prompt_tokens
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "param"),
+    [
+        ("temperature", 3, "temperature"),
+        ("max_tokens", 0, "max_tokens"),
+        ("max_completion_tokens", 0, "max_completion_tokens"),
+        ("n", 9, "n"),
+        ("stop", ["", "a"], "stop"),
+    ],
+)
+def test_a_value_out_of_range_names_its_parameter(url: str, name: str, value: Any, param: str) -> None:
+    answer = httpx.post(f"{url}/v1/chat/completions", json={**CHAT, name: value})
+
+    error = answer.json()["error"]
+    assert (answer.status_code, error["param"], error["code"]) == (400, param, "invalid_value")
+
+
+def test_an_address_that_is_none_is_no_unknown_model(url: str) -> None:
+    nowhere = httpx.get(f"{url}/v1/embeddings")
+    unknown = httpx.post(f"{url}/v1/chat/completions", json={**CHAT, "model": "gpt-9"})
+
+    assert (nowhere.status_code, nowhere.json()["error"]["code"]) == (404, None)
+    assert (unknown.status_code, unknown.json()["error"]["code"]) == (404, "model_not_found")
+
+
 @pytest.mark.parametrize("path", ["/docs", "/redoc", "/openapi.json", "/docs/oauth2-redirect"])
 def test_there_are_no_pages_that_load_scripts_from_the_internet(url: str, path: str) -> None:
     assert httpx.get(f"{url}{path}").status_code == 404
@@ -393,6 +419,35 @@ def test_a_seed_out_of_range_is_refused_with_a_sentence(url: str, engine: FakeEn
     assert answer.status_code == 400, answer.text
     assert "seed must be between 0 and 2,147,483,647" in answer.json()["error"]["message"]
     assert engine.asked == []
+
+
+# ---------------------------------------------------------------- while the person reads
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
+def test_after_an_answer_the_server_reads_what_the_next_turn_begins_with(
+    url: str, engine: FakeEngine, stream: bool
+) -> None:
+    answer = httpx.post(f"{url}/v1/chat/completions", json={**CHAT, "stream": stream})
+
+    assert answer.status_code == 200
+    until(lambda: engine.read)
+    assert engine.read == [f"{engine.prompts[0]}<assistant>{''.join(engine.words)}"]
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [("/v1/completions", {"prompt": "One, two,"}), ("/v1/chat/completions", {**CHAT, "n": 2})],
+    ids=["a bare prompt", "several answers"],
+)
+def test_where_nobody_can_know_the_next_turn_nothing_is_read_ahead(
+    url: str, engine: FakeEngine, path: str, body: dict[str, Any]
+) -> None:
+    httpx.post(f"{url}{path}", json=body)
+    time.sleep(0.1)
+
+    assert engine.prompts
+    assert engine.read == []
 
 
 # ---------------------------------------------------------------- too many at once
@@ -480,6 +535,24 @@ def test_what_cant_be_answered_is_told_even_when_the_queue_is_full() -> None:
             engine.go.set()
 
 
+def test_hanging_up_takes_a_call_of_predict_out_of_the_queue() -> None:
+    engine = Held()
+    predicted: list[Any] = []
+    engine.predict = lambda body: predicted.append(body)  # type: ignore[method-assign]
+    with serving(lambda: engine, parallel=1) as url:
+        wait_loaded(url)
+        first = send(url, {**CHAT, "stream": True})
+        until(lambda: httpx.get(f"{url}/health").json()["running"] == 1)
+        second = send(url, {"inputs": [1]}, "/invocations")
+        until(lambda: httpx.get(f"{url}/health").json()["waiting"] == 1)
+        hang_up(second)
+        until(lambda: httpx.get(f"{url}/health").json()["waiting"] == 0)
+        engine.go.set()
+        assert first.getresponse().read().endswith(b"data: [DONE]\n\n")
+
+    assert predicted == []
+
+
 # ---------------------------------------------------------------- hanging up before the first word
 
 
@@ -529,9 +602,9 @@ def test_a_model_that_hangs_after_its_reader_left_is_told(monkeypatch: pytest.Mo
         assert hung.wait(5)
 
 
-def send(url: str, body: dict[str, Any]) -> http.client.HTTPConnection:
+def send(url: str, body: dict[str, Any], path: str = "/v1/chat/completions") -> http.client.HTTPConnection:
     connection = http.client.HTTPConnection(url.removeprefix("http://"), timeout=20)
-    connection.request("POST", "/v1/chat/completions", json.dumps(body), {"Content-Type": "application/json"})
+    connection.request("POST", path, json.dumps(body), {"Content-Type": "application/json"})
     return connection
 
 
@@ -622,6 +695,8 @@ def test_a_model_of_messages_gets_them_as_they_are() -> None:
         ("presence_penalty", 1, "presence_penalty"),
         ("response_format", {"type": "json_object"}, "response_format"),
         ("logprobs", True, "logprobs"),
+        ("top_p", Options().top_p, "top_p"),  # our own default is no neutral value
+        ("top_k", Options().top_k, "top_k"),
     ],
 )
 def test_an_option_that_the_model_does_not_honour_is_refused_by_name(option: str, value: Any, name: str) -> None:
@@ -637,6 +712,7 @@ def test_an_option_that_the_model_does_not_honour_is_refused_by_name(option: str
 
 def test_an_option_that_asks_for_nothing_special_is_accepted_by_any_model() -> None:
     neutral = {"n": 1, "presence_penalty": 0, "frequency_penalty": 0, "stop": [], "response_format": {"type": "text"}}
+    neutral |= {"top_p": 1, "repetition_penalty": 1.0}
     with serving_kind(TakesMessages()) as url:
         answer = httpx.post(f"{url}/v1/chat/completions", json={**CHAT, **neutral, "logprobs": False})
 

@@ -6,6 +6,7 @@ whoever reads a prompt in other pieces gets another answer.
 
 from __future__ import annotations
 
+import itertools
 import random
 import zlib
 from collections.abc import Callable
@@ -497,7 +498,7 @@ def test_after_a_stream_was_closed_the_same_prompt_gets_the_same_answer(engine: 
     again = ask(engine, prompt)
 
     assert again == cold(engine, prompt)
-    assert engine.kept_bytes == 1024
+    assert engine._kept.bytes == 1024
 
 
 def test_an_interrupted_answer_says_so_and_ends(engine: TokenEngine) -> None:
@@ -558,6 +559,92 @@ def test_two_conversations_in_turns_both_keep_what_they_read(engine: TokenEngine
     assert min(cached) >= 320
 
 
+# ---------------------------------------------------------------- reading ahead
+
+
+def ahead(engine: TokenEngine, prompt: str, steps: int = 1000) -> None:
+    """Let the engine read so many pieces of what the next turn begins with."""
+    reading = engine.read_ahead(prompt, SAMPLED)
+    for _ in itertools.islice(reading, steps):
+        pass
+    reading.close()
+
+
+def test_what_was_read_ahead_needs_no_reading_when_the_next_turn_brings_it() -> None:
+    engine = TokenEngine(FakeRuntime("loose"), Options(), budget=100_000)
+    prompt = letters(300)
+    told = prompt + ask(engine, prompt).texts[0] + letters(30, 2)
+    ahead(engine, told)
+
+    turn = told + letters(20, 3)
+    answer = ask(engine, turn)
+
+    assert answer.cached == len(told)
+    assert answer == cold(engine, turn)
+
+
+def test_after_reading_ahead_the_same_question_is_still_answered_at_once() -> None:
+    engine = TokenEngine(FakeRuntime("loose"), Options(), budget=100_000)
+    prompt = letters(300)
+    first = ask(engine, prompt)
+    ahead(engine, prompt + first.texts[0])
+
+    again = ask(engine, prompt)
+
+    assert again.cached == len(prompt) - 1
+    assert again == first
+
+
+def test_reading_ahead_that_is_broken_off_keeps_what_was_read() -> None:
+    engine = TokenEngine(FakeRuntime("loose"), Options(), budget=100_000)
+    prompt, told = letters(300), letters(300) + letters(400, 2)
+    ask(engine, prompt)
+    ahead(engine, told, steps=2)
+
+    answer = ask(engine, told)
+
+    assert 364 <= answer.cached < len(told) - 1
+    assert answer == cold(engine, told)
+
+
+def test_where_kernels_round_by_the_piece_nothing_is_read_ahead() -> None:
+    """The prompt that was answered would lose its own reading, and the same question again would be read anew."""
+    runtime = FakeRuntime("strict")
+    engine = TokenEngine(runtime, Options(), budget=100_000)
+    ask(engine, letters(300))
+    before = list(runtime.log)
+    ahead(engine, letters(300) + letters(400, 2))
+
+    assert runtime.log == before
+
+
+def test_a_runtime_that_breaks_while_it_reads_ahead_leaves_nothing_behind() -> None:
+    engine = TokenEngine(FakeRuntime("loose", context_length=400), Options(), budget=100_000)
+    prompt = letters(300)
+    ask(engine, prompt)
+
+    class Broken(FakeSequence):
+        def append(self, tokens: Tokens) -> None:
+            raise RuntimeError("the runtime broke")
+
+    (kept,) = engine._kept._idle
+    kept.sequence.__class__ = Broken  # type: ignore[assignment]
+    with pytest.raises(RuntimeError, match="the runtime broke"):
+        ahead(engine, prompt + letters(40, 2))
+
+    assert engine._kept.bytes == 0
+    assert ask(engine, prompt) == cold(engine, prompt)
+
+
+def test_what_would_fill_the_context_is_not_read_ahead() -> None:
+    runtime = FakeRuntime("loose", context_length=300)
+    engine = TokenEngine(runtime, Options(), budget=100_000)
+    before = list(runtime.log)
+    ahead(engine, letters(300))
+
+    assert runtime.log == before
+
+
 # ---------------------------------------------------------------- any conversation at all
 
 
@@ -589,7 +676,10 @@ def test_whatever_was_asked_before_the_answer_is_that_of_a_fresh_engine(
             answer = ask(engine, prompt, options)
             assert answer == cold(engine, prompt, options), (step, len(prompt), answer.cached)
             prompts.append(prompt + answer.texts[0])
-        assert engine.kept_bytes <= max(engine._kept.budget, len(prompt) + 12)
+        if chance.random() < 0.5:
+            ahead(engine, prompts[-1], chance.randrange(4))
+        held = engine._kept._idle  # what alone is larger than the budget is held alone
+        assert engine._kept.bytes <= engine._kept.budget or len(held) == 1
 
 
 # ---------------------------------------------------------------- stop sequences

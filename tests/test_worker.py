@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Generator, Iterator
 from typing import Any
 
 import pytest
@@ -52,6 +52,20 @@ class Turns(FakeEngine):
                     yield Piece(f"{name}{said} ")
             yield End("stop")
             yield Done(int(reads), said)
+        finally:
+            self.log.append(f"{name} ended")
+
+    def read_ahead(self, prompt: Prompt, options: Options) -> Generator[None, None, None]:
+        assert isinstance(prompt, str)
+        name, steps = prompt.split()
+        try:
+            for _ in range(int(steps)):
+                if name == "broken":
+                    raise RuntimeError("the runtime broke")
+                self.go.wait(10)
+                time.sleep(self.pause)
+                self.log.append(name)
+                yield
         finally:
             self.log.append(f"{name} ended")
 
@@ -151,6 +165,62 @@ def test_a_long_prompt_does_not_keep_anothers_tokens_waiting() -> None:
         begun, ended = spoken[0], spoken[-1]
         assert engine.log[begun:ended].count("long") <= 10
         await long
+
+    run(scene())
+
+
+def test_what_the_next_turn_begins_with_is_read_while_nobody_asks() -> None:
+    async def scene() -> None:
+        engine = Turns()
+        worker = await ready(lambda: engine)
+        assert await ask(worker, "a read 0 say 1") == "a1 "
+        worker.read_ahead("next 3", OPTIONS)
+        await when(lambda: "next ended" in engine.log)
+
+        assert engine.log == ["a", "a ended", "next", "next", "next", "next ended"]
+        assert (worker.running, worker.waiting) == (0, 0)
+
+    run(scene())
+
+
+def test_a_request_puts_an_end_to_reading_ahead_before_it_is_read_itself() -> None:
+    async def scene() -> None:
+        engine = Turns(pause=0.002)
+        worker = await ready(lambda: engine)
+        worker.read_ahead("long 1000", OPTIONS)
+        worker.read_ahead("other 1000", OPTIONS)
+        await when(lambda: engine.log.count("long") > 2)
+        assert await ask(worker, "a read 1 say 2") == "a1 a2 "
+        await asyncio.sleep(0.05)
+
+        assert engine.log[-5:] == ["long ended", "a", "a", "a", "a ended"]
+
+    run(scene())
+
+
+def test_reading_ahead_that_fails_harms_nobody(capfd: pytest.CaptureFixture[str]) -> None:
+    async def scene() -> None:
+        engine = Turns()
+        worker = await ready(lambda: engine)
+        worker.read_ahead("broken 3", OPTIONS)
+        await when(lambda: "broken ended" in engine.log)
+        assert await ask(worker, "a read 1 say 2") == "a1 a2 "
+
+    run(scene())
+    assert "the runtime broke" in capfd.readouterr().err
+
+
+def test_no_more_is_read_ahead_than_answers_are_written_at_once() -> None:
+    async def scene() -> None:
+        engine = Turns()
+        engine.go.clear()
+        worker = await ready(lambda: engine, parallel=2)
+        for name in "abcde":
+            worker.read_ahead(f"{name} 1", OPTIONS)
+        engine.go.set()
+        await when(lambda: engine.log.count("b ended") == 1)
+
+        assert engine.log == ["a", "a ended", "b", "b ended"]
 
     run(scene())
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -349,7 +350,8 @@ def served(built_once: Built, tmp_path_factory: pytest.TempPathFactory) -> Itera
         yield running
     finally:
         for server in running.values():
-            os.killpg(server.process.pid, signal.SIGKILL)
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(server.process.pid, signal.SIGKILL)
             server.process.wait()
 
 
@@ -366,7 +368,7 @@ def _serve(built: Built, number: int, log: Path) -> Served:
             stderr=subprocess.STDOUT,
             cwd=log.parent,
             env={
-                **os.environ,
+                **{name: value for name, value in os.environ.items() if not name.startswith("MLFLOW_")},
                 "MLFLOW_TRACKING_URI": built.settings.tracking_uri,
                 "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
             },

@@ -19,10 +19,11 @@ def patiently(words: str, function: Callable[..., T], *arguments: object) -> T:
     """
     future: Future[T] = Future()
     threading.Thread(target=_fill, args=(future, function, arguments), daemon=True).start()
+    # There, slow or not: a live part that still runs from the draw before would write over what has moved.
+    beat = st.empty()
     wait([future], 0.2)
     if not future.done():
         with st.spinner(words):
-            beat = st.empty()
             while not future.done():
                 wait([future], 0.2)
                 beat.empty()  # Streamlit lets go of a script only where it draws

@@ -8,12 +8,12 @@ through a runtime (onnx.py, transformers.py); pyfunc.py drives any other MLflow 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
-from ..errors import BadInput, ContextFull, SourceError
+from ..errors import BadInput, ContextFull, OptionError, SourceError
 
 Messages = list[dict[str, str]]
 Prompt = str | Messages
@@ -43,7 +43,7 @@ class Options:
     json_schema: str | None = None
 
     def but(self, **changes: Any) -> Options:
-        """These options with every change that is not None. Raises BadInput for values out of range."""
+        """These options with every change that is not None. Raises OptionError for values out of range."""
         changed = replace(self, **{name: value for name, value in changes.items() if value is not None})
         checks = (
             ("max_tokens", changed.max_tokens >= 1, "at least 1"),
@@ -60,7 +60,7 @@ class Options:
         )
         for name, fine, rule in checks:
             if not fine:
-                raise BadInput(f"{name} must be {rule}.")
+                raise OptionError(name, f"{name} must be {rule}.")
         return changed
 
 
@@ -109,7 +109,7 @@ class Engine(Protocol):
     chat: how it takes a conversation: ``template`` (rendered into a prompt), ``messages`` (as they are), ``prompt``
     (one text and no conversation) or ``none`` (only `predict`). context_length: tokens, None where nobody knows.
     supports: the names of the options that it honours. signature: MLflow's, as plain data, where there is one.
-    stream and predict run in one thread; the others may be called meanwhile.
+    stream, read_ahead and predict run in one thread; the others may be called meanwhile.
     """
 
     @property
@@ -148,6 +148,12 @@ class Engine(Protocol):
 
         None says that work was done and nothing is to be told yet, so that a caller with several streams can turn
         to another. Ends early, still with End and Done, once stopped() is true. Raises BadInput as `check` does.
+        """
+
+    def read_ahead(self, prompt: Prompt, options: Options) -> Generator[None, None, None]:
+        """Read a prompt that nobody asked to answer yet, a piece at a step: the next turn begins with it.
+
+        Changes no answer, only how soon it comes. Closing it keeps what was read.
         """
 
     def predict(self, body: dict[str, Any]) -> Any:

@@ -58,10 +58,10 @@ class PyfuncEngine:
             raise BadInput("This model takes one text and no conversation: send one message, with the role “user”.")
         return messages[0]["content"]
 
-    def count(self, prompt: Prompt) -> int | None:  # noqa: ARG002 - a model that we know nothing of
+    def count(self, prompt: Prompt) -> int | None:
         return None
 
-    def check(self, prompt: Prompt, options: Options) -> int:  # noqa: ARG002 - likewise
+    def check(self, prompt: Prompt, options: Options) -> int:
         if self.chat == "none":
             raise BadInput("This model takes neither messages nor one text: ask it through /invocations.")
         if isinstance(prompt, str) == (self.chat == "messages"):
@@ -71,7 +71,7 @@ class PyfuncEngine:
             raise BadInput("The prompt is empty: write something for the model to answer.")
         return 0
 
-    def fits(self, tokens: int) -> bool:  # noqa: ARG002 - it keeps nothing between answers
+    def fits(self, tokens: int) -> bool:
         return True
 
     def stream(self, prompt: Prompt, options: Options, stopped: Callable[[], bool]) -> Iterator[Piece | End | Done]:
@@ -93,6 +93,9 @@ class PyfuncEngine:
             completion_tokens += reader.completion_tokens
             yield End(self._reason(reader, options), index)
         yield Done(prompt_tokens, completion_tokens)
+
+    def read_ahead(self, prompt: Prompt, options: Options) -> Generator[None, None, None]:
+        yield from ()  # MLflow's models keep nothing between two calls
 
     def predict(self, body: dict[str, Any]) -> Any:
         """MLflow's answer to a body for its /invocations. Raises BadInput for one that does not fit the signature.

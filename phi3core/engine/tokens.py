@@ -86,14 +86,8 @@ class TokenEngine:
         self.options = options
         self.context_length: int = runtime.context_length
         budget = int(psutil.virtual_memory().available * _SHARE) if budget is None else budget
-        self._kept = KeptSequences(
-            runtime.sequence, runtime.token_bytes, runtime.context_length, budget, grain_of(runtime)
-        )
-
-    @property
-    def kept_bytes(self) -> int:
-        """What the conversations' KV caches take now."""
-        return self._kept.bytes
+        self._grain = grain_of(runtime)
+        self._kept = KeptSequences(runtime.sequence, runtime.token_bytes, runtime.context_length, budget, self._grain)
 
     def prepare(self, messages: Messages) -> str:
         check_messages(messages)
@@ -143,6 +137,26 @@ class TokenEngine:
         finally:
             (self._kept.give if sound else self._kept.drop)(kept)
         yield Done(len(tokens), count, shared)
+
+    def read_ahead(self, prompt: Prompt, options: Options) -> Generator[None, None, None]:
+        tokens = self._runtime.encode(_text(prompt))
+        need = min(len(tokens) + options.max_tokens, self.context_length)
+        if self._grain > 1 or len(tokens) >= self.context_length or not self._kept.fits(need):
+            return  # where pieces matter, the prompt that was answered would lose its own reading of itself
+        kept, shared = self._kept.take(tokens, need)
+        sound = False
+        try:
+            if len(tokens) - shared > 1:  # one token alone is read differently
+                for begin, end in pieces(shared, len(tokens), self._runtime.piece):
+                    kept.sequence.append(tokens[begin:end])
+                    kept.read = tokens[:end]
+                    yield None
+            sound = True
+        except GeneratorExit:
+            sound = True  # between two pieces
+            raise
+        finally:
+            (self._kept.give if sound else self._kept.drop)(kept)
 
     def _read(self, kept: Kept, tokens: Tokens, start: int, stopped: Callable[[], bool]) -> Iterator[None]:
         """Bring the sequence to the end of the prompt, in pieces; the last token alone."""

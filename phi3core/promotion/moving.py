@@ -93,10 +93,9 @@ def rollback(settings: Settings, model: str, reason: str, person: Person | None 
     from . import policy
 
     checks = policy.checklist(settings, version, "Production", look=True)
-    before = next(
-        (r for r in looking.about(settings, model, version.version) if r.new == "Production" and r.status == "done"),
-        None,
-    )
+    # Records about a version name the one that replaced it too.
+    held = (r for r in looking.about(settings, model, version.version) if r.version == version.version)
+    before = next((r for r in held if r.new == "Production" and r.status == "done"), None)
     if before and before.digest and _digest(settings, version, "Production", checks) not in ("", before.digest):
         _refuse_unmet(version, "Production", checks, f"The files of {version.ref} have changed since it was there.")
     return _carried(settings, person, version, "Production", action="roll back", reason=reason, checks=checks)

@@ -177,16 +177,22 @@ class _Forward:
     async def _answer(self, body: dict[str, Any], send: Send) -> None:
         reply = Reply(send)
         try:
-            server = await self._gateway.server(body["model"])
-            with server.using():
-                await self._ready(server)
-                payload = json.dumps({**body, "model": server.ref}).encode()
-                await self._pass_on(server, payload, reply)
+            try:
+                await self._ask(body, reply)
+            except _NobodyThere:  # it died while nobody asked: it has read nothing of this, and is opened again
+                await self._ask(body, reply)
         except asyncio.CancelledError:
             # Goes nowhere where the client has gone; one that does not read must not keep the app from ending.
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(reply.abort("The app is stopping."), 1)
             raise
+
+    async def _ask(self, body: dict[str, Any], reply: Reply) -> None:
+        server = await self._gateway.server(body["model"])
+        with server.using():
+            await self._ready(server)
+            payload = json.dumps({**body, "model": server.ref}).encode()
+            await self._pass_on(server, payload, reply)
 
     async def _ready(self, server: ModelServer) -> None:
         while not server.ready:
@@ -214,16 +220,22 @@ class _Forward:
         await reply.end()
 
     async def _broke_off(self, server: ModelServer, reply: Reply, error: Exception) -> None:
+        import aiohttp
+
         when = "in mid-answer" if reply.begun else "before it answered"
         reason = await self._gateway.call(_reason, server) or f"Its connection broke off ({error})."
         text = f"The model server of {server.ref} died {when}. {reason}"
         if not reply.begun:
-            raise _Died(text)
+            raise (_NobodyThere if isinstance(error, aiohttp.ClientConnectorError) else _Died)(text)
         await reply.fail(text, "model_server_died")
 
 
 class _Died(ServerError):
     """The model server went away before it answered."""
+
+
+class _NobodyThere(_Died):
+    """It was gone before the request reached it."""
 
 
 def _reason(server: ModelServer) -> str:

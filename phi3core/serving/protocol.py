@@ -17,10 +17,20 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import JSONResponse
 
 from ..engine import Done, Messages, Options, Token
-from ..errors import BadInput
+from ..errors import BadInput, OptionError
 
 # Accepted and without effect on the answer, as at OpenAI.
 _HARMLESS = {"user", "metadata", "store", "service_tier", "safety_identifier", "prompt_cache_key"}
+# What an option is where it has no effect: accepted from a model that does not know it.
+_WITHOUT_EFFECT: dict[str, Any] = {
+    "temperature": 1.0,
+    "top_p": 1.0,
+    "repetition_penalty": 1.0,
+    "presence_penalty": 0.0,
+    "frequency_penalty": 0.0,
+    "stop": (),
+    "n": 1,
+}
 # Accepted when they ask for what is the case anyway.
 _NEUTRAL: dict[str, tuple[Any, ...]] = {
     "best_of": (1,),
@@ -132,10 +142,18 @@ class Request(BaseModel):
             raise RequestError("stream_options goes with stream=true only.", "stream_options")
         asked = self._asked()
         for name, value in asked.items():
-            if value is not None and name not in supports and value != getattr(Options, name):
+            if value is not None and name not in supports and value != _WITHOUT_EFFECT.get(name):
                 told = f"This model does not support {_PUBLIC.get(name, name)}: leave it out."
                 raise RequestError(told, _PUBLIC.get(name, name), "unsupported_parameter")
-        return defaults.but(**asked)
+        try:
+            return defaults.but(**asked)
+        except OptionError as error:
+            raise RequestError(str(error), self._spelled(error.option)) from error
+
+    def _spelled(self, option: str) -> str:
+        """An option as this request writes it."""
+        newer = option == "max_tokens" and self.max_completion_tokens is not None
+        return "max_completion_tokens" if newer else option
 
     def _asked(self) -> dict[str, Any]:
         stop = (self.stop,) if isinstance(self.stop, str) else tuple(self.stop) if self.stop is not None else None

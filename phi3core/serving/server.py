@@ -18,34 +18,33 @@ import asyncio
 import contextlib
 import os
 import socket
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import asdict
-from typing import Any
+from typing import Any, TypeVar
 
 import uvicorn
 from fastapi import FastAPI, Request
-from fastapi.exceptions import RequestValidationError
-from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
-from ..engine import Done, End, Engine, Piece, Prompt
-from ..errors import BadInput, Busy, Conflict, ContextFull, NotReady, Phi3Error
+from ..engine import Done, End, Engine, Messages, Piece, Prompt
+from ..errors import BadInput, Conflict, NotFound, Phi3Error
+from . import failures
 from .guard import LOOPBACK, Guard, one_key
 from .protocol import (
     ChatRequest,
     Choice,
     CompletionRequest,
     Format,
-    RequestError,
     TemplateRequest,
     TokenizeRequest,
     error_body,
-    error_response,
     event,
 )
 from .worker import Answer, Worker
+
+T = TypeVar("T")
 
 
 def create_app(
@@ -72,7 +71,7 @@ def create_app(
     # FastAPI's own documentation pages load their scripts from the internet.
     app = FastAPI(lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
     app.add_middleware(Guard, door=one_key(key), hosts=LOOPBACK if local else None)
-    _add_error_handlers(app)
+    failures.handle(app)
 
     @app.get("/health")
     async def health() -> dict[str, Any]:
@@ -123,8 +122,9 @@ def create_app(
         _check_name(request.model, names)
         if worker.engine.chat == "none":
             raise BadInput("This model can't be chatted with: post its inputs to /invocations instead.")
-        prompt = await asyncio.to_thread(worker.engine.prepare, request.plain())
-        return await _answer(worker, request, http, prompt, names[0])
+        messages = request.plain()
+        prompt = await asyncio.to_thread(worker.engine.prepare, messages)
+        return await _answer(worker, request, http, prompt, names[0], messages)
 
     @app.post("/v1/completions", response_model=None)
     async def completions(request: CompletionRequest, http: Request) -> Response:
@@ -136,13 +136,18 @@ def create_app(
     @app.post("/invocations", response_model=None)
     async def invocations(http: Request) -> Response:
         engine, body = worker.engine, await _json_object(http)
-        return JSONResponse(await worker.call(lambda: engine.predict(body)))
+        return await _while_there(http, worker.call(lambda: engine.predict(body)), JSONResponse)
 
     return app
 
 
 async def _answer(
-    worker: Worker, request: ChatRequest | CompletionRequest, http: Request, prompt: Prompt, name: str
+    worker: Worker,
+    request: ChatRequest | CompletionRequest,
+    http: Request,
+    prompt: Prompt,
+    name: str,
+    messages: Messages | None = None,
 ) -> Response:
     engine = worker.engine
     options = request.options(engine.options, engine.supports)
@@ -151,22 +156,41 @@ async def _answer(
     with_usage = bool(request.stream_options and request.stream_options.include_usage)
     form = Format(isinstance(request, ChatRequest), name, options.logprobs is not None, with_usage)
     answer = worker.answer(prompt, options, need)
+
+    def then(text: str) -> None:
+        """The next turn begins with this answer: read it while the person does."""
+        if messages and options.n == 1 and engine.chat == "template":
+            told = [*messages, {"role": "assistant", "content": text}]
+            asyncio.get_running_loop().run_in_executor(None, lambda: worker.read_ahead(engine.prepare(told), options))
+
     if request.stream:
         headers = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
-        return _Stream(answer, _events(answer, form), headers)
-    collecting = asyncio.ensure_future(_collect(answer, options.n, form))
-    leaving = asyncio.ensure_future(_hung_up(http))
+        return _Stream(answer, _events(answer, form, then), headers)
+
+    def whole(result: tuple[list[Choice], Done]) -> Response:
+        choices, done = result
+        then(choices[0].text)
+        return JSONResponse(form.whole(choices, done))
+
     try:
-        await asyncio.wait({collecting, leaving}, return_when=asyncio.FIRST_COMPLETED)
-        if not collecting.done():
-            return Response(status_code=499)  # nobody is there to read it
-        return JSONResponse(collecting.result())
+        return await _while_there(http, _collect(answer, options.n), whole)
     finally:
-        for task in (collecting, leaving):
+        await answer.aclose()
+
+
+async def _while_there(http: Request, work: Coroutine[Any, Any, T], respond: Callable[[T], Response]) -> Response:
+    """The response that some work leads to; the work is given up when the client hangs up."""
+    working, leaving = asyncio.ensure_future(work), asyncio.ensure_future(_hung_up(http))
+    try:
+        await asyncio.wait({working, leaving}, return_when=asyncio.FIRST_COMPLETED)
+        if not working.done():
+            return Response(status_code=499)  # nobody is there to read it
+        return respond(working.result())
+    finally:
+        for task in (working, leaving):
             task.cancel()
             with contextlib.suppress(asyncio.CancelledError, Exception):
                 await task
-        await answer.aclose()  # the task may have been cancelled before it began
 
 
 class _Stream(StreamingResponse):
@@ -183,23 +207,20 @@ class _Stream(StreamingResponse):
             await self._answer.aclose()
 
 
-async def _collect(answer: Answer, n: int, form: Format) -> dict[str, Any]:
+async def _collect(answer: Answer, n: int) -> tuple[list[Choice], Done]:
     choices = [Choice() for _ in range(n)]
     done = Done(0, 0)
-    try:
-        async for items in answer:
-            for item in items:
-                match item:
-                    case Piece():
-                        choices[item.index].text += item.text
-                        choices[item.index].tokens += item.tokens
-                    case End():
-                        choices[item.index].finish_reason = item.finish_reason
-                    case Done():
-                        done = item
-    finally:
-        await answer.aclose()
-    return form.whole(choices, done)
+    async for items in answer:
+        for item in items:
+            match item:
+                case Piece():
+                    choices[item.index].text += item.text
+                    choices[item.index].tokens += item.tokens
+                case End():
+                    choices[item.index].finish_reason = item.finish_reason
+                case Done():
+                    done = item
+    return choices, done
 
 
 async def _hung_up(http: Request) -> None:
@@ -207,8 +228,8 @@ async def _hung_up(http: Request) -> None:
         pass
 
 
-async def _events(answer: Answer, form: Format) -> AsyncIterator[str]:
-    opened = -1
+async def _events(answer: Answer, form: Format, then: Callable[[str], None]) -> AsyncIterator[str]:
+    opened, text = -1, ""
     try:
         async for items in answer:
             lines = []
@@ -217,6 +238,7 @@ async def _events(answer: Answer, form: Format) -> AsyncIterator[str]:
                     if form.with_usage:
                         lines.append(form.usage(item))
                     lines.append("data: [DONE]\n\n")
+                    then(text)
                     continue
                 if item.index > opened:
                     opened = item.index
@@ -224,13 +246,12 @@ async def _events(answer: Answer, form: Format) -> AsyncIterator[str]:
                 if isinstance(item, End):
                     lines.append(form.end(item.finish_reason, item.index))
                 else:
+                    text += item.text
                     lines.append(form.piece(item.text, item.index, item.tokens))
             yield "".join(lines)
     except Exception as error:  # the status is long sent: tell it in the stream, as OpenAI does
         told = str(error) if isinstance(error, Phi3Error) else f"The model failed in mid-answer: {error}"
         yield event(error_body(500, told))
-    finally:
-        await answer.aclose()
 
 
 async def _json_object(http: Request) -> dict[str, Any]:
@@ -245,54 +266,7 @@ async def _json_object(http: Request) -> dict[str, Any]:
 
 def _check_name(model: str, names: list[str]) -> None:
     if model and model not in names:
-        raise HTTPException(404, f"The model “{model}” is not served here; this server has {', '.join(names)}.")
-
-
-# ---------------------------------------------------------------- errors, as OpenAI writes them
-
-
-def _add_error_handlers(app: FastAPI) -> None:
-    app.add_exception_handler(RequestValidationError, _invalid)
-    app.add_exception_handler(BadInput, _bad_input)
-    app.add_exception_handler(Busy, _busy)
-    app.add_exception_handler(NotReady, _not_ready)
-    app.add_exception_handler(Phi3Error, _failed)
-    app.add_exception_handler(HTTPException, _http_error)
-    app.add_exception_handler(Exception, _crashed)
-
-
-async def _invalid(_: Request, error: Exception) -> Response:
-    assert isinstance(error, RequestValidationError)
-    first = error.errors()[0]
-    where = ".".join(str(part) for part in first["loc"] if part != "body")
-    return error_response(400, f"{where or 'The request'}: {first['msg']}.", "invalid_request", where or None)
-
-
-async def _bad_input(_: Request, error: Exception) -> Response:
-    if isinstance(error, RequestError):
-        return error_response(400, str(error), error.code, error.param)
-    return error_response(400, str(error), "context_length_exceeded" if isinstance(error, ContextFull) else None)
-
-
-async def _busy(_: Request, error: Exception) -> Response:
-    return error_response(429, str(error), "rate_limit_exceeded")
-
-
-async def _not_ready(_: Request, error: Exception) -> Response:
-    return error_response(503, str(error), "model_not_ready")
-
-
-async def _failed(_: Request, error: Exception) -> Response:
-    return error_response(500, str(error))
-
-
-async def _http_error(_: Request, error: Exception) -> Response:
-    assert isinstance(error, HTTPException)
-    return error_response(error.status_code, str(error.detail), "model_not_found" if error.status_code == 404 else None)
-
-
-async def _crashed(_: Request, error: Exception) -> Response:
-    return error_response(500, f"The model failed: {error}")
+        raise NotFound(f"The model “{model}” is not served here; this server has {', '.join(names)}.")
 
 
 # ---------------------------------------------------------------- listening

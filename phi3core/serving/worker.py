@@ -1,7 +1,8 @@
 """The one thread of a model server that runs the model: it loads it, then takes turns between the answers.
 
 Every answer that is running gets a piece of work in turn, a token or a piece of its prompt, so that none waits for
-another to end. The event loop only ever waits for what this thread tells.
+another to end. While nobody asks, it reads what the next turns will begin with. The event loop only ever waits for what
+this thread tells.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import sys
 import threading
 import traceback
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from typing import Any
 
 from ..engine import Done, End, Engine, Options, Piece, Prompt
@@ -107,6 +108,7 @@ class Worker:
         self._engine: Engine | None = None
         self._waiting: deque[Task] = deque()
         self._running: list[Task] = []
+        self._ahead: deque[Generator[None, None, None]] = deque()
         self._changed = threading.Condition()
         self._steps = 0
 
@@ -139,6 +141,13 @@ class Worker:
         task = Task(need, lambda task: engine.stream(prompt, options, task.over.is_set))
         self._submit(task)
         return Answer(task, self._give_up)
+
+    def read_ahead(self, prompt: Prompt, options: Options) -> None:
+        """Have this read while nobody asks for an answer; the next request puts an end to it."""
+        with self._changed:
+            if len(self._ahead) < self._parallel:
+                self._ahead.append(self.engine.read_ahead(prompt, options))
+                self._changed.notify()
 
     async def call(self, work: Callable[[], Any]) -> Any:
         """The result of some work in the engine's thread. Raises Busy as `answer` does."""
@@ -192,6 +201,8 @@ class Worker:
             return
         while True:
             self._admit(self._engine)
+            if not self._running:
+                self._step_ahead()
             for task in list(self._running):
                 more = task.step()
                 self._steps += 1
@@ -201,13 +212,28 @@ class Worker:
     def _admit(self, engine: Engine) -> None:
         """Wait for work, and let in what there is room for, in the order in which it came."""
         with self._changed:
-            while not self._running and not self._waiting:
+            while not self._running and not self._waiting and not self._ahead:
                 self._changed.wait()
+            if self._waiting:
+                while self._ahead:  # before anything else is read: a later turn's reading must not be rewound for it
+                    self._ahead.popleft().close()
             # One at a time: it takes its memory in its first step, and only then is known what is left.
             if self._waiting and len(self._running) < self._parallel:
                 if self._running and not engine.fits(self._waiting[0].need):
                     return
                 self._running.append(self._waiting.popleft())
+
+    def _step_ahead(self) -> None:
+        reading = self._ahead[0]
+        try:
+            next(reading)
+            return
+        except StopIteration:
+            pass
+        except BaseException as error:  # nobody waits for it: the next turn reads the same and will tell
+            traceback.print_exception(error)
+        with self._changed:
+            self._ahead.remove(reading)
 
 
 def _as_exception(error: BaseException) -> Exception:

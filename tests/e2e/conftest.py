@@ -23,11 +23,12 @@ from urllib.parse import urlsplit
 
 import psutil
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
 from phi3core.settings import Settings
 
 ROOT = Path(__file__).resolve().parent.parent.parent
+expect.set_options(timeout=20_000)  # a busy machine is slow, which is nothing that these tests are about
 _CHROMIUM = [
     "--no-sandbox",
     "--disable-gpu",

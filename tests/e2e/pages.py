@@ -9,7 +9,11 @@ from playwright.sync_api import Locator, Page, expect
 
 from .conftest import App
 
-LONG = "Tell me a very long story about a ship, a storm and a lighthouse keeper, with many details."
+# Answered at length whatever is drawn by lot: 120 tokens and more in each of thirty tries.
+LONG = (
+    "Write a very long and detailed story about a ship, a storm and a lighthouse keeper. "
+    "Describe every day of the voyage."
+)
 
 
 def open_page(page: Page, app: App, path: str) -> None:

@@ -110,6 +110,20 @@ def test_an_answer_in_one_piece_whose_server_dies_is_an_error_with_its_last_word
     assert "I am going to die" in str(caught.value)
 
 
+def test_a_server_that_died_while_nobody_asked_is_opened_again_for_the_next_request(
+    client: openai.OpenAI, pool: Pool, named: Callable[..., Version]
+) -> None:
+    named("talker", words=3)
+    client.chat.completions.create(model="talker/1", messages=HELLO)
+    killed = psutil.Process(pool.running()[0].pid)
+    killed.kill()
+    until(lambda: not killed.is_running() or killed.status() == psutil.STATUS_ZOMBIE)
+
+    answer = client.chat.completions.create(model="talker/1", messages=HELLO)
+
+    assert answer.choices[0].message.content == " 0 1 2"
+
+
 # ---------------------------------------------------------------- hung
 
 
