@@ -26,6 +26,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: "browser" in item.keywords)
 
 
+def pytest_configure() -> None:
+    """A core for each process that runs tests, and what it starts: computing threads wait for each other actively."""
+    worker = os.environ.get("PYTEST_XDIST_WORKER", "").removeprefix("gw")
+    if worker and hasattr(os, "sched_setaffinity"):
+        cores = sorted(os.sched_getaffinity(0))
+        os.sched_setaffinity(0, {cores[int(worker) % len(cores)]})
+
+
 @pytest.fixture(scope="session")
 def cache() -> Path:
     """Prepared weights, kept from one run of the tests to the next: the embedded model is prepared once a checkout."""
