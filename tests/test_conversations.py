@@ -217,6 +217,8 @@ def test_two_halves_of_a_character_that_were_streamed_apart_become_one() -> None
 def test_a_conversation_saved_before_there_were_trees_is_read_as_a_path(settings: Settings) -> None:
     import mlflow
 
+    mlflow.set_tracking_uri(settings.tracking_uri)
+    mlflow.tracing.reset()  # its exporter remembers the store of whoever traced first in this process
     id = new_id()
     home = experiment(settings, keys.CONVERSATIONS)
     before = [{"role": "system", "content": "Be brief."}]
