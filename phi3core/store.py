@@ -59,8 +59,6 @@ def _client(settings: Settings) -> MlflowClient:
         "ignore", message=".*(transition_model_version_stage|latest_versions)", category=FutureWarning
     )
     logging.getLogger("mlflow").setLevel(logging.WARNING)  # its notices are not for the people we talk to
-    mlflow.set_tracking_uri(settings.tracking_uri)
-    mlflow.set_registry_uri(settings.tracking_uri)
     try:
         patience.reach(settings.tracking_uri)
         with errors(settings):
@@ -70,9 +68,13 @@ def _client(settings: Settings) -> MlflowClient:
                 # Two processes that create the tables of a new store at once would break each other.
                 with FileLock(settings.locks / "store.lock"):
                     mlflow.MlflowClient(settings.tracking_uri).search_experiments(max_results=1)
-            return mlflow.MlflowClient(settings.tracking_uri)
+            made = mlflow.MlflowClient(settings.tracking_uri, settings.tracking_uri)
     except OSError as error:  # no way to the host, or the folder of a SQLite file can't be made
         raise StoreDown(_down(settings, str(error))) from error
+    # What MLflow does without a client, such as fetching files, goes to the same store.
+    mlflow.set_tracking_uri(settings.tracking_uri)
+    mlflow.set_registry_uri(settings.tracking_uri)
+    return made
 
 
 def abilities(settings: Settings) -> Abilities:

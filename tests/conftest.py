@@ -34,6 +34,17 @@ def pytest_configure() -> None:
         os.sched_setaffinity(0, {cores[int(worker) % len(cores)]})
 
 
+@pytest.fixture(autouse=True)
+def _own_environment() -> Iterator[None]:
+    """What a test lets MLflow know by environment is not for the next one."""
+    before = {name: value for name, value in os.environ.items() if name.startswith(("MLFLOW_", "PHI3_"))}
+    yield
+    for name in [name for name in os.environ if name.startswith(("MLFLOW_", "PHI3_"))]:
+        if name not in before:
+            del os.environ[name]
+    os.environ.update(before)
+
+
 @pytest.fixture(scope="session")
 def cache() -> Path:
     """Prepared weights, kept from one run of the tests to the next: the embedded model is prepared once a checkout."""

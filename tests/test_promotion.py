@@ -8,7 +8,7 @@ from filelock import FileLock
 from phi3core import keys, people, promotion, registry
 from phi3core.errors import BadInput, Conflict, Forbidden, NotFound, PolicyUnmet, StoreError
 from phi3core.people import Person
-from phi3core.promotion import policy, promote, state
+from phi3core.promotion import carrying, policy, promote, state
 from phi3core.promotion import records as looked_up
 from phi3core.settings import Settings
 from phi3core.store import client, experiment
@@ -259,6 +259,7 @@ def test_a_promotion_whose_stages_never_agree_says_who_is_in_the_way(
             """Say yes and do nothing, as if somebody else undid it at once."""
 
     monkeypatch.setattr(state, "client", lambda _: Ignoring(store, "transition_model_version_stage"))
+    monkeypatch.setattr(carrying, "_PATIENCE", 1.0)
 
     with pytest.raises(Conflict, match="phi3/2 has the alias @production but the stage None"):
         promote(three, "phi3/2", "Production")

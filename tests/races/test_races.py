@@ -19,7 +19,7 @@ from ..fakes import register
 from .conftest import ALL, SHARE
 from .racing import judge, racers
 
-COUNTS = {2: 2 * SHARE, 8: max(1, SHARE // 2)} if ALL else {2: 10, 8: 3}
+COUNTS = {2: 2 * SHARE, 8: max(1, SHARE // 2)} if ALL else {2: 6, 8: 2}
 
 pytestmark = pytest.mark.timeout(3600 if ALL else 300)
 
