@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import time
@@ -66,8 +67,13 @@ def bring(page: Page, file: Path) -> Locator:
     dialog = page.get_by_role("dialog")
     settled(page)
     expect(dialog.locator("input[type=file]")).to_have_count(1)  # the one of an earlier look is gone
-    dialog.locator("input[type=file]").set_input_files(file)
-    dialog.get_by_role("button", name="Import").last.click()
+    button = dialog.get_by_role("button", name="Import").last
+    for _ in range(3):  # a dialog that is being drawn again loses what it was given by a hand this fast
+        dialog.locator("input[type=file]").set_input_files(file)
+        with contextlib.suppress(AssertionError):
+            expect(button).to_be_enabled(timeout=5_000)
+            break
+    button.click()
     return dialog
 
 
