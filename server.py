@@ -9,7 +9,6 @@ import sys
 import traceback
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Any, NoReturn
 
 import streamlit as st
@@ -24,14 +23,10 @@ from phi3core.serving.front import Front
 from phi3core.serving.gateway import Gateway
 from phi3core.serving.guard import LOOPBACK
 from phi3core.serving.pool import pool
-from phi3core.serving.preload import Preload
 
 # Streamlit takes a folder named pages/ for its old automatic pages until st.navigation has run once, and greets
 # the first visitor of a deep link with “Page not found”. It is told here, before anybody can come.
 PagesManager.uses_pages_directory = False
-
-# What the registry's list is drawn with: links to it are opened cold.
-DRAWN_WITH = {"/registry": ("DataFrame", "TextInput", "Selectbox", "ButtonGroup", "Button", "Popover", "Pagination")}
 
 
 def refuse(why: str) -> NoReturn:
@@ -99,7 +94,6 @@ app = st.App(
     routes=[gateway.mount()],
     middleware=[
         Middleware(Front, hosts=LOOPBACK | people.hosts(config)),
-        Middleware(Preload, static=Path(st.__file__).parent / "static", pages=DRAWN_WITH),
     ],
     secrets={"auth": login} if login else None,  # Streamlit's own way to find them knows no PHI3_SECRETS
     on_script_error=unexpected,
