@@ -585,9 +585,9 @@ def test_what_was_read_ahead_needs_no_reading_when_the_next_turn_brings_it() -> 
 
 def test_after_reading_ahead_the_same_question_is_still_answered_at_once() -> None:
     engine = TokenEngine(FakeRuntime("loose"), Options(), budget=100_000)
-    prompt = letters(300)
+    prompt = letters(100)
     first = ask(engine, prompt)
-    ahead(engine, prompt + first.texts[0])
+    ahead(engine, prompt + letters(400, 2))  # an answer much longer than its question
 
     again = ask(engine, prompt)
 

@@ -183,6 +183,19 @@ def test_what_the_next_turn_begins_with_is_read_while_nobody_asks() -> None:
     run(scene())
 
 
+def test_who_asks_again_at_once_does_not_wait_for_what_is_read_ahead() -> None:
+    async def scene() -> None:
+        engine = Turns()
+        worker = await ready(lambda: engine)
+        worker.read_ahead("next 3", OPTIONS)
+        assert await ask(worker, "a read 1 say 1") == "a1 "
+        await asyncio.sleep(0.5)
+
+        assert engine.log == ["a", "a", "a ended"]
+
+    run(scene())
+
+
 def test_a_request_puts_an_end_to_reading_ahead_before_it_is_read_itself() -> None:
     async def scene() -> None:
         engine = Turns(pause=0.002)

@@ -35,13 +35,22 @@ class Sequence(Protocol):
 
 @dataclass(eq=False)
 class Kept:
-    """A sequence and the prompt that it has read. whole: the prompt's last token was read too, alone."""
+    """A sequence and the prompt that it has read. whole: the prompt's last token was read too, alone.
+
+    asked: the length of the last prompt that was answered; what lies beyond was read ahead.
+    """
 
     sequence: Sequence
     capacity: int
     read: Tokens = field(default_factory=lambda: np.empty(0, np.int32))
     whole: bool = False
+    asked: int = 0
     used: float = 0.0
+
+    @property
+    def length(self) -> int:
+        """How long its conversation is, without what was read ahead."""
+        return min(self.asked or len(self.read), len(self.read))
 
     def shares(self, tokens: Tokens, grain: int) -> int:
         """How many of these tokens need not be read again.
@@ -95,7 +104,7 @@ class KeptSequences:
             best.sequence.rewind(shared)
             best.read, best.whole = best.read[:shared], False
         else:
-            if best and shared * 2 >= len(best.read):
+            if best and shared * 2 >= best.length:
                 self._idle.remove(best)  # the same conversation, which has outgrown it
             self._make_room(capacity)
             best, shared = Kept(self._make(capacity), capacity), 0
@@ -114,7 +123,7 @@ class KeptSequences:
 
     def _is_worth(self, kept: Kept, shared: int, capacity: int) -> bool:
         """Two conversations may share a system prompt: one does not take the other's sequence while there is room."""
-        return shared * 2 >= len(kept.read) or self.bytes + capacity * self._token_bytes > self.budget
+        return shared * 2 >= kept.length or self.bytes + capacity * self._token_bytes > self.budget
 
     def _capacity(self, need: int) -> int:
         """Room to grow, since a sequence that is outgrown is read anew: twice the need, at least 1,024 tokens."""

@@ -169,7 +169,7 @@ class TokenEngine:
             yield None
         if not stopped():
             kept.sequence.append_one(int(tokens[last]))
-            kept.read, kept.whole = tokens, True
+            kept.read, kept.whole, kept.asked = tokens, True, len(tokens)
 
     def _answer(
         self,

@@ -12,6 +12,7 @@ import contextlib
 import os
 import sys
 import threading
+import time
 import traceback
 from collections import deque
 from collections.abc import Callable, Generator, Iterator
@@ -24,6 +25,8 @@ Item = Piece | End | Done
 # A model that does not come back for so long after its answer was given up never will.
 _PATIENCE = 30.0  # seconds
 _NICE = 1
+# A program that asks again at once is not kept waiting by what is read ahead; a person takes longer.
+_QUIET = 0.3  # seconds
 
 
 class Task:
@@ -109,6 +112,7 @@ class Worker:
         self._waiting: deque[Task] = deque()
         self._running: list[Task] = []
         self._ahead: deque[Generator[None, None, None]] = deque()
+        self._ahead_from = 0.0
         self._changed = threading.Condition()
         self._steps = 0
 
@@ -143,10 +147,11 @@ class Worker:
         return Answer(task, self._give_up)
 
     def read_ahead(self, prompt: Prompt, options: Options) -> None:
-        """Have this read while nobody asks for an answer; the next request puts an end to it."""
+        """Have this read once nobody has asked for a moment; the next request puts an end to it."""
         with self._changed:
             if len(self._ahead) < self._parallel:
                 self._ahead.append(self.engine.read_ahead(prompt, options))
+                self._ahead_from = time.monotonic() + _QUIET
                 self._changed.notify()
 
     async def call(self, work: Callable[[], Any]) -> Any:
@@ -212,8 +217,11 @@ class Worker:
     def _admit(self, engine: Engine) -> None:
         """Wait for work, and let in what there is room for, in the order in which it came."""
         with self._changed:
-            while not self._running and not self._waiting and not self._ahead:
-                self._changed.wait()
+            while not self._running and not self._waiting:
+                quiet = self._ahead_from - time.monotonic()
+                if self._ahead and quiet <= 0:
+                    break
+                self._changed.wait(quiet if self._ahead else None)
             if self._waiting:
                 while self._ahead:  # before anything else is read: a later turn's reading must not be rewound for it
                     self._ahead.popleft().close()
