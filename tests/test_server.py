@@ -444,7 +444,7 @@ def test_where_nobody_can_know_the_next_turn_nothing_is_read_ahead(
     url: str, engine: FakeEngine, path: str, body: dict[str, Any]
 ) -> None:
     httpx.post(f"{url}{path}", json=body)
-    time.sleep(0.1)
+    time.sleep(0.6)  # longer than it waits for a quiet moment
 
     assert engine.prompts
     assert engine.read == []
