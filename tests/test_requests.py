@@ -11,7 +11,7 @@ import pytest
 from phi3core import keys, registry
 from phi3core.errors import BadInput, Conflict, Forbidden, NotFound, PolicyUnmet, StoreError
 from phi3core.people import Person
-from phi3core.promotion import policy, promote, records, requests
+from phi3core.promotion import moving, policy, promote, records, requests
 from phi3core.promotion.policy import Policy
 from phi3core.registry import Version
 from phi3core.settings import Settings
@@ -35,6 +35,23 @@ def asked(settings: Settings, version: Version) -> str:
 
 
 # ---------------------------------------------------------------- the way of a request
+
+
+def test_a_rejection_that_comes_while_a_promotion_waits_for_its_turn_still_counts(
+    settings: Settings, version: Version, asked: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    requests.decide(settings, asked, "approve", "", BOB)
+    others = moving._after_others
+
+    def meanwhile(settings: Settings, name: str) -> None:
+        others(settings, name)
+        requests.decide(settings, asked, "reject", "It swears.", EVE)
+
+    monkeypatch.setattr(moving, "_after_others", meanwhile)
+    with pytest.raises(Conflict, match="rejected"):
+        promote(settings, version.ref, "Production", "Friday", ROB, request=asked)
+    assert registry.resolve(settings, version.ref).stage == "None"
+    assert records.of_model(settings, "phi3")[0].action == "reject"
 
 
 def test_a_request_is_asked_approved_and_promoted_and_every_step_is_a_record(

@@ -1,8 +1,8 @@
 """Moving versions between stages, and aliases between versions. Every page and command comes through here.
 
 The alias is the truth and the stage follows it: an alias points at one version only, whereas MLflow lets
-two versions be in Production at once. A promotion checks the request and the policy, takes a lock on this machine,
-settles what others left half-done, opens its record, carries out its plan (carrying.py), and closes the record.
+two versions be in Production at once. A promotion takes a lock on this machine, settles what others left half-done,
+checks the request and the policy, opens its record, carries out its plan (carrying.py), and closes the record.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from .state import HELD, locked, pause, point, read, unpoint
 from .timeline import earlier
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from .policy import Check
 
@@ -69,12 +69,14 @@ def promote(
     version = registry.resolve(settings, ref)
     if version.status not in ("", "READY"):
         raise Conflict(f"{version.ref} is not ready ({version.status}): wait until it is, or build it again.")
-    checks = _checked(settings, version, target, person, override)
-    asked = _request(settings, version, target, request)
+
+    def vetted() -> _Vetted:
+        checks = _checked(settings, version, target, person, override)
+        return _Vetted(checks, _request(settings, version, target, request))
+
     return _carried(
-        settings, person, version, target, action="promote", old=old, reason=reason, checks=checks, override=override,
-        request=asked,
-    )  # fmt: skip
+        settings, person, version, target, action="promote", old=old, reason=reason, vetted=vetted, override=override
+    )
 
 
 def rollback(settings: Settings, model: str, reason: str, person: Person | None = None) -> Promotion:
@@ -98,7 +100,8 @@ def rollback(settings: Settings, model: str, reason: str, person: Person | None 
     before = next((r for r in held if r.new == "Production" and r.status == "done"), None)
     if before and before.digest and _digest(settings, version, "Production", checks) not in ("", before.digest):
         _refuse_unmet(version, "Production", checks, f"The files of {version.ref} have changed since it was there.")
-    return _carried(settings, person, version, "Production", action="roll back", reason=reason, checks=checks)
+    vetted = _Vetted(checks)
+    return _carried(settings, person, version, "Production", action="roll back", reason=reason, vetted=lambda: vetted)
 
 
 def previous(settings: Settings, model: str) -> Version | None:
@@ -145,6 +148,14 @@ def delete_alias(settings: Settings, name: str, alias: str, reason: str = "", pe
 
 
 # ---------------------------------------------------------------- before anything changes
+
+
+@dataclass(frozen=True)
+class _Vetted:
+    """What lets a version move: the policy's lines, and the id of the request that this carries out."""
+
+    checks: list[Check]
+    request: str = ""
 
 
 def _checked(settings: Settings, version: Version, stage: str, person: Person, override: str) -> list[Check]:
@@ -212,13 +223,16 @@ def _carried(
     action: str,
     old: str = "Archived",
     reason: str,
-    checks: list[Check],
+    vetted: Callable[[], _Vetted],
     override: str = "",
-    request: str = "",
 ) -> Promotion:
-    digest, name = _digest(settings, version, target, checks), version.name
+    name = version.name
+    # What takes long is done before anybody has to wait for the lock; it is remembered, and short below.
+    _digest(settings, version, target, vetted().checks)
     with locked(settings, name):
         _after_others(settings, name)
+        may = vetted()  # again: somebody may have rejected it, or changed the policy, meanwhile
+        digest = _digest(settings, version, target, may.checks)
         listed = registry.versions(settings, name)
         version = next((v for v in listed if v.version == version.version), version)
         what = plan(settings, version, target, listed, old=old)
@@ -226,7 +240,7 @@ def _carried(
         with records.opened(
             settings, person, model=name, version=version.version, action=action, old=version.stage, new=target,
             replaced=what.replaced.ref if what.replaced else "", replaced_to=becomes, reason=reason, digest=digest,
-            checks=[asdict(check) for check in checks], override=override, request=request,
+            checks=[asdict(check) for check in may.checks], override=override, request=may.request,
         ) as record:  # fmt: skip
             carry_out(settings, what, record)
             record.outcome = _outcome(what)

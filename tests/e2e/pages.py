@@ -62,7 +62,7 @@ def answer(page: Page) -> Locator:
 
 
 def figures(page: Page) -> Locator:
-    return messages(page).last.get_by_text(re.compile(r"tokens/s"))
+    return messages(page).last.get_by_text(re.compile(r"first token"))
 
 
 def watch_it_grow(page: Page, lengths: int = 2, seconds: float = 60) -> list[int]:
