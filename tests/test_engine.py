@@ -17,7 +17,7 @@ import jsonschema
 import pytest
 
 from phi3core import registry
-from phi3core.engine import Done, End, Engine, Options, Piece, Token, open_artifact, open_weights
+from phi3core.engine import Done, End, Engine, Options, Piece, Token, open_artifact, open_weights, tokens
 from phi3core.engine.tokens import TokenEngine
 from phi3core.errors import BadInput, SourceError
 
@@ -68,9 +68,11 @@ def rendered(engine: Engine, messages: list[dict[str, str]]) -> str:
 
 
 def fresh(engine: Engine) -> TokenEngine:
-    """The same weights with nothing kept."""
+    """The same weights with nothing kept. How finely the machine reads them is found out once: it takes a second."""
     assert isinstance(engine, TokenEngine)
-    return TokenEngine(engine._runtime, engine.options)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tokens, "grain_of", lambda _: engine._grain)
+        return TokenEngine(engine._runtime, engine.options)
 
 
 # ---------------------------------------------------------------- options
@@ -413,7 +415,7 @@ LONG = (
     "the sky is blue in the day, red in the evening and black at night, and what the moon has to do with the tides of "
     "the sea. Then ask the child one question about what you have just told, and wait for the answer."
 )
-SAMPLED = Options(max_tokens=12, temperature=0.8, repetition_penalty=1.1, seed=7, logprobs=5)
+SAMPLED = Options(max_tokens=8, temperature=0.8, repetition_penalty=1.1, seed=7, logprobs=5)
 
 
 def folder_of(built: Built, number: int) -> Path:
@@ -674,13 +676,13 @@ def test_the_engine_and_transformers_own_generate_give_the_same_greedy_answer(bu
     tokenizer = AutoTokenizer.from_pretrained(folder / "components" / "tokenizer")
     model = AutoModelForCausalLM.from_pretrained(folder / "model", dtype=torch.float32).eval()
     engine = open_weights(folder / "model", "transformers", folder / "components" / "tokenizer", precision="float32")
-    greedy = Options(max_tokens=24, temperature=0, repetition_penalty=1.1)
+    greedy = Options(max_tokens=16, temperature=0, repetition_penalty=1.1)
 
     for question in QUESTIONS:
         prompt = rendered(engine, [{"role": "user", "content": question}])
         ids = tokenizer(prompt, add_special_tokens=False, return_tensors="pt")
         with torch.inference_mode():
-            out = model.generate(**ids, do_sample=False, repetition_penalty=1.1, max_new_tokens=24)
+            out = model.generate(**ids, do_sample=False, repetition_penalty=1.1, max_new_tokens=16)
         theirs = tokenizer.decode(out[0, ids.input_ids.shape[1] :], skip_special_tokens=True)
         assert ask(engine, prompt, greedy).text == theirs
 
@@ -694,9 +696,9 @@ def test_the_engine_and_the_logged_pipeline_say_the_same_until_two_tokens_are_ab
     same = 0
     for question in QUESTIONS:
         messages = [{"role": "user", "content": question}]
-        ours = ask(engine, rendered(engine, messages), engine.options.but(temperature=0, max_tokens=24, logprobs=8))
+        ours = ask(engine, rendered(engine, messages), engine.options.but(temperature=0, max_tokens=16, logprobs=8))
         # MLflow passes 0 on to transformers, which refuses it; as cold as this, sampling is greedy too.
-        (answer,) = logged.predict({"messages": messages, "temperature": 1e-4, "max_tokens": 24})
+        (answer,) = logged.predict({"messages": messages, "temperature": 1e-4, "max_tokens": 16})
         theirs = answer["choices"][0]["message"]["content"]
 
         assert answer["usage"]["prompt_tokens"] == ours.prompt_tokens

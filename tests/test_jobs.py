@@ -13,6 +13,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from phi3core import jobs, keys, registry
@@ -363,7 +364,7 @@ def test_after_a_job_was_killed_the_next_look_ends_what_it_started_and_removes_i
 ) -> None:
     leader, orphan = session
     run_id, another = recorded(settings), recorded(settings, host="elsewhere")
-    events(settings, run_id, {"pid": leader.pid, "born": time.time()})
+    events(settings, run_id, {"pid": leader.pid, "born": psutil.Process(leader.pid).create_time()})
     for name in (run_id, another):
         (settings.tmp / name).mkdir()
         (settings.tmp / name / "weights.bin").write_bytes(b"half")

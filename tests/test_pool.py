@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import shutil
 import signal
@@ -21,6 +22,7 @@ import pytest
 from phi3core import keys, registry
 from phi3core.errors import Busy, NotFound, ServerError
 from phi3core.registry import Version
+from phi3core.serving import model_server
 from phi3core.serving.pool import ModelServer, Pool, Rules
 from phi3core.settings import Settings
 from phi3core.store import client
@@ -587,6 +589,30 @@ def test_what_somebody_uses_is_not_idle(make_pool: Callable[..., Pool], named: C
         assert pool.running() == [server]
 
     until(lambda: pool.running() == [], 10)
+
+
+def test_an_answer_that_comes_late_does_not_undo_a_newer_one(
+    pool: Pool, version: Version, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = pool.open(version)
+    server.wait_ready(60)
+    ask_health, slow, asked = model_server.urllib.request.urlopen, threading.Event(), threading.Event()
+
+    def late(*_: Any, **__: Any) -> io.BytesIO:
+        asked.set()
+        assert slow.wait(20)
+        return io.BytesIO(b'{"status": "loading"}')
+
+    monkeypatch.setattr(model_server.urllib.request, "urlopen", late)
+    first = threading.Thread(target=server.look, args=(20,))
+    first.start()
+    assert asked.wait(20)
+    monkeypatch.setattr(model_server.urllib.request, "urlopen", ask_health)
+    server.look(20)
+    slow.set()
+    first.join()
+
+    assert server.ready
 
 
 def test_what_is_loading_is_not_idle(make_pool: Callable[..., Pool], named: Callable[..., Version]) -> None:

@@ -69,7 +69,7 @@ class ModelServer:
         self._child, self._order = child, order
         self._log_start = log.stat().st_size if log.is_file() else 0
         self._health: dict[str, Any] = {}
-        self._looked = 0.0
+        self._looked = self._answered = 0.0
         self._silent_since: float | None = None
         self._effort = (0.0, 0)
         self._error = ""
@@ -161,7 +161,11 @@ class ModelServer:
         except (OSError, HTTPException, ValueError, ServerError):  # the last: it has no port yet
             self._miss(asked)
             return
-        self._health, self._looked, self._silent_since = health, time.monotonic(), None
+        with self._lock:
+            if asked < self._answered:
+                return  # somebody asked later, and was answered sooner
+            self._answered = asked
+            self._health, self._looked, self._silent_since = health, time.monotonic(), None
         ready = health["status"] == "ready"
         if self.working or ready > self.ready:  # whoever waited for it is about to ask
             self.touch()
