@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import sqlite3
@@ -10,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 import phi3core.settings
 from phi3core.settings import Settings
@@ -22,8 +24,8 @@ MODEL = "phi3-embedded"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The journeys last: what is cheap fails first, and Playwright keeps an event loop running in the main thread."""
-    items.sort(key=lambda item: "browser" in item.keywords)
+    """What takes long begins first; the journeys last, for Playwright keeps an event loop running in the main thread."""
+    items.sort(key=lambda item: ("browser" in item.keywords, "model" not in item.keywords))
 
 
 def pytest_configure() -> None:
@@ -120,18 +122,53 @@ class Built:
 
 
 @pytest.fixture(scope="session")
-def built_once(tmp_path_factory: pytest.TempPathFactory, cache: Path, empty_store: Path) -> Iterator[Built]:
-    """Version 1: transformers. 2: onnx, prompt → string. 3: onnx, messages → chat completion."""
-    from phi3core import jobs
-    from phi3core.build import BuildSpec
+def built_once(
+    tmp_path_factory: pytest.TempPathFactory, worker_id: str, cache: Path, empty_store: Path
+) -> Iterator[Built]:
+    """Version 1: transformers. 2: onnx, prompt → string. 3: onnx, messages → chat completion.
 
+    Built by whichever process of the tests comes first; each has a home of its own, whose store points at those files.
+    """
+    shared = _shared(tmp_path_factory, worker_id) / "built"
+    shared.parent.mkdir(exist_ok=True)
+    runs = shared.with_suffix(".json")
+    with FileLock(f"{shared}.lock"):
+        if not runs.is_file():
+            runs.write_text(json.dumps(_build(shared, cache, empty_store)))
     home = tmp_path_factory.mktemp("built") / "home"
-    home.mkdir()
-    shutil.copy(empty_store, home / "mlflow.db")
+    shutil.copytree(shared, home, ignore=shutil.ignore_patterns("artifacts"))
     with pytest.MonkeyPatch.context() as patch:
         _enter(patch, home, cache)
         config = phi3core.settings.load()
-        runs = {}
+        _forget()
+    yield Built(config, {int(number): run_id for number, run_id in json.loads(runs.read_text()).items()})
+    shutil.rmtree(home, ignore_errors=True)
+
+
+def _shared(factory: pytest.TempPathFactory, worker: str) -> Path:
+    """A folder of this run of the tests, the same in each of its processes."""
+    own = factory.getbasetemp()
+    return (own if worker == "master" else own.parent) / "shared"
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Gigabytes are not kept for the next run: the process that started the others removes them."""
+    if "PYTEST_XDIST_WORKER" not in os.environ and (factory := getattr(session.config, "_tmp_path_factory", None)):
+        shutil.rmtree(_shared(factory, "master"), ignore_errors=True)
+
+
+def _build(home: Path, cache: Path, empty_store: Path) -> dict[int, str]:
+    """The run of each version, built in a new home."""
+    from phi3core import jobs
+    from phi3core.build import BuildSpec
+
+    shutil.rmtree(home, ignore_errors=True)
+    home.mkdir()
+    shutil.copy(empty_store, home / "mlflow.db")
+    runs = {}
+    with pytest.MonkeyPatch.context() as patch:
+        _enter(patch, home, cache)
+        config = phi3core.settings.load()
         for number, spec in enumerate(
             (BuildSpec("transformers"), BuildSpec("onnx"), BuildSpec("onnx", signature="chat")), start=1
         ):
@@ -140,8 +177,7 @@ def built_once(tmp_path_factory: pytest.TempPathFactory, cache: Path, empty_stor
             assert job.status == "FINISHED", f"{job.reason}\n{jobs.log_path(config, run_id).read_text()[-3000:]}"
             runs[number] = run_id
         _forget()
-    yield Built(config, runs)
-    shutil.rmtree(home, ignore_errors=True)
+    return runs
 
 
 @pytest.fixture
