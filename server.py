@@ -19,7 +19,7 @@ from phi3core import conversations, people, settings
 from phi3core.errors import Phi3Error
 from phi3core.index import index
 from phi3core.parent import when_parent_ends
-from phi3core.serving.front import Front
+from phi3core.serving.front import Front, send_at_once
 from phi3core.serving.gateway import Gateway
 from phi3core.serving.guard import LOOPBACK
 from phi3core.serving.pool import pool
@@ -50,6 +50,7 @@ async def lifespan(_: st.App) -> AsyncIterator[None]:
         refuse(people.no_login(config, address))
     if os.environ.get("PHI3_STOP_WITH_STDIN"):
         when_parent_ends(lambda: os.kill(os.getpid(), signal.SIGTERM))
+    send_at_once(st.get_option("server.port"))
     servers = pool(config)
     await gateway.start(servers)
     _before_the_end(gateway.hang_up)

@@ -24,7 +24,7 @@ MODEL = "phi3-embedded"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What takes long begins first; the journeys last, for Playwright keeps an event loop running in the main thread."""
+    """What takes long comes first; the journeys last, for Playwright keeps an event loop running in the main thread."""
     items.sort(key=lambda item: ("browser" in item.keywords, "model" not in item.keywords))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from typing import Any
 
 import httpx
@@ -13,7 +14,7 @@ from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.routing import Route, WebSocketRoute
 from starlette.websockets import WebSocket
 
-from phi3core.serving.front import FAILED, Front
+from phi3core.serving.front import FAILED, Front, send_at_once
 
 HOSTS = frozenset({"localhost", "play.example"})
 
@@ -162,3 +163,19 @@ def test_only_our_own_pages_are_connected(host: str, origin: str, opened: bool) 
     asyncio.run(Front(Starlette(routes=ROUTES), HOSTS)(scope, receive, send))  # type: ignore[arg-type]
 
     assert ("websocket.accept" in sent) == opened
+
+
+# ---------------------------------------------------------------- what is sent is sent at once
+
+
+def test_what_is_sent_on_a_port_of_streamlits_is_sent_at_once() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listening, socket.create_server(("127.0.0.1", 0)) as another:
+        send_at_once(listening.getsockname()[1])
+
+        sent = []
+        for server in (listening, another):
+            with socket.create_connection(server.getsockname()):
+                accepted, _ = server.accept()
+                with accepted:
+                    sent.append(accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) != 0)
+    assert sent == [True, False]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import http.client
 import json
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -301,6 +303,25 @@ def test_beyond_loopback_any_host_is_served(engine: FakeEngine) -> None:
 
 
 # ---------------------------------------------------------------- the address
+
+
+def test_a_token_does_not_wait_for_the_one_before_it_to_arrive() -> None:
+    """By asyncio, which sets TCP_NODELAY where the listening socket names its protocol."""
+
+    async def option() -> int:
+        got: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+
+        async def accept(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            got.set_result(writer.get_extra_info("socket").getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
+            writer.close()
+
+        sock = bind("127.0.0.1", 0)
+        async with await asyncio.start_server(accept, sock=sock):
+            _, writer = await asyncio.open_connection(*sock.getsockname())
+            writer.close()
+            return await got
+
+    assert asyncio.run(option())
 
 
 def test_a_port_in_use_is_told() -> None:

@@ -158,24 +158,31 @@ def engine(runtime: FakeRuntime) -> TokenEngine:
 # ---------------------------------------------------------------- reading a prompt
 
 
+@pytest.mark.parametrize("loose", [True, False])
 @pytest.mark.parametrize("size", [8, 16, 64])
-def test_pieces_follow_each_other_and_none_is_a_single_token(size: int) -> None:
+def test_pieces_follow_each_other_and_none_is_a_single_token(size: int, loose: bool) -> None:
+    grain = 1 if loose else size
     for start in range(200):
         for end in range(start + 2, 200):
-            cuts = list(pieces(start, end, size))
+            cuts = list(pieces(start, end, size, grain))
             assert (cuts[0][0], cuts[-1][1]) == (start, end)
             assert all(before[1] == after[0] for before, after in pairwise(cuts))
             assert all(2 <= last - first <= size + 2 for first, last in cuts), (start, end, cuts)
 
 
-def test_pieces_are_cut_at_fixed_places_wherever_reading_begins() -> None:
-    assert list(pieces(0, 200, 64)) == [(0, 64), (64, 128), (128, 192), (192, 200)]
-    assert list(pieces(128, 200, 64)) == [(128, 192), (192, 200)]
-    assert list(pieces(100, 200, 64)) == [(100, 128), (128, 192), (192, 200)]
+def test_pieces_are_cut_at_fixed_places_wherever_reading_begins_if_it_matters() -> None:
+    assert list(pieces(0, 200, 64, 64)) == [(0, 64), (64, 128), (128, 192), (192, 200)]
+    assert list(pieces(128, 200, 64, 64)) == [(128, 192), (192, 200)]
+    assert list(pieces(100, 200, 64, 64)) == [(100, 128), (128, 192), (192, 200)]
+
+
+def test_where_it_does_not_matter_a_short_question_is_one_piece() -> None:
+    assert list(pieces(100, 160, 64, 1)) == [(100, 160)]
+    assert list(pieces(100, 200, 64, 1)) == [(100, 164), (164, 200)]
 
 
 def test_nothing_to_read_is_no_piece() -> None:
-    assert list(pieces(5, 5, 64)) == []
+    assert list(pieces(5, 5, 64, 64)) == []
 
 
 @pytest.mark.parametrize(

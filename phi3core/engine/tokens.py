@@ -147,7 +147,7 @@ class TokenEngine:
         sound = False
         try:
             if len(tokens) - shared > 1:  # one token alone is read differently
-                for begin, end in pieces(shared, len(tokens), self._runtime.piece):
+                for begin, end in pieces(shared, len(tokens), self._runtime.piece, self._grain):
                     kept.sequence.append(tokens[begin:end])
                     kept.read = tokens[:end]
                     yield None
@@ -161,7 +161,7 @@ class TokenEngine:
     def _read(self, kept: Kept, tokens: Tokens, start: int, stopped: Callable[[], bool]) -> Iterator[None]:
         """Bring the sequence to the end of the prompt, in pieces; the last token alone."""
         last = len(tokens) - 1
-        for begin, end in pieces(start, last, self._runtime.piece):
+        for begin, end in pieces(start, last, self._runtime.piece, self._grain):
             if stopped():
                 return
             kept.sequence.append(tokens[begin:end])
@@ -254,9 +254,13 @@ class Cut:
         return any(stop.startswith(self.held[-length:]) for stop in self._stops)
 
 
-def pieces(start: int, end: int, size: int) -> Iterator[tuple[int, int]]:
-    """Cuts of [start, end) at multiples of the size; never a piece of one token, which is read differently."""
-    cuts = [start, *range((start // size + 1) * size, end, size), end]
+def pieces(start: int, end: int, size: int, grain: int) -> Iterator[tuple[int, int]]:
+    """Cuts of [start, end), at multiples of the size where the grain is no smaller: there they change what is read.
+
+    Never a piece of one token, which is read differently everywhere.
+    """
+    first = start + size if grain == 1 else (start // size + 1) * size
+    cuts = [start, *range(first, end, size), end]
     if len(cuts) > 2 and cuts[-1] - cuts[-2] == 1:
         del cuts[-2]
     if len(cuts) > 2 and cuts[1] - cuts[0] == 1:

@@ -2,15 +2,20 @@
 
 Streamlit lets in a web page that rebinds a name of its own to this machine, and any page of another program on it:
 here only names that are known are served, and only our own pages. And it ends every sign-in at the first page: here
-it ends at the page that was asked for. Knows nothing of who signs in.
+it ends at the page that was asked for. It sends small messages late: here they are sent at once. Knows nothing of who
+signs in.
 """
 
 from __future__ import annotations
 
+import os
+import socket
 from collections.abc import Callable
 from http.cookies import CookieError, SimpleCookie
 from typing import Any
 from urllib.parse import parse_qs, quote, unquote, urlsplit
+
+import psutil
 
 from .guard import App, Receive, Scope, Send, headers_of, hostname, is_own
 
@@ -20,6 +25,18 @@ _WANTED = "phi3_wanted"
 _LOGIN, _CALLBACK, _SIGNED_IN = "/auth/login", "/oauth2callback", b"_streamlit_user="
 _MINUTES = 10  # to sign in
 _LONGEST = 2000  # characters of an address that is come back to: a cookie holds 4096 bytes
+
+
+def send_at_once(port: int) -> None:
+    """Have what is sent on connections to this port of this process not wait for what was sent before (TCP_NODELAY).
+
+    Streamlit makes its socket without a word on the protocol, and asyncio sets the option only where there is one: a
+    token, or a part of a page, that follows another would come 40 ms late.
+    """
+    for found in psutil.Process().net_connections("tcp"):
+        if found.status == psutil.CONN_LISTEN and found.laddr.port == port and found.fd >= 0:
+            with socket.socket(fileno=os.dup(found.fd)) as same:
+                same.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # its connections inherit it
 
 
 class Front:

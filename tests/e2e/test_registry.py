@@ -77,7 +77,7 @@ def tick(page: Page, ref: str) -> None:
 
 
 def title(page: Page) -> Locator:
-    return page.get_by_role("heading", level=1)
+    return page.get_by_role("heading", level=1).first  # what was shown before stays below until the new is drawn
 
 
 def search(page: Page, text: str) -> None:
