@@ -21,7 +21,7 @@ run: $(VENV)/.installed-$(TORCH) ## Install, prepare the embedded model, serve o
 
 test: setup-dev lint types ## Everything: lint, types, unit and page tests, Chromium journeys
 	@PHI3_CHROMIUM="$$(sh scripts/find-chromium.sh)" || exit 1; export PHI3_CHROMIUM; \
-	env -u PHI3_HOME $(PY) -m pytest -n 2 --dist loadfile -m "not browser" && \
+	env -u PHI3_HOME $(PY) -m pytest -n 4 --dist loadfile -m "not browser" && \
 	env -u PHI3_HOME $(PY) -m pytest -m browser
 
 test-fast: setup-dev ## Tests that need neither the model nor a browser

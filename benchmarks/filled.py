@@ -21,7 +21,7 @@ from phi3core.store import client, experiment
 MODELS, VERSIONS, PROMOTIONS = 1000, 10, 10_000
 BUSY = "model-0500-river"
 """The model that all promotions are of."""
-_WORDS = ("river", "stone", "cloud", "meadow", "harbour", "lantern", "orchard", "summit", "valley", "shore")
+WORDS = ("river", "stone", "cloud", "meadow", "harbour", "lantern", "orchard", "summit", "valley", "shore")
 _PEOPLE = ("ada", "bob", "eve", "grace", "linus")
 _DAY = 86_400_000
 _START = 1_760_000_000_000
@@ -47,7 +47,7 @@ def home(cache: Path) -> Settings:
 
 
 def name_of(number: int) -> str:
-    return f"model-{number:04}-{_WORDS[(number * 7 + number // 10) % 10]}"
+    return f"model-{number:04}-{WORDS[(number * 7 + number // 10) % 10]}"
 
 
 def _enter(folder: Path) -> Settings:
@@ -105,7 +105,7 @@ def _fill(config: Settings) -> None:
                 "name": name,
                 "creation_time": _START + number * 1000,
                 "last_updated_time": _START + number * 1000 + VERSIONS * _DAY,
-                "description": f"Answers questions about the {_WORDS[number % 10]}.",
+                "description": f"Answers questions about the {WORDS[number % 10]}.",
             }
         )
         aliases = {"production": 8, "staging": 9, "champion": 8 if number % 3 else 7}
@@ -117,13 +117,13 @@ def _fill(config: Settings) -> None:
             user = _PEOPLE[(number + version) % len(_PEOPLE)]
             tags = {
                 keys.WRAPPER: keys.WRAPPERS[version % 2],
-                keys.SOURCE: f"hub:models/{_WORDS[number % 10]}-{version}",
+                keys.SOURCE: f"hub:models/{WORDS[number % 10]}-{version}",
                 keys.PRECISION: ("int4", "fp16", "fp32")[version % 3],
                 keys.LICENCE: "mit",
                 keys.DIGEST: hashlib.sha256(mark.encode()).hexdigest(),
                 keys.SIZE: str(10_000_000 + number * 1000 + version),
                 keys.USER: user,
-                "team": _WORDS[(number + version) % 10],
+                "team": WORDS[(number + version) % 10],
             }
             run(mark, f"build-{number}-{version}", user, builds, at, tags)
             metrics = {
@@ -145,7 +145,7 @@ def _fill(config: Settings) -> None:
                     "version": version,
                     "creation_time": at,
                     "last_updated_time": at,
-                    "description": f"Trained on {_WORDS[(number * 3 + version) % 10]} and {_WORDS[version % 10]}.",
+                    "description": f"Trained on {WORDS[(number * 3 + version) % 10]} and {WORDS[version % 10]}.",
                     "current_stage": {8: "Production", 9: "Staging", 10: "None"}.get(version, "Archived"),
                     "source": f"models:/m-{mark}",
                     "run_id": mark,
@@ -180,7 +180,7 @@ def _record(config: Settings, home: str, run: Any) -> str:
             keys.TO: "Production",
             keys.REPLACED: f"{BUSY}/{before}" if before else "",
             keys.REPLACED_TO: "Archived" if before else "",
-            keys.REASON: f"It answers {number} questions of {_WORDS[number % 10]} better",
+            keys.REASON: f"It answers {number} questions of {WORDS[number % 10]} better",
             keys.USER: _PEOPLE[number % len(_PEOPLE)],
             keys.ROLE: "releaser",
             keys.HOST: "bench/0",

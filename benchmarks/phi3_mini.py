@@ -90,7 +90,7 @@ def measure(runtime: OnnxRuntime, sampler: Sampler, length: int, size: int, peak
     tokens = np.random.default_rng(1).integers(3, 200, length).astype(np.int32)
     sequence = runtime.sequence(length + 32)
     started, slowest = time.perf_counter(), 0.0
-    for begin, end in pieces(0, length, runtime.piece):
+    for begin, end in pieces(0, length, runtime.piece, runtime.piece):
         piece = time.perf_counter()
         sequence.append(tokens[begin:end])
         slowest = max(slowest, time.perf_counter() - piece)

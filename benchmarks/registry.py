@@ -69,12 +69,13 @@ def search(config: Settings) -> None:
     assert index.search().total == filled.MODELS * filled.VERSIONS
     worst, told = 0.0, []
     for what, run in (
-        ("stage and text", lambda: index.search("meadow lantern", stage="Production")),
-        ("text that all have, by a metric", lambda: index.search("trained", sort="win_rate")),
-        ("tag and owner", lambda: index.search(tag="team=shore", owner="linus", sort="size")),
+        ("stage and text", lambda word: index.search(word, stage="Production")),
+        ("text that all have, by a metric", lambda word: index.search(f"trained on {word}", sort="win_rate")),
+        ("tag, owner and text", lambda word: index.search(word, tag="team=shore", owner="linus", sort="size")),
     ):
-        assert run().total > 0
-        milliseconds = median([timed(run) for _ in range(ROUNDS)]) * 1000
+        # Another word each time: the index knows the answer to what it was asked before.
+        milliseconds = median([timed(lambda word=word: run(word)) for word in filled.WORDS]) * 1000
+        assert sum(run(word).total for word in filled.WORDS) > 0
         worst = max(worst, milliseconds)
         told.append(f"{what} {milliseconds:.0f}")
     row("a search over all 10,000 versions, milliseconds", worst, 300, False, ", ".join(told))

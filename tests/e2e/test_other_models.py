@@ -32,7 +32,7 @@ class Hostile(mlflow.pyfunc.ChatModel):
 
 mlflow.models.set_model(Hostile())
 """
-OPENING = 60_000  # ms: as long as a model server of MLflow's own may take to open
+OPENING = 120_000  # ms: as long as a model server of MLflow's own may take to open on a busy machine
 KEY = "sk-not-for-the-page"
 
 
