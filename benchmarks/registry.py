@@ -18,6 +18,7 @@ import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from phi3core import registry
@@ -74,7 +75,7 @@ def search(config: Settings) -> None:
         ("tag, owner and text", lambda word: index.search(word, tag="team=shore", owner="linus", sort="size")),
     ):
         # Another word each time: the index knows the answer to what it was asked before.
-        milliseconds = median([timed(lambda word=word: run(word)) for word in filled.WORDS]) * 1000
+        milliseconds = median([timed(partial(run, word)) for word in filled.WORDS]) * 1000
         assert sum(run(word).total for word in filled.WORDS) > 0
         worst = max(worst, milliseconds)
         told.append(f"{what} {milliseconds:.0f}")
