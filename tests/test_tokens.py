@@ -590,6 +590,16 @@ def test_what_was_read_ahead_needs_no_reading_when_the_next_turn_brings_it() -> 
     assert answer == cold(engine, turn)
 
 
+def test_a_conversation_outgrows_its_sequence_while_nobody_waits() -> None:
+    engine = TokenEngine(FakeRuntime("loose", context_length=4096), Options(), budget=100_000)
+    ask(engine, letters(300))
+    (kept,) = engine._kept._idle
+    told = letters(300) + letters(kept.capacity - 300 - SAMPLED.max_tokens - 10, 2)
+    ahead(engine, told)
+
+    assert ask(engine, told + letters(20, 3)).cached == len(told)
+
+
 def test_after_reading_ahead_the_same_question_is_still_answered_at_once() -> None:
     engine = TokenEngine(FakeRuntime("loose"), Options(), budget=100_000)
     prompt = letters(100)

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 # The part of the free memory that conversations may take with their KV caches.
 _SHARE = 0.25
+_QUESTION = 256  # tokens of a longish question, for which room is made beforehand
 
 
 class Runtime(Protocol):
@@ -140,7 +141,8 @@ class TokenEngine:
 
     def read_ahead(self, prompt: Prompt, options: Options) -> Generator[None, None, None]:
         tokens = self._runtime.encode(_text(prompt))
-        need = min(len(tokens) + options.max_tokens, self.context_length)
+        # A question comes before the next answer: a conversation that outgrows its sequence does so while nobody waits.
+        need = min(len(tokens) + _QUESTION + options.max_tokens, self.context_length)
         if self._grain > 1 or len(tokens) >= self.context_length or not self._kept.fits(need):
             return  # where pieces matter, the prompt that was answered would lose its own reading of itself
         kept, shared = self._kept.take(tokens, need)
