@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
 _WAIT, _FILLING = 60_000, 300_000
+_REST = 500  # ms after a page has come and before the next click: what comes after its first sight is over
 
 
 @contextlib.contextmanager
@@ -46,6 +47,7 @@ def warm(browser: Browser, app: str, mlflow: str, first_model: str, rounds: int)
     def our_click() -> float:
         ours.get_by_test_id("stSidebarNav").get_by_text("Empty", exact=True).click()
         ours.get_by_text("Nothing here").wait_for(timeout=_WAIT)
+        ours.wait_for_timeout(_REST)
         link = ours.get_by_test_id("stSidebarNav").get_by_text("Registry", exact=True)
         started = time.perf_counter()
         link.click()
@@ -55,7 +57,7 @@ def warm(browser: Browser, app: str, mlflow: str, first_model: str, rounds: int)
     def their_click() -> float:
         theirs.locator('a[href="#/experiments"]').first.click()
         theirs.get_by_text(first_model).first.wait_for(state="detached", timeout=_WAIT)
-        theirs.wait_for_timeout(500)
+        theirs.wait_for_timeout(_REST)
         link = theirs.locator('a[href="#/models"]').first
         started = time.perf_counter()
         link.click()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 import time
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ from phi3core import keys, registry
 from phi3core import settings as settings_module
 from phi3core.errors import BadInput
 from phi3core.index import Index
+from phi3core.searching import Entry
 from phi3core.settings import Settings
 from phi3core.store import changed, client
 
@@ -153,6 +155,21 @@ def test_the_first_time_versions_can_be_searched_before_their_metrics_are_read(
     finally:
         go.set()
         made.stop()
+
+
+def test_what_is_kept_in_memory_is_left_out_when_garbage_is_looked_for(settings: Settings) -> None:
+    register(settings, "phi3")
+    made = Index(settings, every=60)
+    gc.unfreeze()
+    try:
+        made.start()
+        until(lambda: made.ready and gc.get_freeze_count())
+
+        assert not any(isinstance(found, Entry) for found in gc.get_objects())
+        assert made.search().total == 1
+    finally:
+        made.stop()
+        gc.unfreeze()
 
 
 @pytest.mark.parametrize("versions", [3, 30])

@@ -100,8 +100,10 @@ def _head(found: Index) -> None:
 def _freshness(found: Index) -> None:
     """How much there is, how old the copy is, and a way to have it read now. Draws the list anew when it changed."""
     asked, shown = st.session_state.get("registry_asked"), st.session_state.get("registry_shown")
-    if asked and asked.view == VERSIONS and shown is not None and _hits(found, asked, _page()).rows != shown:
-        st.rerun()
+    if asked and asked.view == VERSIONS and shown is not None:
+        browse_tables.review_ask()
+        if _to_show(found, asked) != shown:
+            st.rerun()
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         total, models = found.search(per_page=1).total, len(found.choices.models)
         st.caption(f"{_count(total, 'version')} of {_count(models, 'model')}, read {_age(found)}.", width="content")
@@ -218,12 +220,17 @@ def _restart(asked: Asked) -> None:
 
 def _versions(found: Index, asked: Asked) -> None:
     hits = _hits(found, asked, _page())
-    st.session_state["registry_shown"] = hits.rows
-    if not hits.total:
+    if hits.total:
+        bar = _bar(hits.page, hits.pages, hits.total, "version")
+        browse_tables.versions(hits.rows, asked.sort, bar)
+    else:
         _no_hits(asked)
-        return
-    bar = _bar(hits.page, hits.pages, hits.total, "version")
-    browse_tables.versions(hits.rows, asked.sort, bar)
+    st.session_state["registry_shown"] = _to_show(found, asked)
+
+
+def _to_show(found: Index, asked: Asked) -> tuple[object, ...]:
+    """All that the list of versions is drawn from."""
+    return _hits(found, asked, _page()).rows, browse_tables.review_known()
 
 
 def _hits(found: Index, asked: Asked, page: int) -> Found:

@@ -165,8 +165,11 @@ def _numbers(titles: Iterable[str]) -> dict[str, object]:
 
 
 def _review_states(rows: Sequence[Version]) -> list[list[str]]:
-    """For each version what waits for a decision, and how often it was judged: two questions for all rows together."""
-    asked, judged = _asked(), _judged()
+    """For each version what waits for a decision, and how often it was judged: two questions for all rows together.
+
+    Where the answers are known nobody asks again now, when the page has more to do: `review_ask` does that later.
+    """
+    asked, judged = later.known(_waiting_key()) or _asked(), later.known(_judged_key()) or _judged()
     _when_known([asked, judged])
     waiting = {(request.model, request.version): request.status for request in asked.value or ()}
     counts = judged.value or {}
@@ -180,6 +183,18 @@ def _review_states(rows: Sequence[Version]) -> list[list[str]]:
     return said
 
 
+def review_known() -> tuple[object, ...]:
+    """What is known of all versions' review states."""
+    found = later.known(_waiting_key()), later.known(_judged_key())
+    return tuple(state and state.value for state in found)
+
+
+def review_ask() -> None:
+    """Have it asked for anew in the background, where it is not of just now."""
+    _asked(0)
+    _judged(0)
+
+
 def _waiting(names: Sequence[str]) -> list[list[str]]:
     """For each model, how many requests wait."""
     asked = _asked()
@@ -188,14 +203,22 @@ def _waiting(names: Sequence[str]) -> list[list[str]]:
     return [[f"{models.count(name)} asked"] if name in models else [] for name in names]
 
 
+def _waiting_key() -> tuple[str, str]:
+    return "waiting", ui.config().tracking_uri
+
+
+def _judged_key() -> tuple[str, str]:
+    return "judged", ui.config().tracking_uri
+
+
 def _asked(wait: float = 0.15) -> later.State[Sequence[Request]]:
     config = ui.config()
-    return later.state(("waiting", config.tracking_uri), lambda: requests.waiting(config), fresh=5, wait=wait)
+    return later.state(_waiting_key(), lambda: requests.waiting(config), fresh=5, wait=wait)
 
 
 def _judged(wait: float = 0.15) -> later.State[Mapping[str, int]]:
     config = ui.config()
-    return later.state(("judged", config.tracking_uri), lambda: review.counts(config), fresh=30, wait=wait)
+    return later.state(_judged_key(), lambda: review.counts(config), fresh=30, wait=wait)
 
 
 def _when_known(states: Sequence[later.State[Any]]) -> None:

@@ -108,6 +108,12 @@ def state(key: Hashable, work: Callable[[], T], fresh: float = float("inf"), wai
     return State(table.known.get(key), error, not asked.answer.done())
 
 
+def known(key: Hashable) -> State[Any] | None:
+    """What is known from before, without asking anew; None where nothing is."""
+    table = _table()
+    return State(table.known[key], "", False) if key in table.known else None
+
+
 def kept(key: Hashable, words: str, work: Callable[[], T], fresh: float = float("inf")) -> T:
     """What work() gave, at most `fresh` seconds ago; else it is waited for, with a spinner once it takes a moment.
 
