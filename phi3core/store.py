@@ -164,7 +164,7 @@ def errors(settings: Settings) -> Iterator[None]:
         text = str(error.message).strip()
         if error.error_code == "RESOURCE_DOES_NOT_EXIST":
             raise NotFound(f"The store has no such thing: {text}") from error
-        if "IntegrityError" in text:
+        if re.search(r"IntegrityError|UniqueViolation", text):  # the latter is PostgreSQL's own name
             raise Conflict("Somebody else changed the same thing at this moment. Look, and try again.") from error
         if error.error_code in ("INVALID_PARAMETER_VALUE", "BAD_REQUEST"):
             raise BadInput(text) from error

@@ -267,8 +267,15 @@ def test_a_promotion_whose_stages_never_agree_says_who_is_in_the_way(
     assert records(three)[-1].info.status == "FAILED"
 
 
+@pytest.mark.parametrize(
+    "told",
+    [
+        "(sqlite3.IntegrityError) UNIQUE constraint failed: registered_model_aliases.name",
+        '(psycopg2.errors.UniqueViolation) duplicate key value violates unique constraint "registered_model_alias_pk"',
+    ],
+)
 def test_an_alias_that_somebody_else_creates_at_the_same_moment_is_tried_again(
-    three: Settings, monkeypatch: pytest.MonkeyPatch
+    told: str, three: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from mlflow.exceptions import MlflowException
 
@@ -276,10 +283,9 @@ def test_an_alias_that_somebody_else_creates_at_the_same_moment_is_tried_again(
 
     class Racing(Refusing):
         def _refuse(self, *arguments: object) -> None:
-            """What SQLite's store raises when two promoters create one alias; facts.md: in a quarter of the calls."""
+            """What a database says when two promoters create one alias: in a quarter of the calls, where they race."""
             if next(refusals, False):
-                text = "(sqlite3.IntegrityError) UNIQUE constraint failed: registered_model_aliases.name"
-                raise MlflowException(text, error_code="BAD_REQUEST")
+                raise MlflowException(told, error_code="BAD_REQUEST")
             store.set_registered_model_alias(*arguments)
 
     monkeypatch.setattr(state, "client", lambda _: Racing(store, "set_registered_model_alias"))
