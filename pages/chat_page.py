@@ -1,5 +1,7 @@
 """Chat: a conversation with any registered version, or with an endpoint elsewhere."""
 
+from contextlib import suppress
+
 import streamlit as st
 
 from pages.components import composer, context, parameters, predict, share, snippets, target, turns, ui
@@ -26,10 +28,20 @@ def _conversation() -> Conversation:
         wanted = st.session_state.get("chat_conversation", "")
     if wanted:
         try:
-            return patiently("Reading the conversation …", chat.load, ui.config(), ui.servers(), wanted, me.name)
+            found = patiently("Reading the conversation …", chat.load, ui.config(), ui.servers(), wanted, me.name)
+            _follow_address(found)
+            return found
         except (NotFound, BadInput) as error:
             ui.show_warning(str(error))
     return _new()
+
+
+def _follow_address(conversation: Conversation) -> None:
+    """A link, a reload and the browser's Back show the answers that were selected then."""
+    turn = st.query_params.get("turn", "")
+    if "c" in st.query_params and turn != st.session_state.get("chat_turn", ""):
+        with suppress(NotFound):
+            conversation.select(turn)
 
 
 def _new() -> Conversation:
@@ -42,7 +54,8 @@ def _address(conversation: Conversation, asked: str) -> None:
     """A reload finds the conversation, once there is something to find."""
     st.session_state["chat_conversation"] = conversation.id
     st.session_state["chat_shown"] = asked
-    address = {"ref": asked} | ({"c": conversation.id} if conversation.path else {})
+    st.session_state["chat_turn"] = turn = conversation.selected
+    address = {"ref": asked} | ({"c": conversation.id} if conversation.path else {}) | ({"turn": turn} if turn else {})
     # Not the page's own first choice, though: that would take a second Back to leave.
     chosen = conversation.path or st.query_params or asked != st.session_state.get("chat_first")
     if chosen and st.query_params.to_dict() != address:

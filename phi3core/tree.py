@@ -57,9 +57,14 @@ class Tree:
         """The alternatives at the turn's place, itself among them, in the order they were asked."""
         return [other for other in [*self.tree.values()] if other.parent == turn.parent]
 
-    def select(self, turn: Turn) -> None:
-        """Make the path go through a turn, to the most recent leaf below it."""
-        self._leaf = self._latest_below(turn.id)
+    @property
+    def selected(self) -> str:
+        """The id of the path's leaf where it is not the turn asked last, where a path leads by itself; else empty."""
+        return self._leaf if self._leaf != self._latest_below("") else ""
+
+    def select(self, turn: Turn | str) -> None:
+        """Make the path go through a turn (an id; any, for ""), to the most recent leaf below it. Raises NotFound."""
+        self._leaf = self._latest_below(self._place(turn))
 
     def messages(self, system: str = "", parent: Turn | str | None = None, forget: int = 0) -> list[dict[str, str]]:
         """The turns up to parent (None: the end of the path) as OpenAI messages, without the `forget` oldest.
@@ -80,12 +85,12 @@ class Tree:
         return [*self.messages(turn.system, turn.parent, turn.forgot), question]
 
     def _place(self, parent: Turn | str | None) -> str:
-        """The id of the turn to go on from. Raises NotFound."""
+        """The id of a turn. Raises NotFound."""
         if parent is None:
             return self._leaf
         at = parent if isinstance(parent, str) else parent.id
         if at and at not in self.tree:
-            raise NotFound("The turn to go on from is not in this conversation (any more).")
+            raise NotFound("The turn is not in this conversation (any more).")
         return at
 
     def _latest_below(self, id: str) -> str:

@@ -280,10 +280,14 @@ def test_an_edited_question_is_a_sibling_and_nothing_below_the_old_one_is_lost(
     edited = ended(talk.again(version, turn=second, question="Zwei"))
     assert engine.prompts[-1] == "<user>One<assistant>The capital is Madrid.<user>Zwei"
     assert talk.path == [first, edited]
+    assert talk.selected == ""  # a path leads there by itself
     talk.select(second)
     assert talk.path == [first, second, third]
-    talk.select(edited)
+    assert talk.selected == third.id
+    talk.select(edited.id)
     assert talk.path == [first, edited]
+    with pytest.raises(NotFound, match="not in this conversation"):
+        talk.select("gone")
     talk.select(first)  # its most recent leaf
     assert talk.path == [first, edited]
 

@@ -16,9 +16,9 @@ def to_chat(id: str, ref: str, label: str, icon: str | None = ":material/chat:")
     st.page_link("pages/chat_page.py", label=short(label), icon=icon, query_params=_query(id, ref))
 
 
-def of_chat(id: str, ref: str) -> str:
-    """A conversation's whole address."""
-    return f"{app()}/chat?{urlencode(_query(id, ref), safe='/@:')}"
+def of_chat(id: str, ref: str, turn: str) -> str:
+    """A conversation's whole address. turn: the selected one, if any (Tree.selected)."""
+    return f"{app()}/chat?{urlencode(_query(id, ref) | ({'turn': turn} if turn else {}), safe='/@:')}"
 
 
 def app() -> str:

@@ -34,7 +34,7 @@ def menu(conversation: Conversation) -> None:
     with st.popover("Share", icon=":material/ios_share:", type="tertiary", key=f"share_{id}"):
         st.caption("Link, for whoever can open this app")
         ref = conversation.asked_ref or conversation.ref
-        st.code(links.of_chat(id, ref), language=None, wrap_lines=True)
+        st.code(links.of_chat(id, ref, conversation.selected), language=None, wrap_lines=True)
         st.caption("Export")
         with st.container(horizontal=True):
             for name, (ending, mime, write, about) in _FILES.items():

@@ -166,6 +166,30 @@ def test_a_reload_brings_the_conversation_back(
     assert answers(open_page("chat", c=address)) == shown
 
 
+def test_the_answer_that_was_selected_is_in_the_address_for_a_reload_a_link_and_back(
+    open_page: Open, register: Register, settings: Settings, engine: fakes.FakeEngine
+) -> None:
+    register()
+    at = ask(open_page("chat"), "One")
+    engine.words = ("Another",)
+    at.button(key="chat_again").click().run()
+    settled(at)
+    talk = live(at)
+    first, second = talk.siblings(talk.path[0])
+    assert "turn" not in at.query_params  # the latest answer needs none
+    latest = at.query_params
+    at.button(key=f"turn_-1_{second.id}").click().run()
+    assert at.query_params["turn"] == first.id
+    talk.settle()
+    chat._live.clear()  # as after a restart of the app
+    again = open_page("chat", c=talk.id, turn=first.id)
+    assert answers(again) == ["One", "The capital is Madrid."]
+    assert any(f"turn={first.id}" in code.value for code in again.code)  # the link that is offered
+    again.query_params = dict(latest)  # as the browser's Back does
+    assert answers(again.run()) == ["One", "Another"]
+    assert answers(open_page("chat", c=talk.id, turn="gone")) == ["One", "Another"]
+
+
 def test_a_page_opened_in_mid_answer_follows_it_to_its_end(
     open_page: Open, register: Register, settings: Settings, servers: FakePool
 ) -> None:
