@@ -13,6 +13,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, DynamicCache
 
 from ..errors import BadInput
 from . import Messages
+from .architecture import context_length, ends, token_values
 from .tokens import piece_for
 
 
@@ -27,15 +28,15 @@ class TransformersRuntime:
             model = model.float()  # emulated, 16 bits are several times slower than 32
         self._model = model.to(device).eval()
         self._tokenizer = AutoTokenizer.from_pretrained(tokenizer)
-        config = self._model.config
-        self.context_length = int(config.max_position_embeddings)
+        if not self._tokenizer.is_fast:
+            raise ValueError("its tokenizer has no tokenizer.json")
+        config = self._model.config.get_text_config()
+        self.context_length = context_length(config, self._tokenizer)
         self.vocabulary = int(config.vocab_size)
-        eos = self._model.generation_config.eos_token_id
-        self.eos = frozenset(eos if isinstance(eos, list) else [eos])
+        self.eos = ends(self._model.generation_config, self._tokenizer)
         size = sum(weight.numel() * weight.element_size() for weight in self._model.parameters())
         self.piece = piece_for(size)
-        heads = config.num_key_value_heads * (config.hidden_size // config.num_attention_heads)
-        self.token_bytes = 2 * config.num_hidden_layers * heads * self._model.dtype.itemsize
+        self.token_bytes = token_values(config) * self._model.dtype.itemsize
 
     def render(self, messages: Messages) -> str:
         if not self._tokenizer.chat_template:
