@@ -185,10 +185,10 @@ def open_artifact(folder: Path, trusted: bool = False) -> Engine:
         case "transformers":
             model, tokenizer = folder / "model", folder / "components" / "tokenizer"
             return open_weights(model, "transformers", tokenizer=tokenizer, options=ours.get("options"))
-    foreign = (mlmodel.get("flavors") or {}).get("transformers") or {}
-    if foreign.get("inference_task") == "llm/v1/chat" and (folder / "model").is_dir():
-        # Somebody else's chat pipeline: its pyfunc could neither stream nor tell why an answer ended.
-        return open_weights(folder / "model", "transformers", tokenizer=folder / "components" / "tokenizer")
+    from .pipelines import open_chat
+
+    if (engine := open_chat(folder, mlmodel)) is not None:
+        return engine
     from .pyfunc import PyfuncEngine
 
     # MLflow reads both at every load and call. Its own traces of a model's calls would be a second record of our turns.

@@ -57,8 +57,17 @@ def _refuse_pickles(folder: Path, flavor: dict[str, Any]) -> None:
     loader = str(flavor.get("loader_module"))
     if loader.startswith("mlflow.pyfunc.") and "model_code_path" not in flavor:
         raise SourceError(PICKLED)
+    if loader == "mlflow.transformers" and any(_is_pickle(path) for path in _unsafe_weights(folder)):
+        raise SourceError(PICKLED)
     if not loader.startswith("mlflow.") and any(_is_pickle(path) for path in folder.rglob("*") if path.is_file()):
         raise SourceError(PICKLED)
+
+
+def _unsafe_weights(folder: Path) -> Iterator[Path]:
+    """What transformers reads in place of safetensors, where there are none."""
+    for path in folder.rglob("*.bin"):
+        if not any(path.parent.glob("*.safetensors")):
+            yield path
 
 
 def _is_pickle(path: Path) -> bool:
