@@ -45,15 +45,19 @@ def stream(url: str, key: str, model: str, turn: Turn, messages: list[dict[str, 
         create: Any = client.completions.create if turn.raw else client.chat.completions.create
         asking = {"prompt": turn.question} if turn.raw else {"messages": messages}
         asked, first, last = time.perf_counter(), 0.0, 0.0
+        counted = False
         try:
             chunks = create(**asking, **request)
             for chunk in chunks:
                 if turn.stopping:
                     break
+                counted = counted or bool(chunk.usage)
                 if _take(turn, chunk):
                     last = time.perf_counter()
                     first = first or last
         finally:  # an answer that was stopped or broke off has its figures too
+            if turn.finish_reason and not counted:
+                turn.completion_tokens = 0  # pieces were counted so far, and what is a piece is the model's own affair
             turn.first_token_ms = (first - asked) * 1000 if first else 0.0
             turn.tokens_per_second = _speed(turn.completion_tokens, last - first)
     if not turn.finish_reason and not turn.stopping:

@@ -75,7 +75,7 @@ def _info(turn: Turn, home: str, event: dict[str, Any]) -> TraceInfo:
         keys.PARENT: turn.parent,
         keys.ORIGIN: json.dumps(event["origin"]) if event.get("origin") else "",
         "mlflow.trace_schema.version": "3",
-        "mlflow.trace.tokenUsage": json.dumps(_usage(turn)),
+        "mlflow.trace.tokenUsage": json.dumps(usage) if (usage := _usage(turn)) else "",
     }
     tags = {
         "mlflow.traceName": "chat",
@@ -108,13 +108,14 @@ def _span(turn: Turn, messages: list[dict[str, str]]) -> Span:
         "mlflow.spanType": "CHAT_MODEL" if not turn.raw else "LLM",
         "mlflow.spanInputs": {**asked, "model": turn.ref, **options},
         "mlflow.spanOutputs": answer | ({"error": turn.error} if turn.error else {}),
-        "mlflow.chat.tokenUsage": _usage(turn),
         "mlflow.llm.model": turn.ref,
         keys.RENDERED: turn.prompt,
         keys.FIRST_TOKEN_MS: turn.first_token_ms,
         keys.TOKENS_PER_SECOND: turn.tokens_per_second,
         keys.TURN: turn.plain(),
     }
+    if usage := _usage(turn):
+        attributes["mlflow.chat.tokenUsage"] = usage
     start = turn.when * 1_000_000
     return Span.from_dict(
         {
@@ -135,7 +136,9 @@ def _span(turn: Turn, messages: list[dict[str, str]]) -> Span:
 
 
 def _usage(turn: Turn) -> dict[str, int]:
-    """MLflow's token usage."""
+    """MLflow's token usage; nothing where nobody knows it."""
+    if not turn.prompt_tokens and not turn.completion_tokens:
+        return {}
     usage = {"input_tokens": turn.prompt_tokens, "output_tokens": turn.completion_tokens}
     usage["total_tokens"] = sum(usage.values())
     return usage | ({"cache_read_input_tokens": turn.cached_tokens} if turn.cached_tokens else {})

@@ -20,7 +20,7 @@ import pytest
 from phi3core import chat, conversations, keys, promotion, registry, streaming
 from phi3core.chat import Conversation, Origin, Token, Turn
 from phi3core.endpoints import Endpoint
-from phi3core.engine import Piece
+from phi3core.engine import Done, Piece
 from phi3core.engine import Token as EngineToken
 from phi3core.errors import BadInput, NotFound
 from phi3core.registry import Version
@@ -123,6 +123,30 @@ def test_every_piece_of_a_processes_first_answer_arrives_before_the_next_one_is_
 def test_a_speed_is_told_only_where_it_is_the_models(tokens: int, seconds: float, told: float) -> None:
     """An answer that comes in one burst tells how fast it is read, and nothing of how fast it was written."""
     assert streaming._speed(tokens, seconds) == pytest.approx(told)
+
+
+class UncountedEngine(fakes.FakeEngine):
+    """Tells no counts, as many a model of somebody else."""
+
+    def stream(self, *asked: Any) -> Iterator[Any]:
+        for item in super().stream(*asked):
+            yield Done(0, 0, counted=False) if isinstance(item, Done) else item
+
+
+def test_counts_that_the_model_does_not_tell_are_in_no_turn_and_no_trace(settings: Settings, version: Version) -> None:
+    pool = FakePool(lambda ref: UncountedEngine(WORDS, pause=0.03))
+    talk = Conversation(settings, pool)  # type: ignore[arg-type]
+
+    turn = ended(talk.ask(version, "Hello"))
+    talk.settle()
+    trace = client(settings).get_trace(turn.trace_id)
+    pool.close()
+
+    assert (turn.state, turn.answer) == ("done", "The capital is Madrid.")
+    assert (turn.prompt_tokens, turn.completion_tokens, turn.tokens_per_second) == (0, 0, 0)
+    assert turn.first_token_ms > 0
+    assert trace.info.token_usage is None
+    assert "mlflow.chat.tokenUsage" not in trace.data.spans[0].attributes
 
 
 def test_what_is_asked_for_reaches_the_engine(talk: Conversation, engine: fakes.FakeEngine, version: Version) -> None:

@@ -228,6 +228,123 @@ def test_the_openai_clients_own_stream_helper_puts_the_answer_together(client: o
     assert whole.choices[0].finish_reason == "stop"
 
 
+# ---------------------------------------------------------------- what a message holds beside its text
+
+
+def test_an_answer_can_be_sent_back_as_the_client_gave_it(client: openai.OpenAI, engine: FakeEngine) -> None:
+    messages = [*HELLO]
+    first = client.chat.completions.create(model="fake/1", messages=messages)
+    messages.append(first.choices[0].message)
+    messages.append({"role": "user", "content": "And?"})
+
+    client.chat.completions.create(model="fake/1", messages=messages)
+    messages[1] = first.choices[0].message.model_dump()
+    client.chat.completions.create(model="fake/1", messages=messages)
+
+    assert engine.prompts[1] == engine.prompts[2] == "<user>Where?<assistant>Madrid is it.<user>And?"
+
+
+@pytest.mark.parametrize(
+    "beside",
+    [
+        {"refusal": None, "annotations": [], "tool_calls": None, "function_call": None, "audio": None},
+        {"tool_calls": []},
+        {"annotations": [{"type": "url_citation", "url_citation": {"url": "https://example.com"}}]},
+    ],
+)
+def test_what_says_nothing_to_a_model_may_stand_beside_a_message(
+    client: openai.OpenAI, engine: FakeEngine, beside: dict[str, Any]
+) -> None:
+    said: Any = [*HELLO, {"role": "assistant", "content": "There.", **beside}, {"role": "user", "content": "Sure?"}]
+
+    client.chat.completions.create(model="fake/1", messages=said)
+
+    assert engine.prompts == ["<user>Where?<assistant>There.<user>Sure?"]
+
+
+_CALL = {"id": "c", "type": "function", "function": {"name": "look", "arguments": "{}"}}
+
+
+@pytest.mark.parametrize(
+    ("message", "named"),
+    [
+        ({"role": "assistant", "content": None, "tool_calls": [_CALL]}, "messages[0].tool_calls"),
+        ({"role": "assistant", "content": None, "function_call": {"name": "look"}}, "messages[0].function_call"),
+        ({"role": "assistant", "content": None, "audio": {"id": "a"}}, "messages[0].audio"),
+        ({"role": "assistant", "content": None, "refusal": "I won't."}, "messages[0].refusal"),
+        ({"role": "user", "content": "Hi", "name": "ada"}, "messages[0].name"),
+        ({"role": "user", "content": [{"type": "text", "text": "Hi", "tone": "low"}]}, "messages[0].content[0].tone"),
+    ],
+)
+def test_what_a_message_holds_beside_its_text_is_refused_by_name(
+    choir_url: str, choir: Choir, message: dict[str, Any], named: str
+) -> None:
+    answer = httpx.post(f"{choir_url}/v1/chat/completions", json={"messages": [message, *HELLO]})
+
+    assert answer.status_code == 400
+    assert answer.json()["error"] == {
+        "message": f"This server does not support {named}: leave it out.",
+        "type": "invalid_request_error",
+        "param": named,
+        "code": "unsupported_parameter",
+    }
+    assert choir.asked == []
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({"stream": True, "stream_options": {"every": 5}}, "stream_options.every"),
+        ({"response_format": {"type": "json_object", "grammar": "x"}}, "response_format.grammar"),
+        (
+            {"response_format": {"type": "json_schema", "json_schema": {"schema": {}, "regex": "x"}}},
+            "response_format.json_schema.regex",
+        ),
+    ],
+)
+def test_what_is_not_known_deeper_in_a_request_is_refused_by_name(
+    choir_url: str, change: dict[str, Any], named: str
+) -> None:
+    answer = httpx.post(f"{choir_url}/v1/chat/completions", json={**CHAT, **change})
+
+    assert (answer.status_code, answer.json()["error"]["param"]) == (400, named)
+
+
+def test_messages_are_measured_and_rendered_under_the_same_rules(choir_url: str) -> None:
+    body = {"messages": [{"role": "user", "content": "Hi", "name": "ada"}]}
+
+    for path in ("/tokenize", "/apply-template"):
+        answer = httpx.post(choir_url + path, json=body)
+        assert (answer.status_code, answer.json()["error"]["param"]) == (400, "messages[0].name")
+
+
+# ---------------------------------------------------------------- counts that nobody knows
+
+
+class Uncounted(Choir):
+    """Tells no counts, as many a model of somebody else."""
+
+    def stream(
+        self, prompt: Prompt, options: Options, stopped: Callable[[], bool]
+    ) -> Iterator[Piece | End | Done | None]:
+        for item in super().stream(prompt, options, stopped):
+            yield Done(0, 0, counted=False) if isinstance(item, Done) else item
+
+
+def test_counts_that_nobody_knows_are_not_told() -> None:
+    with serving(Uncounted) as url:
+        wait_loaded(url)
+        client = client_of(url)
+        asked: Any = {"stream": True, "stream_options": {"include_usage": True}}
+
+        assert client.chat.completions.create(model="fake/1", messages=HELLO).usage is None
+        assert client.completions.create(model="fake/1", prompt="Once").usage is None
+        chunks = [*client.chat.completions.create(model="fake/1", messages=HELLO, **asked)]
+
+    assert all(chunk.usage is None and chunk.choices for chunk in chunks)
+    assert chunks[-1].choices[0].finish_reason == "stop"
+
+
 # ---------------------------------------------------------------- several answers
 
 

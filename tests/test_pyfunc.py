@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import textwrap
 from collections.abc import Callable, Iterator
@@ -165,6 +166,12 @@ def test_a_responses_agents_message_is_told_once_streamed_or_not(opened: Opener)
     assert "".join(ask(opened("responses"), "tea")[0]) == "tea None 300 1\n\nBye."
 
 
+def test_counts_that_a_model_does_not_tell_are_unknown(opened: Opener) -> None:
+    for kind in ("text", "text-whole", "list"):
+        assert not ask(opened(kind), "hello")[2].counted
+    assert ask(opened("chat"), "hello")[2].counted
+
+
 def test_an_error_in_a_responses_agents_stream_is_an_error(opened: Opener) -> None:
     with pytest.raises(ServerError, match="the tool box is empty"):
         ask(opened("responses"), "fail")
@@ -239,6 +246,65 @@ def test_a_tensor_of_text_takes_a_text(tmp_path: Path, kind: str, name: str | No
 
     assert engine.chat == "prompt"
     assert ask(engine, "hi")[0] == ["hi (1, 1)"]
+
+
+def test_a_text_model_is_chatted_with_whatever_it_answers(opened: Opener) -> None:
+    engine = opened("labels")
+
+    pieces, reason, _ = ask(engine, "fine")
+
+    assert engine.chat == "prompt"
+    assert pieces == ['{\n  "label": "FINE",\n  "score": 0.75\n}']
+    assert reason == "stop"
+
+
+def test_a_text_classification_pipeline_answers_with_its_label_and_score(tiny_once: Path, tmp_path: Path) -> None:
+    import mlflow.transformers
+    import transformers
+    from transformers import AutoTokenizer, Phi3Config, Phi3ForSequenceClassification
+
+    config = Phi3Config.from_pretrained(tiny_once, num_labels=2)
+    pipeline = transformers.pipeline(
+        "text-classification", model=Phi3ForSequenceClassification(config),
+        tokenizer=AutoTokenizer.from_pretrained(tiny_once),
+    )  # fmt: skip
+    signature = mlflow.models.infer_signature(["fine"], mlflow.transformers.generate_signature_output(pipeline, "fine"))
+    mlflow.transformers.save_model(pipeline, tmp_path / "m", signature=signature, pip_requirements=["mlflow"])
+    engine = PyfuncEngine(tmp_path / "m")
+
+    (text,), _, _ = ask(engine, "fine")
+
+    assert engine.chat == "prompt"
+    assert json.loads(text).keys() == {"label", "score"}
+
+
+@pytest.mark.parametrize(
+    ("output", "told"),
+    [
+        ("[1.5]", "1.5"),
+        ("['a', 'b']", '[\n  "a",\n  "b"\n]'),
+        ("[{'x': float('nan')}]", '{\n  "x": null\n}'),
+        ("np.array([[0.25, 0.75]])", "[\n  0.25,\n  0.75\n]"),
+        ("pd.DataFrame({'é': [True, False]})", '[\n  {\n    "é": true\n  },\n  {\n    "é": false\n  }\n]'),
+        ("None", "null"),
+    ],
+)
+def test_an_answer_that_is_no_text_is_told_as_json(tmp_path: Path, output: str, told: str) -> None:
+    source = f"""
+        import mlflow, numpy as np, pandas as pd
+        class Odd(mlflow.pyfunc.PythonModel):
+            def predict(self, context, model_input, params=None):
+                return {output}
+            def predict_stream(self, context, model_input, params=None):
+                yield {output}
+        mlflow.models.set_model(Odd())
+    """
+    arguments = third_party._signature("text-whole")
+    for streamable in (False, True):
+        folder = tmp_path / f"m{streamable}"
+        third_party.save_code(folder, textwrap.dedent(source), streamable=streamable, **arguments)
+        if (output, streamable) != ("None", True):  # a chunk of nothing is nothing
+            assert "".join(ask(PyfuncEngine(folder), "hi")[0]) == told
 
 
 def test_a_text_model_refuses_a_conversation(opened: Opener) -> None:
@@ -396,22 +462,27 @@ def test_a_model_whose_code_fails_as_it_loads_is_told(tmp_path: Path) -> None:
             PyfuncEngine(folder)
 
 
-@pytest.mark.parametrize(
-    ("output", "told"), [("[1.5]", "of type float"), ("['a', 'b']", "2 answers"), ("[{'x': 1}]", "a dict with x")]
-)
-def test_an_answer_that_is_no_text_names_what_came(tmp_path: Path, output: str, told: str) -> None:
-    source = f"""
+def test_an_answer_that_is_no_data_fails_with_its_type(tmp_path: Path) -> None:
+    source = """
         import mlflow
         class Odd(mlflow.pyfunc.PythonModel):
             def predict(self, context, model_input, params=None):
-                return {output}
+                return object()
         mlflow.models.set_model(Odd())
     """
     arguments = third_party._signature("text")
     engine = PyfuncEngine(third_party.save_code(tmp_path / "m", textwrap.dedent(source), **arguments))
 
-    with pytest.raises(ServerError, match=told):
+    with pytest.raises(ServerError, match="written as JSON: it is of type object"):
         ask(engine, "hi")
+
+
+@pytest.mark.parametrize(
+    ("output", "told"), [([1.5], "of type float"), (["a", "b"], "2 answers"), ([{"x": 1}], "a dict with x")]
+)
+def test_a_conversations_answer_that_is_no_text_names_what_came(output: Any, told: str) -> None:
+    with pytest.raises(ServerError, match=told):
+        Reader().whole(output)
 
 
 # ---------------------------------------------------------------- pickles

@@ -144,6 +144,16 @@ class Shout(mlflow.pyfunc.PythonModel):
         return [do(text).upper() for text in model_input]
 '''
 
+_LABELS = '''
+class Labels(mlflow.pyfunc.PythonModel):
+    """What a text is about: a row of several columns, as Hugging Face's text classification gives it."""
+
+    def predict(self, context, model_input, params=None):
+        import pandas as pd
+        rows = [{"label": do(text).upper(), "score": 0.75} for text in model_input["text"]]
+        return pd.DataFrame(rows)
+'''
+
 _NUMBERS = '''
 class Sum(mlflow.pyfunc.PythonModel):
     """The sum of two columns; infinite where one is below zero, and no data at all where it is above 99."""
@@ -168,6 +178,7 @@ _SOURCES = {
     "text": _DO + _TEXT + _TEXT_STREAM + _SET.format(name="Text"),
     "text-whole": _DO + _TEXT + _SET.format(name="Text"),
     "list": _DO + _LIST + _SET.format(name="Shout"),
+    "labels": _DO + _LABELS + _SET.format(name="Labels"),
     "numbers": _DO + _NUMBERS + _SET.format(name="Sum"),
 }
 
@@ -238,6 +249,9 @@ def _signature(kind: str) -> dict[str, Any]:
         ]
         texts = Schema([ColSpec(DataType.string)])
         return {"signature": ModelSignature(Schema([ColSpec(DataType.string, "question")]), texts, ParamSchema(params))}
+    if kind == "labels":
+        row = Schema([ColSpec(DataType.string, "label"), ColSpec(DataType.double, "score")])
+        return {"signature": ModelSignature(Schema([ColSpec(DataType.string, "text")]), row)}
     if kind == "numbers":
         inputs = Schema([ColSpec(DataType.double, "a"), ColSpec(DataType.double, "b")])
         return {"signature": ModelSignature(inputs, Schema([ColSpec(DataType.double)]))}

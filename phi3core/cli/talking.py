@@ -75,7 +75,9 @@ def _print_turn(turn: Any, as_json: bool) -> None:
         click.echo(json.dumps(turn.plain(), indent=2))
     else:
         click.echo()
-        told = f"{turn.ref} · {turn.prompt_tokens} + {turn.completion_tokens} tokens"
+        told = turn.ref
+        if turn.completion_tokens:
+            told += f" · {turn.prompt_tokens} + {turn.completion_tokens} tokens"
         if turn.tokens_per_second:
             told += f" · {turn.tokens_per_second:.0f} tokens/s · first token {turn.first_token_ms:.0f} ms"
         click.echo(click.style(told, dim=True), err=True)

@@ -96,11 +96,15 @@ class End:
 
 @dataclass(frozen=True)
 class Done:
-    """The end of all `n` answers. cached_tokens: how many of the prompt's were kept from earlier."""
+    """The end of all `n` answers. cached_tokens: how many of the prompt's were kept from earlier.
+
+    counted: False where the model tells no counts and nobody else can: those here mean nothing then.
+    """
 
     prompt_tokens: int
     completion_tokens: int
     cached_tokens: int = 0
+    counted: bool = True
 
 
 class Engine(Protocol):

@@ -117,7 +117,7 @@ def defaults_of(model: Model, form: Form) -> Options:
 def _prompt_form(signature: Any, inputs: list[Any], pipeline: bool) -> Form:
     found = [column for column in inputs if _is_text(column)]
     required = [column for column in found if getattr(column, "required", True)] or found
-    if len(required) != 1 or not _alone(required[0], inputs) or not _gives_text(signature):
+    if len(required) != 1 or not _alone(required[0], inputs):
         return Form("none")
     column = required[0]
     tensor = column if hasattr(column, "shape") else None
@@ -174,13 +174,3 @@ def _is_text(column: Any) -> bool:
     if hasattr(column, "shape"):
         return column.type.kind in "OUS" and all(size in (-1, 1) for size in column.shape)
     return bool(column.type == DataType.string)
-
-
-def _gives_text(signature: Any) -> bool:
-    """Whether the output is one text, a text completion, or untold."""
-    from mlflow.types.schema import AnyType
-
-    outputs = signature.outputs.inputs if signature.outputs is not None else []
-    if any(column.name == "choices" for column in outputs):
-        return True
-    return not outputs or (len(outputs) == 1 and (_is_text(outputs[0]) or isinstance(outputs[0].type, AnyType)))

@@ -77,8 +77,9 @@ class PyfuncEngine:
     def stream(self, prompt: Prompt, options: Options, stopped: Callable[[], bool]) -> Iterator[Piece | End | Done]:
         self.check(prompt, options)
         prompt_tokens = completion_tokens = 0
+        counted = False
         for index in range(options.n):
-            reader = Reader()
+            reader = Reader(_as_json if self.chat == "prompt" else None)
             if not stopped():
                 texts = self._ask(prompt, options, reader)
                 try:
@@ -91,8 +92,9 @@ class PyfuncEngine:
                     texts.close()
             prompt_tokens = max(prompt_tokens, reader.prompt_tokens)
             completion_tokens += reader.completion_tokens
+            counted = counted or reader.counted
             yield End(self._reason(reader, options), index)
-        yield Done(prompt_tokens, completion_tokens)
+        yield Done(prompt_tokens, completion_tokens, counted=counted)
 
     def read_ahead(self, prompt: Prompt, options: Options) -> Generator[None, None, None]:
         yield from ()  # MLflow's models keep nothing between two calls
@@ -169,6 +171,14 @@ def _asking() -> Iterator[None]:
         yield
     except (MlflowException, ValueError, TypeError, KeyError, AttributeError) as error:
         raise BadInput(f"The request can't be read: {told(error).partition('. IMPORTANT')[0]}.") from error
+
+
+def _as_json(answer: Any) -> str:
+    """An answer to one text that is none: a label with its score, a number, a table."""
+    data = _jsonable(answer, bare=False)["predictions"]
+    if isinstance(data, list) and len(data) == 1:
+        (data,) = data
+    return json.dumps(data, indent=2, ensure_ascii=False)
 
 
 def _jsonable(answer: Any, bare: bool) -> Any:

@@ -6,7 +6,7 @@ one cell, plain text. Knows nothing of models, servers or who is asked.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from ..errors import ServerError
@@ -17,34 +17,52 @@ _LIMITS = {"length", "max_tokens", "max_output_tokens"}
 _TEXTS = ("content", "text", "generated_text", "output_text", "answer", "response", "output")
 
 
+class _NoText(ServerError):
+    """An answer in none of the shapes that hold a text."""
+
+
 class Reader:
     """Reads one answer, piece by piece or whole; the rest of what the model tells stands in its fields.
 
-    finish_reason is ``stop`` unless the model says otherwise. Token counts are 0 where it tells none.
+    finish_reason is ``stop`` unless the model says otherwise. Token counts are 0 where it tells none, and `counted` is
+    False. otherwise: writes an answer that is no text; without it such an answer is an error.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, otherwise: Callable[[Any], str] | None = None) -> None:
         self.finish_reason = "stop"
         self.prompt_tokens = self.completion_tokens = 0
+        self._otherwise = otherwise
         self._told = False
         self._item = ""  # the message that the last text belonged to
         self._streamed: set[str] = set()
         self._tools: list[str] = []
 
+    @property
+    def counted(self) -> bool:
+        return bool(self.prompt_tokens or self.completion_tokens)
+
     def whole(self, answer: Any) -> str:
         """The text of a whole answer. Raises ServerError for what is no answer to a conversation."""
-        text = "".join(self._texts(_plain(answer), whole=True))
+        text = self._read(answer, whole=True)
         self.close()
         return text
 
     def piece(self, chunk: Any) -> str:
         """The text that one chunk of a stream adds; call `close` after the last. Raises ServerError likewise."""
-        return "".join(self._texts(_plain(chunk), whole=False))
+        return self._read(chunk, whole=False)
 
     def close(self) -> None:
         """Raise ServerError when the model asked for a tool in place of answering."""
         if self._tools and not self._told:
             raise ServerError(f"The model asks for the tool “{self._tools[0]}”, and tools can't be called from here.")
+
+    def _read(self, answer: Any, whole: bool) -> str:
+        try:
+            return "".join(self._texts(_plain(answer), whole))
+        except _NoText:
+            if self._otherwise is None:
+                raise
+            return self._tell(self._otherwise(answer), "an item of its own")
 
     def _texts(self, answer: Any, whole: bool) -> Iterator[str]:
         if isinstance(answer, str):
@@ -53,7 +71,7 @@ class Reader:
         if answer is None and not whole:
             return
         if not isinstance(answer, dict):
-            raise ServerError(f"The model's answer is no text and no chat completion: it is {_kind(answer)}.")
+            raise _NoText(f"The model's answer is no text and no chat completion: it is {_kind(answer)}.")
         self._read_end(answer)
         if isinstance(answer.get("choices"), list):
             yield from self._choice(answer["choices"])
@@ -149,7 +167,7 @@ def _plain(answer: Any) -> Any:
     if not isinstance(answer, list | tuple):
         return answer
     if len(answer) != 1:
-        raise ServerError(f"The model gave {len(answer)} answers to one question.")
+        raise _NoText(f"The model gave {len(answer)} answers to one question.")
     return _plain(answer[0])
 
 
@@ -167,7 +185,7 @@ def _only_text(answer: dict[str, Any]) -> str:
     for name in _TEXTS:
         if isinstance(answer.get(name), str):
             return str(answer[name])
-    raise ServerError(f"The model's answer is no text and no chat completion: it is {_kind(answer)}.")
+    raise _NoText(f"The model's answer is no text and no chat completion: it is {_kind(answer)}.")
 
 
 def _kind(answer: Any) -> str:

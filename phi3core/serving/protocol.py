@@ -45,6 +45,11 @@ _NEUTRAL: dict[str, tuple[Any, ...]] = {
 }
 
 
+# Beside a message or a part of it, and nothing that a model reads: where an earlier answer found what it says, and what
+# to keep of the prompt for the next time.
+_BESIDE = {"annotations", "prompt_cache_breakpoint"}
+
+
 class RequestError(BadInput):
     """A request that is refused because of one parameter."""
 
@@ -53,40 +58,59 @@ class RequestError(BadInput):
         self.param, self.code = param, code
 
 
-class Part(BaseModel):
+class _Known(BaseModel):
+    """Something in a request that may hold more than is known here: `refuse_unknown` tells by its name what does."""
+
+    model_config = ConfigDict(extra="allow", populate_by_name=True)
+
+    def refuse_unknown(self, where: str) -> None:
+        """Raise RequestError for what says something and would be ignored."""
+        for name, value in (self.model_extra or {}).items():
+            if name not in _BESIDE and value not in (None, False, [], {}):
+                told = f"This server does not support {where}.{name}: leave it out."
+                raise RequestError(told, f"{where}.{name}", "unsupported_parameter")
+
+
+class Part(_Known):
     """A part of a message; text only."""
 
     type: str
     text: str = ""
 
 
-class Message(BaseModel):
+class Message(_Known):
     """A chat message."""
 
     role: Literal["system", "developer", "user", "assistant"]
     content: str | list[Part] | None = None
 
-    def plain(self) -> dict[str, str]:
+    def plain(self, where: str = "message") -> dict[str, str]:
+        """The message as engines take it. where: what to call it. Raises RequestError for what is more than text."""
+        self.refuse_unknown(where)
         role = "system" if self.role == "developer" else self.role  # OpenAI's newer word for it
         if isinstance(self.content, list):
             if odd := [part.type for part in self.content if part.type != "text"]:
                 told = f"This model reads text only; the message holds a part of type “{odd[0]}”."
                 raise RequestError(told, "messages")
+            for number, part in enumerate(self.content):
+                part.refuse_unknown(f"{where}.content[{number}]")
             return {"role": role, "content": "".join(part.text for part in self.content)}
         return {"role": role, "content": self.content or ""}
 
 
-class StreamOptions(BaseModel):
+def _plain(messages: list[Message]) -> Messages:
+    return [message.plain(f"messages[{number}]") for number, message in enumerate(messages)]
+
+
+class StreamOptions(_Known):
     """include_usage: end the stream with a chunk that holds the usage."""
 
     include_usage: bool = False
     include_obfuscation: bool = False
 
 
-class JsonSchema(BaseModel):
+class JsonSchema(_Known):
     """What response_format of type json_schema names."""
-
-    model_config = ConfigDict(populate_by_name=True)
 
     name: str = ""
     description: str | None = None
@@ -94,19 +118,21 @@ class JsonSchema(BaseModel):
     shape: dict[str, Any] = Field(alias="schema")
 
 
-class ResponseFormat(BaseModel):
+class ResponseFormat(_Known):
     """The form of the answer: free text, any JSON object, or JSON that follows a schema."""
 
     type: Literal["text", "json_object", "json_schema"]
     json_schema: JsonSchema | None = None
 
     def schema_text(self) -> str | None:
+        self.refuse_unknown("response_format")
         if self.type == "text":
             return None
         if self.type == "json_object":
             return json.dumps({"type": "object"})
         if self.json_schema is None:
             raise RequestError("response_format of type json_schema needs a json_schema.", "response_format")
+        self.json_schema.refuse_unknown("response_format.json_schema")
         return json.dumps(self.json_schema.shape, sort_keys=True)
 
 
@@ -140,6 +166,8 @@ class Request(BaseModel):
             raise RequestError(told, name, "unsupported_parameter")
         if self.stream_options and not self.stream:
             raise RequestError("stream_options goes with stream=true only.", "stream_options")
+        if self.stream_options:
+            self.stream_options.refuse_unknown("stream_options")
         asked = self._asked()
         for name, value in asked.items():
             if value is not None and name not in supports and value != _WITHOUT_EFFECT.get(name):
@@ -189,7 +217,7 @@ class ChatRequest(Request):
     top_logprobs: int | None = None
 
     def plain(self) -> Messages:
-        return [message.plain() for message in self.messages]
+        return _plain(self.messages)
 
     def _alternatives(self) -> int | None:
         if self.top_logprobs is not None and not self.logprobs:
@@ -213,7 +241,7 @@ class TemplateRequest(BaseModel):
     messages: list[Message] = Field(min_length=1)
 
     def plain(self) -> Messages:
-        return [message.plain() for message in self.messages]
+        return _plain(self.messages)
 
 
 class TokenizeRequest(BaseModel):
@@ -221,6 +249,9 @@ class TokenizeRequest(BaseModel):
 
     prompt: str | None = None
     messages: list[Message] | None = None
+
+    def plain(self) -> Messages:
+        return _plain(self.messages or [])
 
 
 @dataclass
@@ -277,7 +308,9 @@ class Format:
         return event(self._chunk({} if self.chat else "", reason, index, None))
 
     def usage(self, done: Done) -> str:
-        return event({**self._head(True), "choices": [], "usage": usage(done)})
+        """The chunk that ends a stream of which the usage was asked for; empty where nobody knows it."""
+        told = usage(done)
+        return event({**self._head(True), "choices": [], "usage": told}) if told else ""
 
     def _chunk(
         self, content: dict[str, Any] | str, reason: str | None, index: int, told: dict[str, Any] | None
@@ -314,7 +347,10 @@ def _chat_logprob(token: Token) -> dict[str, Any]:
     return {**entry(token.text, token.logprob), "top_logprobs": [entry(*one) for one in token.top]}
 
 
-def usage(done: Done) -> dict[str, Any]:
+def usage(done: Done) -> dict[str, Any] | None:
+    """None where the model tells no counts: a false number is worse than none."""
+    if not done.counted:
+        return None
     return {
         "prompt_tokens": done.prompt_tokens,
         "completion_tokens": done.completion_tokens,

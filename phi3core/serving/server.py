@@ -112,7 +112,7 @@ def create_app(
         engine = worker.engine
         prompt: Prompt = request.prompt or ""
         if request.messages:
-            prompt = await asyncio.to_thread(engine.prepare, [message.plain() for message in request.messages])
+            prompt = await asyncio.to_thread(engine.prepare, request.plain())
         count = await asyncio.to_thread(engine.count, prompt)
         shown = prompt if isinstance(prompt, str) else None
         return {"count": count, "max_model_len": engine.context_length, "prompt": shown}
