@@ -122,7 +122,7 @@ def _ask_server(server: ModelServer, turn: Turn, messages: list[dict[str, str]])
     if kind == "none":
         raise ServerError(
             f"{turn.ref} holds no conversations: its signature takes neither messages nor one text. "
-            "Ask it through /invocations, or talk to another version."
+            "Ask it with the JSON form on the Chat page, or talk to another version."
         )
     if "seed" not in turn.options and "seed" not in known.get("supports", ["seed"]):
         turn.update(seed=None)  # a drawn one would be refused

@@ -173,7 +173,7 @@ class Conversation(Tree):
         is no turn or an answer is running.
         """
         last = turn or next(reversed(self.path), None)
-        if last is None or self.running:
+        if last is None:
             raise BadInput("There is no answer to ask for again.")
         return self.ask(
             target,

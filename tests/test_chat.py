@@ -234,7 +234,7 @@ def test_a_second_question_waits_for_the_first_answer(settings: Settings, versio
     fakes.until(lambda: first.answer)
     with pytest.raises(BadInput, match="still coming"):
         talk.ask(version, "Two")
-    with pytest.raises(BadInput, match="no answer to ask for again"):
+    with pytest.raises(BadInput, match="still coming: wait for it, or stop it"):
         talk.again(version)
     held.go.set()
     assert ended(first).answer == "The capital is Madrid."

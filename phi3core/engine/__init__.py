@@ -15,6 +15,12 @@ from typing import Any, Literal, Protocol
 
 from ..errors import BadInput, ContextFull, OptionError, SourceError
 
+# True on the app's port too, where there is no /invocations.
+NO_CHAT = (
+    "This model can't be chatted with: its signature takes neither messages nor one text. Use the JSON form on the "
+    "app's Chat page, or “mlflow models serve”, which takes its inputs at /invocations."
+)
+
 Messages = list[dict[str, str]]
 Prompt = str | Messages
 

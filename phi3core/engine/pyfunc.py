@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from ..errors import BadInput, ServerError
-from . import Done, End, Messages, Options, Piece, Prompt, check_messages
+from . import NO_CHAT, Done, End, Messages, Options, Piece, Prompt, check_messages
 from .foreign import each, load, running, told
 from .forms import defaults_of, form_of
 from .shapes import Reader
@@ -50,7 +50,7 @@ class PyfuncEngine:
     def prepare(self, messages: Messages) -> Prompt:
         """The messages, or the one text. Raises BadInput for what this model can't be asked."""
         if self.chat == "none":
-            raise BadInput("This model takes neither messages nor one text: ask it through /invocations.")
+            raise BadInput(NO_CHAT)
         check_messages(messages)
         if self.chat == "messages":
             return messages
@@ -63,7 +63,7 @@ class PyfuncEngine:
 
     def check(self, prompt: Prompt, options: Options) -> int:
         if self.chat == "none":
-            raise BadInput("This model takes neither messages nor one text: ask it through /invocations.")
+            raise BadInput(NO_CHAT)
         if isinstance(prompt, str) == (self.chat == "messages"):
             wanted = "messages: ask it through /v1/chat/completions" if self.chat == "messages" else "one text"
             raise BadInput(f"This model takes {wanted}.")

@@ -28,7 +28,7 @@ from fastapi import FastAPI, Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
-from ..engine import Done, End, Engine, Messages, Piece, Prompt
+from ..engine import NO_CHAT, Done, End, Engine, Messages, Piece, Prompt
 from ..errors import BadInput, Conflict, NotFound, Phi3Error
 from . import failures
 from .guard import LOOPBACK, Guard, one_key
@@ -121,7 +121,7 @@ def create_app(
     async def chat(request: ChatRequest, http: Request) -> Response:
         _check_name(request.model, names)
         if worker.engine.chat == "none":
-            raise BadInput("This model can't be chatted with: post its inputs to /invocations instead.")
+            raise BadInput(NO_CHAT)
         messages = request.plain()
         prompt = await asyncio.to_thread(worker.engine.prepare, messages)
         return await _answer(worker, request, http, prompt, names[0], messages)
@@ -130,7 +130,9 @@ def create_app(
     async def completions(request: CompletionRequest, http: Request) -> Response:
         _check_name(request.model, names)
         if worker.engine.chat not in ("template", "prompt"):
-            raise BadInput("This model takes no prompt of text: use /v1/chat/completions or /invocations instead.")
+            if worker.engine.chat == "none":
+                raise BadInput(NO_CHAT)
+            raise BadInput("This model takes messages and no prompt of text: use /v1/chat/completions instead.")
         return await _answer(worker, request, http, request.prompt, names[0])
 
     @app.post("/invocations", response_model=None)
