@@ -42,15 +42,17 @@ def to_onnx(weights: Weights, precision: str, cache: Path, log: Path, report: Re
         return weights.folder
     if precision not in ONNX_PRECISIONS:
         raise BadInput(f"ONNX precision “{precision}” is not one of {', '.join(ONNX_PRECISIONS)}.")
-    key = prepared.key_of("onnx", weights.key, precision, *_OPTIONS[precision][1], version("onnxruntime-genai"))
+    key = prepared.key_of(
+        "onnx", weights.key, precision, *_extra(weights.folder, precision), version("onnxruntime-genai")
+    )
     return prepared.entry(cache, "onnx", key, lambda part: _build(weights.folder, part, precision, log, report), check)
 
 
 def _build(source: Path, target: Path, precision: str, log: Path, report: Report) -> None:
-    command = [sys.executable, "-m", "onnxruntime_genai.models.builder", "-i", str(source), "-o", str(target)]
-    bits, extra = _OPTIONS[precision]
-    command += ["-p", bits, "-e", "cpu", "-c", str(target / "builder-cache")]
-    if extra:
+    command = [sys.executable, "-m", "onnxruntime_genai.models.builder", "-o", str(target)]
+    command += ["-i", str(_with_windows(source, target / "builder-source") if _slides(source) else source)]
+    command += ["-p", _OPTIONS[precision][0], "-e", "cpu", "-c", str(target / "builder-cache")]
+    if extra := _extra(source, precision):
         command += ["--extra_options", *extra]
     layers = int(json.loads((source / "config.json").read_text()).get("num_hidden_layers") or 0)
     report(0.0, "starting the converter")
@@ -77,9 +79,35 @@ def _build(source: Path, target: Path, precision: str, log: Path, report: Report
             raise
     if child.returncode:
         _explain(child.returncode, tail)
-    shutil.rmtree(target / "builder-cache", ignore_errors=True)
+    for folder in ("builder-cache", "builder-source"):
+        shutil.rmtree(target / folder, ignore_errors=True)
     _keep_repetition_penalty(source, target)
     check(target)
+
+
+def _extra(source: Path, precision: str) -> list[str]:
+    # A cache no longer than the window could not be rewound: what slid out would be gone.
+    return [*_OPTIONS[precision][1], *(["windowed_kv_cache=false"] if _slides(source) else [])]
+
+
+def _slides(source: Path) -> bool:
+    """Whether every layer has a sliding window without the configuration naming the layers, as Phi-3-mini-4k's."""
+    config = json.loads((source / "config.json").read_text())
+    return config.get("model_type") in ("phi3", "mistral") and bool(
+        config.get("sliding_window") and not config.get("layer_types")
+    )
+
+
+def _with_windows(source: Path, folder: Path) -> Path:
+    """The source by links, its configuration naming the layers: the builder leaves the window out of all others."""
+    folder.mkdir()
+    for file in source.iterdir():
+        (folder / file.name).symlink_to(file.resolve())
+    config = json.loads((source / "config.json").read_text())
+    config["layer_types"] = ["sliding_attention"] * config["num_hidden_layers"]
+    (folder / "config.json").unlink()
+    (folder / "config.json").write_text(json.dumps(config))
+    return folder
 
 
 def _keep_repetition_penalty(source: Path, target: Path) -> None:

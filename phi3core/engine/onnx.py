@@ -10,9 +10,12 @@ from typing import Any
 
 import numpy as np
 import onnxruntime_genai as og
+import psutil
 
 from ..errors import BadInput
 from . import Messages, genai
+from .kept import Sequence
+from .rotary import DividedSequence
 from .tokens import piece_for, threads
 
 
@@ -28,6 +31,9 @@ class OnnxRuntime:
         self.piece = piece_for(sum(file.stat().st_size for file in folder.iterdir() if file.is_file()))
         # Keys and values of every layer, as float32, which the runtime keeps on a CPU.
         self.token_bytes = 2 * 4 * decoder["num_hidden_layers"] * decoder["num_key_value_heads"] * decoder["head_size"]
+        # What onnxruntime-genai's own generate goes by: the configuration does not say it.
+        divide = {"phi3": 4096, "phimoe": 4096, "phi3small": 8192}.get(config["type"], 0)
+        self.divide = divide if divide < self.context_length else 0
         self._folder = folder
         # Told, because the runtime's own guess is one thread on some machines, which halves the speed.
         overlay = {"model": {"decoder": {"session_options": {"intra_op_num_threads": threads()}}}}
@@ -57,5 +63,9 @@ class OnnxRuntime:
     def tokenizer_json(self) -> str:
         return (self._folder / "tokenizer.json").read_text()
 
-    def sequence(self, capacity: int) -> genai.Generator:
-        return genai.Generator(self._model, capacity, self.vocabulary)
+    def free(self) -> int:
+        return psutil.virtual_memory().available  # on CUDA too, where nothing tells without PyTorch
+
+    def sequence(self, capacity: int) -> Sequence:
+        made = genai.Generator(self._model, capacity, self.vocabulary)
+        return DividedSequence(made, self.divide) if self.divide else made

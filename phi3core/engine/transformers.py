@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import torch
 from tokenizers.decoders import DecodeStream
 from transformers import AutoModelForCausalLM, AutoTokenizer, DynamicCache
@@ -14,6 +15,9 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, DynamicCache
 from ..errors import BadInput
 from . import Messages
 from .architecture import context_length, ends, token_values
+from .kept import Sequence
+from .precision import on_cpu
+from .rotary import DividedSequence
 from .tokens import piece_for
 
 
@@ -24,8 +28,8 @@ class TransformersRuntime:
         device = "cuda" if torch.cuda.is_available() else "cpu"
         dtype = "auto" if precision == "auto" else getattr(torch, precision)
         model = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, use_safetensors=True)
-        if precision == "auto" and device == "cpu" and model.dtype != torch.float32 and not _has_bfloat16():
-            model = model.float()  # emulated, 16 bits are several times slower than 32
+        if precision == "auto" and device == "cpu":
+            model = model.to(getattr(torch, on_cpu(str(model.dtype).removeprefix("torch."))))
         self._model = model.to(device).eval()
         self._tokenizer = AutoTokenizer.from_pretrained(tokenizer)
         if not self._tokenizer.is_fast:
@@ -37,6 +41,8 @@ class TransformersRuntime:
         size = sum(weight.numel() * weight.element_size() for weight in self._model.parameters())
         self.piece = piece_for(size)
         self.token_bytes = token_values(config) * self._model.dtype.itemsize
+        rope = getattr(config, "rope_parameters", None) or {}
+        self._divide = rope.get("original_max_position_embeddings") if rope.get("rope_type") == "longrope" else None
 
     def render(self, messages: Messages) -> str:
         if not self._tokenizer.chat_template:
@@ -61,15 +67,24 @@ class TransformersRuntime:
     def tokenizer_json(self) -> str:
         return str(self._tokenizer.backend_tokenizer.to_str())
 
-    def sequence(self, capacity: int) -> _Sequence:  # its cache grows as it is filled
-        return _Sequence(self._model)
+    def free(self) -> int:
+        on_gpu = self._model.device.type == "cuda"
+        return int(torch.cuda.mem_get_info()[0]) if on_gpu else psutil.virtual_memory().available
+
+    def sequence(self, capacity: int) -> Sequence:  # its cache grows as it is filled
+        made = _Sequence(self._model)
+        return DividedSequence(made, self._divide) if self._divide else made
 
 
 class _Sequence:
-    """Tokens with their KV cache."""
+    """Tokens with their KV cache.
+
+    The cache keeps every layer whole: the attention mask bounds a sliding window, and what has slid out comes back when
+    the sequence is rewound.
+    """
 
     def __init__(self, model: Any) -> None:
-        self._model, self._cache = model, DynamicCache(config=model.config)
+        self._model, self._cache = model, DynamicCache()
         self._logits: Any = None
 
     def append(self, tokens: np.ndarray[Any, Any]) -> None:
@@ -87,7 +102,3 @@ class _Sequence:
     def rewind(self, length: int) -> None:
         if surplus := self._cache.get_seq_length() - length:
             self._cache.crop(-surplus)
-
-
-def _has_bfloat16() -> bool:
-    return bool(torch.cpu.get_capabilities().get("avx512_bf16", False)) or torch.backends.mps.is_available()
