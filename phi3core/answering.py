@@ -26,8 +26,11 @@ Target = Version | Endpoint
 """Who is asked. Both have a `ref`."""
 
 
-def answer(pool: Pool, turn: Turn, target: Target, messages: list[dict[str, str]]) -> dict[str, Any]:
-    """Fill the turn in, and return how it ended: the fields that make it so, for `Turn.update`."""
+def answer(pool: Pool, turn: Turn, target: Target, messages: list[dict[str, str]], conversation: str) -> dict[str, Any]:
+    """Fill the turn in, and return how it ended: the fields that make it so, for `Turn.update`.
+
+    conversation: its id, by which a model server finds what it has kept of it.
+    """
     server: ModelServer | None = None
     try:
         if isinstance(target, Version):
@@ -36,7 +39,7 @@ def answer(pool: Pool, turn: Turn, target: Target, messages: list[dict[str, str]
                 warm()  # while the server loads there is time for it
                 _wait(server, turn)
                 if not turn.stopping:
-                    _ask_server(server, turn, messages)
+                    _ask_server(server, turn, messages, conversation)
         else:
             _ask_endpoint(target, turn, messages)
     except Exception as error:
@@ -116,7 +119,7 @@ def _wait(server: ModelServer, turn: Turn) -> None:
         time.sleep(0.05)
 
 
-def _ask_server(server: ModelServer, turn: Turn, messages: list[dict[str, str]]) -> None:
+def _ask_server(server: ModelServer, turn: Turn, messages: list[dict[str, str]], conversation: str) -> None:
     known = props(server)
     kind = known.get("chat", "template")
     if kind == "none":
@@ -132,7 +135,7 @@ def _ask_server(server: ModelServer, turn: Turn, messages: list[dict[str, str]])
     if kind == "template" and not turn.raw:
         prompt = str(_request(server.url, server.key, "/apply-template", {"messages": messages})["prompt"])
     turn.update(prompt=prompt, waiting="Reading the prompt")
-    stream(f"{server.url}/v1", server.key, turn.ref, turn, messages)
+    stream(f"{server.url}/v1", server.key, turn.ref, turn, messages, conversation)
 
 
 def only_question(turn: Turn, messages: list[dict[str, str]]) -> list[dict[str, str]]:

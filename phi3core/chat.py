@@ -274,7 +274,7 @@ class Conversation(Tree):
 
     def _answer(self, turn: Turn, target: Target, messages: list[dict[str, str]]) -> None:
         draft = conversations.draft(self._settings, self.id, turn, messages, self.origin, self._title)
-        ended = answering.answer(self._pool, turn, target, messages)
+        ended = answering.answer(self._pool, turn, target, messages, self.id)
         ended |= {
             "answer": clean(turn.answer),
             "took_ms": float(time.time_ns() // 1_000_000 - turn.when),

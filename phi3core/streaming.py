@@ -28,9 +28,10 @@ def warm() -> None:
     import openai.resources.chat  # noqa: F401
 
 
-def stream(url: str, key: str, model: str, turn: Turn, messages: list[dict[str, str]]) -> None:
+def stream(url: str, key: str, model: str, turn: Turn, messages: list[dict[str, str]], conversation: str = "") -> None:
     """Fill the turn in with the answer of the server at this base URL, which ends in /v1.
 
+    conversation: its id, by which a server of ours finds what it has kept of it; empty tells the server none.
     Raises the openai client's errors, and ServerError for an answer that breaks off without one.
     """
     from openai import DefaultHttpxClient, OpenAI, Timeout
@@ -40,7 +41,8 @@ def stream(url: str, key: str, model: str, turn: Turn, messages: list[dict[str, 
     # A redirect would take the key to who knows whom.
     with DefaultHttpxClient(timeout=timeout, follow_redirects=False, event_hooks=hooks) as http:
         client = OpenAI(base_url=url, api_key=key, max_retries=0, timeout=timeout, http_client=http)
-        request = _asked(turn) | {"model": model, "stream": True, "stream_options": {"include_usage": True}}
+        request = _asked(turn) | ({"prompt_cache_key": conversation} if conversation and not turn.raw else {})
+        request |= {"model": model, "stream": True, "stream_options": {"include_usage": True}}
         # Named before the clock starts: the client imports half of itself for it, the first time.
         create: Any = client.completions.create if turn.raw else client.chat.completions.create
         asking = {"prompt": turn.question} if turn.raw else {"messages": messages}

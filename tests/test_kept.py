@@ -36,7 +36,7 @@ class FakeSequence:
 
 
 def sequences(budget: int = 1_000_000, grain: int = 1, token_bytes: int = 1, context: int = 8192) -> KeptSequences:
-    return KeptSequences(FakeSequence, token_bytes, context, budget, grain)
+    return KeptSequences(FakeSequence, token_bytes, context, budget, grain, lambda: 10**9)
 
 
 def read(kept: KeptSequences, tokens: Tokens, answer: int = 10) -> tuple[Kept, int]:
@@ -238,6 +238,35 @@ def test_the_least_recently_used_goes_first(monkeypatch: pytest.MonkeyPatch) -> 
 
 def kept_shares(kept: KeptSequences, tokens: Tokens) -> int:
     return max(one.shares(tokens, 1) for one in kept._idle)
+
+
+def test_a_conversation_that_says_its_name_goes_on_in_its_own_sequence_however_little_is_common() -> None:
+    kept, opening = sequences(), some_tokens(100)
+    long = np.concatenate([opening, some_tokens(800, 1)])
+    first = kept.take(long, 950, "a")[0]
+    first.read, first.whole = long, True
+    kept.give(first)
+    edited = np.concatenate([opening, some_tokens(50, 2)])
+    other, shared = kept.take(edited, 200, "b")
+    assert (other is first, shared) == (False, 0)  # a system prompt in common: there is room for both
+    kept.drop(other)
+    again, shared = kept.take(edited, 200, "a")
+    assert (again is first, shared) == (True, 100)
+
+
+def test_half_of_what_the_machine_has_left_stays_free() -> None:
+    free = 100_000
+    kept = KeptSequences(FakeSequence, 1, 8192, 50_000, 1, lambda: free)
+    assert kept.budget == 50_000
+    free = 4000  # another model has been loaded
+    assert kept.fits(2000)
+    assert not kept.fits(2001)
+    read(kept, some_tokens(600))
+    read(kept, some_tokens(600, 2))
+    assert len(kept._idle) == 2
+    free = 0
+    read(kept, some_tokens(600, 3))
+    assert len(kept._idle) == 1  # the others went, and what is really needed is made all the same
 
 
 def test_idle_sequences_stay_within_the_budget() -> None:

@@ -96,6 +96,9 @@ class FakeRuntime:
     def sequence(self, capacity: int) -> FakeSequence:
         return FakeSequence(self, capacity)
 
+    def free(self) -> int:
+        return 10**9
+
 
 def never() -> bool:
     return False

@@ -32,7 +32,8 @@ class Options:
     temperature 0 decodes greedily. seed None draws a new one each time. max_tokens is cut to what the
     context still holds. presence_penalty and frequency_penalty count the answer's tokens, repetition_penalty
     the prompt's too. logprobs: how many likeliest alternatives to tell with each token; None tells no
-    probabilities. json_schema: a JSON schema, as text, that the answer must follow.
+    probabilities. json_schema: a JSON schema, as text, that the answer must follow. prompt_cache_key: a name for the
+    conversation, which finds what is kept of it; changes no answer.
     """
 
     max_tokens: int = 300
@@ -47,6 +48,7 @@ class Options:
     n: int = 1
     logprobs: int | None = None
     json_schema: str | None = None
+    prompt_cache_key: str = ""
 
     def but(self, **changes: Any) -> Options:
         """These options with every change that is not None. Raises OptionError for values out of range."""

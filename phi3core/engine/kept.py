@@ -37,7 +37,8 @@ class Sequence(Protocol):
 class Kept:
     """A sequence and the prompt that it has read. whole: the prompt's last token was read too, alone.
 
-    asked: the length of the last prompt that was answered; what lies beyond was read ahead.
+    asked: the length of the last prompt that was answered; what lies beyond was read ahead. key: whose it is, as
+    the client says (OpenAI's prompt_cache_key).
     """
 
     sequence: Sequence
@@ -46,6 +47,7 @@ class Kept:
     whole: bool = False
     asked: int = 0
     used: float = 0.0
+    key: str = ""
 
     @property
     def length(self) -> int:
@@ -74,13 +76,23 @@ class Kept:
 
 
 class KeptSequences:
-    """The sequences of one model: those in use, and idle ones within a budget of bytes; the least recently used go."""
+    """The sequences of one model: those in use, and idle ones within a budget of bytes; the least recently used go.
+
+    free: the bytes that the machine has left now. Half of them stay free, whatever the budget says: another model may
+    have been loaded since.
+    """
 
     def __init__(
-        self, make: Callable[[int], Sequence], token_bytes: int, context_length: int, budget: int, grain: int
+        self,
+        make: Callable[[int], Sequence],
+        token_bytes: int,
+        context_length: int,
+        budget: int,
+        grain: int,
+        free: Callable[[], int],
     ) -> None:
         self._make, self._token_bytes, self._context = make, token_bytes, context_length
-        self.budget, self._grain = budget, grain
+        self._budget, self._grain, self._free = budget, grain, free
         self._idle: list[Kept] = []
         self._running: list[Kept] = []
 
@@ -89,25 +101,34 @@ class KeptSequences:
         """What all sequences take now."""
         return sum(kept.capacity for kept in self._idle + self._running) * self._token_bytes
 
+    @property
+    def budget(self) -> int:
+        """What all sequences may take now."""
+        return min(self._budget, self.bytes + self._free() // 2)
+
     def fits(self, need: int) -> bool:
         """Whether there is room for a sequence of so many tokens beside those in use."""
         used = sum(kept.capacity for kept in self._running)
         return (used + self._capacity(need)) * self._token_bytes <= self.budget
 
-    def take(self, tokens: Tokens, need: int) -> tuple[Kept, int]:
-        """A sequence with room for `need` tokens, and how many of these it has read already; give it back."""
+    def take(self, tokens: Tokens, need: int, key: str = "") -> tuple[Kept, int]:
+        """A sequence with room for `need` tokens, and how many of these it has read already; give it back.
+
+        key: of the conversation, where the client told one: it may always go on in its own sequence.
+        """
         best = max(self._idle, key=lambda kept: kept.shares(tokens, self._grain), default=None)
         shared = best.shares(tokens, self._grain) if best else 0
         capacity = self._capacity(need)
-        if best and shared and best.capacity >= need and self._is_worth(best, shared, capacity):
+        if best and shared and best.capacity >= need and self._is_worth(best, shared, capacity, key):
             self._idle.remove(best)
             best.sequence.rewind(shared)
             best.read, best.whole = best.read[:shared], False
         else:
-            if best and shared * 2 >= best.length:
+            if best and shared and self._is_own(best, shared, key):
                 self._idle.remove(best)  # the same conversation, which has outgrown it
             self._make_room(capacity)
             best, shared = Kept(self._make(capacity), capacity), 0
+        best.key = key
         self._running.append(best)
         return best, shared
 
@@ -121,9 +142,12 @@ class KeptSequences:
         """Forget a sequence whose state nobody knows."""
         self._running.remove(kept)
 
-    def _is_worth(self, kept: Kept, shared: int, capacity: int) -> bool:
+    def _is_worth(self, kept: Kept, shared: int, capacity: int, key: str) -> bool:
+        return self._is_own(kept, shared, key) or self.bytes + capacity * self._token_bytes > self.budget
+
+    def _is_own(self, kept: Kept, shared: int, key: str) -> bool:
         """Two conversations may share a system prompt: one does not take the other's sequence while there is room."""
-        return shared * 2 >= kept.length or self.bytes + capacity * self._token_bytes > self.budget
+        return (bool(key) and kept.key == key) or shared * 2 >= kept.length
 
     def _capacity(self, need: int) -> int:
         """Room to grow, since a sequence that is outgrown is read anew: twice the need, at least 1,024 tokens."""

@@ -58,6 +58,9 @@ class Runtime(Protocol):
     def sequence(self, capacity: int) -> Sequence:
         """An empty sequence with room for so many tokens."""
 
+    def free(self) -> int:
+        """Bytes left of the memory that sequences take."""
+
 
 def piece_for(size: int) -> int:
     """How many tokens of a prompt to read at once, by the weights' bytes: about 0.2 to 0.4 s of work.
@@ -86,9 +89,11 @@ class TokenEngine:
         self._runtime = runtime
         self.options = options
         self.context_length: int = runtime.context_length
-        budget = int(psutil.virtual_memory().available * _SHARE) if budget is None else budget
+        budget = int(runtime.free() * _SHARE) if budget is None else budget
         self._grain = grain_of(runtime)
-        self._kept = KeptSequences(runtime.sequence, runtime.token_bytes, runtime.context_length, budget, self._grain)
+        self._kept = KeptSequences(
+            runtime.sequence, runtime.token_bytes, runtime.context_length, budget, self._grain, runtime.free
+        )
 
     def prepare(self, messages: Messages) -> str:
         check_messages(messages)
@@ -120,7 +125,7 @@ class TokenEngine:
         limit = min(options.max_tokens, room)
         seed = secrets.randbelow(2**31) if options.seed is None else options.seed
         constraint = self._guidance.follow(options.json_schema) if options.json_schema else None
-        kept, shared = self._kept.take(tokens, len(tokens) + limit)
+        kept, shared = self._kept.take(tokens, len(tokens) + limit, options.prompt_cache_key)
         count, sound = 0, False
         try:
             yield from self._read(kept, tokens, shared, stopped)
@@ -145,7 +150,7 @@ class TokenEngine:
         need = min(len(tokens) + _QUESTION + options.max_tokens, self.context_length)
         if self._grain > 1 or len(tokens) >= self.context_length or not self._kept.fits(need):
             return  # where pieces matter, the prompt that was answered would lose its own reading of itself
-        kept, shared = self._kept.take(tokens, need)
+        kept, shared = self._kept.take(tokens, need, options.prompt_cache_key)
         sound = False
         try:
             if len(tokens) - shared > 1:  # one token alone is read differently

@@ -169,6 +169,8 @@ class Request(BaseModel):
         if self.stream_options:
             self.stream_options.refuse_unknown("stream_options")
         asked = self._asked()
+        if (key := (self.model_extra or {}).get("prompt_cache_key")) and "prompt_cache_key" in supports:
+            asked["prompt_cache_key"] = str(key)
         for name, value in asked.items():
             if value is not None and name not in supports and value != _WITHOUT_EFFECT.get(name):
                 told = f"This model does not support {_PUBLIC.get(name, name)}: leave it out."
