@@ -6,6 +6,7 @@ import asyncio
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Generator, Iterator
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -165,6 +166,26 @@ def test_a_long_prompt_does_not_keep_anothers_tokens_waiting() -> None:
         begun, ended = spoken[0], spoken[-1]
         assert engine.log[begun:ended].count("long") <= 10
         await long
+
+    run(scene())
+
+
+def test_several_long_prompts_keep_anothers_tokens_waiting_no_longer_than_one_does() -> None:
+    async def scene() -> None:
+        engine = Turns()
+        engine.go.clear()
+        worker = await ready(lambda: engine)
+        asked = [ask(worker, "talker read 0 say 8")]
+        await when(lambda: worker.running == 1)
+        asked += [ask(worker, f"{name} read 4 say 1") for name in "xyz"]
+        await when(lambda: worker.running + worker.waiting == 4)
+        engine.go.set()
+        await asyncio.gather(*asked)
+
+        steps = [name for name in engine.log if "ended" not in name]
+        spoken = [at for at, name in enumerate(steps) if name == "talker"]
+        assert all(after - before <= 2 for before, after in pairwise(spoken[1:])), steps
+        assert {"x", "y", "z"} == set([name for name in steps if name != "talker"][:6])  # they take turns
 
     run(scene())
 

@@ -1,8 +1,9 @@
 """The one thread of a model server that runs the model: it loads it, then takes turns between the answers.
 
 Every answer that is running gets a piece of work in turn, a token or a piece of its prompt, so that none waits for
-another to end. While nobody asks, it reads what the next turns will begin with. The event loop only ever waits for what
-this thread tells.
+another to end. Of those that read their prompts it is one in each round, for a piece takes far longer than a token.
+While nobody asks, it reads what the next turns will begin with. The event loop only ever waits for what this thread
+tells.
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ class Task:
     def __init__(self, need: int, make: Callable[[Task], Iterator[Any]]) -> None:
         self.need, self._make = need, make
         self.over = threading.Event()
+        self.reading = True  # until it tells something
         self.results: asyncio.Queue[Any] = asyncio.Queue()
         self._loop = asyncio.get_running_loop()
         self._steps: Iterator[Any] | None = None
@@ -58,6 +60,7 @@ class Task:
             self._tell(error)
             return False
         if item is not None:
+            self.reading = False
             self._ended = isinstance(item, Done | tuple)
             self._tell(item)
         return True
@@ -208,11 +211,21 @@ class Worker:
             self._admit(self._engine)
             if not self._running:
                 self._step_ahead()
-            for task in list(self._running):
+            for task in self._round():
                 more = task.step()
                 self._steps += 1
                 if not more:
                     self._running.remove(task)
+
+    def _round(self) -> list[Task]:
+        """All that write, and one of those that read: it goes to the end, so that the next round is another's."""
+        reading = next((task for task in self._running if task.reading), None)
+        writing = [task for task in self._running if not task.reading]
+        if reading is None:
+            return writing
+        self._running.remove(reading)
+        self._running.append(reading)
+        return [*writing, reading]
 
     def _admit(self, engine: Engine) -> None:
         """Wait for work, and let in what there is room for, in the order in which it came."""
