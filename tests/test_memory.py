@@ -9,6 +9,7 @@ from typing import Any
 import psutil
 import pytest
 
+from phi3core.engine import precision
 from phi3core.serving import memory
 
 MB = 1_000_000
@@ -33,10 +34,16 @@ def test_a_short_context_makes_a_small_conversation(tmp_path: Path) -> None:
     assert memory.needed(onnx(tmp_path, 128), 0, "onnx") == 250 * MB + 128 * 2 * 4 * 32 * 32 * 96
 
 
-@pytest.mark.parametrize(("kind", "width"), [("float32", 4), ("bfloat16", 2)])
-def test_a_transformers_version_keeps_its_conversation_as_it_keeps_its_weights(
-    tmp_path: Path, kind: str, width: int
+@pytest.mark.parametrize(
+    ("kind", "native", "width", "weights"),
+    [("float32", False, 4, 500), ("bfloat16", True, 2, 500), ("bfloat16", False, 4, 1000), ("float16", False, 4, 1000)],
+)
+def test_a_transformers_version_takes_what_this_machine_computes_it_in(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, native: bool, width: int, weights: int
 ) -> None:
+    """16 bits become 32 where the CPU does not multiply them; conversations are kept as the weights are."""
+    monkeypatch.setattr(precision, "has_bfloat16", lambda: native)
+    monkeypatch.setattr(memory, "_has_gpu", lambda: False)
     config = {"num_hidden_layers": 30, "num_attention_heads": 9, "num_key_value_heads": 3, "hidden_size": 576}
     (tmp_path / "model").mkdir()
     text = json.dumps({**config, "max_position_embeddings": 8192, "dtype": kind})
@@ -44,7 +51,21 @@ def test_a_transformers_version_keeps_its_conversation_as_it_keeps_its_weights(
 
     need = memory.needed(tmp_path, 500 * MB, "transformers")
 
-    assert need == 1100 * MB + 2048 * 2 * width * 30 * 3 * 64
+    assert need == (weights + 600) * MB + 2048 * 2 * width * 30 * 3 * 64
+
+
+@pytest.mark.parametrize(
+    ("cpuinfo", "native"),
+    [
+        ("processor : 0\nflags\t\t: fpu avx512f avx512_bf16 amx_tile\n", True),
+        ("processor : 0\nFeatures\t: fp asimd bf16\n", True),
+        ("processor : 0\nmodel name : bf16\nflags\t\t: fpu avx2\n", False),
+    ],
+)
+def test_a_cpu_says_whether_it_multiplies_16_bits(tmp_path: Path, cpuinfo: str, native: bool) -> None:
+    (tmp_path / "cpuinfo").write_text(cpuinfo)
+    assert bool(precision._flags(tmp_path / "cpuinfo") & {"avx512_bf16", "amx_bf16", "bf16"}) == native
+    assert precision._flags(tmp_path / "none") == set()
 
 
 @pytest.mark.parametrize("wrapper", ["onnx", "transformers", ""])

@@ -639,7 +639,9 @@ class Machine:
 
 
 @pytest.fixture
-def machine(make_pool: Callable[..., Pool]) -> Callable[[int], Pool]:
+def machine(make_pool: Callable[..., Pool], monkeypatch: pytest.MonkeyPatch) -> Callable[[int], Pool]:
+    monkeypatch.setattr(ModelServer, "memory", 600_000_000)
+
     def make(megabytes: int, **options: Any) -> Pool:
         machine = Machine(megabytes)
         machine.pool = make_pool(available=machine.available, **options)
@@ -688,6 +690,20 @@ def test_a_version_that_this_machine_can_not_hold_starts_nothing(
         "End other programs, or open a smaller version."
     )
     assert [server.ref for server in pool.running()] == ["small/1"], "stopped in vain"
+
+
+def test_nothing_is_stopped_for_a_version_that_what_it_gave_back_would_not_hold(
+    machine: Callable[..., Pool], named: Callable[..., Version], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pool = machine(700)
+    small = pool.open(named("small"))
+    small.wait_ready(60)
+    monkeypatch.setattr(ModelServer, "memory", 100_000_000)  # it takes less than was guessed
+
+    with pytest.raises(ServerError, match="needs about 500 MB of memory, and 100 MB are free on this machine"):
+        pool.open(named("other"))
+
+    assert small.alive()
 
 
 def test_who_answers_is_not_stopped_for_its_memory(machine: Callable[..., Pool], named: Callable[..., Version]) -> None:

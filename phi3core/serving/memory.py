@@ -13,6 +13,7 @@ from typing import Any
 import psutil
 
 from .. import keys
+from ..engine.precision import on_cpu
 
 # Resident beyond weights and conversations, measured on the default model and rounded up: Python, FastAPI and
 # onnxruntime; with torch and transformers; with mlflow, pandas and whatever library a model of somebody else brings.
@@ -26,7 +27,18 @@ def needed(folder: Path | None, size: int, wrapper: str) -> int:
 
     size: of all files of the version. folder: where they are; None when they are still to be downloaded.
     """
-    return size + _OVERHEAD.get(wrapper, _OVERHEAD[""]) + (_conversation(folder, wrapper) if folder else 0)
+    overhead = _OVERHEAD.get(wrapper, _OVERHEAD[""])
+    try:
+        if wrapper == "onnx" and folder:
+            return size + overhead + _of_onnx(folder)
+        if wrapper == "transformers" and folder:
+            config = json.loads((folder / "model" / "config.json").read_text())
+            saved = str(config.get("dtype") or config.get("torch_dtype"))
+            computed = saved if _has_gpu() else on_cpu(saved)
+            return size * _width(computed) // _width(saved) + overhead + _of_transformers(config, _width(computed))
+    except (OSError, ValueError, KeyError, TypeError):
+        pass  # damaged or unusual: loading it will tell, and with more words
+    return size + overhead
 
 
 def available() -> int:
@@ -42,30 +54,31 @@ def words(size: float, of: float | None = None) -> str:
     return f"{part} {name}" if of is None else f"{part} of {of / unit:,.{digits}f} {name}"
 
 
-def _conversation(folder: Path, wrapper: str) -> int:
-    """Keys and values of every layer for a usual conversation; 0 where the files do not tell."""
-    try:
-        if wrapper == "onnx":
-            config = json.loads((folder / "artifacts" / keys.ONNX_ARTIFACT / "genai_config.json").read_text())["model"]
-            decoder = config["decoder"]
-            tokens = min(int(config["context_length"]), _TOKENS)
-            values = decoder["num_hidden_layers"] * decoder["num_key_value_heads"] * decoder["head_size"]
-            return int(tokens * 2 * 4 * values)  # kept as float32 on a CPU
-        if wrapper == "transformers":
-            return _of_transformers(json.loads((folder / "model" / "config.json").read_text()))
-    except (OSError, ValueError, KeyError, TypeError):
-        pass  # damaged or unusual: loading it will tell, and with more words
-    return 0
+def _of_onnx(folder: Path) -> int:
+    """Keys and values of every layer for a usual conversation."""
+    config = json.loads((folder / "artifacts" / keys.ONNX_ARTIFACT / "genai_config.json").read_text())["model"]
+    decoder = config["decoder"]
+    tokens = min(int(config["context_length"]), _TOKENS)
+    values = decoder["num_hidden_layers"] * decoder["num_key_value_heads"] * decoder["head_size"]
+    return int(tokens * 2 * 4 * values)  # kept as float32 on a CPU
 
 
-def _of_transformers(config: dict[str, Any]) -> int:
+def _of_transformers(config: dict[str, Any], width: int) -> int:
     heads = int(config["num_attention_heads"])
     head = int(config.get("head_dim") or config["hidden_size"] // heads)
-    width = 4 if "32" in str(config.get("dtype") or config.get("torch_dtype")) else 2
     tokens = min(int(config["max_position_embeddings"]), _TOKENS)
     return (
         tokens * 2 * width * int(config["num_hidden_layers"]) * int(config.get("num_key_value_heads") or heads) * head
     )
+
+
+def _width(dtype: str) -> int:
+    """Bytes of a number."""
+    return 4 if "32" in dtype else 2
+
+
+def _has_gpu() -> bool:
+    return Path("/dev/nvidia0").exists()
 
 
 def _left_in_groups(root: Path = Path("/")) -> Iterator[int]:

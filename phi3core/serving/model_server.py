@@ -94,6 +94,11 @@ class ModelServer:
         return self._child.rss()
 
     @property
+    def takes(self) -> int:
+        """Bytes that ending it gives back: what it has, or will have once it is loaded."""
+        return self.memory if self.ready else max(self.memory, self.needs)
+
+    @property
     def working(self) -> int:
         """Answers that it writes or that wait for their turn, when it was last asked."""
         return int(self._health.get("running", 0)) + int(self._health.get("waiting", 0))

@@ -182,7 +182,7 @@ class Pool:
     def _make_room(self, version: Version, need: int) -> None:
         """Stop what is idle, least recently used first, until the version fits. Raises Busy or ServerError."""
         # Nothing is stopped for a version that would not fit all the same.
-        if self._free() + sum(max(server.memory, server.needs) for server in self.running()) < need:
+        if self._free() + sum(server.takes for server in self.running()) < need:
             raise self._too_large(version, need)
         for key, _ in sorted(self._table().items(), key=lambda entry: entry[1].used):
             if self._free() >= need:
@@ -194,7 +194,7 @@ class Pool:
     def _too_large(self, version: Version, need: int) -> Phi3Error:
         free, running = max(0, self._free()), self.running()
         told = f"{version.ref} needs about {memory.words(need)} of memory, and {memory.words(free)} are free"
-        if free + sum(max(server.memory, server.needs) for server in running) < need:
+        if free + sum(server.takes for server in running) < need:
             return ServerError(f"{told} on this machine. End other programs, or open a smaller version.")
         refs = ", ".join(server.ref for server in running)
         are, its = ("is", "its") if len(running) == 1 else ("are", "their")
