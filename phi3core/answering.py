@@ -14,7 +14,7 @@ from functools import lru_cache
 from http.client import HTTPException
 from typing import Any
 
-from . import endpoints
+from . import endpoints, fitting
 from .endpoints import Endpoint
 from .errors import BadInput, Phi3Error, ServerError
 from .registry import Version
@@ -127,6 +127,8 @@ def _ask_server(server: ModelServer, turn: Turn, messages: list[dict[str, str]],
             f"{turn.ref} holds no conversations: its signature takes neither messages nor one text. "
             "Ask it with the JSON form on the Chat page, or talk to another version."
         )
+    if turn.copy_of:  # nobody could leave out by hand what this version does not take
+        fitting.fit(turn, known["supports"])
     if "seed" not in turn.options and "seed" not in known.get("supports", ["seed"]):
         turn.update(seed=None)  # a drawn one would be refused
     if kind == "prompt" and not turn.raw:
@@ -144,7 +146,8 @@ def only_question(turn: Turn, messages: list[dict[str, str]]) -> list[dict[str, 
         left = "the system prompt" if messages[0]["role"] == "system" else ""
         before = "what was said before" if len(messages) > (2 if left else 1) else ""
         told = " and ".join(part for part in (left, before) if part)
-        turn.update(note=f"This model takes one text and no conversation: {told} was not sent.")
+        note = f"This model takes one text and no conversation: {told} was not sent."
+        turn.update(note=f"{turn.note} {note}".strip())
     return messages[-1:]
 
 
@@ -152,6 +155,8 @@ def only_question(turn: Turn, messages: list[dict[str, str]]) -> list[dict[str, 
 
 
 def _ask_endpoint(endpoint: Endpoint, turn: Turn, messages: list[dict[str, str]]) -> None:
+    if turn.copy_of:
+        fitting.fit(turn, fitting.ELSEWHERE[endpoint.kind])
     if endpoint.kind == "openai":
         turn.update(waiting=f"Waiting for {endpoint.name}", prompt=turn.question if turn.raw else "")
         stream(endpoint.url, endpoint.key or "none", endpoint.model, turn, messages)

@@ -10,6 +10,7 @@ import pytest
 
 from phi3core import chat, conversations, keys, registry, replay, transfer
 from phi3core.chat import Conversation, Origin, Turn
+from phi3core.endpoints import Endpoint
 from phi3core.errors import BadInput
 from phi3core.registry import Version
 from phi3core.replay import Replay
@@ -76,6 +77,54 @@ def test_a_replay_asks_the_same_questions_with_the_recorded_history_parameters_a
     assert [turn.answer for turn in again.conversation.path] == ["Something else"] * 3
     assert {turn.ref for turn in again.conversation.path} == {"phi3/2"}
     assert [turn.answer for turn in talk.path] == ["The capital is Madrid."] * 3
+
+
+class ModestEngine(fakes.FakeEngine):
+    """Takes fewer options, as a model of somebody else."""
+
+    supports = frozenset({"max_tokens", "temperature", "n"})
+
+
+def test_what_the_target_does_not_take_is_left_out_and_the_turn_says_so(settings: Settings, version: Version) -> None:
+    modest, full = ModestEngine(WORDS), fakes.FakeEngine(WORDS)
+    pool = FakePool(lambda ref: modest if ref == "phi3/2" else full)
+    talk = Conversation(settings, pool)  # type: ignore[arg-type]
+    asked = {"temperature": 0.5, "top_k": 3, "presence_penalty": 0.0, "seed": 3, "logprobs": True, "top_logprobs": 2}
+    ended(talk.ask(version, "One", options=asked))
+    ended(talk.ask(version, "Two", options={"temperature": 0.5, "presence_penalty": 0.0}, schema={}))
+    ended(talk.ask(version, "Three", options={"temperature": 0.5, "stop": []}))
+
+    again = finished(replay.start(talk, registry.resolve(settings, "phi3/2")))
+    again.conversation.settle()
+    chat._live.clear()
+    kept = chat.load(settings, pool, again.conversation.id)  # type: ignore[arg-type]
+    pool.close()
+
+    assert (again.state, again.done, again.error) == ("done", 3, "")
+    for turns in (again.conversation.path, kept.path):
+        assert [turn.note for turn in turns] == [
+            "Asked without top_k, seed and logprobs, which this model does not take.",
+            "Asked without the JSON mode, which this model does not take.",
+            "",
+        ]
+        assert [turn.options for turn in turns] == [{"temperature": 0.5}] * 3
+        assert [(turn.seed, turn.schema) for turn in turns] == [(None, None)] * 3
+    assert talk.path[0].options == asked
+
+
+def test_an_endpoint_is_asked_only_for_what_its_kind_takes(
+    settings: Settings, talk: Conversation, pool: FakePool, engine: fakes.FakeEngine, version: Version
+) -> None:
+    ended(talk.ask(version, "Four", options={"top_k": 3, "repetition_penalty": 1.2, "top_p": 0.5}))
+    server = pool.open(version)
+    endpoint = Endpoint("mine", "openai", f"{server.url}/v1", model="phi3/1", key=server.key)
+
+    again = finished(replay.start(talk, endpoint))
+
+    assert (again.state, again.done) == ("done", 4)
+    note = "Asked without top_k and repetition_penalty, which this model does not take."
+    assert [turn.note for turn in again.conversation.path] == ["", "", "", note]
+    assert (engine.asked[-1].top_k, engine.asked[-1].top_p) == (engine.options.top_k, 0.5)
 
 
 def test_a_replay_is_a_saved_conversation_that_knows_what_it_repeats(

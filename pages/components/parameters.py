@@ -13,6 +13,7 @@ from pages.components.context import Seen
 from pages.components.target import Chosen
 from phi3core.build import MAX_TOKENS
 from phi3core.chat import Conversation
+from phi3core.fitting import ELSEWHERE
 
 ALTERNATIVES = 5  # likeliest tokens told beside each token, where probabilities are shown
 
@@ -41,11 +42,6 @@ _MORE = (
     Control("frequency_penalty", "Frequency penalty", -2.0, 2.0, 0.1, 0.0, "Likewise, growing with every time."),
 )
 _ALL = (*(c.name for c in (*_MAIN, *_MORE)), "max_tokens", "seed", "stop", "logprobs")
-# What an endpoint of either kind takes as a rule; its own defaults are its secret, so that all starts empty.
-_ELSEWHERE = {
-    "openai": set(_ALL) - {"top_k", "repetition_penalty"},
-    "mlflow": {"temperature", "top_p", "max_tokens", "stop"},
-}
 
 
 def show(chosen: Chosen, conversation: Conversation, seen: Seen) -> tuple[str, dict[str, Any]]:
@@ -76,7 +72,7 @@ def show(chosen: Chosen, conversation: Conversation, seen: Seen) -> tuple[str, d
 def _known(chosen: Chosen, seen: Seen) -> tuple[set[str], dict[str, Any]]:
     """The options that the model takes, and its defaults."""
     if chosen.endpoint is not None:
-        return _ELSEWHERE[chosen.endpoint.kind], {}
+        return set(ELSEWHERE[chosen.endpoint.kind]), {}  # its own defaults are its secret, so that all starts empty
     assert chosen.version is not None
     if seen.props:
         return set(seen.props.get("supports") or ()), dict(seen.props.get("default_generation_settings") or {})

@@ -106,7 +106,7 @@ def show(id: str) -> None:
     st.subheader(short(repeated.title), anchor=False)
     with st.container(horizontal=True):
         for label, conversation in (("Recorded", original), ("Replayed", repeated)):
-            links.to_chat(conversation.id, conversation.ref, label)
+            links.to_chat(conversation.id, label)
     if under_way is None or under_way.state != "running":
         _ended(original, repeated, under_way)
         return
@@ -191,7 +191,7 @@ def _pair(at: int, pair: Compared) -> DeltaGenerator:
         if pair.same:
             st.markdown(literal(pair.old.answer))
             for name, turn in (("Recorded", pair.old), ("Replayed", pair.new)):
-                st.caption(f"{name} · {_figures(turn)}")
+                _head(name, turn)
             return frame
         recorded, replayed = st.columns(2, gap="medium")
         pieces = pair.diff
@@ -200,7 +200,7 @@ def _pair(at: int, pair: Compared) -> DeltaGenerator:
             (replayed, "Replayed", "new", pair.new),
         ):
             with column:
-                st.caption(f"{name} · {_figures(turn)}")
+                _head(name, turn)
                 if turn.answer:
                     st.markdown(differences(pieces, side))
                 elif not turn.error:
@@ -208,6 +208,12 @@ def _pair(at: int, pair: Compared) -> DeltaGenerator:
                 if turn.error:
                     ui.show_error(turn.error)
     return frame
+
+
+def _head(name: str, turn: Turn) -> None:
+    st.caption(f"{name} · {_figures(turn)}")
+    if turn.note:  # how it was asked is a part of what differs
+        st.caption(f":material/info: {literal(turn.note)}")
 
 
 def _badge(pair: Compared) -> None:

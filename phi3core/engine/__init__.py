@@ -74,6 +74,16 @@ class Options:
 
 # What every engine that samples by itself can do; an engine lists what it honours in `supports`.
 ALL_OPTIONS = frozenset(Options.__dataclass_fields__)
+# What an option is where it has no effect: accepted from a model that does not know it.
+WITHOUT_EFFECT: dict[str, Any] = {
+    "temperature": 1.0,
+    "top_p": 1.0,
+    "repetition_penalty": 1.0,
+    "presence_penalty": 0.0,
+    "frequency_penalty": 0.0,
+    "stop": (),
+    "n": 1,
+}
 
 
 @dataclass(frozen=True)

@@ -16,21 +16,11 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import JSONResponse
 
-from ..engine import Done, Messages, Options, Token
+from ..engine import WITHOUT_EFFECT, Done, Messages, Options, Token
 from ..errors import BadInput, OptionError
 
 # Accepted and without effect on the answer, as at OpenAI.
 _HARMLESS = {"user", "metadata", "store", "service_tier", "safety_identifier", "prompt_cache_key"}
-# What an option is where it has no effect: accepted from a model that does not know it.
-_WITHOUT_EFFECT: dict[str, Any] = {
-    "temperature": 1.0,
-    "top_p": 1.0,
-    "repetition_penalty": 1.0,
-    "presence_penalty": 0.0,
-    "frequency_penalty": 0.0,
-    "stop": (),
-    "n": 1,
-}
 # Accepted when they ask for what is the case anyway.
 _NEUTRAL: dict[str, tuple[Any, ...]] = {
     "best_of": (1,),
@@ -172,7 +162,7 @@ class Request(BaseModel):
         if (key := (self.model_extra or {}).get("prompt_cache_key")) and "prompt_cache_key" in supports:
             asked["prompt_cache_key"] = str(key)
         for name, value in asked.items():
-            if value is not None and name not in supports and value != _WITHOUT_EFFECT.get(name):
+            if value is not None and name not in supports and value != WITHOUT_EFFECT.get(name):
                 told = f"This model does not support {_PUBLIC.get(name, name)}: leave it out."
                 raise RequestError(told, _PUBLIC.get(name, name), "unsupported_parameter")
         try:
