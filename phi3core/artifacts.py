@@ -32,7 +32,7 @@ class State:
     """What is known of a version's files at this moment. digest: empty where nobody took it on this machine.
 
     listing: SHA-256 over names and sizes. place: their folder's URI. remote: they are not on this machine. says: how
-    they were looked at, as a sentence.
+    they were looked at, as a sentence. older: the digest as builds used to take it.
     """
 
     digest: str
@@ -40,6 +40,11 @@ class State:
     place: str
     remote: bool
     says: str
+    older: str = ""
+
+    def has(self, digest: str) -> bool:
+        """Whether a digest that was recorded once is of these files."""
+        return bool(digest) and digest in (self.digest, self.older)
 
 
 def digest(settings: Settings, version: Version) -> str:
@@ -83,8 +88,7 @@ def as_built(version: Version, found: list[File]) -> bool | None:
     recorded = version.tags.get(keys.DIGEST, "")
     if not recorded or not all(file.sha256 for file in found):
         return None
-    before = hashlib.sha256(_AS_IT_WAS.encode()).hexdigest()  # builds used to count MLflow's own file
-    return recorded in (total(found), total([*found, File(NOT_LOGGED, len(_AS_IT_WAS), before)]))
+    return recorded in (total(found), _older(found))
 
 
 def files(settings: Settings, version: Version, read: bool = False) -> list[File]:
@@ -153,13 +157,20 @@ def _lines(settings: Settings, version: Version, path: str) -> list[str]:
 def _state(settings: Settings, uri: str, place: Path | str, fetch: bool) -> State:
     remote = not isinstance(place, Path)
     found = listed(settings, place, read=fetch or not remote)
-    known = total(found) if all(file.sha256 for file in found) else ""
+    whole = all(file.sha256 for file in found)
     listing = json.dumps([[file.path, file.size] for file in found]).encode()
     count = f"{len(found)} file{'s' if len(found) != 1 else ''}, {sum(file.size for file in found):,} bytes"
     says = f"The content of {count}, was compared."
     if remote and not fetch:
         says = f"Only the names and sizes of {count}, were compared, because they are not on this machine."
-    return State(known, hashlib.sha256(listing).hexdigest(), uri, remote, says)
+    known, older = (total(found), _older(found)) if whole else ("", "")
+    return State(known, hashlib.sha256(listing).hexdigest(), uri, remote, says, older)
+
+
+def _older(found: list[File]) -> str:
+    """The digest as builds used to take it, which counted MLflow's own file."""
+    before = hashlib.sha256(_AS_IT_WAS.encode()).hexdigest()
+    return total([*found, File(NOT_LOGGED, len(_AS_IT_WAS), before)])
 
 
 def _place(settings: Settings, version: Version) -> Path | str:

@@ -16,8 +16,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from . import cache, keys, patience, people, registry
+from . import artifacts, cache, keys, patience, people, registry
 from .errors import BadInput, Conflict, Phi3Error, StoreDown, StoreError
+from .filelist import NOT_LOGGED, File
 from .people import Person
 from .promotion import records
 from .registry import Version
@@ -31,7 +32,6 @@ Report = Callable[[float, str], None]
 """Called with how far it is, 0 to 1, and what is being done."""
 
 _SCHEMES = ("http", "https", "sqlite", "postgresql", "mysql", "mssql", "databricks")
-_NOT_LOGGED = "registered_model_meta"  # MLflow writes it into what it loads; it is no part of what was logged
 
 
 @dataclass(frozen=True)
@@ -207,14 +207,15 @@ def _experiment(store: MlflowClient) -> str:
 
 def _check_digest(version: Version, folder: Path) -> None:
     """What is sent must be what was registered: its tags go along and say so."""
-    known = version.tags.get(keys.DIGEST, "")
-    if known and known != cache.total_of({name: cache.digest_of_file(folder / name) for name in _files(folder)}):
+    paths = {name: folder / name for name in _files(folder)}
+    found = [File(name, path.stat().st_size, cache.digest_of_file(path)) for name, path in paths.items()]
+    if artifacts.as_built(version, found) is False:
         raise Conflict(f"The files of {version.ref} are not what was registered: their digest differs. Build it again.")
 
 
 def _files(folder: Path) -> list[str]:
     names = (path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
-    return sorted(name for name in names if name != _NOT_LOGGED)
+    return sorted(name for name in names if name != NOT_LOGGED)
 
 
 @contextlib.contextmanager

@@ -57,7 +57,7 @@ ENDED: Final = "phi3.ended"
 CLOSING: Final = "phi3.closing"
 # A sentence that MLflow's own page shows, and that a search for text goes through. Not sealed: it says nothing more.
 NOTE: Final = "mlflow.note.content"
-# A registered model's tag: the seal of its latest record.
+# A registered model's tag: the seal of its latest record. The experiment's, for records that are of no model.
 RECORD: Final = "phi3.record"
 # A registered model's tag: what a promotion needs, as JSON by stage.
 POLICY: Final = "phi3.policy"

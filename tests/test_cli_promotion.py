@@ -15,7 +15,7 @@ from phi3core.people import Person
 from phi3core.promotion import policy, records, requests
 from phi3core.promotion.policy import Policy, Threshold
 from phi3core.settings import Settings
-from phi3core.store import client
+from phi3core.store import client, experiment
 
 from . import fakes
 
@@ -78,6 +78,18 @@ def test_a_rollback_goes_to_the_previous_production(phi3: Settings) -> None:
     told = done("rollback", "phi3", "--reason", "It loops")
     assert told == "phi3/1 is in Production again. phi3/2 was archived.\n"
     assert stages(phi3) == {1: "Production", 2: "Archived"}
+
+
+def test_a_rollback_over_changed_files_is_refused_and_an_admin_overrides_it(phi3: Settings, tmp_path: Path) -> None:
+    done("promote", "phi3/1", "--stage", "Production")
+    done("promote", "phi3/2", "--stage", "Production")
+    (tmp_path / "model-1" / "MLmodel").write_text("flavors: {python_function: {}}\n# x\n")
+
+    assert "an admin can roll back to it all the same" in refused("rollback", "phi3", "--reason", "It loops")
+    assert stages(phi3) == {1: "Archived", 2: "Production"}
+    done("rollback", "phi3", "--reason", "It loops", "--override")
+    assert stages(phi3) == {1: "Production", 2: "Archived"}
+    assert records.of_model(phi3, "phi3")[0].override == "It loops"
 
 
 def test_deleting_asks_for_the_name_and_refuses_what_is_needed(phi3: Settings) -> None:
@@ -206,6 +218,23 @@ def test_a_record_that_was_edited_is_found(history: Settings) -> None:
     client(history).set_tag(first.id, keys.REASON, "Nobody asked me")
     assert "was edited after it was written" in refused("record", "--model", "phi3", "--verify")
     assert "done, EDITED" in done("record")
+
+
+def test_a_record_that_was_made_up_is_found_and_shown_as_such(history: Settings) -> None:
+    tags = {keys.ACTION: "promote", keys.MODEL_NAME: "phi3", keys.VERSION: "1", keys.TO: "Production"}
+    run_id = client(history).create_run(experiment(history, keys.PROMOTIONS), tags=tags).info.run_id
+    client(history).set_terminated(run_id)
+    assert "it has no seal" in refused("record", "--model", "phi3", "--verify")
+    assert "done, NO SEAL" in done("record")
+
+
+def test_a_restoration_that_was_taken_out_of_the_record_is_missed(history: Settings) -> None:
+    for _ in range(2):
+        client(history).delete_experiment(experiment(history, keys.PROMOTIONS))
+        records.restore(history, ANN)
+    assert "is whole" in done("record", "--model", "phi3", "--verify")
+    client(history).delete_run(records.page(history, action="restore").records[1].id)
+    assert "is missing: it was deleted" in refused("record", "--model", "phi3", "--verify")
 
 
 # ---------------------------------------------------------------- two versions

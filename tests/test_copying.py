@@ -191,6 +191,17 @@ def test_files_that_are_not_what_was_registered_are_not_sent(
         registry.versions(replace(settings, tracking_uri=http_server), fresh)
 
 
+def test_a_build_of_the_time_when_mlflows_own_file_was_counted_is_what_was_registered(
+    settings: Settings, saved: Path, tmp_path: Path, http_server: str, fresh: str
+) -> None:
+    folder = shutil.copytree(saved, tmp_path / "older")
+    (folder / "registered_model_meta").write_text("model_name: null\nmodel_version: null\n")
+    ref = logged.register(settings, "phi3", folder)
+    (folder / "registered_model_meta").write_text("model_name: phi3\nmodel_version: '1'\n")
+
+    assert copying.copy(settings, ref, fresh, ADA, http_server).version == 1
+
+
 # ---------------------------------------------------------------- what is refused
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -11,11 +13,11 @@ import pytest
 from phi3core import artifacts, keys, registry
 from phi3core.errors import BadInput, Forbidden, NotFound, PolicyUnmet
 from phi3core.people import Person
-from phi3core.promotion import policy, promote, records, requests
+from phi3core.promotion import chain, policy, promote, records, requests
 from phi3core.promotion.policy import Check, Policy, Threshold, checklist
 from phi3core.registry import Version
 from phi3core.settings import Settings
-from phi3core.store import client
+from phi3core.store import client, experiment
 
 from . import fakes
 from .judging import ADA, BOB, EVE, ROOT, answered, kept, version_with_files, voted
@@ -184,6 +186,35 @@ def test_a_policy_that_nobody_recorded_blocks(settings: Settings, version: Versi
 
     assert [(check.name, check.met) for check in checks] == [("policy", False), ("tag phi3.wrapper", True)]
     assert "no record says who did" in checks[0].says
+
+
+@pytest.mark.parametrize("key", ["", "secret"])
+def test_a_policy_that_was_weakened_together_with_a_made_up_record_blocks(
+    settings: Settings, version: Version, key: str
+) -> None:
+    keyed = dataclasses.replace(settings, record_key=key)
+    policy.write(keyed, "phi3", "Production", Policy(approvals=2), ROOT)
+    for at in (int(time.time() * 1000), 1):
+        tags = {keys.ACTION: "set policy", keys.MODEL_NAME: "phi3", keys.TO: "Production needs nothing"}
+        if key:  # somebody without it can compute a plain seal
+            tags[keys.SEAL] = chain.of_intent(tags, at, "")
+            tags |= {keys.STATUS: "done", keys.OUTCOME: "Done.", keys.ENDED: str(at)}
+            tags[keys.CLOSING] = chain.of_result(tags, "")
+        run = client(settings).create_run(experiment(settings, keys.PROMOTIONS), at, tags)
+        client(settings).set_terminated(run.info.run_id)
+        client(settings).set_registered_model_tag("phi3", keys.POLICY, "{}")
+
+        met, sentence = says(checklist(keyed, version, "Production"), "policy")
+
+        assert (met, "set “Production needs 2 approvals”" in sentence) == (False, True)
+
+
+def test_a_policy_that_was_set_before_there_was_a_key_still_holds(settings: Settings, version: Version) -> None:
+    policy.write(settings, "phi3", "Production", Policy(tags=("phi3.wrapper",)), ROOT)
+    keyed = dataclasses.replace(settings, record_key="secret")
+    for _ in range(2):
+        assert [check.name for check in checklist(keyed, version, "Production")] == ["tag phi3.wrapper"]
+        policy.write(keyed, "phi3", "Staging", Policy(reviews=1), ROOT)
 
 
 def test_two_admins_who_set_both_stages_at_once_lose_nothing(settings: Settings, version: Version) -> None:

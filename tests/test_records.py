@@ -32,6 +32,24 @@ def add(settings: Settings, **given: Any) -> Record:
     return records.append(settings, ADA, **({"model": "phi3", "version": 1, "action": "request"} | given))
 
 
+def unsealed(settings: Settings, at: int | None = None, **tags: str) -> str:
+    """A record as anybody can make one with MLflow's own API; at: milliseconds since 1970. Its id."""
+    known = {keys.MODEL_NAME: "phi3", keys.USER: "mallory", **tags}
+    run = client(settings).create_run(experiment(settings, keys.PROMOTIONS), at, known)
+    client(settings).set_terminated(run.info.run_id)
+    return str(run.info.run_id)
+
+
+def plain(settings: Settings, at: int | None = None, **tags: str) -> str:
+    """The same by somebody who computes the seals too, but has no key."""
+    at = at or int(time.time() * 1000)
+    known = {keys.MODEL_NAME: "phi3", keys.USER: "mallory", **tags}
+    known[keys.SEAL] = chain.of_intent(known, at, "")
+    known |= {keys.STATUS: "done", keys.OUTCOME: "Done.", keys.ENDED: str(at)}
+    known[keys.CLOSING] = chain.of_result(known, "")
+    return unsealed(settings, at, **known)
+
+
 @pytest.fixture(scope="session")
 def three_once(tmp_path_factory: pytest.TempPathFactory, empty_store: Path) -> Path:
     def make(settings: Settings) -> None:
@@ -284,6 +302,68 @@ def test_records_of_the_time_before_there_were_seals_are_taken_as_they_are(three
     assert records.verify(three, "old") == []
 
 
+def test_a_record_without_a_seal_is_told_where_there_are_sealed_ones_before_it(three: Settings) -> None:
+    forged = unsealed(three, **{keys.ACTION: "promote", keys.VERSION: "1", keys.TO: "Production"})
+
+    listed = records.of_model(three, "phi3")
+
+    assert listed[0].id == forged
+    assert listed[0].doubt == "no seal"
+    (sentence,) = records.verify(three, "phi3")
+    assert "was not written by this app: it has no seal" in sentence
+    assert promotion.look(three, "phi3").damage == [sentence]
+
+
+@pytest.mark.parametrize("how", ["edited", "made up"])
+def test_a_record_that_was_edited_or_made_up_is_not_in_the_timeline_and_no_way_back(three: Settings, how: str) -> None:
+    for number in (1, 2):
+        promotion.promote(three, f"phi3/{number}", "Staging")
+    register(three)  # phi3/4, which was never in Production
+    if how == "edited":
+        second = next(r for r in records.of_model(three, "phi3") if (r.version, r.new) == (2, "Production"))
+        client(three).set_tag(second.id, keys.VERSION, "4")
+    else:
+        unsealed(three, **{keys.ACTION: "promote", keys.VERSION: "4", keys.TO: "Production"})
+
+    listed = records.of_model(three, "phi3")
+
+    assert 4 not in [span.version for span in records.spans(listed)]
+    assert 4 not in records.earlier(listed)
+    before = promotion.previous(three, "phi3")
+    assert before is not None
+    assert before.version == (1 if how == "edited" else 2)
+
+
+def test_without_its_key_a_timeline_is_told_and_a_look_changes_nothing_but_nobody_rolls_back_by_it(
+    three: Settings,
+) -> None:
+    keyed = dataclasses.replace(three, record_key="secret")
+    for number in (1, 2):
+        promotion.promote(keyed, f"phi3/{number}", "Production")
+    many = len(records.of_model(three, "phi3"))
+
+    assert promotion.look(three, "phi3").said == []
+    assert len(records.of_model(three, "phi3")) == many
+    assert records.spans(records.of_model(three, "phi3"))[-1].version == 2
+    with pytest.raises(Conflict, match="sealed with a key. Set PHI3_RECORD_KEY"):
+        promotion.rollback(three, "phi3", "slow")
+    assert promotion.rollback(keyed, "phi3", "slow").version.version == 1
+
+
+def test_with_a_key_a_promotion_that_was_made_up_without_it_is_no_way_back(three: Settings) -> None:
+    keyed = dataclasses.replace(three, record_key="secret")
+    promotion.promote(keyed, "phi3/1", "Production")
+    register(three)
+    for at in (None, 1):  # with its own time, and set back to before there was a key
+        plain(three, at, **{keys.ACTION: "promote", keys.VERSION: "4", keys.FROM: "None", keys.TO: "Production"})
+
+    before = promotion.previous(keyed, "phi3")
+
+    assert before is not None
+    assert before.version == 3
+    assert any("sealed without the key" in sentence for sentence in records.verify(keyed, "phi3"))
+
+
 def test_with_a_key_nobody_else_can_compute_a_seal(three: Settings) -> None:
     sealed = dataclasses.replace(three, record_key="secret")
     first, second = (records.append(sealed, ADA, model="phi3", version=1, action="request") for _ in range(2))
@@ -337,7 +417,21 @@ def test_a_deleted_experiment_of_records_is_noticed_stops_promotions_and_is_rest
     assert records.of_model(three, "phi3") == before
     assert records.verify(three, "phi3") == []
     assert [(r.action, r.user) for r in records.page(three, limit=1).records] == [("restore", "bob@example.org")]
+    assert records.verify(three, "") == []
     promotion.promote(three, "phi3/1", "Production")
+
+
+@pytest.mark.parametrize("which", [0, 1])
+def test_a_restoration_that_was_deleted_from_the_record_is_missed(three: Settings, which: int) -> None:
+    for _ in range(2):
+        client(three).delete_experiment(experiment(three, keys.PROMOTIONS))
+        records.restore(three, BOB)
+    assert records.verify(three, "") == []
+
+    client(three).delete_run(records.page(three, action="restore").records[which].id)
+
+    (sentence,) = records.verify(three, "")
+    assert "is missing: it was deleted" in sentence
 
 
 def test_nothing_is_restored_where_nothing_was_deleted(settings: Settings) -> None:

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import shutil
 import threading
+import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from phi3core import keys, registry
+from phi3core import artifacts, filelist, keys, registry
 from phi3core.errors import BadInput, Conflict, Forbidden, NotFound, PolicyUnmet, StoreError
 from phi3core.people import Person
-from phi3core.promotion import moving, policy, promote, records, requests
+from phi3core.promotion import chain, look, moving, policy, promote, records, requests, rollback
 from phi3core.promotion.policy import Policy
 from phi3core.registry import Version
 from phi3core.settings import Settings
-from phi3core.store import client
+from phi3core.store import client, experiment
 
 from . import fakes
 from .judging import ADA, BOB, EVE, ROOT, folder_of, version_in_store, version_with_files
@@ -279,6 +282,100 @@ def test_files_on_a_server_are_compared_by_name_and_size_at_a_look_and_byte_by_b
     assert [r.status for r in requests.of_model(store, fresh)] == ["promoted", "void"]
 
 
+def test_a_promotion_that_carries_out_a_request_compares_every_byte_though_no_policy_asks_for_it(
+    store: Settings, fresh: str, tmp_path: Path
+) -> None:
+    version, write = version_in_store(store, tmp_path, fresh)
+    made = requests.ask(store, version.ref, "Production", "Fast.", ADA)
+    requests.decide(store, made.id, "approve", "", BOB)
+    write(WEIGHTS, b"weightS")  # as many bytes
+
+    with pytest.raises(Conflict, match="is void. The files of .* were changed"):
+        promote(store, version.ref, "Production", "", ROB, request=made.id)
+
+    assert registry.resolve(store, version.ref).aliases == ()
+    done = promote(store, version.ref, "Production", "Nobody asked for these.", ROB)
+    assert records.get(store, done.record).request == ""
+    assert requests.get(store, made.id).status == "void"
+
+
+def test_a_promotion_says_where_its_digest_comes_from_where_it_did_not_read_the_files(
+    store: Settings, fresh: str, tmp_path: Path
+) -> None:
+    version, _ = version_in_store(store, tmp_path, fresh)
+    client(store).set_model_version_tag(fresh, "1", keys.DIGEST, "d" * 64)
+    here = registry.local_folder(store, version) is not None
+
+    record = records.get(store, promote(store, version.ref, "Production", "", ROB).record)
+
+    if here:
+        assert (record.digest, record.checks) == (artifacts.digest(store, version), ())
+    else:
+        (line,) = record.checks
+        assert (record.digest, line["name"]) == ("d" * 64, "files")
+        assert "as registered, not checked" in line["says"]
+    made = requests.ask(store, version.ref, "Staging", "Fast.", ADA)
+    record = records.get(store, promote(store, version.ref, "Staging", "", ROB, request=made.id).record)
+    assert (record.digest, record.checks) == (made.digest, ())
+
+
+@pytest.mark.parametrize("store", ["http"], indirect=True)
+def test_files_on_a_server_are_fetched_once_for_a_promotion_and_never_while_others_wait(
+    store: Settings, fresh: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    version, write = version_in_store(store, tmp_path, fresh)
+    client(store).set_model_version_tag(fresh, "1", keys.USER, BOB.name)
+    policy.write(store, fresh, "Production", Policy(approvals=1, other_approver=True), ROOT)
+    made = requests.ask(store, version.ref, "Production", "Fast.", ADA)
+    requests.decide(store, made.id, "approve", "", EVE)
+    waiting, fetched = False, []
+    really, others = filelist._copied, moving._after_others
+
+    def noted(settings: Settings, repository: object, name: str) -> object:
+        fetched.append((name, waiting))
+        return really(settings, repository, name)  # type: ignore[arg-type]
+
+    def meanwhile(settings: Settings, name: str) -> None:
+        nonlocal waiting
+        waiting = True
+        others(settings, name)
+        for change in changes:
+            change()
+
+    changes: list[Callable[[], object]] = [lambda: write(WEIGHTS, b"longer weights")]
+    monkeypatch.setattr(filelist, "_copied", noted)
+    monkeypatch.setattr(moving, "_after_others", meanwhile)
+    with pytest.raises(Conflict, match="files of .* were changed at this moment"):
+        promote(store, version.ref, "Production", "", ROB, request=made.id)
+    assert registry.resolve(store, version.ref).aliases == ()
+
+    write(WEIGHTS, b"weights")
+    fetched.clear()
+    changes.clear()
+    waiting = False
+    assert promote(store, version.ref, "Production", "", ROB, request=made.id).version.aliases == ("production",)
+    assert sorted(fetched) == [(name, False) for name in ("MLmodel", "python_env.yaml", "requirements.txt", WEIGHTS)]
+
+
+@pytest.mark.parametrize("store", ["http"], indirect=True)
+def test_what_calls_for_the_files_only_while_others_wait_is_tried_again(
+    store: Settings, fresh: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    version, _ = version_in_store(store, tmp_path, fresh)
+    others = moving._after_others
+
+    def meanwhile(settings: Settings, name: str) -> None:
+        others(settings, name)
+        if not requests.of_model(settings, name):
+            requests.ask(store, version.ref, "Production", "Fast.", ADA)
+
+    monkeypatch.setattr(moving, "_after_others", meanwhile)
+    with pytest.raises(Conflict, match="was changed at this moment. Look, and try again"):
+        promote(store, version.ref, "Production", "", ROB)
+    assert promote(store, version.ref, "Production", "", ROB).version.aliases == ("production",)
+    assert requests.of_model(store, fresh)[0].status == "promoted"
+
+
 @pytest.mark.parametrize("store", ["http"], indirect=True)
 def test_another_machine_sees_that_files_on_a_server_changed_by_what_the_request_recorded(
     store: Settings, fresh: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -296,6 +393,86 @@ def test_another_machine_sees_that_files_on_a_server_changed_by_what_the_request
     assert requests.get(store, made.id).status == "void"
 
 
+# ---------------------------------------------------------------- the way back
+
+
+@pytest.fixture
+def two(store: Settings, fresh: str, tmp_path: Path) -> Callable[[str, bytes], None]:
+    """Two versions that were in Production one after the other, and what writes into a file of the first."""
+    first, write = version_in_store(store, tmp_path, fresh)
+    second, _ = version_in_store(store, tmp_path, fresh)
+    made = requests.ask(store, first.ref, "Production", "Fast.", ADA)
+    promote(store, first.ref, "Production", "", ROB, request=made.id)
+    promote(store, second.ref, "Production", "", ROB)
+    return write
+
+
+def test_a_rollback_to_files_that_changed_is_refused_and_an_admin_overrides_it_with_the_reason(
+    store: Settings, fresh: str, two: Callable[[str, bytes], None]
+) -> None:
+    two(WEIGHTS, b"weightS")  # as many bytes
+
+    with pytest.raises(Conflict, match="not those that were in Production.* Promote another version, or build .*admin"):
+        rollback(store, fresh, "It loops.", ROB)
+    with pytest.raises(Forbidden, match="admin"):
+        rollback(store, fresh, "It loops.", ROB, override=True)
+    assert registry.resolve(store, f"{fresh}@production").version == 2
+
+    done = rollback(store, fresh, "It loops.", ROOT, override=True)
+
+    record = records.get(store, done.record)
+    assert (done.version.version, record.reason, record.override) == (1, "It loops.", "It loops.")
+    assert record.digest == artifacts.digest(store, done.version)
+
+
+def test_a_rollback_to_the_same_files_overrides_nothing_though_an_admin_would(
+    store: Settings, fresh: str, two: Callable[[str, bytes], None]
+) -> None:
+    record = records.get(store, rollback(store, fresh, "It loops.", ROOT, override=True).record)
+
+    assert (record.version, record.override) == (1, "")
+    assert record.digest == artifacts.digest(store, registry.resolve(store, f"{fresh}/1"))
+
+
+def test_a_rollback_minds_the_files_that_a_promotion_recorded_and_no_record_that_was_edited_or_made_up(
+    settings: Settings, version: Version, tmp_path: Path
+) -> None:
+    promote(settings, version.ref, "Production", "", ROB)
+    promote(settings, version_with_files(settings, tmp_path).ref, "Production", "", ROB)
+    (folder_of(version) / WEIGHTS).write_bytes(b"weightS")
+    changed = artifacts.digest(settings, version)
+    made_up(settings, None, **{keys.ACTION: "promote", keys.FROM: "None", keys.DIGEST: changed})
+    client(settings).set_registered_model_alias("phi3", "production", "1")
+    look(settings, "phi3")  # finds it, and knows no digest
+    client(settings).set_registered_model_alias("phi3", "production", "2")
+    look(settings, "phi3")
+
+    with pytest.raises(Conflict, match="not those that were in Production"):
+        rollback(settings, "phi3", "It loops.", ROB)
+
+
+def test_a_rollback_to_files_that_cannot_be_read_is_refused_and_overridden_like_one_to_others(
+    settings: Settings, tmp_path: Path
+) -> None:
+    first, second = version_with_files(settings, tmp_path), version_with_files(settings, tmp_path)
+    client(settings).set_model_version_tag("phi3", "1", keys.DIGEST, "d" * 64)
+    promote(settings, first.ref, "Production", "", ROB)
+    promote(settings, second.ref, "Production", "", ROB)
+    (folder_of(first) / WEIGHTS).unlink()
+    (folder_of(first) / WEIGHTS).symlink_to("/proc/self/mem")
+
+    with pytest.raises(Conflict, match="Nobody can tell .* Promote another version"):
+        rollback(settings, "phi3", "It loops.", ROB)
+
+    record = records.get(settings, rollback(settings, "phi3", "It loops.", ROOT, override=True).record)
+    assert (record.version, record.override, record.digest) == (1, "It loops.", "d" * 64)
+    assert "as registered, not checked" in record.checks[-1]["says"]
+    promote(settings, second.ref, "Production", "", ROB)
+    shutil.rmtree(folder_of(first))
+    with pytest.raises(NotFound, match="gone"):
+        rollback(settings, "phi3", "It loops.", ROOT, override=True)
+
+
 # ---------------------------------------------------------------- behind our back
 
 
@@ -311,6 +488,64 @@ def test_a_decision_that_was_edited_or_made_up_does_not_count(settings: Settings
 
     assert (request.status, request.decisions) == ("open", ())
     assert len(records.verify(settings, "phi3")) >= 2
+
+
+def made_up(settings: Settings, key: str | None, at: int | None = None, **tags: str) -> str:
+    """A record by anybody with MLflow's own API. key: what it is sealed with, None for not at all."""
+    at = at or int(time.time() * 1000)
+    known = {keys.MODEL_NAME: "phi3", keys.VERSION: "1", keys.TO: "Production", keys.USER: BOB.name, **tags}
+    if key is not None:
+        known[keys.SEAL] = chain.of_intent(known, at, key)
+        known |= {keys.STATUS: "done", keys.OUTCOME: "Done.", keys.ENDED: str(at)}
+        known[keys.CLOSING] = chain.of_result(known, key)
+    run = client(settings).create_run(experiment(settings, keys.PROMOTIONS), at, known)
+    client(settings).set_terminated(run.info.run_id)
+    return str(run.info.run_id)
+
+
+@pytest.mark.parametrize("verdict", ["approve", "reject", "withdraw", "request"])
+def test_a_record_without_a_seal_is_no_step_of_a_request(settings: Settings, asked: str, verdict: str) -> None:
+    for at in (None, 1):
+        tags = {keys.ACTION: verdict, keys.REQUEST: "" if verdict == "request" else asked}
+        made = made_up(settings, None, at, **tags)
+
+        assert [(r.id, r.status, r.decisions) for r in requests.of_model(settings, "phi3")] == [(asked, "open", ())]
+        assert [(r.id, r.status) for r in requests.waiting(settings)] == [(asked, "open")]
+        assert requests.get(settings, asked).status == "open"
+        if verdict == "request":
+            with pytest.raises(NotFound, match="There is no request"):
+                requests.get(settings, made)
+
+
+@pytest.mark.parametrize("verdict", ["approve", "reject", "withdraw", "request"])
+def test_with_a_key_a_record_that_was_sealed_without_it_is_no_step_of_a_request(
+    settings: Settings, version: Version, verdict: str
+) -> None:
+    keyed = replace(settings, record_key="secret")
+    asked = requests.ask(keyed, version.ref, "Production", "Fast.", ADA)
+    for at in (None, 1):  # now, and set back to before there was a key
+        tags = {keys.ACTION: verdict, keys.REQUEST: "" if verdict == "request" else asked.id}
+        made_up(settings, "", at, **tags | {keys.DIGEST: asked.digest})
+
+        assert [(r.id, r.status) for r in requests.of_model(keyed, "phi3")] == [(asked.id, "open")]
+        assert requests.get(keyed, asked.id).decisions == ()
+        assert [r.id for r in requests.waiting(keyed)] == [asked.id]
+    assert requests.decide(keyed, asked.id, "approve", "", EVE).status == "approved"
+
+
+def test_what_was_asked_and_approved_before_there_was_a_key_still_counts(settings: Settings, asked: str) -> None:
+    requests.decide(settings, asked, "approve", "", BOB)
+    keyed = replace(settings, record_key="secret")
+    assert requests.get(keyed, asked).status == "approved"
+
+    requests.decide(keyed, asked, "approve", "", EVE)
+
+    found = requests.get(keyed, asked)
+    assert (found.status, [d.by for d in found.approvals]) == ("approved", [BOB.name, EVE.name])
+    assert [r.id for r in requests.waiting(keyed)] == [asked]
+    made_up(settings, "", **{keys.ACTION: "reject", keys.REQUEST: asked, keys.DIGEST: found.digest})
+    assert requests.get(keyed, asked).status == "approved"
+    assert promote(keyed, "phi3/1", "Production", "", ROB, request=asked).version.stage == "Production"
 
 
 def test_a_step_that_names_another_version_is_none_of_the_requests(

@@ -66,12 +66,13 @@ def promote(
 @main.command()
 @click.argument("model")
 @click.option("--reason", required=True, help=_REASON)
+@click.option("--override", is_flag=True, help="An admin goes on though its files have changed, for the same reason.")
 @click.option("--json", "as_json", is_flag=True, help="Print the version that is in Production now as JSON.")
-def rollback(model: str, reason: str, as_json: bool) -> None:
+def rollback(model: str, reason: str, override: bool, as_json: bool) -> None:
     """Put the version back that was in Production before, as the record of MODEL tells."""
     from .. import promotion, registry
 
-    done = promotion.rollback(settings.load(), model, reason)
+    done = promotion.rollback(settings.load(), model, reason, override=override)
     if as_json:
         click.echo(json.dumps(registry.as_json(done.version), indent=2))
     else:

@@ -3,7 +3,8 @@
 A record's seal covers everything it says it intends and the seal of the model's record before it; its closing
 seal covers what came of it. The registered model's tag ``phi3.record`` holds the latest seal. Without a key
 (``PHI3_RECORD_KEY``) a seal is a plain SHA-256: it shows an edit, not an editor who also computes the seals anew.
-With one, plain seals count only before the first that was made with it. Knows nothing of stores.
+With one, plain seals count only before the first that was made with it. Which records count where something rests on
+them is in trust.py. Knows nothing of stores.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
 from .. import keys
@@ -39,6 +40,8 @@ INTENT: Final = (
     keys.PREVIOUS,
 )
 RESULT: Final = (keys.STATUS, keys.OUTCOME, keys.ENDED)
+KEYED: Final = "hmac-"
+"""What a seal begins with that was made with a key."""
 
 
 def of_intent(tags: Mapping[str, str], started: int, key: str) -> str:
@@ -70,7 +73,7 @@ def intact(tags: Mapping[str, str], started: int, status: str, key: str) -> bool
 
 def keyed(seal: str) -> bool:
     """Whether a seal was made with a key."""
-    return seal.startswith(_KEYED)
+    return seal.startswith(KEYED)
 
 
 def missing_head(records: Sequence[Record], head: str | None) -> bool:
@@ -90,19 +93,25 @@ def damage(records: Sequence[Record], head: str | None, whole: bool, key: str) -
     locked = [record for record in records if keyed(record.seal)]
     if locked and not key:
         return [f"{len(locked)} records are sealed with a key. Set PHI3_RECORD_KEY to have them verified."]
-    found = [
-        f"The record “{record.says}” of {record.started:%Y-%m-%d %H:%M} UTC was edited after it was written."
-        for record in records
-        if not record.intact or (locked and not keyed(record.seal) and record.started > locked[-1].started)
-    ]
     seals = {record.seal for record in records}
     chained = [record for record in records if record.seal]
+    found = [f"{_told(record)} was edited after it was written." for record in records if not record.intact]
+    found += [
+        f"{_told(record)} was edited after it was written, or made up: it is sealed without the key."
+        for record in chained
+        if record.intact and locked and not keyed(record.seal) and record.started > locked[-1].started
+    ]
     # Records of the same moment may have been opened in any order: the oldest few may lead out of what was read.
     inside = chained if whole else chained[: -len(chained) // 2]
     found += [
-        f"A record of {records[0].model} before {record.started:%Y-%m-%d %H:%M:%S} UTC is missing: it was deleted."
+        f"A record of {records[0].model or 'a restoration'} before {record.started:%Y-%m-%d %H:%M:%S} UTC is missing: it was deleted."
         for record in inside
         if record.previous and record.previous not in seals
+    ]
+    found += [
+        f"{_told(record)} was not written by this app: it has no seal."
+        for record in records
+        if record.intact and not record.seal and chained and record.started >= chained[-1].started
     ]
     if missing_head(records, head):
         found.append("The latest record of the model is missing: it was deleted.")
@@ -111,13 +120,33 @@ def damage(records: Sequence[Record], head: str | None, whole: bool, key: str) -
     return found
 
 
-_KEYED = "hmac-"
+def believable(records: Iterable[Record]) -> list[Record]:
+    """Those of a model's records that a tale may rest on: neither edited nor, as far as these show, made up.
+
+    What is sealed with a key that is not known here is believed: a timeline of nothing would be no truer.
+    """
+    found = [record for record in records if record.intact or record.unproven]
+    sealed = min((record.started for record in found if record.seal), default=None)
+    keyed_since = min((record.started for record in found if keyed(record.seal)), default=None)
+    if any(record.unproven for record in found):
+        keyed_since = None  # whoever has no key writes plain ones after, and must believe them
+    return [
+        record
+        for record in found
+        if keyed(record.seal)
+        or (record.seal and (keyed_since is None or record.started <= keyed_since))
+        or (not record.seal and (sealed is None or record.started < sealed))
+    ]
+
+
+def _told(record: Record) -> str:
+    return f"The record “{record.says}” of {record.started:%Y-%m-%d %H:%M} UTC"
 
 
 def _seal(content: Mapping[str, str], key: str) -> str:
     text = json.dumps(content, sort_keys=True, ensure_ascii=True, separators=(",", ":")).encode()
     if key:
-        return _KEYED + hmac.new(key.encode(), text, hashlib.sha256).hexdigest()
+        return KEYED + hmac.new(key.encode(), text, hashlib.sha256).hexdigest()
     return "sha256-" + hashlib.sha256(text).hexdigest()
 
 

@@ -22,14 +22,14 @@ _NAMED = 6  # people in one sentence
 _NO_OTHER = "There is no other version in Production to compare it with."
 
 
-def lines(settings: Settings, version: Version, stage: str, wanted: Policy, look: bool) -> list[Check]:
-    """All that the policy asks for, each with what was found. look: don't fetch files that are elsewhere."""
+def lines(settings: Settings, version: Version, stage: str, wanted: Policy, files: Files) -> list[Check]:
+    """All that the policy asks for, each with what was found. files: called where the state of the files matters."""
     if wanted.damage:
         return [Check("policy", False, wanted.damage)]
     found = []
     if odd := as_recorded(settings, version.name, stage, wanted):
         found.append(Check("policy", False, odd))
-    case = _Case(settings, version, stage, wanted, look)
+    case = _Case(settings, version, stage, wanted, files)
     for name, check in _asked(case):
         try:
             found.append(Check(name, *check()))
@@ -53,19 +53,20 @@ def author_of(settings: Settings, version: Version) -> str:
 
 
 Answer = tuple[bool, str]
+Files = Callable[[], artifacts.State]
 
 
 class _Case:
     """A version that is to move to a stage, and what more than one line wants to know of it; each is read once."""
 
-    def __init__(self, settings: Settings, version: Version, stage: str, wanted: Policy, look: bool) -> None:
-        self.settings, self.version, self.stage, self.wanted, self.look = settings, version, stage, wanted, look
+    def __init__(self, settings: Settings, version: Version, stage: str, wanted: Policy, files: Files) -> None:
+        self.settings, self.version, self.stage, self.wanted, self.files = settings, version, stage, wanted, files
 
     @cached_property
     def requests(self) -> list[Request]:
         """Those for this move that have not ended, newest first, judged by the files as they are now."""
         try:
-            state: artifacts.State | str = artifacts.state(self.settings, self.version, fetch=not self.look)
+            state: artifacts.State | str = self.files()
         except NotFound as error:
             state = requests.Gone(error)
         found = requests.of_version(self.settings, self.version, self.stage, state)

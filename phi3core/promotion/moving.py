@@ -1,35 +1,35 @@
 """Moving versions between stages, and aliases between versions. Every page and command comes through here.
 
 The alias is the truth and the stage follows it: an alias points at one version only, whereas MLflow lets
-two versions be in Production at once. A promotion takes a lock on this machine, settles what others left half-done,
-checks the request and the policy, opens its record, carries out its plan (carrying.py), and closes the record.
+two versions be in Production at once. A promotion checks the request, the policy and the files (vetting.py), takes a
+lock on this machine, settles what others left half-done, checks once more, opens its record, carries out its plan
+(carrying.py), and closes the record.
 """
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import re
 import time
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
-from .. import artifacts, keys, people, registry
-from ..errors import BadInput, Conflict, PolicyUnmet, StoreError
+from .. import keys, people, registry
+from ..errors import BadInput, Conflict
 from ..people import Person
 from ..registry import Version
 from ..settings import Settings
 from ..store import abilities, changed
 from . import looking, records
 from .carrying import carry_out
+from .files import Files
 from .planning import Plan, plan, stage_of
-from .state import HELD, locked, pause, point, read, unpoint
-from .timeline import earlier
+from .state import locked, pause, point, read, unpoint
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
 
-    from .policy import Check
+    from .vetting import Vetted
 
 _COURTESY = 5.0  # seconds in which a promoter on another machine may finish before we begin
 
@@ -70,48 +70,46 @@ def promote(
     if version.status not in ("", "READY"):
         raise Conflict(f"{version.ref} is not ready ({version.status}): wait until it is, or build it again.")
 
-    def vetted() -> _Vetted:
-        checks = _checked(settings, version, target, person, override)
-        return _Vetted(checks, _request(settings, version, target, request))
+    def vetted(files: Files) -> Vetted:
+        from . import vetting
 
-    return _carried(
-        settings, person, version, target, action="promote", old=old, reason=reason, vetted=vetted, override=override
-    )
+        return vetting.promotion(settings, version, target, person, files, override, request)
+
+    return _carried(settings, person, version, target, action="promote", old=old, reason=reason, vetted=vetted)
 
 
-def rollback(settings: Settings, model: str, reason: str, person: Person | None = None) -> Promotion:
+def rollback(
+    settings: Settings, model: str, reason: str, person: Person | None = None, *, override: bool = False
+) -> Promotion:
     """Put the version back that was in Production before the one that is there now.
 
     The policy's state is recorded and blocks nothing: the version was let in once, and a way back must be open, as
-    long as its files are the same. Raises as `promote`, and Conflict where there is nothing to go back to.
+    long as its files are the same. override: an admin goes on where they are not; the reason is recorded for that too.
+    Raises as `promote`, and Conflict where there is nothing to go back to or the files have changed.
     """
+    from . import vetting
+
     person = person or people.local(settings)
     people.require(person, "releaser", f"rolling {model} back")
+    if override:
+        people.require(person, "admin", f"rolling {model} back whatever its files are")
     if not reason.strip():
         raise BadInput("Say why you roll back: it is kept on the record.")
-    version = previous(settings, model)
+    version = vetting.previous(settings, model)
     if version is None:
         raise Conflict(f"The records of {model} know no version that was in Production before. Promote one instead.")
-    from . import policy
 
-    checks = policy.checklist(settings, version, "Production", look=True)
-    # Records about a version name the one that replaced it too.
-    held = (r for r in looking.about(settings, model, version.version) if r.version == version.version)
-    before = next((r for r in held if r.new == "Production" and r.status == "done"), None)
-    if before and before.digest and _digest(settings, version, "Production", checks) not in ("", before.digest):
-        _refuse_unmet(version, "Production", checks, f"The files of {version.ref} have changed since it was there.")
-    vetted = _Vetted(checks)
-    return _carried(settings, person, version, "Production", action="roll back", reason=reason, vetted=lambda: vetted)
+    def vetted(files: Files) -> Vetted:
+        return vetting.way_back(settings, version, files, reason, override)
+
+    return _carried(settings, person, version, "Production", action="roll back", reason=reason, vetted=vetted)
 
 
 def previous(settings: Settings, model: str) -> Version | None:
     """The version that a rollback puts into Production; None where the records know none that is still there."""
-    versions = {version.version: version for version in registry.versions(settings, model)}
-    here = next((number for number, version in versions.items() if "production" in version.aliases), None)
-    came = records.page(settings, model=model, new="Production", status="done", limit=100).records
-    left = records.page(settings, model=model, old="Production", status="done", limit=100).records
-    listed = earlier({record.id: record for record in (*came, *left)}.values())
-    return next((versions[number] for number in listed if number in versions and number != here), None)
+    from . import vetting
+
+    return vetting.previous(settings, model)
 
 
 def set_alias(settings: Settings, ref: str, alias: str, reason: str = "", person: Person | None = None) -> Version:
@@ -147,70 +145,6 @@ def delete_alias(settings: Settings, name: str, alias: str, reason: str = "", pe
         changed(settings, name)
 
 
-# ---------------------------------------------------------------- before anything changes
-
-
-@dataclass(frozen=True)
-class _Vetted:
-    """What lets a version move: the policy's lines, and the id of the request that this carries out."""
-
-    checks: list[Check]
-    request: str = ""
-
-
-def _checked(settings: Settings, version: Version, stage: str, person: Person, override: str) -> list[Check]:
-    """The policy's lines. Raises PolicyUnmet where one is not met, and nobody who may overrides it."""
-    from . import policy
-
-    checks = policy.checklist(settings, version, stage)
-    if override.strip():
-        people.require(person, "admin", "overriding a policy")
-    else:
-        _refuse_unmet(version, stage, checks, f"The policy for {stage} is not met.")
-    return checks
-
-
-def _refuse_unmet(version: Version, stage: str, checks: Iterable[Check], why: str) -> None:
-    unmet = [f"{check.name}: {check.says}" for check in checks if not check.met]
-    if unmet:
-        raise PolicyUnmet(
-            f"{version.ref} can't move to {stage}. {why} {' '.join(unmet)} An admin can override it with a reason."
-        )
-
-
-def _request(settings: Settings, version: Version, stage: str, given: str) -> str:
-    """The id of the request that a promotion carries out: the given one, or one that waits for just this."""
-    from . import requests
-
-    if given:
-        request = requests.get(settings, given)
-        if (request.model, request.version, request.stage) != (version.name, version.version, stage):
-            raise BadInput(f"The request is for {request.ref} to {request.stage}, not for {version.ref} to {stage}.")
-        if request.status not in requests.WAITING:
-            raise Conflict(f"The request of {request.by} is {request.status}. {request.why}".strip())
-        return given
-    asked = records.page(
-        settings, model=version.name, version=version.version, action="request", new=stage, limit=1
-    ).records
-    if asked and requests.get(settings, asked[0].id).status in requests.WAITING:
-        return asked[0].id
-    return ""
-
-
-def _digest(settings: Settings, version: Version, stage: str, checks: list[Check]) -> str:
-    """Of the files as they are where they are on this machine, else as they were built; "" where neither is known."""
-    recorded = version.tags.get(keys.DIGEST, "")
-    if stage not in HELD:  # a version must be able to leave, whatever became of its files
-        return recorded
-    if registry.local_folder(settings, version):
-        return artifacts.state(settings, version).digest
-    if checks:
-        # A line of the policy may have fetched them; where none needed them, they need not be there.
-        with contextlib.suppress(StoreError):
-            return artifacts.state(settings, version).digest or recorded
-    return recorded
-
-
 # ---------------------------------------------------------------- doing it
 
 
@@ -223,16 +157,17 @@ def _carried(
     action: str,
     old: str = "Archived",
     reason: str,
-    vetted: Callable[[], _Vetted],
-    override: str = "",
+    vetted: Callable[[Files], Vetted],
 ) -> Promotion:
-    name = version.name
+    name, files = version.name, Files(settings, version)
     # What takes long is done before anybody has to wait for the lock; it is remembered, and short below.
-    _digest(settings, version, target, vetted().checks)
+    vetted(files)
+    files.digest(target)
     with locked(settings, name):
         _after_others(settings, name)
-        may = vetted()  # again: somebody may have rejected it, or changed the policy, meanwhile
-        digest = _digest(settings, version, target, may.checks)
+        files.locked()
+        may = vetted(files)  # again: somebody may have rejected it, or changed the policy, meanwhile
+        digest, how = files.digest(target)
         listed = registry.versions(settings, name)
         version = next((v for v in listed if v.version == version.version), version)
         what = plan(settings, version, target, listed, old=old)
@@ -240,7 +175,7 @@ def _carried(
         with records.opened(
             settings, person, model=name, version=version.version, action=action, old=version.stage, new=target,
             replaced=what.replaced.ref if what.replaced else "", replaced_to=becomes, reason=reason, digest=digest,
-            checks=[asdict(check) for check in may.checks], override=override, request=may.request,
+            checks=[*(asdict(check) for check in may.checks), *how], override=may.override, request=may.request,
         ) as record:  # fmt: skip
             carry_out(settings, what, record)
             record.outcome = _outcome(what)

@@ -9,24 +9,25 @@ from __future__ import annotations
 import contextlib
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Final
 
 from filelock import FileLock, Timeout
 
-from .. import keys, people
+from .. import artifacts, keys, people
 from ..errors import BadInput, Conflict, NotFound
 from ..people import Person
 from ..registry import Version
 from ..settings import Settings
 from ..store import client, errors
 from . import records
+from .trust import Trust
 
 STAGES: Final = ("Production", "Staging")
 """The stages that can have a policy: a version can always leave them."""
 
-_MOST: Final = {"approvals": 100, "reviews": 1_000_000}
+MOST: Final = {"approvals": 100, "reviews": 1_000_000}
 _LONGEST: Final = 2000  # characters of a policy in words: it goes into the record
 
 
@@ -111,24 +112,32 @@ def write(settings: Settings, model: str, stage: str, policy: Policy, person: Pe
                 raise Conflict(f"Somebody else set a policy of {model} at this moment. Look, and set it again.")
 
 
-def checklist(settings: Settings, version: Version, stage: str, look: bool = False) -> list[Check]:
+def checklist(
+    settings: Settings,
+    version: Version,
+    stage: str,
+    look: bool = False,
+    files: Callable[[], artifacts.State] | None = None,
+) -> list[Check]:
     """What the stage needs of the version, line by line with its evidence; [] where it needs nothing.
 
     Takes the digest of files that are elsewhere anew, which fetches them; look: compare those by name and size
-    only, for a page. Raises StoreDown.
+    only, for a page. files: what gives their state instead, called where a line asks for it. Raises StoreDown.
     """
     from .checking import lines  # which builds upon what is here
 
     if stage not in STAGES:
         return []
     wanted = read(settings, version.name).get(stage, Policy())
-    return lines(settings, version, stage, wanted, look)
+    given = files or (lambda: artifacts.state(settings, version, fetch=not look))
+    return lines(settings, version, stage, wanted, given)
 
 
 def as_recorded(settings: Settings, model: str, stage: str, policy: Policy) -> str:
     """Why the policy is not the one that was last recorded, as a sentence; empty when it is."""
-    for record in records.page(settings, model=model, action="set policy", status="done", limit=100).records:
-        if not record.intact or not record.new.startswith(f"{stage} needs "):
+    trust = Trust(settings)
+    for record in records.page(settings, model=model, action="set policy", status="done", limit=1000).records:
+        if not record.new.startswith(f"{stage} needs ") or not trust.counts(record):
             continue
         if record.new == _told(stage, policy):
             return ""
@@ -160,7 +169,7 @@ def words(policy: Policy) -> str:
 
 def checked(policy: Policy) -> Policy:
     """The policy with its texts trimmed. Raises BadInput for what makes no sense."""
-    for name, most in _MOST.items():
+    for name, most in MOST.items():
         value = getattr(policy, name)
         if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= most:
             raise BadInput(f"{name} is “{value}”: write a whole number from 0 to {most:,}.")

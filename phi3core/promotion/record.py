@@ -53,6 +53,8 @@ class Record:
     """What whoever writes it holds locked on its machine for as long as it lives."""
     written: str = ""
     """What it was to be closed as, where its writer died before MLflow knew."""
+    unproven: bool = False
+    """It is sealed with a key that is not known here, so that nobody can say whether it is intact."""
 
     @property
     def ref(self) -> str:
@@ -62,6 +64,15 @@ class Record:
     def says(self) -> str:
         """It as a short title, which is its run's name too."""
         return title(self.ref, self.action, self.old, self.new)
+
+    @property
+    def doubt(self) -> str:
+        """Why it may not be what was written, in two words; "" where nothing speaks against it."""
+        if self.unproven:
+            return "key unknown"
+        if not self.intact:
+            return "edited"
+        return "" if self.seal else "no seal"
 
 
 def title(ref: str, action: str, old: str, new: str) -> str:
@@ -103,6 +114,7 @@ def of_run(run: Run, key: str) -> Record:
         intact=chain.intact(tags, run.info.start_time, status, key),
         lock=tags.get(keys.LOCK, ""),
         written=tags.get(keys.STATUS, "") if is_open else "",
+        unproven=not key and chain.keyed(tags.get(keys.SEAL, "")),
     )
 
 

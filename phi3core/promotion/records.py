@@ -22,7 +22,7 @@ from ..store import client, errors
 from . import chain
 from .record import Record, of_run
 from .timeline import Span, earlier, holder, spans
-from .writing import Opened, append, now, opened
+from .writing import Opened, append, newest, now, opened
 
 __all__ = [
     "Opened",
@@ -94,7 +94,7 @@ def page(
         keys.REPLACED: replaced,
         keys.REQUEST: "" if request == "*" else request,
     }
-    filters = [f'tags."{name}" = {_quoted(value)}' for name, value in asked.items() if value]
+    filters = [f'tags."{name}" = {quoted(value)}' for name, value in asked.items() if value]
     if request == "*":
         filters.append(f"tags.\"{keys.REQUEST}\" != ''")
     if status:
@@ -104,7 +104,7 @@ def page(
     if until:
         filters.append(f"attributes.start_time <= {int(until.timestamp() * 1000)}")
     if text.strip():
-        filters.append(f'tags."{keys.NOTE}" ILIKE {_quoted(f"%{text.strip()}%")}')
+        filters.append(f'tags."{keys.NOTE}" ILIKE {quoted(f"%{text.strip()}%")}')
     with errors(settings):
         runs = client(settings).search_runs(
             [home], " AND ".join(filters), ViewType.ACTIVE_ONLY, limit, ["attributes.start_time DESC"], token
@@ -139,14 +139,18 @@ def of_model(settings: Settings, model: str) -> list[Record]:
 
 
 def verify(settings: Settings, model: str) -> list[str]:
-    """Sentences about records of a model that were edited, deleted or are not in the chain; [] when all is well."""
-    try:
-        with errors(settings):
-            head: str | None = (client(settings).get_registered_model(model).tags or {}).get(keys.RECORD, "")
-    except NotFound:
-        head = None
-    # The tag first: what is written meanwhile is in the list, and the tag's record is not yet missing.
-    return chain.damage(of_model(settings, model), head, whole=True, key=settings.record_key)
+    """Sentences about records of a model that were edited, deleted or are not in the chain; [] when all is well.
+
+    model: "" for those that are of no model: that the records were restored.
+    """
+    # The head first: what is written meanwhile is in the list, and the head is not yet missing.
+    head = newest(settings, model)
+    if model:
+        listed = of_model(settings, model)
+    else:
+        listed = [record for record in page(settings, action="restore", limit=1000).records if not record.model]
+        head = head or ("" if any(record.previous for record in listed) else None)  # they were in no chain once
+    return chain.damage(listed, head, whole=True, key=settings.record_key)
 
 
 def export(records: Sequence[Record], form: str) -> str:
@@ -198,7 +202,7 @@ def _home(settings: Settings) -> str | None:
     return str(found.experiment_id) if found else None
 
 
-def _quoted(value: str) -> str:
+def quoted(value: str) -> str:
     """MLflow's filters know no escape: in a text with both kinds of quotes the double ones can't be asked for."""
     return f'"{value.replace(chr(34), "")}"' if "'" in value else f"'{value}'"
 

@@ -2,7 +2,7 @@
 
 Each step is a record; what a request is now follows from its records and from the files, and nothing is rewritten. So
 two who decide at once are both recorded. An approval is of the files as they are at that moment: where they change,
-the request is void. Records that were edited behind our back do not count.
+the request is void. Records that were edited or made up behind our back do not count.
 """
 
 from __future__ import annotations
@@ -18,8 +18,10 @@ from ..people import Person
 from ..registry import Version
 from ..settings import Settings
 from . import policy, records
+from .files import LINE
 from .policy import Policy
 from .records import Record
+from .trust import Trust
 
 Verdict = Literal["approve", "reject"]
 Status = Literal["open", "approved", "rejected", "withdrawn", "promoted", "void"]
@@ -28,8 +30,6 @@ WAITING = ("open", "approved")
 """What waits for a decision or for the promotion."""
 
 _DECIDABLE = (*WAITING, "rejected")  # one may change one's mind
-
-_FILES = "files"  # the name of the line in a record's checks that tells how the files were
 
 
 @dataclass(frozen=True)
@@ -157,17 +157,29 @@ def withdraw(settings: Settings, request_id: str, reason: str, person: Person) -
 # ---------------------------------------------------------------- looking
 
 
-def get(settings: Settings, request_id: str) -> Request:
-    """A request as it is now; files that are elsewhere are compared by name and size. Raises NotFound."""
+def get(settings: Settings, request_id: str, state: artifacts.State | None = None) -> Request:
+    """A request as it is now. Raises NotFound.
+
+    state: its files; where it is not given, those that are elsewhere are compared by name and size.
+    """
     told = f"There is no request {request_id}. The Promotions page lists those there are."
     try:
         record = records.get(settings, request_id)
     except (NotFound, BadInput) as error:
         raise NotFound(told) from error
-    if record.action != "request" or record.version is None:
+    trust = Trust(settings)
+    if record.action != "request" or record.version is None or not trust.counts(record):
         raise NotFound(told)
-    following = records.page(settings, request=record.id, limit=1000).records
-    return _request(record, following, _Files(settings), _policies(settings, record.model))
+    following = _every(settings, request=record.id)
+    files = _Files(settings, given={record.ref: state} if state else None)
+    return _request(record, following, trust, files, _policies(settings, record.model))
+
+
+def latest(settings: Settings, version: Version, stage: str) -> str | None:
+    """The id of the newest request to move a version to a stage."""
+    trust = Trust(settings)
+    asked = records.page(settings, model=version.name, version=version.version, action="request", new=stage).records
+    return next((record.id for record in asked if trust.counts(record)), None)
 
 
 def of_model(settings: Settings, model: str) -> list[Request]:
@@ -234,12 +246,15 @@ class _Files:
 
 
 def _all(settings: Settings, model: str, files: _Files, version: int | None = None) -> list[Request]:
+    trust = Trust(settings)
     following: dict[str, list[Record]] = {}
     for record in _every(settings, model=model, version=version, request="*"):
         following.setdefault(record.request, []).append(record)
-    asked = [r for r in _every(settings, model=model, version=version, action="request") if r.intact and r.version]
+    asked = [r for r in _every(settings, model=model, version=version, action="request") if r.version]
     wanted = {model: _policies(settings, model)} if model else policy.every(settings) if asked else {}
-    return [_request(r, following.get(r.id, ()), files, wanted.get(r.model, {})) for r in asked]
+    return [
+        _request(r, following.get(r.id, ()), trust, files, wanted.get(r.model, {})) for r in asked if trust.counts(r)
+    ]
 
 
 def _policies(settings: Settings, model: str) -> dict[str, Policy]:
@@ -258,10 +273,12 @@ def _every(settings: Settings, **which: Any) -> Iterator[Record]:
             return
 
 
-def _request(record: Record, following: Iterable[Record], files: _Files, wanted: Mapping[str, Policy]) -> Request:
+def _request(
+    record: Record, following: Iterable[Record], trust: Trust, files: _Files, wanted: Mapping[str, Policy]
+) -> Request:
     """What the records and the files make of a request."""
     assert record.version is not None
-    counted = sorted((r for r in following if _counts(r, record)), key=lambda r: (r.started, r.id))
+    counted = sorted((r for r in following if _counts(r, record, trust)), key=lambda r: (r.started, r.id))
     ended = next((r for r in counted if r.action not in ("approve", "reject")), None)
     files_now = files.of(record) if ended is None else ""
     state = files_now if isinstance(files_now, artifacts.State) else None
@@ -293,10 +310,10 @@ def _request(record: Record, following: Iterable[Record], files: _Files, wanted:
     )  # fmt: skip
 
 
-def _counts(step: Record, request: Record) -> bool:
-    """Whether a record is a step of the request's: done, not edited, and about the same thing."""
+def _counts(step: Record, request: Record, trust: Trust) -> bool:
+    """Whether a record is a step of the request's: done, neither edited nor made up, and about the same thing."""
     same = (step.model, step.version, step.new) == (request.model, request.version, request.new)
-    return same and step.intact and "done" in (step.status, step.written)
+    return same and "done" in (step.status, step.written) and trust.counts(step)
 
 
 def _holds(record: Record, state: artifacts.State | None) -> bool:
@@ -309,11 +326,11 @@ def _holds(record: Record, state: artifacts.State | None) -> bool:
 
 
 def _evidence(state: artifacts.State) -> dict[str, Any]:
-    return {"name": _FILES, "met": True, "says": state.says, "listing": state.listing, "place": state.place}
+    return {"name": LINE, "met": True, "says": state.says, "listing": state.listing, "place": state.place}
 
 
 def _line(record: Record) -> dict[str, Any]:
-    return next((line for line in record.checks if line.get("name") == _FILES), {})
+    return next((line for line in record.checks if line.get("name") == LINE), {})
 
 
 def _changed(ref: str) -> str:

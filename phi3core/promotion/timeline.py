@@ -1,4 +1,7 @@
-"""Which version was in a stage when, told by the records alone. Knows nothing of stores."""
+"""Which version was in a stage when, told by the records alone: those that were neither edited nor made up.
+
+Knows nothing of stores.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
+
+from . import chain
 
 if TYPE_CHECKING:
     from .record import Record
@@ -30,7 +35,7 @@ def moves(records: Iterable[Record], stage: str) -> list[Record]:
     """
     concerned = [
         record
-        for record in records
+        for record in chain.believable(records)
         if record.status == "done"
         and record.action in MOVES
         and record.version is not None
@@ -68,7 +73,7 @@ def settled(records: Iterable[Record], ref: str, number: int) -> str:
     records: of its model, newest first. "" where none concerns it.
     """
     left = ""  # what it became when another one took its place
-    for record in records:
+    for record in chain.believable(records):
         if record.action not in MOVES:
             continue
         if record.replaced == ref and record.version != number:

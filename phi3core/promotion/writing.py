@@ -166,7 +166,7 @@ def _tags(
 def _create(settings: Settings, tags: dict[str, str], result: dict[str, str]) -> Opened:
     """One call makes the run with all its tags, so that no record is ever half-written; then the chain goes on."""
     home, model, started = experiment(settings, keys.PROMOTIONS), tags[keys.MODEL_NAME], _now()
-    tags = tags | {keys.PREVIOUS: _head(settings, model)}
+    tags = tags | {keys.PREVIOUS: newest(settings, model) or ""}
     tags |= {keys.SEAL: chain.of_intent(tags, started, settings.record_key)}
     if result:
         result = result | {keys.CLOSING: chain.of_result(result | tags, settings.record_key)}
@@ -174,24 +174,32 @@ def _create(settings: Settings, tags: dict[str, str], result: dict[str, str]) ->
     says = title(ref, tags[keys.ACTION], tags[keys.FROM], tags[keys.TO])
     with errors(settings):
         run = client(settings).create_run(home, started, tags | result | {keys.NOTE: _note(says, tags)}, says[:_NAME])
-    _set_head(settings, model, tags[keys.SEAL])
+    _set_head(settings, model, home, tags[keys.SEAL])
     return Opened(run.info.run_id, tags[keys.SEAL])
 
 
-def _head(settings: Settings, model: str) -> str:
-    """The seal of the model's latest record; "" where it has none, or is not registered: a copy to elsewhere."""
+def newest(settings: Settings, model: str) -> str | None:
+    """The seal of a model's latest record, "" where it has none; None where no such model is registered.
+
+    model: "" for the records that are of no model, whose latest is named by a tag of their experiment.
+    """
+    store = client(settings)
     with contextlib.suppress(NotFound), errors(settings):
         if model:
-            return str((client(settings).get_registered_model(model).tags or {}).get(keys.RECORD, ""))
-    return ""
+            return str((store.get_registered_model(model).tags or {}).get(keys.RECORD, ""))
+        home = store.get_experiment_by_name(keys.PROMOTIONS)
+        return str(home.tags.get(keys.RECORD, "")) if home else None
+    return None
 
 
-def _set_head(settings: Settings, model: str, seal: str) -> None:
+def _set_head(settings: Settings, model: str, home: str, seal: str) -> None:
     for attempt in range(_TRIES):
         try:
             with contextlib.suppress(NotFound), errors(settings):
                 if model:
                     client(settings).set_registered_model_tag(model, keys.RECORD, seal)
+                else:
+                    client(settings).set_experiment_tag(home, keys.RECORD, seal)
             return
         except Conflict:  # two machines make the tag at once, and the database refuses one of them
             if attempt == _TRIES - 1:

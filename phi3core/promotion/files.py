@@ -1,0 +1,68 @@
+"""The files of a version that moves: read once, before anybody has to wait, and looked at again when nobody else may.
+
+Reading them may mean fetching gigabytes, which must not be done while others wait for the lock. So within it those that
+are elsewhere are compared by name and size only, with what they were when they were read.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .. import artifacts, keys, registry
+from ..errors import Conflict, Phi3Error, StoreError
+from ..registry import Version
+from ..settings import Settings
+from .state import HELD
+
+LINE = "files"
+"""The name of the line in a record's checks that tells how the files were looked at."""
+
+_UNCHECKED = "The digest is as registered, not checked: nothing that was asked for here needed the files to be read."
+
+
+class Files:
+    """How the files are, for one move. Nothing is read before somebody asks."""
+
+    def __init__(self, settings: Settings, version: Version) -> None:
+        self._settings, self._version = settings, version
+        self._state: artifacts.State | None = None
+        self._failed: Phi3Error | None = None
+        self._locked = False
+
+    def read(self) -> artifacts.State:
+        """Their state with the digest. Raises NotFound, StoreError, StoreDown, Conflict."""
+        if self._failed:
+            raise self._failed
+        if self._state is None:
+            try:
+                self._state = self._read()
+            except Phi3Error as error:
+                self._failed = error
+                raise
+        return self._state
+
+    def locked(self) -> None:
+        """From now on others wait. Raises Conflict where the files have changed since they were read."""
+        self._locked = True
+        if self._state is None:
+            return
+        now = artifacts.state(self._settings, self._version)
+        if now.remote and now.listing != self._state.listing:
+            raise Conflict(f"The files of {self._version.ref} were changed at this moment. Look, and try again.")
+        self._state = self._state if now.remote else now
+
+    def digest(self, stage: str) -> tuple[str, list[dict[str, Any]]]:
+        """What a move to a stage records: the digest, and a line that says so where nobody checked it."""
+        # A version must be able to leave a stage, whatever became of its files. Where they could not be read, somebody
+        # has overridden that.
+        unread = stage not in HELD or isinstance(self._failed, StoreError)
+        if not unread and (self._state or registry.local_folder(self._settings, self._version)):
+            return self.read().digest, []
+        registered = self._version.tags.get(keys.DIGEST, "")
+        return registered, [{"name": LINE, "met": True, "says": _UNCHECKED}] if registered else []
+
+    def _read(self) -> artifacts.State:
+        state = artifacts.state(self._settings, self._version, fetch=not self._locked)
+        if self._locked and state.remote:  # what needs them came up after we had looked
+            raise Conflict(f"What a move of {self._version.ref} needs was changed at this moment. Look, and try again.")
+        return state
