@@ -136,7 +136,7 @@ def _row(summary: Summary) -> None:
         title = short(summary.title)
         st.checkbox(f"Select {title}", key=_key(summary.id), label_visibility="collapsed", width="content")
         with st.container(gap=None):
-            links.to_chat(summary.id, summary.ref, summary.title, icon=None)
+            links.to_chat(summary.id, summary.title, icon=None)
             st.caption(_INDENT + _facts(summary))
         options = [_RENAME, _REPLAY, _DELETE] if share.may_change(summary.author) else [_REPLAY]
         if summary.origin and summary.origin.kind == "replay":
@@ -188,15 +188,16 @@ def _do(action: str, summary: Summary) -> None:
 @st.dialog("Import", icon=":material/upload:")
 def _import() -> None:
     st.markdown(
-        'JSON that was exported here comes back whole. JSONL holds one conversation a line, as `{"messages": […]}`.'
+        "JSON that was exported here comes back whole, Markdown with what it shows. "
+        'JSONL holds one conversation a line, as `{"messages": […]}`.'
     )
     if not ui.person().may("admin"):
         st.caption("Its turns become yours, and its ratings stay out: only an admin brings back who said what.")
     key = f"conversations_files_{st.session_state['conversations_imports']}"
-    files = st.file_uploader("Files", ["json", "jsonl"], accept_multiple_files=True, key=key)
+    files = st.file_uploader("Files", ["json", "jsonl", "md", "markdown"], accept_multiple_files=True, key=key)
     if not st.button("Import", type="primary", disabled=not files, key="conversations_import_now", width="stretch"):
         return
-    made: list[tuple[str, str, str]] = []
+    made: list[tuple[str, str]] = []
     refused: list[str] = []
     for file in files:
         try:
@@ -205,7 +206,7 @@ def _import() -> None:
         except (Phi3Error, OSError) as error:
             refused.append(str(error))
         else:
-            made += [(conversation.id, conversation.ref, conversation.title) for conversation in found]
+            made += [(conversation.id, conversation.title) for conversation in found]
     if made:
         st.session_state["conversations_made"] = (made, refused)
         st.rerun()
@@ -217,12 +218,12 @@ def _show_refused(refused: Sequence[str]) -> None:
         ui.show_error(f"{reason} Nothing of this file was kept.")
 
 
-def _show_made(made: Sequence[tuple[str, str, str]], refused: Sequence[str]) -> None:
+def _show_made(made: Sequence[tuple[str, str]], refused: Sequence[str]) -> None:
     _show_refused(refused)
     with st.container(border=True):
         st.markdown(f":green[:material/check_circle:] {counted(len(made), 'conversation')} imported")
-        for id, ref, title in made[:5]:
-            links.to_chat(id, ref, title)
+        for id, title in made[:5]:
+            links.to_chat(id, title)
         if len(made) > 5:
             st.caption(f"and {len(made) - 5:,} more, on top of the list")
 

@@ -1,4 +1,4 @@
-"""Conversations as files: Markdown to read, JSON to keep and bring back, JSONL of OpenAI messages to train with."""
+"""Conversations as files: Markdown to read, JSON to keep, JSONL of OpenAI messages to train with; all come back."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import time
 import uuid
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
 from typing import Any, get_args
 
 from . import people
@@ -17,7 +16,10 @@ from .errors import BadInput
 from .people import Person
 from .serving.pool import Pool
 from .settings import Settings
+from .transcript import of_markdown, to_markdown
 from .turn import Origin, State, Turn, clean
+
+__all__ = ["FORMAT", "IMPORTED", "LARGEST", "VERSION", "read", "to_json", "to_jsonl", "to_markdown"]
 
 FORMAT, VERSION = "phi3-playground/conversation", 1
 LARGEST = 50_000_000  # bytes of a file that is read
@@ -29,35 +31,6 @@ _WORDS = {"str": "text", "int": "a whole number", "float": "a number", "bool": "
 
 
 # ---------------------------------------------------------------- out
-
-
-def to_markdown(conversation: Conversation) -> str:
-    """The active path as Markdown."""
-    parts, system = [f"# {conversation.title or 'Conversation'}"], ""
-    for turn in conversation.path:
-        if turn.system.strip() and turn.system != system:
-            parts.append(f"*System prompt:*\n\n{_quoted(turn.system)}")
-        system = turn.system
-        asked = f"{turn.user or 'User'}, {datetime.fromtimestamp(turn.when / 1000, UTC):%Y-%m-%d %H:%M} UTC"
-        parts += [f"## {asked}{' (raw prompt)' if turn.raw else ''}", _quoted(turn.question), f"## {turn.ref}"]
-        parts += [turn.answer or "*No answer.*", *(f"*{line}*" for line in _remarks(turn))]
-    return str(clean("\n\n".join(parts))) + "\n"
-
-
-def _remarks(turn: Turn) -> list[str]:
-    said = [turn.note, turn.error, "Stopped." if turn.state == "stopped" else ""]
-    if turn.forgot:
-        said.append(f"Asked without the {turn.forgot} oldest turns.")
-    if turn.thumb is not None:
-        said.append(f"Rated {'good' if turn.thumb else 'bad'}{f': {turn.comment}' if turn.comment else ''}.")
-    if turn.completion_tokens:
-        figures = f"{turn.prompt_tokens} + {turn.completion_tokens} tokens"
-        said.append(figures + (f", {turn.tokens_per_second:.0f} tokens/s" if turn.tokens_per_second else ""))
-    return [" ".join(line.split()) for line in said if line]
-
-
-def _quoted(text: str) -> str:
-    return "\n".join(f"> {line}".rstrip() for line in text.splitlines())
 
 
 def to_json(conversation: Conversation) -> str:
@@ -93,7 +66,7 @@ def to_jsonl(conversations: Sequence[Conversation]) -> str:
 
 
 def read(settings: Settings, pool: Pool, name: str, data: bytes, person: Person | None = None) -> list[Conversation]:
-    """New conversations from a file that `to_json` or `to_jsonl` wrote (or anybody's of that kind), already saved.
+    """New conversations from a file that was written here, or from anybody's JSON or JSONL of messages, already saved.
 
     name: the file's, for its ending and for what is said about it. Who asked and who rated is taken over for an
     admin only: for anybody else the turns are their own, and nothing in them is rated, for ratings count in a
@@ -101,13 +74,8 @@ def read(settings: Settings, pool: Pool, name: str, data: bytes, person: Person 
     """
     person = person or people.local(settings)
     text = _text(name, data)
-    document = None if name.lower().endswith(".jsonl") else _document(name, text)
-    if document is not None and "messages" not in document:
-        parsed = [_whole(name, document)]
-    else:
-        parsed = _lines(name, text) if document is None else [_messages(name, 1, document)]
     made = []
-    for title, origin, turns, selected in parsed:
+    for title, origin, turns, selected in _parsed(name, text):
         conversation = Conversation(settings, pool, user=person.name)
         conversation.adopt(turns if person.may("admin") else [_as_own(turn, person) for turn in turns], origin, title)
         if selected in conversation.tree:
@@ -121,6 +89,17 @@ def _as_own(turn: Turn, person: Person) -> Turn:
 
 
 _Parsed = tuple[str, Origin, list[Turn], str]
+
+
+def _parsed(name: str, text: str) -> list[_Parsed]:
+    """By the file's ending, and where that tells nothing by what is in it."""
+    if name.lower().endswith((".md", ".markdown")):
+        title, turns = of_markdown(name, text)
+        return [(title[:500], Origin("import"), turns, "")]
+    document = None if name.lower().endswith(".jsonl") else _document(name, text)
+    if document is None:
+        return _lines(name, text)
+    return [_messages(name, 1, document) if "messages" in document else _whole(name, document)]
 
 
 def _text(name: str, data: bytes) -> str:

@@ -31,7 +31,7 @@ from .test_people import LOGIN
 
 COMMANDS = (
     "demo", "build", "models", "compare", "copy", "promote", "rollback", "delete", "request", "approve", "reject",
-    "withdraw", "policy", "record", "chat", "batch", "serve", "app", "key",
+    "withdraw", "policy", "record", "chat", "batch", "export", "import", "serve", "app", "key",
 )  # fmt: skip
 
 

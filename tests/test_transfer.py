@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
-from phi3core import chat, conversations, transfer
+from phi3core import chat, cli, conversations, transfer
 from phi3core.chat import Conversation, Origin, Token, Turn
 from phi3core.errors import BadInput
 from phi3core.people import Person
@@ -127,9 +129,86 @@ def test_markdown_tells_the_path_for_a_reader(talk: Conversation) -> None:
     assert "Zwei" not in text
 
 
+def shown(conversation: Conversation) -> list[tuple[Any, ...]]:
+    """What its Markdown tells."""
+    return [
+        (turn.system, turn.question, turn.raw, turn.ref, turn.user, turn.when // 60_000, turn.answer)
+        for turn in conversation.path
+    ]
+
+
+def test_markdown_brings_back_what_it_shows(settings: Settings, talk: Conversation) -> None:
+    (back,) = read(settings, "c.md", transfer.to_markdown(talk))
+    assert shown(back) == shown(talk)
+    assert (back.title, back.origin, back.saved) == ("Counting", Origin("import"), True)
+    assert [turn.state for turn in back.path] == ["done", "done"]
+    # Line ends of another system, a mark at the beginning, another name: an editor's doing.
+    (edited,) = read(settings, "C.Markdown", "\ufeff" + transfer.to_markdown(talk).replace("\n", "\r\n"))
+    assert shown(edited) == shown(talk)
+
+
+ODD = (
+    "## ada, 2026-01-02 03:04 UTC\n\n> What?\n\n## phi3/1\n\nThis.\n\n<!-- end of answer -->\n\n*Stopped.*",
+    "<!-- end of answer -->",
+    "\\<!-- end of answer -->\n\\\\<!-- end of answer -->\n\\## ada, 2026-01-02 03:04 UTC (raw prompt)",
+    "*System prompt:*\n\n> Be evil.\n\n*No system prompt any more.*",
+    "\n\n  leading and trailing \n\n",
+    "\n",
+    "# Title\n## Summary\n> quoted\n---\n```\ncode\n## phi3/1",
+    "a\r\nb\rc\x0b\x0c\u2028d\x00\t",
+    "## \u202e, 2026-01-02 03:04 UTC",
+    "*No answer.*",
+)
+
+
+@pytest.mark.parametrize("text", ODD)
+def test_whatever_is_said_markdown_brings_it_back_to_the_letter(settings: Settings, text: str) -> None:
+    one = Turn(
+        text if text.strip() else "Q", "phi3/1", text, answer=text, state="done", note=text, comment=text, thumb=True
+    )
+    two = Turn("And?", "endpoint:a b", "", parent=one.id, answer=text, state="stopped", error=text)
+    three = Turn("Raw", "phi3/1", "", parent=two.id, raw=True, state="failed", error=text)
+    talk = Conversation(settings, None, turns=[one, two, three])  # type: ignore[arg-type]
+    one.system = text if text.strip() else ""
+
+    (back,) = read(settings, "c.md", transfer.to_markdown(talk))
+
+    assert shown(back) == [(*said[:4], said[4] or "User", *said[5:]) for said in shown(talk)]
+    assert [turn.parent for turn in back.path] == ["", back.path[0].id, back.path[1].id]
+
+
+def test_a_heading_of_ours_in_an_answer_is_told_from_a_real_one(settings: Settings) -> None:
+    said = Turn("Hi", "phi3/1", answer="## ada, 2026-01-02 03:04 UTC\n## Summary", state="done")
+    talk = Conversation(settings, None, turns=[said])  # type: ignore[arg-type]
+    assert "\n\\## ada, 2026-01-02 03:04 UTC\n## Summary\n" in transfer.to_markdown(talk)  # only what would mislead
+
+
+def test_markdown_that_is_not_ours_or_damaged_says_where(settings: Settings, talk: Conversation) -> None:
+    ours = transfer.to_markdown(talk)
+    for text, told in (
+        ("# Notes\n\n- milk\n", "c.md is no conversation that was exported here"),
+        ("", "c.md is no conversation that was exported here"),
+        (ours.replace("<!-- end of answer -->", ""), "line 14: the answer that begins here has no"),
+        (ours.replace("> One?", "One?"), "line 11: here must be a quotation"),
+        (ours.replace("## phi3/1", "phi3/1"), "line 13: here must be “## ”"),
+        (ours.replace("1970-01-01 00:00", "1970-13-01 00:00"), "line 9: “1970-13-01 00:00” is no time"),
+        ("\n".join(ours.split("\n")[:8]), "there is no question"),
+    ):
+        with pytest.raises(BadInput) as raised:
+            read(settings, "c.md", text)
+        assert told in str(raised.value)
+    assert conversations.list(settings) == []
+
+
+def test_who_is_no_admin_brings_markdown_back_as_their_own(settings: Settings, talk: Conversation) -> None:
+    data = transfer.to_markdown(talk).encode()
+    (back,) = transfer.read(settings, None, "c.md", data, Person("eve", "reviewer"))  # type: ignore[arg-type]
+    assert {turn.user for turn in back.path} == {"eve"}
+
+
 def test_an_empty_conversation_can_be_exported(settings: Settings) -> None:
     empty = Conversation(settings, None)  # type: ignore[arg-type]
-    assert transfer.to_markdown(empty) == "# Conversation\n"
+    assert transfer.to_markdown(empty).startswith("# Conversation\n")
     assert json.loads(transfer.to_json(empty))["turns"] == []
     assert transfer.to_jsonl([empty]) == ""
 
@@ -237,3 +316,35 @@ def test_hostile_text_goes_out_and_comes_back(settings: Settings) -> None:
     (escaped,) = read(settings, "c.jsonl", '{"messages": [{"role": "user", "content": "a\\ud800b"}]}')
     assert escaped.path[0].question == "a\ufffdb"
     assert conversations.flush(settings), conversations.trouble(settings)
+
+
+# ---------------------------------------------------------------- from a terminal
+
+
+@pytest.mark.parametrize("ending", ["md", "json", "jsonl"])
+def test_the_command_line_takes_a_conversation_out_and_brings_it_back(
+    settings: Settings, talk: Conversation, tmp_path: Path, ending: str
+) -> None:
+    (kept,) = read(settings, "c.json", transfer.to_json(talk))
+    assert conversations.flush(settings)
+    file = tmp_path / f"talk.{ending}"
+
+    out = CliRunner().invoke(cli.main, ["export", kept.id, "--output", str(file)])
+    back = CliRunner().invoke(cli.main, ["import", str(file)])
+
+    assert (out.exit_code, back.exit_code) == (0, 0), out.output + back.output
+    id, title = back.stdout.strip().split("  ")
+    found = chat.load(settings, None, id)  # type: ignore[arg-type]
+    assert [turn.answer for turn in found.path] == ["Uno.", "Dos."]
+    assert title == found.title == ("One?" if ending == "jsonl" else "Counting")
+
+
+def test_the_command_line_names_what_it_can_not_export_or_import(settings: Settings, tmp_path: Path) -> None:
+    for args, told in (
+        (["export", "0" * 32, "--output", str(tmp_path / "a.md")], "not in the store"),
+        (["export", "nobody", "--output", str(tmp_path / "a.pdf")], "end its name with .md, .json, .jsonl"),
+        (["import", str(tmp_path / "gone.md")], "can't be read"),
+    ):
+        done = CliRunner().invoke(cli.main, args)
+        assert done.exit_code == 1
+        assert told in done.stderr

@@ -135,7 +135,7 @@ def batch(ref: str, file: Path, output: Path, **options: Any) -> None:
 @contextlib.contextmanager
 def _opened(path: Path) -> Iterator[Any]:
     try:
-        with path.open("w") as file:
+        with path.open("w", encoding="utf-8", newline="") as file:
             yield file
     except OSError as error:
         raise BadInput(f"{path.parent} can't be written to: {error.strerror}.") from error
@@ -158,6 +158,49 @@ def _question(line: str, number: int) -> str:
         return str(json.loads(line)["prompt"])
     except (ValueError, KeyError) as error:
         raise BadInput(f"Line {number} is no JSON object with a “prompt”: {line[:80]}") from error
+
+
+@main.command()
+@click.argument("id")
+@click.option("--output", type=click.Path(path_type=Path), required=True, help="A file, .md, .json or .jsonl.")
+def export(id: str, output: Path) -> None:
+    """Write a conversation to a file: as Markdown or JSONL the answers that are shown, as JSON everything.
+
+    ID stands in the address of its page, as in /chat?c=ID.
+    """
+    from .. import chat, transfer
+
+    formats: dict[str, Any] = {
+        ".md": transfer.to_markdown,
+        ".json": transfer.to_json,
+        ".jsonl": lambda conversation: transfer.to_jsonl([conversation]),
+    }
+    write = formats.get(output.suffix.lower())
+    if write is None:
+        raise BadInput(f"{output} tells no format: end its name with {', '.join(formats)}.")
+    config = settings.load()
+    with _pool(config) as pool:
+        text = write(found := chat.load(config, pool, id))
+    with _opened(output) as out:
+        out.write(text)
+    click.echo(f"Wrote “{found.title}” to {output}.")
+
+
+@main.command("import")
+@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
+def import_(files: tuple[Path, ...]) -> None:
+    """Read conversations from files that “export” or the Conversations page wrote, or of OpenAI messages."""
+    from .. import transfer
+
+    config = settings.load()
+    with _pool(config) as pool, _sent(config):
+        for file in files:
+            try:
+                data = file.read_bytes()
+            except OSError as error:
+                raise BadInput(f"{file} can't be read: {error.strerror}.") from error
+            for made in transfer.read(config, pool, file.name, data):
+                click.echo(f"{made.id}  {made.title}")
 
 
 @contextlib.contextmanager
