@@ -5,6 +5,7 @@ Knows MLflow's entities, and asks no store.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
@@ -62,6 +63,12 @@ class Version:
     @property
     def ref(self) -> str:
         return f"{self.name}/{self.version}"
+
+    @property
+    def place(self) -> str:
+        """The stage that it is in by the aliases, which are the truth: MLflow's stage may have been changed outside."""
+        held = next((stage for alias, stage in keys.RESERVED_ALIASES.items() if alias in self.aliases), "")
+        return held or ("None" if self.stage in keys.RESERVED_ALIASES.values() else self.stage)
 
     @property
     def wrapper(self) -> str:
@@ -222,12 +229,19 @@ def numbers_of(found: RegisteredModel, aliases: bool = True) -> dict[str, int]:
     """A model's aliases. aliases: whether the store knows of them; if not, its stages stand in for the reserved two."""
     if aliases:
         return {alias: int(number) for alias, number in (found.aliases or {}).items()}
-    held = {stage: alias for alias, stage in keys.RESERVED_ALIASES.items()}
-    return {
-        held[version.current_stage]: int(version.version)
-        for version in sorted(found.latest_versions or [], key=lambda version: int(version.version))
-        if version.current_stage in held
-    }
+    return holders(found.latest_versions or [])
+
+
+def holders(versions: Sequence[ModelVersion]) -> dict[str, int]:
+    """What stands in for the reserved aliases where a store has none: in each stage the highest version.
+
+    It is what ``models:/name/Production`` gives in MLflow, and all that a list of models tells of its versions.
+    """
+    found: dict[str, int] = {}
+    for alias, stage in keys.RESERVED_ALIASES.items():
+        if there := [int(version.version) for version in versions if version.current_stage == stage]:
+            found[alias] = max(there)
+    return found
 
 
 def _when(milliseconds: int | None) -> datetime:

@@ -7,6 +7,8 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Generator, Iterator
+from dataclasses import replace
+from pathlib import Path
 from typing import Any, Literal
 
 from phi3core.engine import (
@@ -42,6 +44,12 @@ def register(
         for key, value in metrics.items():
             store.log_metric(run_id, key, value)
     return int(store.create_model_version(name, source, run_id, tags=tags or {}).version)
+
+
+def elsewhere(settings: Settings, home: Path) -> Settings:
+    """The same store, from another machine: it shares no lock."""
+    (home / "locks").mkdir(parents=True, exist_ok=True)
+    return replace(settings, home=home)
 
 
 class CountingClient:

@@ -10,13 +10,13 @@ import pytest
 from filelock import FileLock
 
 import phi3core.settings
-from phi3core import promotion, registry, store
+from phi3core import keys, promotion, registry, store
 from phi3core.errors import BadInput, NotFound, StoreError
 from phi3core.people import Person
-from phi3core.promotion import records, state, writing
+from phi3core.promotion import looking, moving, records, state, writing
 from phi3core.promotion.record import Record
 from phi3core.settings import Settings
-from phi3core.store import client
+from phi3core.store import client, experiment
 
 from . import prepared
 from .fakes import CountingClient, register
@@ -24,6 +24,7 @@ from .proxy import ALIAS_FIELDS, ALIASES, STAGE_FIELDS, STAGES, proxy
 from .test_promotion import Refusing
 
 ADA = Person("ada@example.org", "releaser")
+ROOT = Person("root@example.org", "admin")
 
 
 @pytest.fixture(scope="session")
@@ -173,9 +174,11 @@ def test_a_staging_alias_that_was_set_from_outside_is_obeyed(two: Settings) -> N
 def test_a_version_that_was_given_both_aliases_stays_in_production(two: Settings) -> None:
     client(two).set_registered_model_alias("phi3", "staging", "2")
 
-    promotion.look(two, "phi3")
+    seen = promotion.look(two, "phi3")
 
+    assert seen.said[1:] == ["phi3/2 has both aliases, @production and @staging. @staging was removed from it."]
     assert stages(two) == {1: "Archived", 2: "Production", 3: "None"}
+    assert state.read(two, "phi3").aliases == {"production": 2}
     assert sound(two)
 
 
@@ -221,7 +224,7 @@ def test_the_first_promotion_takes_such_a_model_over(settings: Settings) -> None
 
 def test_while_a_promoter_of_this_machine_is_at_work_a_look_repairs_nothing(two: Settings) -> None:
     client(two).transition_model_version_stage("phi3", "3", "Production")
-    with FileLock(two.locks / "promote-phi3.lock"):
+    with FileLock(state.lock_of(two, "phi3")):
         seen = promotion.look(two, "phi3")
         assert seen.said == []
         assert seen.wrong == ["phi3/3 has the stage Production but not the alias @production."]
@@ -244,8 +247,11 @@ def test_a_promotion_that_failed_half_way_counts_where_it_moved_the_alias(
     assert sound(two)
 
 
-def test_a_look_finds_the_last_promotion_behind_very_many_other_records(two: Settings) -> None:
-    for _ in range(60):
+def test_a_look_finds_the_last_promotion_behind_very_many_other_records(
+    two: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(looking, "_RECENT", 5)
+    for _ in range(6):
         records.append(two, ADA, model="phi3", version=1, action="request")
 
     assert promotion.look(two, "phi3").said == []
@@ -283,6 +289,144 @@ def test_a_copy_that_takes_long_is_left_alone_and_keeps_nothing_from_being_repai
         assert [one.id for one in promotion.look(two, "phi3").in_flight] == [record.id]
         client(two).set_registered_model_alias("phi3", "production", "3")
         assert promotion.look(two, "phi3").wrong == []  # nor does it keep others from being repaired
+
+
+# ---------------------------------------------------------------- other aliases, and stages without records
+
+
+def test_an_alias_that_a_record_set_and_that_was_moved_from_outside_is_told_and_left(two: Settings) -> None:
+    promotion.set_alias(two, "phi3/1", "champion", person=ADA)
+    client(two).set_registered_model_alias("phi3", "champion", "3")
+
+    (sentence,) = promotion.look(two, "phi3").said
+
+    assert sentence.startswith("@champion was moved from phi3/1 to phi3/3 from outside, between ")
+    assert told(two) == [("found", "phi3/3", "", "@champion")]
+    assert stages(two) == {1: "Archived", 2: "Production", 3: "None"}  # an alias of another name says no stage
+    assert sound(two)
+    client(two).transition_model_version_stage("phi3", "3", "Production")
+    promotion.look(two, "phi3")
+    assert stages(two) == {1: "Archived", 2: "Production", 3: "None"}
+    assert sound(two)
+
+
+def test_an_alias_that_a_record_set_and_that_was_removed_from_outside_is_told(two: Settings) -> None:
+    for number in (1, 3):
+        promotion.set_alias(two, f"phi3/{number}", "champion", person=ADA)
+    client(two).delete_registered_model_alias("phi3", "champion")
+
+    (sentence,) = promotion.look(two, "phi3").said
+
+    assert sentence.startswith("@champion was removed from phi3/3 from outside, between ")
+    assert told(two) == [("found", "phi3/3", "@champion", "")]
+    assert sound(two)
+    client(two).set_registered_model_alias("phi3", "champion", "1")
+    assert promotion.look(two, "phi3").said[0].startswith("@champion was moved to phi3/1 from outside")
+    assert sound(two)
+
+
+def test_an_alias_that_no_record_ever_set_is_left_untold(two: Settings) -> None:
+    client(two).set_registered_model_alias("phi3", "champion", "3")
+
+    assert promotion.look(two, "phi3").said == []
+
+
+def test_an_alias_that_was_set_very_many_records_ago_is_known_all_the_same(
+    two: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    promotion.set_alias(two, "phi3/1", "champion", person=ADA)
+    monkeypatch.setattr(looking, "_RECENT", 5)
+    for _ in range(6):
+        records.append(two, ADA, model="phi3", version=1, action="request")
+    assert promotion.look(two, "phi3").said == []
+
+    client(two).set_registered_model_alias("phi3", "champion", "3")
+
+    assert promotion.look(two, "phi3").said[0].startswith("@champion was moved from phi3/1 to phi3/3 from outside")
+    assert promotion.look(two, "phi3").said == []
+
+
+def test_an_alias_whose_change_failed_after_it_had_happened_is_not_told_as_from_outside(
+    two: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    promotion.set_alias(two, "phi3/1", "champion", person=ADA)
+
+    def late(settings: Settings, name: str, alias: str, number: int) -> None:
+        state.point(settings, name, alias, number)
+        raise StoreError("the answer did not come")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(moving, "point", late)
+        with pytest.raises(StoreError):
+            promotion.set_alias(two, "phi3/3", "champion", person=ADA)
+
+    (sentence,) = promotion.look(two, "phi3").said
+
+    assert sentence.startswith("@champion was moved from phi3/1 to phi3/3 by what failed on 20")
+    assert sound(two)
+
+
+def test_a_model_that_has_only_an_alias_from_here_is_left_alone_by_its_stages(settings: Settings) -> None:
+    register(settings)
+    client(settings).transition_model_version_stage("phi3", "1", "Production")
+    promotion.set_alias(settings, "phi3/1", "champion", person=ADA)
+    client(settings).delete_registered_model_alias("phi3", "champion")
+
+    assert len(promotion.look(settings, "phi3").said) == 1
+    assert promotion.look(settings, "phi3").said == []
+    assert stages(settings) == {1: "Production"}
+
+
+def test_a_new_version_that_was_archived_from_outside_is_told(two: Settings) -> None:
+    for number in (3, 4):
+        if number == 4:
+            register(two)
+        client(two).transition_model_version_stage("phi3", str(number), "Archived")
+
+    (sentence,) = promotion.look(
+        two, "phi3"
+    ).said  # of the other one nobody knows what it was before there were records
+
+    assert sentence.startswith("phi3/4 was moved from None to Archived from outside, between ")
+    assert sound(two)
+
+
+# ---------------------------------------------------------------- names and homes
+
+
+def test_a_model_with_the_longest_name_can_be_promoted_and_looked_at(settings: Settings) -> None:
+    name = "phi-" + "é" * 122  # 248 bytes; MLflow's SQLite takes 256 letters
+    register(settings, name)
+
+    assert promotion.promote(settings, f"{name}/1", "Production").version.stage == "Production"
+    assert promotion.look(settings, name).said == []
+
+
+def test_records_that_were_deleted_for_good_while_the_app_runs_are_begun_anew(two: Settings) -> None:
+    promotion.look(two, "phi3")
+    first = client(two).get_experiment_by_name(keys.PROMOTIONS).experiment_id
+    client(two).create_experiment("in between")  # so that no id comes again
+    _delete_for_good(two, first)
+
+    assert promotion.look(two, "phi3").said[0].startswith("@production is at phi3/2, and no record tells since when")
+    second = client(two).get_experiment_by_name(keys.PROMOTIONS).experiment_id
+
+    assert second != first
+    assert told(two) == [("found", "phi3/2", "None", "Production")]
+    seen = promotion.look(two, "phi3")
+    assert (seen.said, told(two)) == ([], [("found", "phi3/2", "None", "Production")])
+    _delete_for_good(two, second)
+    experiment(two, keys.PROMOTIONS)  # by another process
+    promotion.promote(two, "phi3/3", "Production")
+    assert told(two) == [("found", "phi3/2", "None", "Production")]
+
+
+def _delete_for_good(settings: Settings, experiment_id: str) -> None:
+    """As `mlflow gc` does."""
+    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+
+    client(settings).delete_experiment(experiment_id)
+    SqlAlchemyStore(settings.tracking_uri, str(settings.artifacts))._hard_delete_experiment(experiment_id)
 
 
 # ---------------------------------------------------------------- stores that know less
@@ -347,14 +491,36 @@ def test_where_there_are_no_aliases_the_stages_alone_are_moved(without_aliases: 
     assert promotion.plan(without_aliases, version, "Production", listed).unguarded
 
 
-def test_where_there_are_no_aliases_who_came_into_production_last_is_taken_for_its_holder(
+def test_where_there_are_no_aliases_a_version_can_leave_its_stage_too(without_aliases: Settings, fresh: str) -> None:
+    for number, target in ((1, "Production"), (2, "Staging")):
+        register(without_aliases, fresh)
+        promotion.promote(without_aliases, f"{fresh}/{number}", target, person=ADA)
+
+    for number, target in ((1, "Archived"), (2, "None")):
+        done = promotion.promote(without_aliases, f"{fresh}/{number}", target, person=ADA)
+        assert done.version.stage == target
+
+    now = state.read(without_aliases, fresh)
+    assert (now.aliases, now.stages) == ({}, {1: "Archived", 2: "None"})
+    assert promotion.look(without_aliases, fresh).said == []
+    assert {record.status for record in records.of_model(without_aliases, fresh)} == {"done"}
+    assert promotion.rollback(without_aliases, fresh, "too early").version.ref == f"{fresh}/1"
+
+
+def test_where_there_are_no_aliases_the_highest_version_in_production_is_its_holder_as_it_is_for_mlflow(
     without_aliases: Settings, fresh: str
 ) -> None:
     promoted(without_aliases, fresh)
     client(without_aliases).transition_model_version_stage(fresh, "2", "Production")
 
+    assert registry.resolve(without_aliases, f"{fresh}/Production").version == 2
     seen = promotion.look(without_aliases, fresh)
 
     assert f"was moved from {fresh}/1 to {fresh}/2 from outside" in seen.said[0]
+    assert stages(without_aliases, fresh) == {1: "Archived", 2: "Production", 3: "Staging"}
+    client(without_aliases).transition_model_version_stage(fresh, "1", "Production")
+
+    assert registry.resolve(without_aliases, f"{fresh}/Production").version == 2
+    assert promotion.look(without_aliases, fresh).said != []
     assert stages(without_aliases, fresh) == {1: "Archived", 2: "Production", 3: "Staging"}
     assert promotion.look(without_aliases, fresh).said == []

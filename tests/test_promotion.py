@@ -331,11 +331,12 @@ def test_a_version_with_both_aliases_is_in_production(three: Settings) -> None:
     promote(three, "phi3/1", "Archived")
 
     assert stages(three) == {1: "Archived", 2: "Production", 3: "None"}
+    assert aliases(three) == {"production": 2}
 
 
 def test_a_promotion_waits_for_nobody_of_another_model(three: Settings) -> None:
     register(three, "other")
-    with FileLock(three.locks / "promote-other.lock"):
+    with FileLock(state.lock_of(three, "other")):
         promote(three, "phi3/1", "Production")
 
     assert aliases(three)["production"] == 1
@@ -391,6 +392,17 @@ def test_the_version_before_it_may_be_left_without_a_stage(three: Settings) -> N
     assert stages(three) == {1: "None", 2: "Production", 3: "None"}
     with pytest.raises(BadInput, match="becomes Archived or None, not “Staging”"):
         promote(three, "phi3/3", "Production", old="Staging")
+
+
+def test_a_version_with_both_aliases_is_not_said_to_leave_the_one_stage_for_the_other(three: Settings) -> None:
+    promote(three, "phi3/1", "Production")
+    client(three).set_registered_model_alias("phi3", "staging", "1")
+
+    assert [change.ref for change in planned(three, 2, "Staging").changes] == ["phi3/2", "phi3/2"]
+    promote(three, "phi3/2", "Staging")
+
+    assert stages(three) == {1: "Production", 2: "Staging", 3: "None"}
+    assert aliases(three) == {"production": 1, "staging": 2}
 
 
 # ---------------------------------------------------------------- the way back

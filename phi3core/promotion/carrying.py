@@ -17,12 +17,14 @@ from functools import partial
 from ..errors import Conflict
 from ..settings import Settings
 from . import looking, records, writing
+from .finding import told_stage
 from .planning import Plan
 from .state import HELD, State, move, pause, point, read, unpoint
-from .timeline import MOVES, holder, settled
+from .timeline import MOVES
 from .writing import Opened
 
 _PATIENCE = 30.0  # seconds until a promotion gives up on agreement
+_COURTESY = 5.0  # seconds in which whoever deletes the version may finish
 _OWNERS = 3.0  # seconds in which another promoter may put the stage of its own version right
 
 _Step = Callable[[], None]
@@ -59,6 +61,7 @@ def carry_out(settings: Settings, what: Plan, record: Opened) -> None:
     """Move aliases and stages as planned. Raises Conflict where somebody else has won."""
     version, left = what.version, frozenset(other.version for other in what.leaving)
     it = _Move(version.name, version.version, what.stage, version.stage, left, what.becomes, record.id)
+    _after_deletions(settings, it)
     began = time.monotonic()
     _move_aliases(settings, it)
     for attempt in itertools.count():
@@ -79,22 +82,44 @@ def carry_out(settings: Settings, what: Plan, record: Opened) -> None:
             step()
 
 
+def _after_deletions(settings: Settings, it: _Move) -> None:
+    """Let whoever deletes the version finish, who may not have seen our record. Who begins now sees it, and gives way.
+
+    MLflow deletes a version's aliases with it: nobody would be in Production.
+    """
+    ref, ends = f"{it.name}/{it.number}", time.monotonic() + _COURTESY
+    for attempt in itertools.count():
+        others = looking.at_work(settings, it.name, ("delete",), it.record)
+        deleting = next((record for record in others if record.version == it.number), None)
+        if deleting is None:
+            break
+        if time.monotonic() > ends:
+            raise Conflict(f"{deleting.user} is deleting {ref} at this moment. Look, and try again.")
+        pause(attempt)
+    if it.number not in read(settings, it.name).stages:
+        raise Conflict(f"{ref} was deleted at the same moment. Promote another version.")
+
+
 def _move_aliases(settings: Settings, it: _Move) -> None:
     """The version gets its stage's alias first, so that there is a holder at every moment; then it loses the other."""
     now = read(settings, it.name)
+    if not now.able.aliases:
+        _move_stages(settings, it, now)
+        return
     if it.target in HELD and now.holder(it.target) != it.number:
         point(settings, it.name, it.target.lower(), it.number)
     for stage in HELD:
         if stage != it.target and now.holder(stage) == it.number:
-            unpoint(settings, it.name, stage.lower())
-            _give_back(settings, it, stage)
+            looking.release(settings, it.name, it.number, stage)
 
 
-def _give_back(settings: Settings, it: _Move, stage: str) -> None:
-    """An alias can't be removed from one version only: somebody may have pointed it elsewhere just before."""
-    told = holder(records.page(settings, model=it.name).records, stage)
-    if told is not None and told != it.number:
-        point(settings, it.name, stage.lower(), told)
+def _move_stages(settings: Settings, it: _Move, now: State) -> None:
+    """The same where stages stand in for aliases: our version comes first, then the others leave."""
+    if now.stages.get(it.number) != it.target:
+        move(settings, it.name, it.number, it.target)
+    for number in sorted(it.leaving):
+        if now.stages.get(number) == it.target:
+            move(settings, it.name, number, it.becomes)
 
 
 def _steps(settings: Settings, it: _Move, state: State, passed: float) -> tuple[list[_Step], bool]:
@@ -123,7 +148,7 @@ def _fate(settings: Settings, it: _Move, number: int, passed: float) -> str | No
     own = [r for r in known if r.version == number and r.status == "open" and r.id != it.record and r.action in MOVES]
     if passed < _OWNERS and any(looking.is_alive(settings, record) for record in own):
         return None
-    return settled(known, f"{it.name}/{number}", number) or (it.becomes if number in it.leaving else "None")
+    return told_stage(known, it.name, number) or (it.becomes if number in it.leaving else "None")
 
 
 def _who_won(settings: Settings, it: _Move, state: State) -> str:

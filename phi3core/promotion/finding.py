@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -16,10 +16,11 @@ _CLOCKS = timedelta(seconds=60)  # how far those of two machines may be apart
 
 @dataclass(frozen=True)
 class Known:
-    """The newest records of a model, newest first. whole: there are no others."""
+    """The newest records of a model, newest first. whole: there are no others. open: all open ones, however old."""
 
     records: tuple[Record, ...]
     whole: bool
+    open: tuple[Record, ...]
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,10 @@ class Found:
 
 @dataclass(frozen=True)
 class Wrong:
-    """A stage that does not follow the alias. right: the stage that the alias demands, "" where it has none."""
+    """A stage that does not follow the alias. right: the stage that the alias demands, "" where it has none.
+
+    stage: where it wrongly is. Of a version with both aliases that is Staging, by the one that it must lose.
+    """
 
     number: int
     stage: str
@@ -50,7 +54,9 @@ def wrong(state: State) -> list[Wrong]:
     found = []
     for number, stage in sorted(state.stages.items(), reverse=True):
         right, ref = state.right(number), f"{state.name}/{number}"
-        if right and stage != right:
+        if right != "Staging" and state.holder("Staging") == number:
+            found.append(Wrong(number, "Staging", right, f"{ref} has both aliases, @production and @staging."))
+        elif right and stage != right:
             says = f"{ref} has the alias @{right.lower()} but the stage {stage}."
             found.append(Wrong(number, stage, right, says))
         if not right and stage in HELD:
@@ -61,32 +67,79 @@ def wrong(state: State) -> list[Wrong]:
 
 def repairs(state: State, known: Known) -> list[tuple[Wrong, str]]:
     """What is wrong, and the stage that is right for it. Nothing where nobody ever promoted here."""
-    ours = not known.whole or any(record.action in MOVES for record in known.records)
-    if not ours and not (state.able.aliases and any(state.holder(stage) for stage in HELD)):
+    if not _ours(known) and not (state.able.aliases and any(state.holder(stage) for stage in HELD)):
         return []
-    return [
-        (one, one.right or settled(known.records, f"{state.name}/{one.number}", one.number) or "None")
-        for one in wrong(state)
-    ]
+    return [(one, one.right or told_stage(known.records, state.name, one.number) or "None") for one in wrong(state)]
 
 
-def from_outside(state: State, known: Known, by_stage: Mapping[str, Sequence[Record]]) -> list[Found]:
+def told_stage(records: Iterable[Record], name: str, number: int) -> str:
+    """What a version that holds no stage is, as its newest record says: None or Archived, "" where none concerns it."""
+    return settled([record for record in records if not _of_alias(record)], f"{name}/{number}", number)
+
+
+def _of_alias(record: Record) -> bool:
+    """Whether it is about an alias that is not reserved."""
+    return f"{record.new}{record.old}".startswith("@")
+
+
+def _ours(known: Known) -> bool:
+    """Whether anybody ever promoted here."""
+    return not known.whole or any(record.action in MOVES and not _of_alias(record) for record in known.records)
+
+
+def from_outside(state: State, known: Known, by_place: Mapping[str, Sequence[Record]]) -> list[Found]:
     """Where aliases and stages are not as the records left them.
 
-    by_stage: for each stage, the records that tell who was there last, newest first.
+    by_place: for each stage and ``@alias``, the records that tell who was there last, newest first.
     """
-    found = [one for stage in HELD if (one := _moved_alias(state, stage, by_stage[stage], known))]
+    found = [one for stage in HELD if (one := _moved_alias(state, stage, by_place[stage], known))]
     explained = {one.number for one in found} | {int(one.replaced.rpartition("/")[2]) for one in found if one.replaced}
     for number, stage in state.stages.items():
         if state.right(number) or stage in HELD or number in explained or not state.able.stages:
             continue
         ref = f"{state.name}/{number}"
-        before = settled(known.records, ref, number)
+        before = told_stage(known.records, state.name, number) or _as_made(state, known, number)
         if before and before != stage:
-            when = _between(known.records, state.touched(number))
+            when = _between(_moving(known.records), state.touched(number))
             says = f"{ref} was moved from {before} to {stage} from outside, {when}."
             found.append(Found(number, "found", before, stage, says))
-    return found
+    named = [place for place in by_place if place.startswith("@")]
+    return found + [one for alias in named if (one := _moved_name(state, alias, by_place[alias]))]
+
+
+def _as_made(state: State, known: Known, number: int) -> str:
+    """The stage of a version that no record concerns: a new one is in None. "" where the records don't reach back."""
+    made = state.made(number)
+    return "None" if known.whole and _ours(known) and made and made > known.records[-1].started else ""
+
+
+def _moved_name(state: State, alias: str, about: Sequence[Record]) -> Found | None:
+    """Where an alias of any other name is not where a record left it. Of one that no record set, nobody can tell."""
+    done = [record for record in about if record.status == "done"]
+    last = max(done, key=lambda record: (record.ended or record.started, record.started), default=None)
+    if last is None or any(record.status == "open" for record in about):
+        return None
+    now, told, name = state.aliases.get(alias[1:]), _gave(last, alias), state.name
+    if now == told or any(_gave(r, alias) == now and r.host != last.host and _late(r, last) for r in done):
+        return None
+    failed = next((r for r in about if r.status != "done" and r.started >= last.started), None)
+    replaced = f"{name}/{told}" if told is not None else ""
+    if now is None:
+        how = f"was removed from {replaced}"
+    else:
+        how = f"was moved {f'from {replaced} ' if replaced else ''}to {name}/{now}"
+    says, action = f"{alias} {how} from outside, {_between(done, None)}.", "found"
+    if failed and _gave(failed, alias) == now:
+        says, action = f"{alias} {how} by what failed on {failed.started:%Y-%m-%d %H:%M} UTC: it counts.", "repair"
+    if now is None:
+        assert told is not None
+        return Found(told, action, alias, "", says)
+    return Found(now, action, "", alias, says, replaced)
+
+
+def _gave(record: Record, alias: str) -> int | None:
+    """The version that an alias points at since a record, None where that removed it."""
+    return record.version if record.new == alias else None
 
 
 def _moved_alias(state: State, stage: str, about: Sequence[Record], known: Known) -> Found | None:
@@ -94,7 +147,7 @@ def _moved_alias(state: State, stage: str, about: Sequence[Record], known: Known
     now, told, alias, name = state.holder(stage), holder(about, stage), f"@{stage.lower()}", state.name
     if now == told:
         return None
-    when = _between(about, None)
+    when = _between(_moving(about), None)
     if now is None:
         assert told is not None
         says = f"{alias} was removed from {name}/{told} from outside, {when}."
@@ -127,17 +180,23 @@ def _overlaps(about: Sequence[Record], last: Record, now: int, stage: str) -> bo
     Not where the last one saw that version in the stage before it began: then the clocks don't matter.
     """
     return last.replaced != f"{last.model}/{now}" and any(
-        record.version == now
-        and record.new == stage
-        and record.host != last.host
-        and (record.ended or record.started) > last.started - _CLOCKS
+        record.version == now and record.new == stage and record.host != last.host and _late(record, last)
         for record in moves(about, stage)
     )
 
 
+def _late(record: Record, last: Record) -> bool:
+    """Whether a record of another machine may have ended after the last one began, if their clocks differ."""
+    return (record.ended or record.started) > last.started - _CLOCKS
+
+
+def _moving(records: Iterable[Record]) -> list[Record]:
+    return [record for record in records if record.action in MOVES]
+
+
 def _between(known: Sequence[Record], until: datetime | None) -> str:
     """When something was changed: after the last record that knew better, and before now or what the store says."""
-    ended = [record.ended for record in known if record.ended and record.action in MOVES and record.status == "done"]
+    ended = [record.ended for record in known if record.ended and record.status == "done"]
     until, since = until or writing.now(), max(ended, default=None)
     if since is None or since > until:
         return f"before {_time(until)}"

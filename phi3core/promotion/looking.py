@@ -12,24 +12,27 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
-from .. import registry
+from .. import keys, registry
 from ..errors import Conflict, NotFound
 from ..people import Person
 from ..registry import Version
 from ..settings import Settings
 from ..store import Abilities, changed
 from . import chain, finding, records, writing
+from .ending import ending
 from .finding import Found, Known
 from .record import Record
-from .state import HELD, State, locked, move, read, unpoint, versions_of
-from .timeline import MOVES
+from .state import HELD, State, locked, move, point, read, unpoint, versions_of
+from .timeline import MOVES, holder
 
 LOOKER = Person("phi3-playground", "none")
 """Who repairs: nobody in particular."""
 
+_ALIASING = ("set alias", "delete alias", "found", "repair")
 _RECENT = 50  # records read at every look
-_PATIENCE = timedelta(seconds=60)  # how long a promoter on another machine may be silent
-_LONG_PATIENCE = timedelta(days=1)  # the same for what may take hours, such as a copy
+_MANY = 1000  # open ones, at most
+_PATIENCE = timedelta(seconds=60)  # how long whoever writes from another machine may be silent
+_LONG_PATIENCE = timedelta(days=1)  # the same for a copy, which sends gigabytes and changes nothing here
 
 
 @dataclass(frozen=True)
@@ -68,7 +71,7 @@ def look(settings: Settings, name: str) -> Look:
     return Look(
         versions=versions_of(settings, state),
         said=said,
-        in_flight=[record for record in known.records if record.status == "open"],
+        in_flight=list(known.open),
         wrong=wrong_in(state),
         damage=chain.damage(known.records, state.head, known.whole, settings.record_key) if there != "deleted" else [],
         records_state=there,
@@ -95,34 +98,60 @@ def wrong_in(state: State) -> list[str]:
 def settle(settings: Settings, name: str) -> Settled:
     """Repair a model, and say what was found and done. Whoever calls it holds the model's lock.
 
-    Does nothing while a promoter of another machine is at work.
+    Does nothing while somebody on another machine moves or deletes a version.
     """
     state, known = _model(settings, name), _known(settings, name)
-    for record in known.records:
+    for record in known.open:
         if record.written:  # its writer died in between, or is just about to do this too
             writing.finish(settings, record)
-    known = replace(known, records=tuple(_as_written(record) for record in known.records))
-    if others := [record for record in known.records if _elsewhere(settings, record)]:
+    known = _with(known, [replace(one, status=one.written, written="") for one in known.open if one.written])
+    if others := [record for record in known.open if _elsewhere(settings, record)]:
         return Settled([], others)
-    dead = [record for record in known.records if _is_dead(settings, record)]
+    dead = [record for record in known.open if _is_dead(settings, record)]
     if _finish_aliases(settings, state, dead):
         state = _model(settings, name)
-    known = replace(known, records=tuple(_as_ended(state, record, dead) for record in known.records))
+    endings = [(record, ending(settings, state, record)) for record in dead]
+    known = _with(known, [replace(record, status=end.status, ended=writing.now()) for record, end in endings])
     said: list[str] = []
-    for found in finding.from_outside(state, known, _by_stage(settings, name, known)):
+    for found in finding.from_outside(state, known, _by_place(settings, state, known)):
         known = replace(known, records=(_append(settings, name, found), *known.records))
         said.append(found.says)
     for wrong, stage in finding.repairs(state, known):
+        both = state.holder(wrong.stage) == wrong.number
         with records.opened(
             settings, LOOKER, model=name, version=wrong.number, action="repair", old=wrong.stage, new=stage,
             reason=wrong.says,
         ):  # fmt: skip
+            if both:
+                release(settings, name, wrong.number, wrong.stage)
             move(settings, name, wrong.number, stage)
-        said.append(f"{wrong.says} It was moved to {stage}.")
-    said += [_close(settings, state, record) for record in dead]
+        did = f"@{wrong.stage.lower()} was removed from it." if both else f"It was moved to {stage}."
+        said.append(f"{wrong.says} {did}")
+    for record, end in endings:
+        writing.close(settings, record, end.status, end.outcome)
+        when = f"{record.started:%Y-%m-%d %H:%M} UTC, by {record.user}"
+        said.append(f"{record.says} ({when}) was interrupted. {end.outcome}")
     if said:
         changed(settings, name)
     return Settled(said, [])
+
+
+def at_work(settings: Settings, name: str, actions: Iterable[str], own: str) -> list[Record]:
+    """The records of those who are at one of these at this moment, but for one's own."""
+    listed = records.page(settings, model=name, status="open", limit=_MANY).records
+    others = [r for r in listed if r.action in actions and r.id != own and not r.written]
+    return [record for record in others if is_alive(settings, record)]
+
+
+def release(settings: Settings, name: str, number: int, stage: str) -> None:
+    """Take a stage's alias from a version.
+
+    One can't be removed from one version only: somebody who has just pointed it elsewhere gets it back.
+    """
+    unpoint(settings, name, stage.lower())
+    told = holder(records.page(settings, model=name).records, stage)
+    if told is not None and told != number:
+        point(settings, name, stage.lower(), told)
 
 
 def is_alive(settings: Settings, record: Record) -> bool:
@@ -130,7 +159,7 @@ def is_alive(settings: Settings, record: Record) -> bool:
     known = writing.alive(settings, record)
     if known is not None:
         return known
-    patience = _PATIENCE if record.action in MOVES else _LONG_PATIENCE
+    patience = _LONG_PATIENCE if record.action == "copy" else _PATIENCE
     return writing.now() - record.started < patience
 
 
@@ -161,21 +190,21 @@ def _free(settings: Settings, name: str) -> Iterator[None]:
 
 def _calls_for_work(settings: Settings, state: State, known: Known) -> bool:
     return bool(
-        any(record.status == "open" for record in known.records)
-        or finding.from_outside(state, known, _by_stage(settings, state.name, known))
+        known.open
+        or finding.from_outside(state, known, _by_place(settings, state, known))
         or finding.repairs(state, known)
     )
 
 
 def _elsewhere(settings: Settings, record: Record) -> bool:
-    """Whether a promoter on another machine is at work. (On this one the lock says so.)"""
-    moving = record.status == "open" and record.action in MOVES
+    """Whether somebody on another machine moves or deletes a version. (On this one the lock says so.)"""
+    moving = record.action in (*MOVES, "delete")
     return moving and writing.alive(settings, record) is None and is_alive(settings, record)
 
 
 def _is_dead(settings: Settings, record: Record) -> bool:
     """Whether nobody will ever close a record. Who closed it since it was read is not there any more either."""
-    if record.status != "open" or is_alive(settings, record):
+    if is_alive(settings, record):
         return False
     return records.again(settings, record).status == "open"
 
@@ -190,34 +219,25 @@ def _append(settings: Settings, name: str, found: Found) -> Record:
 def _finish_aliases(settings: Settings, state: State, dead: list[Record]) -> bool:
     """Remove the other alias of a version that was to lose it, and whose promoter died before. Whether one did."""
     late = [
-        (record.model, other)
+        (record.model, record.version, other)
         for record in dead
-        if record.new in HELD and finding.happened(state, record)
+        if record.version is not None and record.new in HELD and finding.happened(state, record)
         for other in HELD
         if other != record.new and state.holder(other) == record.version
     ]
-    for name, stage in late:
-        unpoint(settings, name, stage.lower())
+    for name, number, stage in late:
+        release(settings, name, number, stage)
     return bool(late)
 
 
-def _as_written(record: Record) -> Record:
-    return replace(record, status=record.written, written="") if record.written else record
-
-
-def _as_ended(state: State, record: Record, dead: list[Record]) -> Record:
-    """A dead promoter's record as it will be closed."""
-    if record not in dead:
-        return record
-    return replace(record, status="done" if finding.happened(state, record) else "interrupted", ended=writing.now())
-
-
-def _close(settings: Settings, state: State, record: Record) -> str:
-    status, outcome = "interrupted", "Whoever wanted it died before it happened."
-    if finding.happened(state, record):
-        status, outcome = "done", "Whoever did it died on the way; what was left to do was done by a later look."
-    writing.close(settings, record, status, outcome)
-    return f"{record.says} ({record.started:%Y-%m-%d %H:%M} UTC, by {record.user}) was interrupted. {outcome}"
+def _with(known: Known, ended: list[Record]) -> Known:
+    """What is known, with some that are open no more. They may be older than the newest few."""
+    ids = {record.id for record in ended}
+    return replace(
+        known,
+        records=tuple(_sorted(ended, known.records)),
+        open=tuple(record for record in known.open if record.id not in ids),
+    )
 
 
 # ---------------------------------------------------------------- reading
@@ -233,24 +253,35 @@ def _model(settings: Settings, name: str) -> State:
 
 def _known(settings: Settings, name: str) -> Known:
     page = records.page(settings, model=name, limit=_RECENT)
-    return Known(page.records, page.next is None)
+    if not page.records and records.moved(settings):
+        page = records.page(settings, model=name, limit=_RECENT)
+    # A few records are read at every look; one that is left open may be behind them.
+    older = records.page(settings, model=name, status="open", limit=_MANY).records if page.next else ()
+    still = _sorted((record for record in page.records if record.status == "open"), older)
+    return Known(page.records, page.next is None, tuple(still))
 
 
-def _by_stage(settings: Settings, name: str, known: Known) -> dict[str, list[Record]]:
-    """For each stage the records that tell who was there last: they may be older than the newest few."""
+def _by_place(settings: Settings, state: State, known: Known) -> dict[str, list[Record]]:
+    """For each stage, and each alias that is there or was, the records that tell who was there last.
+
+    They may be older than the newest few.
+    """
+    named = {f"@{alias}" for alias in state.aliases if alias not in keys.RESERVED_ALIASES}
+    named |= {place for record in known.records for place in (record.new, record.old) if place.startswith("@")}
     found = {}
-    for stage in HELD:
-        recent = [record for record in known.records if stage in (record.new, record.old)]
-        if known.whole or any(record.status == "done" and record.action in MOVES for record in recent):
-            found[stage] = recent
+    for place in (*HELD, *sorted(named)):
+        acts = _ALIASING if place.startswith("@") else MOVES
+        recent = [record for record in known.records if place in (record.new, record.old)]
+        if known.whole or any(record.status == "done" and record.action in acts for record in recent):
+            found[place] = recent
             continue
-        came = records.page(settings, model=name, new=stage, status="done", limit=5).records
-        left = records.page(settings, model=name, old=stage, status="done", limit=5).records
-        found[stage] = _sorted(recent, came, left)
+        came = records.page(settings, model=state.name, new=place, status="done", limit=5).records
+        left = records.page(settings, model=state.name, old=place, status="done", limit=5).records
+        found[place] = _sorted(recent, came, left)
     return found
 
 
 def _sorted(*several: Iterable[Record]) -> list[Record]:
-    """Each record once, newest first."""
-    unique = {record.id: record for some in several for record in some}
+    """Each record once, newest first; as it is where it is named first."""
+    unique = {record.id: record for some in reversed(several) for record in some}
     return sorted(unique.values(), key=lambda record: record.started, reverse=True)

@@ -83,12 +83,13 @@ def plan(settings: Settings, version: Version, stage: str, listed: list[Version]
 
 
 def _leaving(version: Version, stage: str, listed: list[Version]) -> tuple[Version, ...]:
-    """Who has the stage or its alias, and is not in the other stage by its alias."""
+    """Who has the stage or its alias. Who has the other's alias too stays with that one, and becomes nothing else."""
     others = {alias for alias, whose in keys.RESERVED_ALIASES.items() if whose != stage}
     there = [
         other
         for other in listed
         if other.version != version.version
-        and (stage.lower() in other.aliases or (other.stage == stage and not others & set(other.aliases)))
+        and (stage.lower() in other.aliases or other.stage == stage)
+        and not others & set(other.aliases)
     ]
     return tuple(sorted(there, key=lambda other: (stage.lower() not in other.aliases, -other.version)))

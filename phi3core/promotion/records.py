@@ -12,7 +12,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from datetime import datetime
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from .. import keys, people
 from ..errors import BadInput, NotFound
@@ -23,6 +23,9 @@ from . import chain
 from .record import Record, of_run
 from .timeline import Span, earlier, holder, spans
 from .writing import Opened, append, newest, now, opened
+
+if TYPE_CHECKING:
+    from mlflow.entities import Experiment
 
 __all__ = [
     "Opened",
@@ -35,6 +38,7 @@ __all__ = [
     "export",
     "get",
     "holder",
+    "moved",
     "now",
     "of_model",
     "opened",
@@ -45,7 +49,7 @@ __all__ = [
     "verify",
 ]
 
-_homes: dict[str, str] = {}  # the experiment's id, by store: it never changes
+_homes: dict[str, str] = {}  # the experiment's id, by store: it changes only where the old one was deleted for good
 
 
 @dataclass(frozen=True)
@@ -172,8 +176,7 @@ def export(records: Sequence[Record], form: str) -> str:
 
 def state(settings: Settings) -> Literal["ok", "none yet", "deleted"]:
     """Whether the experiment that holds the records is there."""
-    with errors(settings):
-        found = client(settings).get_experiment_by_name(keys.PROMOTIONS)
+    found = _found(settings)
     if found is None:
         return "none yet"
     return "deleted" if found.lifecycle_stage == "deleted" else "ok"
@@ -191,15 +194,29 @@ def restore(settings: Settings, person: Person) -> None:
             append(settings, person, model="", version=None, action="restore", reason="The records had been deleted.")
 
 
+def moved(settings: Settings) -> bool:
+    """Whether the experiment that we knew was deleted for good. To be asked where nothing is found."""
+    known = _homes.get(settings.tracking_uri)
+    _found(settings)
+    return _homes.get(settings.tracking_uri) != known
+
+
 def _home(settings: Settings) -> str | None:
     """The id of the experiment, None where there is none yet."""
-    if known := _homes.get(settings.tracking_uri):
-        return known
+    if settings.tracking_uri not in _homes:
+        _found(settings)
+    return _homes.get(settings.tracking_uri)
+
+
+def _found(settings: Settings) -> Experiment | None:
+    """The experiment as it is now."""
     with errors(settings):
         found = client(settings).get_experiment_by_name(keys.PROMOTIONS)
     if found:
         _homes[settings.tracking_uri] = str(found.experiment_id)
-    return str(found.experiment_id) if found else None
+    else:
+        _homes.pop(settings.tracking_uri, None)
+    return found
 
 
 def quoted(value: str) -> str:

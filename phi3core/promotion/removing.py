@@ -13,6 +13,7 @@ from ..settings import Settings
 from ..store import changed, client, errors
 from . import looking, records
 from .state import HELD, locked
+from .timeline import MOVES
 
 if TYPE_CHECKING:
     from .requests import Request
@@ -32,7 +33,11 @@ def delete_version(settings: Settings, ref: str, reason: str, person: Person | N
             settings, person, model=name, version=version.version, action="delete", old=version.stage, reason=reason,
             digest=version.tags.get(keys.DIGEST, ""),
         ) as record:  # fmt: skip
-            # Looked at after the record is open: a promoter that begins from now on sees it.
+            # Looked at after the record is open: a promoter that begins from now on sees it, and waits.
+            if busy := looking.at_work(settings, name, MOVES, record.id):
+                raise Conflict(
+                    f"{busy[0].user} is at work on {name} ({busy[0].says}). Wait for it, look and try again."
+                )
             if refused := why_not(settings, registry.resolve(settings, version.ref)):
                 raise Conflict(refused)
             with errors(settings):

@@ -1,24 +1,25 @@
 """A registered model's aliases and stages at one moment, and the single steps that change them.
 
-The alias is the truth. In a store without aliases the version that came into a stage last stands in for it; in one
-without stages a version's stage is what its alias says. Knows nothing of records.
+The alias is the truth. In a store without aliases the highest version in a stage stands in for it; in one without
+stages a version's stage is what its alias says. Knows nothing of records.
 """
 
 from __future__ import annotations
 
 import contextlib
 import random
-import re
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from filelock import FileLock, Timeout
 
 from .. import keys, registry
-from ..entries import Run, Version, version_of
+from ..cache import key_of
+from ..entries import Run, Version, holders, version_of
 from ..errors import Conflict
 from ..settings import Settings
 from ..store import Abilities, abilities, client, errors
@@ -52,8 +53,15 @@ class State:
 
     def touched(self, number: int) -> datetime | None:
         """When the store changed a version last."""
-        changed = next((v.last_updated_timestamp for v in self.found if int(v.version) == number), None)
-        return datetime.fromtimestamp(changed / 1000, UTC) if changed else None
+        return _when(next((v.last_updated_timestamp for v in self.found if int(v.version) == number), None))
+
+    def made(self, number: int) -> datetime | None:
+        """When a version was registered."""
+        return _when(next((v.creation_timestamp for v in self.found if int(v.version) == number), None))
+
+
+def _when(milliseconds: int | None) -> datetime | None:
+    return datetime.fromtimestamp(milliseconds / 1000, UTC) if milliseconds else None
 
 
 def read(settings: Settings, name: str) -> State:
@@ -69,7 +77,9 @@ def read(settings: Settings, name: str) -> State:
             found += page
             if not (token := page.token):
                 break
-    aliases = {alias: int(number) for alias, number in (model.aliases or {}).items()} if able.aliases else _last(found)
+    aliases = (
+        {alias: int(number) for alias, number in (model.aliases or {}).items()} if able.aliases else holders(found)
+    )
     bare = State(name, aliases, {}, "", able, ())
     stages = {int(v.version): v.current_stage or "None" for v in found}
     if not able.stages:
@@ -85,12 +95,6 @@ def versions_of(settings: Settings, state: State) -> list[Version]:
         for found in state.found
     ]
     return sorted(listed, key=lambda version: version.version, reverse=True)
-
-
-def _last(found: list[ModelVersion]) -> dict[str, int]:
-    """For each stage the version that came into it last."""
-    ordered = sorted(found, key=lambda version: (version.last_updated_timestamp or 0, int(version.version)))
-    return {v.current_stage.lower(): int(v.version) for v in ordered if v.current_stage in HELD}
 
 
 def point(settings: Settings, name: str, alias: str, number: int) -> None:
@@ -111,9 +115,8 @@ def point(settings: Settings, name: str, alias: str, number: int) -> None:
 
 def unpoint(settings: Settings, name: str, alias: str) -> None:
     """Remove an alias, wherever it points."""
-    if abilities(settings).aliases:
-        with errors(settings):
-            client(settings).delete_registered_model_alias(name, alias)
+    with errors(settings):
+        client(settings).delete_registered_model_alias(name, alias)
 
 
 def move(settings: Settings, name: str, number: int, stage: str) -> None:
@@ -129,13 +132,17 @@ def pause(attempt: int) -> None:
     time.sleep(random.uniform(0.3, 1.0) * min(0.05 * 2**attempt, 1.0))  # noqa: S311 - no secret
 
 
+def lock_of(settings: Settings, name: str) -> Path:
+    """The file that whoever changes a model on this machine holds locked. A model's name may be too long for a file."""
+    return settings.locks / f"promote-{key_of(name)[:16]}.lock"
+
+
 @contextlib.contextmanager
 def locked(settings: Settings, name: str, patience: float = 30) -> Iterator[None]:
     """Nobody else of this machine changes the model meanwhile. Raises Conflict when somebody does all the time."""
-    safe = re.sub(r"[^\w.-]", "_", name)
     with contextlib.ExitStack() as stack:
         try:
-            stack.enter_context(FileLock(settings.locks / f"promote-{safe}.lock", timeout=patience))
+            stack.enter_context(FileLock(lock_of(settings, name), timeout=patience))
         except Timeout as error:
             raise Conflict(
                 f"Another promotion of {name} has been running for {patience:g} s. Wait for it and try again."

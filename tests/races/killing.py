@@ -22,6 +22,7 @@ WRITES = (
     "delete_registered_model_alias",
     "transition_model_version_stage",
     "delete_model_version",
+    "create_model_version",
 )
 
 

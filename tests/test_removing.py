@@ -1,0 +1,101 @@
+"""A deletion and a promotion of the same version, on two machines that share no lock."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from phi3core import promotion
+from phi3core.errors import Conflict
+from phi3core.people import Person
+from phi3core.promotion import carrying, moving, records, removing, state
+from phi3core.promotion.requests import Request
+from phi3core.registry import Version
+from phi3core.settings import Settings
+from phi3core.store import client
+
+from .fakes import elsewhere, register
+
+ADA, ROOT = Person("ada", "releaser"), Person("root", "admin")
+
+
+@pytest.fixture
+def one(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    """phi3/1 in Production, phi3/2 in none; nobody waits long for anybody."""
+    for _ in range(2):
+        register(settings)
+    promotion.promote(settings, "phi3/1", "Production", person=ADA)
+    for module in (carrying, moving):
+        monkeypatch.setattr(module, "_COURTESY", 0.2)
+    return settings
+
+
+def statuses(settings: Settings) -> list[tuple[str, str, str]]:
+    """Action, version and status of all records but the first, oldest first."""
+    return [(r.action, r.ref, r.status) for r in records.of_model(settings, "phi3")[-2::-1]]
+
+
+def test_a_version_that_is_being_deleted_on_another_machine_is_not_promoted(
+    one: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other, real = elsewhere(one, tmp_path / "other"), removing.why_not
+
+    def looked(settings: Settings, version: Version, asked: list[Request] | None = None) -> str:
+        refused = real(settings, version, asked)
+        with pytest.raises(Conflict, match="root is deleting phi3/2 at this moment. Look, and try again"):
+            promotion.promote(other, "phi3/2", "Production", person=ADA)
+        return refused
+
+    monkeypatch.setattr(removing, "why_not", looked)
+    promotion.delete_version(one, "phi3/2", "no use", ROOT)
+
+    now = state.read(one, "phi3")
+    assert (now.aliases, now.stages) == ({"production": 1}, {1: "Production"})
+    assert statuses(one) == [("delete", "phi3/2", "done"), ("promote", "phi3/2", "failed")]
+    assert promotion.look(one, "phi3").said == []
+
+
+def test_whoever_promotes_waits_until_the_deletion_has_ended_and_says_that_the_version_is_gone(
+    one: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other, deleting = elsewhere(one, tmp_path / "other"), ExitStack()
+
+    def opened(settings: Settings, what: promotion.Plan, record: records.Opened) -> None:
+        """The deletion begins when the promotion has looked around, and has not yet seen its record."""
+        intent = records.opened(other, ROOT, model="phi3", version=2, action="delete", reason="no use")
+        deleting.enter_context(intent)
+        carrying.carry_out(settings, what, record)
+
+    def waited(attempt: int) -> None:
+        client(other).delete_model_version("phi3", "2")
+        deleting.close()
+
+    monkeypatch.setattr(moving, "carry_out", opened)
+    monkeypatch.setattr(carrying, "pause", waited)
+    with pytest.raises(Conflict, match="phi3/2 was deleted at the same moment. Promote another version"):
+        promotion.promote(one, "phi3/2", "Production", person=ADA)
+
+    assert state.read(one, "phi3").aliases == {"production": 1}
+    assert statuses(one) == [("promote", "phi3/2", "failed"), ("delete", "phi3/2", "done")]
+    assert promotion.look(one, "phi3").said == []
+
+
+def test_a_version_is_not_deleted_while_one_of_its_model_is_being_promoted_on_another_machine(
+    one: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other, real = elsewhere(one, tmp_path / "other"), carrying.point
+
+    def pointing(settings: Settings, name: str, alias: str, number: int) -> None:
+        with pytest.raises(Conflict, match=r"ada is at work on phi3 \(phi3/2: promote, None → Production\)"):
+            promotion.delete_version(one, "phi3/2", "no use", ROOT)
+        real(settings, name, alias, number)
+
+    monkeypatch.setattr(carrying, "point", pointing)
+    promotion.promote(other, "phi3/2", "Production", person=ADA)
+
+    assert state.read(one, "phi3").stages == {1: "Archived", 2: "Production"}
+    assert statuses(one) == [("promote", "phi3/2", "done"), ("delete", "phi3/2", "failed")]
+    with pytest.raises(Conflict, match="phi3/2 is in Production"):
+        promotion.delete_version(one, "phi3/2", "no use", ROOT)
