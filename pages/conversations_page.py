@@ -10,10 +10,11 @@ from pages.components.literal import literal, short
 from pages.components.share import counted
 from pages.components.waiting import patiently
 from phi3core import chat, conversations, transfer
-from phi3core.conversations import Summary
+from phi3core.conversations import Listed, Summary
 from phi3core.errors import Phi3Error, StoreDown
 from phi3core.serving.pool import Pool
 
+_SECONDS = 2.0  # to look for them in the store, at first
 _PAGE = 30  # conversations to begin with, and with each “Show more”
 _ORIGINS = {
     "branch": ":material/alt_route: branch",
@@ -32,49 +33,67 @@ _ICONS = {_RENAME: "edit", _REPLAY: "replay", _COMPARE: "compare_arrows", _DELET
 def _list() -> None:
     text = st.session_state.get("conversations_search", "").strip()
     limit = st.session_state.setdefault("conversations_limit", _PAGE)
-    down = ""
+    found, down = Listed([]), ""
     try:
-        listed = _listed(text, limit + 1)
+        found = _listed(text, limit + 1)
     except StoreDown as error:
-        down, listed = str(error), conversations.list(ui.config(), text, limit + 1, waiting=True)
+        down, found = str(error), Listed(conversations.list(ui.config(), text, limit + 1, waiting=True))
+    listed = found.rows
     if down:
         ui.show_error(down)
         st.button("Try again", icon=":material/refresh:", key="conversations_retry")
         if listed:
             st.caption("These wait on this machine until it does:")
     elif not listed:
-        _empty(text)
-    if not listed:
-        return
-    if text:
-        found = f"The newest {limit:,} conversations" if len(listed) > limit else counted(len(listed), "conversation")
-        st.caption(f"{found} with “{short(text)}”")
-    _chosen(listed[:limit])
+        _empty(text, found.since)
+    if text and listed:
+        what = f"The newest {limit:,} conversations" if len(listed) > limit else counted(len(listed), "conversation")
+        st.caption(f"{what} with “{short(text)}”{_among(found.since)}")
+    elif found.since and listed:
+        st.caption(f"The conversations{_among(found.since)}")
+    if listed:
+        _chosen(listed[:limit])
     for summary in listed[:limit]:
         _row(summary)
     if len(listed) > limit:
         st.button("Show more", icon=":material/expand_more:", key="conversations_more", on_click=_show_more)
+    elif found.since:
+        st.button("Look further back", icon=":material/history:", key="conversations_further", on_click=_look_further)
 
 
-def _listed(text: str, limit: int) -> Sequence[Summary]:
+def _listed(text: str, limit: int) -> Listed:
     """Read once a look at the page: a tick at a row asks the store for nothing."""
+    if st.session_state.get("conversations_looked_for") != text:
+        st.session_state.update({"conversations_looked_for": text, "conversations_seconds": _SECONDS})
+    asked = (text, limit, st.session_state["conversations_seconds"])
     kept = st.session_state.get("conversations_kept")
-    if kept and kept[0] == (text, limit):
+    if kept and kept[0] == asked:
         return kept[1]  # type: ignore[no-any-return]
     words = "Searching …" if text else "Reading the conversations …"
-    found = patiently(words, conversations.list, ui.config(), text, limit)
-    st.session_state["conversations_kept"] = ((text, limit), found)
+    found = patiently(words, conversations.look, ui.config(), text, limit, False, asked[2])
+    st.session_state["conversations_kept"] = (asked, found)
     return found
+
+
+def _among(since: int) -> str:
+    """How far back it was looked, where that was not to the beginning."""
+    return f" among the newest, back to {datetime.fromtimestamp(since / 1000, UTC):%Y-%m-%d %H:%M} UTC" if since else ""
 
 
 def _show_more() -> None:
     st.session_state["conversations_limit"] += _PAGE
 
 
-def _empty(text: str) -> None:
+def _look_further() -> None:
+    st.session_state["conversations_seconds"] *= 5
+
+
+def _empty(text: str, since: int) -> None:
     if text:
-        words = f"No conversation holds “{short(text)}” in its title, questions or answers."
+        words = f"No conversation{_among(since)} holds “{short(text)}” in its title, questions or answers."
         st.info(words, icon=":material/search_off:")
+        return
+    if since:
         return
     st.info("There are no conversations yet. Talk to a version, or import a file.", icon=":material/forum:")
     st.page_link("pages/chat_page.py", label="Talk to a version", icon=":material/chat:")

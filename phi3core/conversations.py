@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from . import keys, outbox, people, review, traces
 from .errors import BadInput, Forbidden, NotFound, StoreDown
-from .listing import TITLE_LENGTH, Summary, default_title, newest
+from .listing import TITLE_LENGTH, Listed, Summary, default_title, look
 from .people import Person
 from .review import Better
 from .settings import Settings
@@ -24,8 +24,8 @@ from .traces import checked, of_session
 from .turn import Origin, Turn, clean, one_line
 
 __all__ = [
-    "TITLE_LENGTH", "Origin", "Saved", "Summary", "author", "default_title", "delete", "draft", "flush", "list",
-    "pending", "rate", "read", "rename", "require_author", "save", "start", "trouble", "vote", "votes",
+    "TITLE_LENGTH", "Listed", "Origin", "Saved", "Summary", "author", "default_title", "delete", "draft", "flush",
+    "list", "look", "pending", "rate", "read", "rename", "require_author", "save", "start", "trouble", "vote", "votes",
 ]  # fmt: skip
 
 if TYPE_CHECKING:
@@ -261,11 +261,8 @@ def _stored(settings: Settings, id: str) -> Iterator[tuple[Trace, Turn]]:
 
 
 def list(settings: Settings, text: str = "", limit: int = 50, waiting: bool = False) -> Sequence[Summary]:
-    """The newest conversations first. text: only those in whose title, questions or answers it occurs, in any case.
-
-    waiting: only what waits for the store, without asking it. Raises StoreDown where the store does not answer.
-    """
-    return newest(settings, text, limit, waiting)
+    """What `look` finds, however long it takes. Raises StoreDown where the store does not answer."""
+    return look(settings, text, limit, waiting).rows
 
 
 # ---------------------------------------------------------------- inside

@@ -6,8 +6,11 @@ A conversation has no row of its own in the store: it is what its traces have in
 from __future__ import annotations
 
 import contextlib
+import math
 import re
-from collections.abc import Iterator, Sequence
+import sys
+import time
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -19,9 +22,8 @@ if TYPE_CHECKING:
     from mlflow.entities import Trace, TraceInfo
 
 TITLE_LENGTH = 80  # characters
-_LOOKED_AT = 5000  # traces at most, to find the newest conversations
-_PAGE = 500  # traces between two looks at how many conversations they make
-_HITS = 300  # traces that are looked into for a text
+_PAGE = 500  # traces between two looks at how many conversations they make, and at the clock
+_READ = 100  # the same where they are read whole
 
 
 @dataclass(frozen=True)
@@ -42,21 +44,34 @@ class Summary:
     author: str = ""
 
 
+@dataclass(frozen=True)
+class Listed:
+    """Conversations, newest first. since: nothing older was looked at, for lack of time; in milliseconds, 0 for all."""
+
+    rows: Sequence[Summary]
+    since: int = 0
+
+
 def default_title(question: str) -> str:
     """The start of a conversation's first question, on one line."""
     return one_line(question, TITLE_LENGTH) or "…"
 
 
-def newest(settings: Settings, text: str = "", limit: int = 50, waiting: bool = False) -> Sequence[Summary]:
+def look(
+    settings: Settings, text: str = "", limit: int = 50, waiting: bool = False, seconds: float = math.inf
+) -> Listed:
     """The newest conversations first. text: only those in whose title, questions or answers it occurs, in any case.
 
-    waiting: only what waits for the store, without asking it. Raises StoreDown where the store does not answer.
+    waiting: only what waits for the store, without asking it. seconds: about how long to look back in the store for
+    them. Raises StoreDown where the store does not answer.
     """
     events = outbox.events(settings)
     stored: dict[str, _Row] = {}
+    since = 0
     if settings.tracing and not waiting:
-        stored = _rows(settings, text.strip(), limit, {event["conversation"] for event in events})
-    return _merged(settings, stored, events, text.strip())[:limit]
+        ids = {event["conversation"] for event in events}
+        stored, since = _rows(settings, text.strip(), limit, ids, time.monotonic() + seconds)
+    return Listed(_merged(settings, stored, events, text.strip())[:limit], since)
 
 
 @dataclass
@@ -92,13 +107,14 @@ class _Row:
         return Summary(self.id, title, self.when, count, self.ref, self.user, self.origin, self.pending, self.author)
 
 
-def _rows(settings: Settings, text: str, limit: int, waiting: set[str]) -> dict[str, _Row]:
-    """The newest conversations of the store, and those about which something waits, by id."""
+def _rows(settings: Settings, text: str, limit: int, waiting: set[str], deadline: float) -> tuple[dict[str, _Row], int]:
+    """The newest conversations of the store, and those about which something waits, by id; and `Listed.since`."""
     most = limit + len(waiting)  # some of them may be deleted
-    sessions = _hits(settings, text, most) if text else None
     complete: dict[str, TraceInfo] | None = None
-    if sessions is None:
-        sessions, complete = _newest(settings, most)
+    if text:
+        sessions, since = _hits(settings, text, most, deadline)
+    else:
+        sessions, since, complete = _newest(settings, most, deadline)
     rows: dict[str, _Row] = {}
     for info in _of_sessions(settings, sessions | waiting) if complete is None else complete.values():
         id = info.trace_metadata[traces.SESSION]
@@ -109,36 +125,52 @@ def _rows(settings: Settings, text: str, limit: int, waiting: set[str]) -> dict[
         title, asked, ref = tags.get(keys.TITLE, ""), info.request_preview or "", tags.get(keys.VERSION, "")
         row.add(info.trace_id[3:], info.request_time, title, asked, ref, user)
         row.origin = row.origin or traces.origin_of(info)
-    return rows
+    return rows, since
 
 
-def _newest(settings: Settings, limit: int) -> tuple[set[str], dict[str, TraceInfo] | None]:
-    """The ids of the newest conversations; with all traces there are, by their ids, where those are few."""
+def _newest(settings: Settings, limit: int, deadline: float) -> tuple[set[str], int, dict[str, TraceInfo] | None]:
+    """The ids of the newest conversations and `Listed.since`; with all traces, by their ids, where all were seen."""
     found: dict[str, TraceInfo] = {}
     sessions: dict[str, None] = {}  # in order
     ours = f"metadata.`{traces.SESSION}` LIKE '%' AND tags.`{keys.VERSION}` LIKE '%'"
-    every = traces.infos(settings, ours, "DESC", _LOOKED_AT)
-    for seen, info in enumerate(every, start=1):
+    for seen, info in enumerate(traces.infos(settings, ours, "DESC", sys.maxsize), start=1):
         found[info.trace_id] = info
         sessions[info.trace_metadata[traces.SESSION]] = None
         if seen % _PAGE == 0 and len(sessions) > limit:
-            return {*[*sessions][:limit]}, None
-    return {*sessions}, found if len(found) < _LOOKED_AT else None
+            return {*[*sessions][:limit]}, 0, None
+        if seen % _PAGE == 0 and time.monotonic() > deadline:
+            return {*sessions}, info.request_time, None
+    return {*sessions}, 0, found
 
 
-def _hits(settings: Settings, text: str, limit: int) -> set[str]:
-    """The ids of the newest conversations that hold the text."""
+def _hits(settings: Settings, text: str, limit: int, deadline: float) -> tuple[set[str], int]:
+    """The ids of the newest conversations that hold the text, and `Listed.since`."""
     pattern = _pattern(text)
-    found: set[str] = set()
-    for info in traces.infos(settings, f"tags.`{keys.TITLE}` ILIKE '{pattern}'", "DESC", _PAGE):
-        if _within(text, info.tags.get(keys.TITLE, "")):
-            found.add(info.trace_metadata[traces.SESSION])
+    titled = (
+        (info, _within(text, info.tags.get(keys.TITLE, "")))
+        for info in traces.infos(settings, f"tags.`{keys.TITLE}` ILIKE '{pattern}'", "DESC", sys.maxsize)
+    )
     # The store looks into whole traces, names of fields and all: what it finds is looked at again.
-    for trace in traces.search(settings, f"trace.text ILIKE '{pattern}'", "DESC", _HITS):
-        session = trace.info.trace_metadata.get(traces.SESSION, "")
-        if session and session not in found and len(found) < limit and _said(text, trace):
+    told = (
+        (trace.info, _said(text, trace))
+        for trace in traces.search(settings, f"trace.text ILIKE '{pattern}'", "DESC", sys.maxsize, page=_READ)
+    )
+    by_title, titles_since = _first(titled, limit, deadline, _PAGE)
+    by_text, texts_since = _first(told, limit, deadline, _READ)
+    return by_title | by_text, max(titles_since, texts_since)
+
+
+def _first(looked_at: Iterable[tuple[TraceInfo, bool]], limit: int, deadline: float, page: int) -> tuple[set[str], int]:
+    """The conversations of the first traces that are hits, and when the last one was that there was time to look at."""
+    found: set[str] = set()
+    for seen, (info, hit) in enumerate(looked_at, start=1):
+        if hit and (session := info.trace_metadata.get(traces.SESSION)):
             found.add(session)
-    return found
+        if len(found) >= limit:
+            break
+        if seen % page == 0 and time.monotonic() > deadline:
+            return found, info.request_time
+    return found, 0
 
 
 def _pattern(text: str) -> str:

@@ -194,24 +194,24 @@ def origin_of(info: TraceInfo) -> Origin | None:
 
 
 def search(
-    settings: Settings, where: str, order: str = "ASC", most: int = 100_000, spans: bool = True
+    settings: Settings, where: str, order: str = "ASC", most: int = 100_000, spans: bool = True, page: int = _PAGE
 ) -> Iterator[Trace]:
-    """The traces of conversations that match, ASC or DESC by time, page by page. Raises StoreDown."""
+    """The traces of conversations that match, ASC or DESC by time, so many at a time. Raises StoreDown."""
     home = experiment(settings, keys.CONVERSATIONS)
     token = None
     while most > 0:
         with errors(settings):
-            page = client(settings).search_traces(
+            found = client(settings).search_traces(
                 locations=[home],
                 filter_string=where,
                 order_by=[f"timestamp_ms {order}"],
-                max_results=min(_PAGE, most),
+                max_results=min(page, most),
                 page_token=token,
                 include_spans=spans,
             )
-        yield from page
-        most, token = most - len(page), page.token
-        if not token or not page:
+        yield from found
+        most, token = most - len(found), found.token
+        if not token or not found:
             return
 
 

@@ -571,6 +571,42 @@ def test_a_list_of_many_takes_few_calls_of_the_store(settings: Settings, monkeyp
     assert sum(counting.calls.values()) == 2
 
 
+def test_a_search_goes_on_until_it_has_found_enough(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    from phi3core import listing
+
+    old = keep(settings, said("About Spain", when=1_000))
+    talkative, first = new_id(), said("And Portugal?", when=2_000)
+    conversations.save(settings, talkative, first, [])
+    for number in range(11):
+        more = said("Spain again", parent=first.id, when=2_001 + number)
+        conversations.save(settings, talkative, more, [])
+    for number in range(6):
+        titled = new_id()
+        conversations.save(settings, titled, said("Hello", when=500 + number), [], title=f"Spain {number}")
+    assert conversations.flush(settings, 60)
+    for page in ("_PAGE", "_READ"):
+        monkeypatch.setattr(listing, page, 2)
+
+    found = listing.look(settings, "spain", limit=2)
+    assert ([summary.id for summary in found.rows], found.since) == ([talkative, old], 0)
+    assert len(listing.look(settings, "spain").rows) == 8
+    assert [summary.id for summary in listing.look(settings, limit=2).rows] == [talkative, old]
+
+
+def test_a_look_that_runs_out_of_time_says_how_far_it_came(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    from phi3core import listing
+
+    ids = [keep(settings, said("Spain", when=1_000 * number)) for number in range(1, 7)]
+    for page in ("_PAGE", "_READ"):
+        monkeypatch.setattr(listing, page, 2)
+
+    for text in ("", "spain"):
+        found = listing.look(settings, text, seconds=0)
+        assert ([summary.id for summary in found.rows], found.since) == ([ids[5], ids[4]], 5_000)
+        assert listing.look(settings, text, limit=1, seconds=0).since == 0  # it found all that was wanted
+        assert listing.look(settings, text, seconds=60).since == 0
+
+
 @pytest.mark.parametrize(
     ("text", "found"),
     [

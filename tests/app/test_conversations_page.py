@@ -13,6 +13,7 @@ from streamlit.testing.v1 import AppTest
 from pages.components import literal, ui
 from phi3core import chat, conversations, registry, replay, review, transfer
 from phi3core.chat import Conversation, Turn
+from phi3core.conversations import Listed
 from phi3core.errors import NotFound, StoreDown
 from phi3core.replay import Piece
 from phi3core.review import Score
@@ -73,7 +74,7 @@ def test_the_newest_conversation_comes_first_with_all_that_is_known_of_it(open_p
     assert rows(at) == ["What is new?", "What is old?"]
     facts = [shown(caption.value).strip() for caption in at.caption if "turn" in caption.value]
     assert facts == ["phi3/1 · 2 turns · 5 minutes ago · ada", "phi3/2 · 1 turn · 3 hours ago · ada"]
-    assert f"chat?c={old}&ref=phi3%2F2" in links(at).values()
+    assert f"chat?c={old}" in links(at).values()
 
 
 def test_a_title_is_shown_letter_by_letter(open_page: Open, settings: Settings) -> None:
@@ -104,9 +105,34 @@ def test_a_search_without_a_hit_says_so(open_page: Open, settings: Settings) -> 
     assert "No conversation holds “three”" in said(at)
 
 
+def test_a_search_that_ran_out_of_time_says_how_far_it_came_and_looks_further(
+    open_page: Open, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    talk(settings, ("The capital of Spain?", "It is Madrid."), title="Sights")
+    looked, really = list[float](), conversations.look
+
+    def look(settings: Settings, text: str, limit: int, waiting: bool, seconds: float) -> Listed:
+        looked.append(seconds)
+        if seconds < 5:
+            return Listed([], since=1_700_000_000_000)
+        return really(settings, text, limit)
+
+    monkeypatch.setattr(conversations, "look", look)
+    at = open_page("conversations")
+    at.text_input(key="conversations_search").set_value("madrid").run()
+    assert "No conversation among the newest, back to 2023-11-14 22:13 UTC holds “madrid”" in said(at)
+    at.button(key="conversations_further").click().run()
+    assert rows(at) == ["Sights"]
+    assert "1 conversation with “madrid”" in said(at)
+    assert "among the newest" not in said(at)
+    assert not any(button.key == "conversations_further" for button in at.button)
+    at.text_input(key="conversations_search").set_value("spain").run()
+    assert looked == [2.0, 2.0, 10.0, 2.0]
+
+
 def test_a_long_list_is_shown_bit_by_bit(open_page: Open, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     listed = [conversations.Summary(f"{n:032x}", f"Talk {n}", 1000, 1, "phi3/1", "ada") for n in range(70)]
-    monkeypatch.setattr(conversations, "list", lambda settings, text, limit, waiting=False: listed[:limit])
+    monkeypatch.setattr(conversations, "look", lambda settings, text, limit, *_: Listed(listed[:limit]))
     at = open_page("conversations")
     assert len(rows(at)) == 30
     at.button(key="conversations_more").click().run()
