@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
 from filelock import FileLock
@@ -13,13 +14,13 @@ import phi3core.settings
 from phi3core import keys, promotion, registry, store
 from phi3core.errors import BadInput, NotFound, StoreError
 from phi3core.people import Person
-from phi3core.promotion import looking, moving, records, state, writing
+from phi3core.promotion import carrying, looking, moving, records, state, writing
 from phi3core.promotion.record import Record
 from phi3core.settings import Settings
 from phi3core.store import client, experiment
 
 from . import prepared
-from .fakes import CountingClient, register
+from .fakes import CountingClient, elsewhere, register
 from .proxy import ALIAS_FIELDS, ALIASES, STAGE_FIELDS, STAGES, proxy
 from .test_promotion import Refusing
 
@@ -229,6 +230,32 @@ def test_while_a_promoter_of_this_machine_is_at_work_a_look_repairs_nothing(two:
         assert seen.said == []
         assert seen.wrong == ["phi3/3 has the stage Production but not the alias @production."]
     assert promotion.look(two, "phi3").wrong == []
+
+
+def test_half_of_a_promotion_that_ends_on_another_machine_meanwhile_is_not_repaired(
+    two: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other, half = elsewhere(two, tmp_path / "other"), list[state.State]()
+
+    def moving(*args: Any) -> None:
+        half.append(state.read(two, "phi3"))
+        state.move(*args)
+
+    def reading(settings: Settings, name: str) -> state.State:
+        """What is read while the other one is half-way through; then it ends."""
+        if settings == other or half:
+            return state.read(settings, name)
+        promotion.promote(other, "phi3/3", "Production", person=ADA)
+        return half[0]
+
+    monkeypatch.setattr(carrying, "move", moving)
+    monkeypatch.setattr(looking, "read", reading)
+
+    assert looking.settle(two, "phi3").said == []
+
+    assert looking.wrong_in(half[0]) != []
+    assert told(two) == []
+    assert sound(two)
 
 
 def test_a_promotion_that_failed_half_way_counts_where_it_moved_the_alias(

@@ -100,7 +100,7 @@ def settle(settings: Settings, name: str) -> Settled:
 
     Does nothing while somebody on another machine moves or deletes a version.
     """
-    state, known = _model(settings, name), _known(settings, name)
+    state, known = _calm(settings, name)
     for record in known.open:
         if record.written:  # its writer died in between, or is just about to do this too
             writing.finish(settings, record)
@@ -249,6 +249,15 @@ def _model(settings: Settings, name: str) -> State:
     except NotFound:
         registry.versions(settings, name)  # says it in our words
         raise
+
+
+def _calm(settings: Settings, name: str) -> tuple[State, Known]:
+    """A model as it is while nobody begins or ends: half of what somebody did who has ended since looks like damage."""
+    known = _known(settings, name)
+    while True:
+        state, before, known = _model(settings, name), known, _known(settings, name)
+        if known == before or any(_elsewhere(settings, record) for record in known.open):
+            return state, known
 
 
 def _known(settings: Settings, name: str) -> Known:
