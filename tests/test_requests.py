@@ -7,15 +7,18 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from mlflow.entities import Run
 
 from phi3core import artifacts, filelist, keys, registry
 from phi3core.errors import BadInput, Conflict, Forbidden, NotFound, PolicyUnmet, StoreError
 from phi3core.people import Person
-from phi3core.promotion import chain, look, moving, policy, promote, records, requests, rollback
+from phi3core.promotion import chain, look, moving, pending, policy, promote, records, requests, rollback
 from phi3core.promotion.policy import Policy
+from phi3core.promotion.record import Record, of_run
 from phi3core.registry import Version
 from phi3core.settings import Settings
 from phi3core.store import client, experiment
@@ -584,6 +587,65 @@ def test_those_who_decide_at_once_are_all_recorded(settings: Settings, asked: st
     assert records.verify(settings, "phi3") == []
 
 
+def test_what_has_ended_is_not_read_again(
+    settings: Settings, version: Version, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pending, "_CLOCKS", timedelta())
+    read: list[str] = []
+
+    def noted(run: Run, key: str) -> Record:
+        read.append(run.info.run_id)
+        return of_run(run, key)
+
+    for number in range(3):
+        asked = requests.ask(settings, version.ref, "Production", f"Try {number}.", ADA)
+        requests.decide(settings, asked.id, "reject", "No.", BOB)
+        requests.withdraw(settings, asked.id, "", ADA)
+    assert requests.waiting(settings) == []
+    monkeypatch.setattr(records, "of_run", noted)
+    asked = requests.ask(settings, version.ref, "Production", "At last.", ADA)
+    read.clear()
+
+    assert [(r.id, r.status) for r in requests.waiting(settings)] == [(asked.id, "open")]
+    assert read == [asked.id]
+    read.clear()
+    requests.decide(settings, asked.id, "approve", "", BOB)
+    other = requests.ask(settings, version.ref, "Staging", "Fast.", ADA)
+    assert [(r.id, r.status) for r in requests.waiting(settings)] == [(other.id, "open"), (asked.id, "approved")]
+    requests.decide(settings, other.id, "reject", "No.", BOB)
+    assert [r.id for r in requests.waiting(settings)] == [asked.id]
+    requests.decide(settings, other.id, "approve", "Well.", BOB)
+    assert [r.id for r in requests.waiting(settings)] == [other.id, asked.id]
+    promote(settings, version.ref, "Production", "", ROB, request=asked.id)
+    assert [r.id for r in requests.waiting(settings)] == [other.id]
+
+
+def test_a_promotion_that_was_under_way_for_long_ends_its_request_in_the_list_too(
+    settings: Settings, version: Version, asked: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pending, "_CLOCKS", timedelta())
+    with records.opened(
+        settings, ROB, model="phi3", version=1, action="promote", old="None", new="Production", request=asked
+    ):
+        for _ in range(2):
+            assert [r.id for r in requests.waiting(settings)] == [asked]
+    assert requests.waiting(settings) == []
+    assert requests.waiting(settings) == []
+
+
+def test_what_was_taken_out_of_the_record_is_seen_when_everything_is_read_again(
+    settings: Settings, asked: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    requests.decide(settings, asked, "approve", "", BOB)
+    assert [r.status for r in requests.waiting(settings)] == ["approved"]
+    step = next(r for r in records.of_model(settings, "phi3") if r.action == "approve")
+    client(settings).delete_run(step.id)
+
+    monkeypatch.setattr(pending, "_WHOLE", 0.0)
+
+    assert [r.status for r in requests.waiting(settings)] == ["open"]
+
+
 def test_requests_of_many_models_are_listed_in_a_few_calls(
     settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -602,5 +664,8 @@ def test_requests_of_many_models_are_listed_in_a_few_calls(
         (f"model-{number}", "open" if number == 3 else "approved") for number in reversed(range(6))
     ]
     assert sum(counting.calls.values()) <= 3, counting.calls
+    counting.calls.clear()
+    assert requests.waiting(settings) == found
+    assert sum(counting.calls.values()) <= 2, counting.calls
     (folder_of(registry.resolve(settings, "model-5/1")) / WEIGHTS).write_bytes(b"weightS")
     assert [r.model for r in requests.waiting(settings)] == [f"model-{number}" for number in reversed(range(5))]

@@ -10,6 +10,7 @@ import streamlit as st
 
 from pages.components import checklist, ui
 from pages.components.literal import literal, short
+from phi3core.promotion.files import LINE
 from phi3core.promotion.records import Record
 
 STATUSES = {
@@ -21,13 +22,17 @@ STATUSES = {
 _COLORS = {"done": "green", "open": "blue", "failed": "red", "interrupted": "orange"}
 _VISIBLE = 14  # rows before the table scrolls by itself
 _COLUMNS = {
-    "": st.column_config.TextColumn(width=85),
+    "": st.column_config.TextColumn(width=105),
     "When": st.column_config.DatetimeColumn(format="YYYY-MM-DD HH:mm", width=130),
     "What": st.column_config.TextColumn(width=90),
     "Status": st.column_config.MultiselectColumn(options=list(_COLORS), color=list(_COLORS.values()), width=100),
     "Why": st.column_config.TextColumn(width=320),
 }
-_BROKEN = "Edited since it was written: its seal does not match."
+_DOUBTS = {
+    "edited": "Edited since it was written: its seal does not match.",
+    "key unknown": "Sealed with a key that this app does not have: set PHI3_RECORD_KEY to have it verified.",
+    "no seal": "It has no seal: it was written before there were any, or not by this app.",
+}
 
 
 def show(records: Sequence[Record], key: str, chosen: str = "", link: bool = False) -> str:
@@ -67,8 +72,8 @@ def _table(records: Sequence[Record]) -> pd.DataFrame:
         "Status": [[record.status] for record in records],
         "Why": [record.reason for record in records],
     }
-    if not all(record.intact for record in records):
-        table = {"": ["" if record.intact else "✗ edited" for record in records], **table}
+    if any(record.doubt for record in records):
+        table = {"": [f"✗ {record.doubt}" if record.doubt else "" for record in records], **table}
     return pd.DataFrame(table)
 
 
@@ -79,14 +84,14 @@ def detail(record: Record, link: bool = False) -> None:
         if moved := change(record):
             title += f" · {short(moved)}"
         st.markdown(f"{title} {badge(record)}")
-        if not record.intact:
-            ui.show_error(_BROKEN)
+        if record.doubt == "edited":
+            ui.show_error(_DOUBTS[record.doubt])
         # Lines, not a table: a table cuts what is long where the screen is narrow.
         facts = [f":gray[{name}] {literal(value)}" for name, value in _facts(record).items() if value]
         st.markdown("  \n".join(facts))
-        if record.checks:
+        if lines := [check for check in record.checks if check.get("name") != LINE]:
             st.caption("The policy, as it was met then")
-            checklist.show_recorded(record.checks)
+            checklist.show_recorded(lines)
         if link and record.version is not None and record.action != "delete":
             query = {"model": record.model, "version": str(record.version)}
             label = f"Open {short(record.ref)}"
@@ -108,7 +113,8 @@ def _facts(record: Record) -> dict[str, str]:
         "Outcome": record.outcome,
         "Request": record.request,
         "SHA-256 of the files": record.digest,
-        "Seal": "intact" if record.intact else _BROKEN,
+        "Files": next((str(check.get("says", "")) for check in record.checks if check.get("name") == LINE), ""),
+        "Seal": _DOUBTS.get(record.doubt, "intact"),
         "Record": record.id,
     }
 

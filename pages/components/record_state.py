@@ -25,7 +25,7 @@ def show(model: str) -> None:
         if known.state() == "deleted":
             _deleted()
         if model:
-            _of_one(patiently("Looking at the model …", promotion.look, ui.config(), model))
+            _of_one(model, patiently("Looking at the model …", promotion.look, ui.config(), model))
         else:
             _of_all()
     except Phi3Error as error:
@@ -61,11 +61,13 @@ def _restore() -> str:
     return "The record is back."
 
 
-def _of_one(look: Look) -> None:
+def _of_one(model: str, look: Look) -> None:
     for sentence in look.said:
         ui.show_warning(sentence)
-    if look.damage:
-        damage(look.damage)
+    # A look reads the newest records only.
+    whole = _verified((model,)) if look.records_state != "deleted" else []
+    if wrong := [*look.damage, *(sentence for sentence in whole if sentence not in look.damage)]:
+        damage(wrong)
     _under_way(look.in_flight)
 
 
@@ -78,15 +80,34 @@ def damage(sentences: Sequence[str]) -> None:
 
 def _of_all() -> None:
     """What is under way, and what is wrong with the records of the models that something was done to last."""
-    names = sorted({record.model for record in known.page(Filter()).records if record.model})
-    # Every record of each is read: in the background, and told at the first look after.
-    if wrong := later.ask(("damage", *names), lambda: _verified(names), fresh=60, wait=0.3):
+    if wrong := _verified(tuple(sorted({record.model for record in known.page(Filter()).records if record.model}))):
         damage(wrong)
     _under_way(known.page(Filter(status="open"), limit=_SHOWN + 1).records)
 
 
-def _verified(names: Sequence[str]) -> list[str]:
-    return [sentence for name in names for sentence in records.verify(ui.config(), name)]
+def _verified(models: tuple[str, ...]) -> list[str]:
+    """What is wrong with all records of the models, as far as it is known: every one is read, in the background."""
+    state = _asked(models, 0.3)
+    if state.value is None and state.busy:
+        _await(models)
+    return state.value or []
+
+
+def _asked(models: tuple[str, ...], wait: float) -> later.State[list[str]]:
+    config = ui.config()
+
+    def verify() -> list[str]:
+        # What is of no model says that all of them were away.
+        return [sentence for name in (*models, "") for sentence in records.verify(config, name)]
+
+    return later.state(("damage", config.tracking_uri, *models), verify, fresh=60, wait=wait)
+
+
+@st.fragment(run_every=1.0)
+def _await(models: tuple[str, ...]) -> None:
+    """The page is drawn anew once it is known."""
+    if not _asked(models, 0).busy:
+        st.rerun()
 
 
 def _under_way(listed: Sequence[Record]) -> None:

@@ -9,6 +9,7 @@ from pages.components.literal import short
 from pages.components.waiting import patiently
 from phi3core import promotion
 from phi3core.errors import Phi3Error
+from phi3core.promotion import vetting
 from phi3core.registry import Version
 
 
@@ -26,21 +27,28 @@ def rollback(model: str, listed: list[Version]) -> None:
             return
         st.markdown(f"**{short(former.ref)}** was in {ui.stage_badge('Production')} before")
         lines = plan_view.show(plan_view.of(former, "Production", listed))
+        changed = patiently("Looking at the files …", vetting.looks_changed, ui.config(), former)
     except Phi3Error as error:
         ui.show_error(str(error))
         return
+    if changed:
+        ui.show_warning(changed)
     reason = acting.reason("rollback_reason", former.ref, placeholder="What is wrong with the present one")
+    # Offered unasked too: where the files are elsewhere, only the rollback itself reads them.
+    override = ui.person().may("admin") and st.checkbox(
+        "Even if its files have changed since", key="rollback_override", help="Recorded as an override, for your reason"
+    )  # fmt: skip
     label = f"Roll back to {short(former.ref)}"
     pressed = st.button(label, type="primary", key="rollback_confirm", width="stretch")
     if acting.still_true("rollback_shown", former.ref, lines, pressed):
         if not reason:
             ui.show_warning("Say why: whoever looks at the record later asks.")
             return
-        acting.do(lambda: _rollback(model, reason), "rollback_reason")
+        acting.do(lambda: _rollback(model, reason, override), "rollback_reason")
 
 
-def _rollback(model: str, reason: str) -> str:
-    done = promotion.rollback(ui.config(), model, reason, ui.person())
+def _rollback(model: str, reason: str, override: bool) -> str:
+    done = promotion.rollback(ui.config(), model, reason, ui.person(), override=override)
     return f"{done.version.ref} is in Production again.{plan_view.left(done)}"
 
 

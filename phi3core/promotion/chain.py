@@ -103,8 +103,9 @@ def damage(records: Sequence[Record], head: str | None, whole: bool, key: str) -
     ]
     # Records of the same moment may have been opened in any order: the oldest few may lead out of what was read.
     inside = chained if whole else chained[: -len(chained) // 2]
+    whose = (records[0].model if records else "") or "a restoration"
     found += [
-        f"A record of {records[0].model or 'a restoration'} before {record.started:%Y-%m-%d %H:%M:%S} UTC is missing: it was deleted."
+        f"A record of {whose} before {record.started:%Y-%m-%d %H:%M:%S} UTC is missing: it was deleted."
         for record in inside
         if record.previous and record.previous not in seals
     ]
@@ -120,12 +121,13 @@ def damage(records: Sequence[Record], head: str | None, whole: bool, key: str) -
     return found
 
 
-def believable(records: Iterable[Record]) -> list[Record]:
+def believable(records: Iterable[Record], edited: bool = False) -> list[Record]:
     """Those of a model's records that a tale may rest on: neither edited nor, as far as these show, made up.
 
-    What is sealed with a key that is not known here is believed: a timeline of nothing would be no truer.
+    edited: those too that were written by this app, and edited since. What is sealed with a key that is not known here
+    is believed: a timeline of nothing would be no truer.
     """
-    found = [record for record in records if record.intact or record.unproven]
+    found = [record for record in records if edited or record.intact or record.unproven]
     sealed = min((record.started for record in found if record.seal), default=None)
     keyed_since = min((record.started for record in found if keyed(record.seal)), default=None)
     if any(record.unproven for record in found):

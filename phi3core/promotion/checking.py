@@ -15,6 +15,7 @@ from ..registry import Version
 from ..settings import Settings
 from ..store import client, errors
 from . import requests
+from .evidence import Gone
 from .policy import Check, Policy, Threshold, as_recorded
 from .requests import Decision, Request
 
@@ -68,7 +69,7 @@ class _Case:
         try:
             state: artifacts.State | str = self.files()
         except NotFound as error:
-            state = requests.Gone(error)
+            state = Gone(error)
         found = requests.of_version(self.settings, self.version, self.stage, state)
         return [request for request in found if request.status not in ("withdrawn", "promoted")]
 

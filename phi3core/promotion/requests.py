@@ -7,18 +7,19 @@ the request is void. Records that were edited or made up behind our back do not 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Literal
+from typing import Literal
 
 from .. import artifacts, people, registry
-from ..errors import BadInput, Conflict, Forbidden, NotFound, Phi3Error, StoreDown
+from ..errors import BadInput, Conflict, Forbidden, NotFound
 from ..people import Person
 from ..registry import Version
 from ..settings import Settings
-from . import policy, records
-from .files import LINE
+from . import pending, policy, records
+from .evidence import Gone, Seen, evidence, holds
+from .pending import DECISIONS, counts, every
 from .policy import Policy
 from .records import Record
 from .trust import Trust
@@ -105,7 +106,7 @@ def ask(settings: Settings, ref: str, stage: str, reason: str, person: Person) -
     state = artifacts.state(settings, version, fetch=True)
     made = records.append(
         settings, person, model=version.name, version=version.version, action="request", new=target, reason=reason,
-        digest=state.digest, checks=[_evidence(state)],
+        digest=state.digest, checks=[evidence(state)],
     )  # fmt: skip
     return get(settings, made.id)
 
@@ -134,7 +135,7 @@ def decide(settings: Settings, request_id: str, verdict: str, comment: str, pers
         raise Conflict(f"The request is void. {_changed(request.ref)}")
     records.append(
         settings, person, model=request.model, version=request.version, action=verdict, new=request.stage,
-        reason=comment, digest=state.digest, checks=[_evidence(state)], request=request.id,
+        reason=comment, digest=state.digest, checks=[evidence(state)], request=request.id,
     )  # fmt: skip
     return get(settings, request.id)
 
@@ -170,9 +171,9 @@ def get(settings: Settings, request_id: str, state: artifacts.State | None = Non
     trust = Trust(settings)
     if record.action != "request" or record.version is None or not trust.counts(record):
         raise NotFound(told)
-    following = _every(settings, request=record.id)
-    files = _Files(settings, given={record.ref: state} if state else None)
-    return _request(record, following, trust, files, _policies(settings, record.model))
+    steps = _counted(record, every(settings, request=record.id), trust)
+    files = Seen(settings, given={record.ref: state} if state else None)
+    return _request(record, steps, files, _policies(settings, record.model))
 
 
 def latest(settings: Settings, version: Version, stage: str) -> str | None:
@@ -184,21 +185,24 @@ def latest(settings: Settings, version: Version, stage: str) -> str | None:
 
 def of_model(settings: Settings, model: str) -> list[Request]:
     """All requests of a model, newest first, as they are now; files as in `get`."""
-    return _all(settings, model, _Files(settings))
+    return _all(settings, model, Seen(settings))
 
 
 def waiting(settings: Settings) -> list[Request]:
-    """The requests of all models that wait, newest first, in three calls of the store for a thousand.
+    """The requests of all models that wait, newest first: two calls of the store, once those of before are known.
 
     Files that are not on this machine are not looked at here; `get` does, and whoever decides or promotes.
     """
-    found = _all(settings, "", _Files(settings, quick=True))
+    known, trust, files = pending.look(settings), Trust(settings), Seen(settings, quick=True)
+    asked = [(r, steps) for r in known.asked if not _is_rejected(r, steps := _counted(r, known.steps[r.id], trust))]
+    wanted = policy.every(settings) if asked else {}
+    found = [_request(record, steps, files, wanted.get(record.model, {})) for record, steps in asked]
     return [request for request in found if request.status in WAITING]
 
 
 def of_version(settings: Settings, version: Version, stage: str, state: artifacts.State | str) -> list[Request]:
     """The requests to move a version to a stage, newest first. state: its files, or why they can't be looked at."""
-    files = _Files(settings, given={version.ref: state})
+    files = Seen(settings, given={version.ref: state})
     found = _all(settings, version.name, files, version.version)
     return [request for request in found if request.stage == stage]
 
@@ -211,49 +215,17 @@ def same_person(one: str, other: str) -> bool:
 # ---------------------------------------------------------------- inside
 
 
-class Gone(str):
-    """Why there are no such files any more, as a sentence."""
-
-
-class _Files:
-    """How files are now, each looked at once. quick: only where that takes no call of the store."""
-
-    def __init__(
-        self, settings: Settings, quick: bool = False, given: Mapping[str, artifacts.State | str] | None = None
-    ) -> None:
-        self._settings, self._quick = settings, quick
-        self._known = dict(given or {})
-
-    def of(self, record: Record) -> artifacts.State | str:
-        """The state, or a sentence on why there is none."""
-        if record.ref not in self._known:
-            self._known[record.ref] = self._look(record)
-        return self._known[record.ref]
-
-    def _look(self, record: Record) -> artifacts.State | str:
-        try:
-            if not self._quick:
-                return artifacts.state(self._settings, registry.resolve(self._settings, record.ref))
-            place = str(_line(record).get("place", ""))
-            state = artifacts.state_at(self._settings, place, record.ref) if place else None
-            return state or "The files are not on this machine and were not looked at for this list."
-        except StoreDown:
-            raise
-        except NotFound as error:
-            return Gone(error)
-        except Phi3Error as error:
-            return str(error)
-
-
-def _all(settings: Settings, model: str, files: _Files, version: int | None = None) -> list[Request]:
+def _all(settings: Settings, model: str, files: Seen, version: int | None = None) -> list[Request]:
     trust = Trust(settings)
     following: dict[str, list[Record]] = {}
-    for record in _every(settings, model=model, version=version, request="*"):
+    for record in every(settings, model=model, version=version, request="*"):
         following.setdefault(record.request, []).append(record)
-    asked = [r for r in _every(settings, model=model, version=version, action="request") if r.version]
-    wanted = {model: _policies(settings, model)} if model else policy.every(settings) if asked else {}
+    asked = [r for r in every(settings, model=model, version=version, action="request") if r.version]
+    wanted = _policies(settings, model)
     return [
-        _request(r, following.get(r.id, ()), trust, files, wanted.get(r.model, {})) for r in asked if trust.counts(r)
+        _request(record, _counted(record, following.get(record.id, ()), trust), files, wanted)
+        for record in asked
+        if trust.counts(record)
     ]
 
 
@@ -264,32 +236,35 @@ def _policies(settings: Settings, model: str) -> dict[str, Policy]:
         return {}
 
 
-def _every(settings: Settings, **which: Any) -> Iterator[Record]:
-    token = None
-    while True:
-        some = records.page(settings, **which, limit=1000, token=token)
-        yield from some.records
-        if not (token := some.next):
-            return
+def _counted(record: Record, following: Iterable[Record], trust: Trust) -> list[Record]:
+    """The steps of a request, oldest first."""
+    return sorted((r for r in following if counts(r, record, trust)), key=lambda r: (r.started, r.id))
 
 
-def _request(
-    record: Record, following: Iterable[Record], trust: Trust, files: _Files, wanted: Mapping[str, Policy]
-) -> Request:
-    """What the records and the files make of a request."""
+def _latest(steps: Iterable[Record]) -> dict[str, Record]:
+    """Everybody's latest decision."""
+    return {step.user.strip().casefold(): step for step in steps if step.action in DECISIONS}
+
+
+def _is_rejected(record: Record, steps: Iterable[Record]) -> bool:
+    """Whether it is rejected or void, however the files are."""
+    return any(r.action == "reject" and r.digest == record.digest for r in _latest(steps).values())
+
+
+def _request(record: Record, steps: list[Record], files: Seen, wanted: Mapping[str, Policy]) -> Request:
+    """What its steps and the files make of a request."""
     assert record.version is not None
-    counted = sorted((r for r in following if _counts(r, record, trust)), key=lambda r: (r.started, r.id))
-    ended = next((r for r in counted if r.action not in ("approve", "reject")), None)
+    ended = next((r for r in steps if r.action not in DECISIONS), None)
     files_now = files.of(record) if ended is None else ""
     state = files_now if isinstance(files_now, artifacts.State) else None
-    made = [r for r in counted if r.action in ("approve", "reject")]
-    latest = {r.user.strip().casefold(): r.id for r in made}
+    latest = {r.id for r in _latest(steps).values()}
     decisions = tuple(
         Decision(
             r.user, "approve" if r.action == "approve" else "reject", r.reason, r.started, r.digest,
-            valid=r.id in latest.values() and r.digest == record.digest and _holds(record, state),
+            valid=r.id in latest and r.digest == record.digest and holds(record, state),
         )
-        for r in made
+        for r in steps
+        if r.action in DECISIONS
     )  # fmt: skip
     status: Status = "open"
     why = ""
@@ -298,7 +273,7 @@ def _request(
         why = f"{ended.user} did so on {ended.started:%Y-%m-%d %H:%M} UTC{f': {ended.reason}' if ended.reason else '.'}"
     elif isinstance(files_now, Gone):
         status, why = "void", files_now
-    elif not _holds(record, state):
+    elif not holds(record, state):
         status, why = "void", _changed(record.ref)
     elif any(d.valid and d.verdict == "reject" for d in decisions):
         status = "rejected"
@@ -308,29 +283,6 @@ def _request(
         record.id, record.model, record.version, record.new, record.user, record.reason, record.started, record.digest,
         status, decisions, why, compared=state.says if state else str(files_now),
     )  # fmt: skip
-
-
-def _counts(step: Record, request: Record, trust: Trust) -> bool:
-    """Whether a record is a step of the request's: done, neither edited nor made up, and about the same thing."""
-    same = (step.model, step.version, step.new) == (request.model, request.version, request.new)
-    return same and "done" in (step.status, step.written) and trust.counts(step)
-
-
-def _holds(record: Record, state: artifacts.State | None) -> bool:
-    """Whether the files are as the record says they were; where nobody could look, they may be."""
-    if state is None:
-        return True
-    if state.digest:
-        return state.digest == record.digest
-    return bool(state.listing == _line(record).get("listing", state.listing))
-
-
-def _evidence(state: artifacts.State) -> dict[str, Any]:
-    return {"name": LINE, "met": True, "says": state.says, "listing": state.listing, "place": state.place}
-
-
-def _line(record: Record) -> dict[str, Any]:
-    return next((line for line in record.checks if line.get("name") == LINE), {})
 
 
 def _changed(ref: str) -> str:

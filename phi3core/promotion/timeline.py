@@ -28,14 +28,15 @@ class Span:
     record: str
 
 
-def moves(records: Iterable[Record], stage: str) -> list[Record]:
+def moves(records: Iterable[Record], stage: str, edited: bool = False) -> list[Record]:
     """What was done and concerns the stage, in the order in which it took effect, which is that of the endings.
 
-    Two promotions of two machines may be opened in one order and take effect in the other.
+    Two promotions of two machines may be opened in one order and take effect in the other. edited: also what was
+    edited since.
     """
     concerned = [
         record
-        for record in chain.believable(records)
+        for record in chain.believable(records, edited)
         if record.status == "done"
         and record.action in MOVES
         and record.version is not None
@@ -46,8 +47,12 @@ def moves(records: Iterable[Record], stage: str) -> list[Record]:
 
 def spans(records: Iterable[Record], stage: str = "Production") -> list[Span]:
     """The times in which a version was in Production (or Staging), oldest first."""
+    return _spans(moves(records, stage), stage)
+
+
+def _spans(moved: Iterable[Record], stage: str) -> list[Span]:
     found: list[Span] = []
-    for record in moves(records, stage):
+    for record in moved:
         holder = found[-1] if found and found[-1].end is None else None
         arrives, leaves = record.new == stage, holder and record.version == holder.version
         if arrives == bool(leaves):  # it is there already, or what leaves is not the holder
@@ -62,18 +67,21 @@ def spans(records: Iterable[Record], stage: str = "Production") -> list[Span]:
 
 
 def holder(records: Iterable[Record], stage: str) -> int | None:
-    """The version that the records put into the stage last; None where the last one left it, or none ever came."""
-    told = spans(records, stage)
+    """The version that the records put into the stage last; None where the last one left it, or none ever came.
+
+    What was edited is told as that, and not once more as a change from outside: it counts here as it is.
+    """
+    told = _spans(moves(records, stage, edited=True), stage)
     return told[-1].version if told and told[-1].end is None else None
 
 
 def settled(records: Iterable[Record], ref: str, number: int) -> str:
     """The stage of a version that holds none, as the newest record that concerns it says: None or Archived.
 
-    records: of its model, newest first. "" where none concerns it.
+    records: of its model, newest first; edited ones as in `holder`. "" where none concerns it.
     """
     left = ""  # what it became when another one took its place
-    for record in chain.believable(records):
+    for record in chain.believable(records, edited=True):
         if record.action not in MOVES:
             continue
         if record.replaced == ref and record.version != number:
@@ -101,6 +109,7 @@ def earlier(records: Iterable[Record], stage: str = "Production") -> list[int]:
             del stack[len(stack) - 1 - stack[::-1].index(number) :]
         if not stack or stack[-1] != number:
             stack.append(number)
-    if holder(records, stage) == (stack[-1] if stack else None):
+    told = spans(records, stage)
+    if told and told[-1].end is None and told[-1].version == stack[-1]:
         stack = stack[:-1]
     return list(dict.fromkeys(reversed(stack)))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from phi3core import promotion, registry
@@ -10,6 +12,7 @@ from phi3core.promotion.policy import Policy
 from phi3core.settings import Settings
 from phi3core.store import client
 
+from ..judging import folder_of, version_with_files
 from .conftest import Register
 from .dialogs import ANN, RAY, RUTH, VERA, become, opened, plain, warned
 
@@ -235,6 +238,31 @@ def test_a_rollback_names_the_previous_production_and_wants_a_reason(register: R
     newest = records.of_model(settings, "phi3")[0]
     assert (newest.action, newest.reason) == ("roll back", "It loops.")
     assert "phi3/1 is in Production again" in plain(at)
+
+
+def test_a_rollback_over_changed_files_is_told_and_left_to_an_admin(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for version in (version_with_files(settings, tmp_path), version_with_files(settings, tmp_path)):
+        promotion.promote(settings, version.ref, "Production")
+    (folder_of(registry.resolve(settings, "phi3/1")) / "requirements.txt").write_text("else\n")
+    become(RUTH, settings, monkeypatch)
+    at = opened("rollback", 2)
+    assert "are not those that were in Production" in warned(at)
+    assert not at.checkbox
+    at.text_area(key="rollback_reason").set_value("It loops.").run()
+    at.button(key="rollback_confirm").click().run()
+    assert "an admin can roll back to it all the same" in str(at.error[0].value)
+    assert stages(settings) == {1: "Archived", 2: "Production"}
+
+    become(ANN, settings, monkeypatch)
+    at = opened("rollback", 2)
+    at.text_area(key="rollback_reason").set_value("It loops.").run()
+    at.checkbox(key="rollback_override").check().run()
+    at.button(key="rollback_confirm").click().run()
+    assert not at.exception
+    assert stages(settings) == {1: "Production", 2: "Archived"}
+    assert records.of_model(settings, "phi3")[0].override == "It loops."
 
 
 def test_without_an_earlier_production_there_is_nothing_to_go_back_to(register: Register, settings: Settings) -> None:

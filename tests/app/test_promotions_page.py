@@ -12,13 +12,14 @@ from streamlit.testing.v1 import AppTest
 from pages.components import known, record_view, timeline
 from pages.components.known import Filter
 from phi3core import keys, promotion, registry
-from phi3core.promotion import policy, records, requests
+from phi3core.promotion import looking, policy, records, requests
 from phi3core.promotion.policy import Policy, Threshold
 from phi3core.promotion.records import Record
 from phi3core.promotion.timeline import Span
 from phi3core.settings import Settings
 from phi3core.store import client, experiment
 
+from .. import fakes
 from .conftest import Open, Register, links
 from .dialogs import ANN, RAY, RUTH, VERA, become, plain, warned
 
@@ -253,6 +254,38 @@ def test_a_deleted_record_is_missed_among_all_models(
     at = open_page("promotions")
     at.run()  # it is looked for in the background
     assert "is missing" in warned(at)
+
+
+def test_an_old_record_of_a_model_that_was_deleted_is_missed_on_its_page(
+    open_page: Open, settings: Settings, history: list[Record], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(looking, "_RECENT", 2)  # what a look reads
+    promotion.set_alias(settings, "phi3/1", "challenger", "", RUTH)
+    client(settings).delete_run(history[-1].id)
+    assert promotion.look(settings, "phi3").damage == []
+    at = open_page("promotions", model="phi3")
+    at.run()  # it is looked for in the background
+    assert "is missing" in warned(at)
+
+
+def test_a_record_that_was_made_up_is_told_at_the_top_and_in_its_row(
+    open_page: Open, settings: Settings, history: list[Record]
+) -> None:
+    tags = {keys.ACTION: "promote", keys.MODEL_NAME: "phi3", keys.VERSION: "1", keys.TO: "Production"}
+    made = client(settings).create_run(experiment(settings, keys.PROMOTIONS), tags=tags).info.run_id
+    client(settings).set_terminated(made)
+    at = open_page("promotions", model="phi3", record=made)
+    assert "was not written by this app: it has no seal" in warned(at).replace("\\", "")
+    assert list(at.dataframe[0].value[""])[:2] == ["✗ no seal", ""]
+    assert ":gray[Seal] It has no seal" in plain(at)
+
+
+def test_a_digest_that_nobody_checked_is_told_as_such(open_page: Open, settings: Settings) -> None:
+    fakes.register(settings, tags={keys.DIGEST: "d" * 64})
+    record = promotion.promote(settings, "phi3/1", "Production", "", ANN).record
+    at = open_page("promotions", record=record)
+    assert ":gray[Files] The digest is as registered, not checked" in plain(at)
+    assert "The policy, as it was met then" not in plain(at)
 
 
 def test_deleted_records_are_told_and_an_admin_restores_them(

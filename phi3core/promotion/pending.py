@@ -1,0 +1,112 @@
+"""The requests of all models that have not ended, with what followed on each, kept in memory between looks.
+
+A list that is open asks every few seconds, and the requests of all time would be too many to read. So a look reads what
+was opened since the last one. Everything is read again now and then: for what was edited or deleted meanwhile, and for
+machines whose clocks are late. What a request is now follows from its records and the files (requests.py).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from ..errors import NotFound
+from ..settings import Settings
+from . import records
+from .record import Record
+from .trust import Trust
+from .writing import now
+
+DECISIONS = ("approve", "reject")
+"""What follows on a request and does not end it."""
+
+_WHOLE = 300.0  # seconds after which everything is read again
+_CLOCKS = timedelta(seconds=120)  # how far the clocks of two machines may be apart until then
+_STORES = 20
+
+
+@dataclass(frozen=True)
+class Pending:
+    """asked: the requests that have not ended, newest first. steps: what followed on each, by its id.
+
+    ended: requests that have, and would be read again. since: from when on records are read next. whole: when
+    everything was read last.
+    """
+
+    asked: tuple[Record, ...]
+    steps: Mapping[str, tuple[Record, ...]]
+    ended: frozenset[str]
+    since: datetime
+    whole: float
+
+
+_known: dict[tuple[str, str], Pending] = {}  # by store and key
+
+
+def look(settings: Settings) -> Pending:
+    """As they are now. Raises StoreDown."""
+    key = (settings.tracking_uri, settings.record_key)
+    known, begun = _known.get(key), now()
+    if known is None or time.monotonic() - known.whole > _WHOLE:
+        known = Pending((), {}, frozenset(), begun, time.monotonic())
+        found = [*every(settings, action="request"), *every(settings, request="*")]
+    else:
+        found = list(every(settings, since=known.since))
+        found += _closed_since(settings, known, {record.id for record in found})
+    while len(_known) >= _STORES and key not in _known:
+        _known.pop(next(iter(_known)), None)
+    _known[key] = _merged(known, found, Trust(settings), begun - _CLOCKS)
+    return _known[key]
+
+
+def counts(step: Record, request: Record, trust: Trust) -> bool:
+    """Whether a record is a step of the request's: done, neither edited nor made up, and about the same thing."""
+    same = (step.model, step.version, step.new) == (request.model, request.version, request.new)
+    return same and "done" in (step.status, step.written) and trust.counts(step)
+
+
+def every(settings: Settings, **which: Any) -> Iterator[Record]:
+    """All records that match, newest first."""
+    token = None
+    while True:
+        some = records.page(settings, **which, limit=1000, token=token)
+        yield from some.records
+        if not (token := some.next):
+            return
+
+
+def _closed_since(settings: Settings, known: Pending, read: set[str]) -> Iterator[Record]:
+    """What was under way at the last look, as it is now: it may have been opened long ago."""
+    for record in (step for steps in known.steps.values() for step in steps):
+        if record.status == "open" and record.id not in read:
+            try:
+                yield records.again(settings, record)
+            except NotFound:  # it was deleted for good, which the next reading of everything sees
+                continue
+
+
+def _merged(known: Pending, found: Iterable[Record], trust: Trust, since: datetime) -> Pending:
+    asked = {record.id: record for record in known.asked}
+    steps = {id: {step.id: step for step in of} for id, of in known.steps.items()}
+    seen = set()
+    for record in found:
+        seen.add(record.id)
+        if record.action == "request":
+            asked.pop(record.id, None)
+            if record.version is not None and record.id not in known.ended and trust.counts(record):
+                asked[record.id] = record
+        elif record.request:
+            steps.setdefault(record.request, {})[record.id] = record
+    ended = {
+        id
+        for id, request in asked.items()
+        if any(s.action not in DECISIONS and counts(s, request, trust) for s in steps.get(id, {}).values())
+    }
+    left = sorted((r for id, r in asked.items() if id not in ended), key=lambda r: r.started, reverse=True)
+    return Pending(
+        tuple(left), {r.id: tuple(steps.get(r.id, {}).values()) for r in left}, frozenset(ended | known.ended & seen),
+        since, known.whole,
+    )  # fmt: skip
