@@ -9,7 +9,7 @@ from pages.components.turn_foot import Asking
 from pages.components.waiting import patiently
 from phi3core import chat, keys
 from phi3core.chat import Conversation
-from phi3core.errors import BadInput, NotFound, Phi3Error
+from phi3core.errors import BadInput, NotFound, Phi3Error, StoreDown
 
 _FIRST = " The first answer opens the version, which takes a few seconds."
 _ELSEWHERE = " It is sent to the address above, with everything said before it."
@@ -69,7 +69,11 @@ composer.keep_draft()
 
 with ui.told():
     conversation = _conversation()
-    chosen = target.pick(conversation)
+    try:
+        chosen = target.pick(conversation)
+        st.session_state["chat_last"] = (conversation.id, chosen)
+    except StoreDown as error:
+        chosen = target.last(conversation, error)
     seen = context.look(chosen)
     system, options = parameters.show(chosen, conversation, seen)
 

@@ -4,23 +4,31 @@ import streamlit as st
 
 from pages.components import ui
 from pages.components.builds import STATUS, line
+from pages.components.waiting import patiently
 from phi3core import jobs, keys, registry
-from phi3core.errors import NotFound
+from phi3core.jobs import Job
 
 st.title("Phi-3 Playground")
 st.caption("Take a small language model from weights to Production, and talk to every version on the way.")
 
+_MOST = 8
+
+
+def _read() -> tuple[registry.Rows, list[Job]]:
+    return registry.rows(ui.config(), limit=100), jobs.recent(ui.config(), limit=5)
+
+
 with ui.told():
-    models = ui.models()
-    builds = jobs.recent(ui.config(), limit=5)
-in_production = [model for model in models if model.production]
+    rows, builds = patiently("Reading the store …", _read)
+models = [row.model for row in rows.rows]
+in_production = [row for row in rows.rows if row.model.production]
 
 if not models:
     with st.container(border=True):
         st.subheader("Build your first version", anchor=False)
         st.write("The registry is empty. The embedded model needs no network but PyPI and is ready in about a minute.")
         st.page_link("pages/build_page.py", label="Build the embedded model", icon=":material/construction:")
-elif not in_production:
+elif not in_production and not rows.next:
     with st.container(border=True):
         st.subheader("Nothing is in Production yet", anchor=False)
         st.write("Talk to the versions you have, then move the one that earned it to Production.")
@@ -30,26 +38,31 @@ elif not in_production:
 
 if in_production:
     st.subheader("In Production", anchor=False)
-    for model in in_production:
-        with ui.told():
-            try:
-                version = registry.resolve(ui.config(), f"{model.name}/Production")
-            except NotFound:
-                continue  # moved out of Production since the models were read
+    for row in in_production[:_MOST]:
+        model, version = row.model, row.version
         with st.container(border=True):
-            speed = version.metrics.get(keys.TOKENS_PER_SECOND)
+            ref = f"{model.name}/{model.production}"
+            known = version if version is not None and version.ref == ref else None
+            aliases = ui.alias_badges(known) if known else ""
             with st.container(horizontal=True, vertical_alignment="center"):
-                st.markdown(f"**{version.ref}** {ui.stage_badge('Production')} {ui.alias_badges(version)}")
+                st.markdown(f"**{ref}** {ui.stage_badge('Production')} {aliases}")
                 st.space("stretch")
                 query = {"ref": f"{model.name}/Production"}
                 st.page_link("pages/chat_page.py", label="Chat", icon=":material/chat:", query_params=query)
-                query = {"model": model.name, "version": str(version.version)}
+                query = {"model": model.name, "version": str(model.production)}
                 st.page_link(
                     "pages/registry_page.py", label="Details", icon=":material/inventory_2:", query_params=query
                 )
-            facts = [ui.wrapper(version.wrapper), version.precision, ui.megabytes(version.size)]
-            facts += [f"{speed:.0f} tokens/s"] if speed else []
-            st.caption(" · ".join(fact for fact in facts if fact))
+            if known:
+                speed = known.metrics.get(keys.TOKENS_PER_SECOND)
+                facts = [ui.wrapper(known.wrapper), known.precision, ui.megabytes(known.size)]
+                facts += [f"{speed:.0f} tokens/s"] if speed else []
+                st.caption(" · ".join(fact for fact in facts if fact))
+    if len(in_production) > _MOST or rows.next:
+        st.page_link(
+            "pages/registry_page.py", label="All in Production", icon=":material/inventory_2:",
+            query_params={"stage": "Production"},
+        )  # fmt: skip
 
 left, right = st.columns([3, 2], gap="large")
 with left:
@@ -63,7 +76,8 @@ with left:
         st.page_link("pages/build_page.py", label="All builds", icon=":material/construction:")
 with right:
     st.subheader("Store", anchor=False)
-    count = f"{len(models)} registered model{'' if len(models) == 1 else 's'}"
+    more = "more than " if rows.next else ""
+    count = f"{more}{len(models)} registered model{'' if len(models) == 1 else 's'}".capitalize()
     st.markdown(f":material/database: {ui.store_name(ui.config().tracking_uri)}")
     st.caption(f"{count}. Everything that lasts is in MLflow; this app has no database of its own.")
 

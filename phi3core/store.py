@@ -77,6 +77,12 @@ def _client(settings: Settings) -> MlflowClient:
     return made
 
 
+def ask(settings: Settings) -> None:
+    """Raise StoreDown unless the store answers."""
+    with errors(settings):
+        client(settings).search_experiments(max_results=1)
+
+
 def abilities(settings: Settings) -> Abilities:
     """What the store can do, found out once by asking it for a stage and an alias of a model that nobody has.
 

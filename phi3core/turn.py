@@ -98,6 +98,12 @@ class Turn:
         self._hang_up: Callable[[], None] = lambda: None
 
     @property
+    def filled(self) -> bool:
+        """Whether its answer ended because the context was full: before as many tokens as were allowed."""
+        allowed = int(self.options.get("max_tokens") or 0)
+        return self.state == "done" and self.finish_reason == "length" and 0 < self.completion_tokens < allowed
+
+    @property
     def trace_id(self) -> str:
         """The id of its MLflow trace, known from the start, so that a turn that is sent twice is there once."""
         return f"tr-{self.id}"

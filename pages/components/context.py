@@ -188,7 +188,9 @@ def _measure(chosen: Chosen, conversation: Conversation, system: str) -> tuple[i
     """What the next message would be sent with; None while that is being found out. (None, None): nobody knows."""
     if chosen.endpoint is not None:
         server: Any = chosen.endpoint
-        if chosen.endpoint.kind != "openai":
+        # What was said elsewhere is told to nobody before a question is sent there.
+        told = any(turn.ref == chosen.ref for turn in conversation.path)
+        if chosen.endpoint.kind != "openai" or not told:
             return None, None
     else:
         seen = look(chosen)

@@ -11,9 +11,9 @@ from phi3core import registry
 from phi3core.errors import BadInput
 
 
-def to_chat(id: str, ref: str, label: str, icon: str | None = ":material/chat:") -> None:
-    """A link that opens a conversation with the version or endpoint that it was had with. label: anybody's text."""
-    st.page_link("pages/chat_page.py", label=short(label), icon=icon, query_params=_query(id, ref))
+def to_chat(id: str, label: str, icon: str | None = ":material/chat:") -> None:
+    """A link that opens a conversation, with whom it was had with last. label: anybody's text."""
+    st.page_link("pages/chat_page.py", label=short(label), icon=icon, query_params={"c": id})
 
 
 def of_chat(id: str, ref: str, turn: str) -> str:

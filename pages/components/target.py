@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 import streamlit as st
 
 from pages.components import ui
+from pages.components.waiting import patiently
 from phi3core import chat, keys, registry
 from phi3core.chat import Conversation
-from phi3core.errors import BadInput, NotFound, Phi3Error
+from phi3core.errors import BadInput, NotFound, Phi3Error, StoreDown
 from phi3core.registry import Model, Reference, Version
 
 if TYPE_CHECKING:
@@ -66,8 +67,24 @@ def pick(conversation: Conversation) -> Chosen:
         endpoint = endpoints[name]
         right.text_input("Address", endpoint.url, disabled=True, key=f"chat_url_{endpoint.name}")
         return Chosen(endpoint, name)
-    asked = _pick_version(*_listed(models[name]), right, chosen_for_them)
+    asked = _pick_version(conversation, *_listed(models[name]), right, chosen_for_them)
     return _pinned(conversation, asked)
+
+
+def last(conversation: Conversation, error: StoreDown) -> Chosen:
+    """Whom a conversation under way was talking to, while the store can't tell who there is. Raises the error again.
+
+    A version whose model server is open, or an endpoint, needs no store to answer.
+    """
+    known: tuple[str, Chosen] | None = st.session_state.get("chat_last")
+    if known is None or known[0] != conversation.id or not conversation.path:
+        raise error
+    chosen = known[1]
+    if chosen.version is not None and chosen.ref not in [server.ref for server in ui.servers().servers()]:
+        raise error
+    ui.show_warning(f"{error} This conversation goes on with {chosen.ref}, as it was last known.")
+    ui.again_when_the_store_answers()
+    return chosen
 
 
 def _models(anew: bool = False) -> dict[str, Model]:
@@ -143,14 +160,20 @@ def _follow_link(conversation: Conversation) -> None:
 
 
 def _pick_version(
-    model: Model, listed: list[Version], column: st.delta_generator.DeltaGenerator, chosen_for_them: bool
+    conversation: Conversation,
+    model: Model,
+    listed: list[Version],
+    column: st.delta_generator.DeltaGenerator,
+    chosen_for_them: bool,
 ) -> str:
     choices = _choices(model, listed)
     if st.session_state.get("chat_ref") not in choices:
         missing = st.session_state.get("chat_ref") or ""
+        # A conversation whose alias is gone goes on with the version it talked to.
+        instead = conversation.ref if conversation.ref in choices else _default(model, listed)
         if _is_of(missing, model.name):
-            ui.show_warning(f"{missing} is not there (any more). Choose another version.")
-        st.session_state["chat_ref"] = _default(model, listed)
+            ui.show_warning(f"{missing} is not there (any more): {instead} is chosen instead.")
+        st.session_state["chat_ref"] = instead
         if chosen_for_them:
             st.session_state["chat_first"] = st.session_state["chat_ref"]
     return str(column.selectbox("Version", list(choices), format_func=lambda r: choices.get(r, r), key="chat_ref"))
@@ -178,13 +201,14 @@ def _default(model: Model, listed: list[Version]) -> str:
 
 def _pinned(conversation: Conversation, asked: str) -> Chosen:
     """The version that is meant; a conversation under way keeps the one it talks to when its alias moves on."""
-    meant = registry.resolve(ui.config(), asked)
+    meant = ui.resolve(asked)
     if conversation.asked_ref != asked or st.session_state.get("chat_followed") == (conversation.id, meant.ref):
         return Chosen(meant, asked)
-    moved = chat.moved(ui.config(), conversation)
+    moved = patiently("Reading the version …", chat.moved, ui.config(), conversation)
     if not moved:
         return Chosen(meant, asked)
     try:
-        return Chosen(registry.resolve(ui.config(), conversation.ref), asked, moved)
-    except (NotFound, BadInput):  # the one before is gone: there is no choice
+        return Chosen(ui.resolve(conversation.ref), asked, moved)
+    except (NotFound, BadInput):
+        ui.show_warning(f"{conversation.ref} was deleted: from the next message on, {meant.ref} answers.")
         return Chosen(meant, asked)

@@ -118,7 +118,7 @@ def _show_ended(asking: Asking, turn: Turn, last: bool) -> None:
             _siblings(asking.conversation, turn)
     with st.chat_message("assistant", avatar=_MODEL):
         _show_answer(turn)
-        if turn.full and last:
+        if (turn.full or turn.filled) and last:
             _make_room(asking, turn)
         turn_foot.show(asking, turn, last)
 
@@ -136,7 +136,9 @@ def _show_answer(turn: Turn) -> None:
         st.caption("The model ended its answer without a word.")
     if turn.error:
         ui.show_error(turn.error)
-    if turn.finish_reason == "length" and turn.state == "done":
+    if turn.filled:
+        st.caption(":material/content_cut: Cut off: the context is full.")
+    elif turn.finish_reason == "length" and turn.state == "done":
         st.caption(":material/content_cut: Cut off at the longest answer allowed; raise it in the sidebar.")
     if turn.state == "stopped":
         st.caption(":material/stop_circle: Stopped.")
@@ -190,7 +192,7 @@ def _make_room(asking: Asking, turn: Turn) -> None:
     if least == _IMPOSSIBLE:
         st.caption("The message alone does not fit: shorten it.")
     with st.container(horizontal=True):
-        if least != _IMPOSSIBLE:
+        if least not in (_IMPOSSIBLE, turn.forgot if turn.filled else _IMPOSSIBLE):
             _forget_button(asking, turn, least)
         if st.button("Edit the message", icon=":material/edit:", key="turn_shorten"):
             st.session_state["chat_editing"] = turn.id

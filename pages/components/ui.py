@@ -10,9 +10,11 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from phi3core import keys, people, registry, settings
+from pages.components import later
+from pages.components.waiting import patiently
+from phi3core import keys, people, registry, settings, store
 from phi3core.endpoints import Endpoint
-from phi3core.errors import BadInput, Phi3Error
+from phi3core.errors import BadInput, Phi3Error, StoreDown
 from phi3core.markdown import safe_markdown
 from phi3core.people import Person
 from phi3core.registry import Model, Version
@@ -72,13 +74,32 @@ def person() -> Person:
 
 @contextmanager
 def told() -> Iterator[None]:
-    """Show one of our errors as its sentence, with a way to try again, and end the page there."""
+    """Show one of our errors as its sentence, with a way to try again, and end the page there.
+
+    A page that the store's absence has ended is drawn again by itself when the store is back.
+    """
     try:
         yield
     except Phi3Error as error:
         show_error(str(error))
         st.button("Try again", icon=":material/refresh:", key=f"retry_{type(error).__name__}")
+        if isinstance(error, StoreDown):
+            again_when_the_store_answers()
         st.stop()
+
+
+def again_when_the_store_answers() -> None:
+    """Say so and wait for it, without holding up anybody."""
+    _wait_for_the_store([])
+
+
+@st.fragment(run_every=2.0)
+def _wait_for_the_store(runs: list[None]) -> None:
+    st.caption(":material/autorenew: This page goes on by itself when the store answers.")
+    found = later.state(("store answers", config().tracking_uri), lambda: store.ask(config()), fresh=1.5, wait=0)
+    if runs and not found.busy and not found.error:
+        st.rerun()
+    runs.append(None)  # drawn with its page, it must not end it: a message may have just been sent
 
 
 def show_error(text: str) -> None:
@@ -102,14 +123,26 @@ def show_table(rows: dict[str, str]) -> None:
     st.table(table, hide_header=True, border="horizontal")
 
 
-@st.cache_data(ttl=5, max_entries=10, show_spinner="Reading the registry …")
 def models() -> list[Model]:
+    return patiently("Reading the registry …", _models)
+
+
+@st.cache_data(ttl=5, max_entries=10, show_spinner=False)
+def _models() -> list[Model]:
     return registry.models(config())
 
 
-@st.cache_data(ttl=5, max_entries=50, show_spinner="Reading the versions …")
 def versions(name: str) -> list[Version]:
+    return patiently("Reading the versions …", _versions, name)
+
+
+@st.cache_data(ttl=5, max_entries=50, show_spinner=False)
+def _versions(name: str) -> list[Version]:
     return registry.versions(config(), name)
+
+
+def resolve(ref: str) -> Version:
+    return patiently("Reading the version …", registry.resolve, config(), ref)
 
 
 def detail(version: Version) -> registry.Detail:
@@ -128,8 +161,8 @@ def _detail(ref: str, source: str, _version: Version) -> registry.Detail:
 
 def forget() -> None:
     """Drop what was read of the registry, after it was changed."""
-    models.clear()
-    versions.clear()
+    _models.clear()
+    _versions.clear()
 
 
 def stage_badge(stage: str) -> str:

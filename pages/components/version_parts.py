@@ -240,7 +240,7 @@ def reviews(version: Version, production: Version | None) -> None:
         for comment in found.comments[:20]:
             icon = ":green[:material/thumb_up:]" if comment.up else ":red[:material/thumb_down:]"
             st.markdown(f"{icon} {literal(comment.text)} :gray[{short(comment.user)}]")
-            links.to_chat(comment.conversation, version.ref, "Open the conversation")
+            links.to_chat(comment.conversation, "Open the conversation")
         if len(found.comments) > 20:
             st.caption(f"and {len(found.comments) - 20:,} more comments.")
         if not found.given and not found.conversations:

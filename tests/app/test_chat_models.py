@@ -11,7 +11,7 @@ from dataclasses import replace
 import pytest
 
 from pages.components import token_view, ui
-from phi3core import chat
+from phi3core import answering, chat
 from phi3core.serving.pool import Status
 from phi3core.settings import Settings
 
@@ -232,6 +232,20 @@ def test_an_endpoint_is_talked_to_without_any_registered_version(
     assert servers.opened == []
     assert endpoint.asked[-1].temperature == endpoint.options.temperature  # its own defaults are left to it
     assert at.query_params["ref"] == "endpoint:far"
+
+
+def test_what_was_said_elsewhere_is_told_to_no_endpoint_before_it_is_asked(
+    open_page: Open, register: Register, endpoint: fakes.FakeEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    register()
+    measured: list[str] = []
+    monkeypatch.setattr(answering, "measure", lambda server, messages: measured.append(server.ref) or (None, None))
+    at = ask(open_page("chat", ref="phi3/1"), "A secret")
+    at.selectbox(key="chat_model").set_value("endpoint:far").run()
+    at.run()
+    assert "endpoint:far" not in measured
+    ask(at, "Hello")
+    fakes.until(lambda: "endpoint:far" in measured or at.run() is None)
 
 
 def test_a_link_chooses_an_endpoint_and_one_that_is_not_there_gets_a_sentence(

@@ -471,6 +471,76 @@ def test_a_conversation_keeps_its_version_when_production_moves_until_it_is_told
     assert "is now" not in said(at)
 
 
+def test_a_conversation_from_the_list_says_too_that_its_alias_has_moved(
+    open_page: Open, register: Register, settings: Settings, engine: fakes.FakeEngine
+) -> None:
+    register()
+    register()
+    promotion.promote(settings, "phi3/1", "Production")
+    talk = live(ask(open_page("chat"), "One"))
+    promotion.promote(settings, "phi3/2", "Production")
+    ui.forget()
+    at = open_page("chat", c=talk.id)
+    assert "is now **phi3/2**; this conversation talks to phi3/1" in said(at)
+
+
+def test_a_conversation_whose_alias_is_gone_goes_on_with_its_version(
+    open_page: Open, register: Register, settings: Settings, engine: fakes.FakeEngine
+) -> None:
+    register()
+    register()
+    register()
+    promotion.promote(settings, "phi3/3", "Production")
+    promotion.set_alias(settings, "phi3/1", "champion")
+    talk = live(ask(open_page("chat", ref="phi3@champion"), "One"))
+    promotion.delete_alias(settings, "phi3", "champion")
+    ui.forget()
+    at = open_page("chat", c=talk.id)
+    assert "phi3@champion is not there (any more): phi3/1 is chosen instead" in at.warning[0].value
+    ask(at, "Two")
+    assert live(at).path[-1].ref == "phi3/1"
+
+
+def test_a_conversation_whose_version_was_deleted_says_who_answers_instead(
+    open_page: Open, register: Register, settings: Settings, engine: fakes.FakeEngine
+) -> None:
+    register()
+    register()
+    promotion.set_alias(settings, "phi3/1", "champion")
+    talk = live(ask(open_page("chat", ref="phi3@champion"), "One"))
+    promotion.set_alias(settings, "phi3/2", "champion")
+    promotion.delete_version(settings, "phi3/1", "no longer needed")
+    ui.forget()
+    at = open_page("chat", c=talk.id)
+    assert "phi3/1 was deleted: from the next message on, phi3/2 answers" in at.warning[0].value
+
+
+def test_a_conversation_with_an_open_version_goes_on_while_the_store_is_away(
+    open_page: Open,
+    register: Register,
+    servers: FakePool,
+    engine: fakes.FakeEngine,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    register()
+    at = ask(open_page("chat"), "One")
+
+    def down(*_: object, **__: object) -> None:
+        raise StoreDown("The MLflow store does not answer.")
+
+    for name in ("models", "versions", "resolve"):
+        monkeypatch.setattr(registry, name, down)
+    ui.forget()
+    at.run()
+    assert answers(at) == ["One", "The capital is Madrid."]
+    assert "This conversation goes on with phi3/1, as it was last known" in at.warning[0].value
+    assert answers(ask(at, "Two")) == ["One", "The capital is Madrid.", "Two", "The capital is Madrid."]
+    servers.made.clear()  # nothing can be opened without a store
+    at.run()
+    assert "does not answer" in at.error[0].value
+    assert not at.chat_message
+
+
 def test_what_the_store_has_not_taken_is_said_quietly(
     open_page: Open, register: Register, engine: fakes.FakeEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:

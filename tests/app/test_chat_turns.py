@@ -337,6 +337,19 @@ def test_a_full_context_offers_to_forget_the_oldest_turns(
     assert len(live(at).path) == 3  # nothing is gone
 
 
+def test_an_answer_that_the_context_cut_off_says_so_and_offers_to_make_room(
+    open_page: Open, register: Register, engine: fakes.FakeEngine
+) -> None:
+    register(max_tokens=100)
+    at = ask(ask(open_page("chat"), "One" * 10), "Two" * 10)
+    live(at).path[-1].update(finish_reason="length", completion_tokens=60)
+    fakes.until(lambda: at.run().button(key="turn_forget").label == "Forget the oldest turn and send again")
+    assert "Cut off: the context is full" in said(at)
+    assert "longest answer allowed" not in said(at)
+    live(at).path[-1].update(completion_tokens=100)
+    assert "longest answer allowed; raise it" in said(at.run())
+
+
 def test_a_message_that_alone_is_too_long_can_be_edited(
     open_page: Open, register: Register, engine: fakes.FakeEngine
 ) -> None:

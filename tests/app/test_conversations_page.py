@@ -27,13 +27,16 @@ WORDS = ("The", " capital", " is", " Madrid", ".")
 NASTY = "And **Rome**? ![x](https://evil.example/?q=1) :material/home: <b>"
 
 
-def talk(settings: Settings, *said: tuple[str, str], ref: str = "phi3/1", ago: float = 0, title: str = "") -> str:
+def talk(
+    settings: Settings, *said: tuple[str, str], ref: str = "phi3/1", ago: float = 0, title: str = "", **options: Any
+) -> str:
     """A saved conversation that is no longer live, and its id. ago: minutes since its last turn."""
     made = Conversation(settings, FakePool(), user="ada")  # type: ignore[arg-type]
     now, turns, parent = time.time_ns() // 1_000_000 - int(ago * 60_000), list[Turn](), ""
     for at, (question, answer) in enumerate(said):
         turn = Turn(question, ref, answer=answer, state="done", parent=parent, user="ada", when=now + at, seed=3)
         turn.completion_tokens, turn.tokens_per_second, turn.asked_ref = len(answer.split()), 120.0, ref
+        turn.options = options
         turns.append(turn)
         parent = turn.id
     made._title = title
@@ -328,6 +331,17 @@ def test_what_was_exported_comes_back_whole(open_page: Open, settings: Settings,
     assert titles == ["My talk", "My talk"]
 
 
+def test_markdown_that_was_exported_comes_back_and_other_markdown_is_told(
+    open_page: Open, settings: Settings, servers: FakePool
+) -> None:
+    id = talk(settings, ("One", "## Two"), title="My talk")
+    text = transfer.to_markdown(chat.load(settings, servers, id))  # type: ignore[arg-type]
+    at = imported(open_page("conversations"), ("talk.md", text), ("notes.md", "# Notes"))
+    assert "1 conversation imported" in said(at)
+    assert "notes.md is no conversation that was exported here" in at.error[0].value
+    assert [summary.title for summary in conversations.list(settings)] == ["My talk", "My talk"]
+
+
 # ---------------------------------------------------------------- replay
 
 
@@ -373,6 +387,17 @@ def test_a_replay_is_shown_beside_what_was_recorded(
     assert any(figure.startswith("Recorded · phi3/1 · ") for figure in figures)
     assert any(figure.startswith("Replayed · phi3/2 · 5 tokens") for figure in figures)
     assert at.get("plotly_chart")
+
+
+def test_what_a_replayed_question_was_asked_without_is_told(
+    open_page: Open, register: Register, settings: Settings, engine: fakes.FakeEngine
+) -> None:
+    register()
+    id = talk(settings, ("Capital?", "The town is Madrid."), top_k=3)
+    engine.supports = frozenset({"max_tokens"})
+    at = ended(replayed(open_page("conversations"), id))
+    assert not at.error
+    assert "Asked without top_k, which this model does not take." in shown(said(at))
 
 
 def test_the_same_version_is_offered_first(
