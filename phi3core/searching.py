@@ -105,7 +105,7 @@ def _tests(
 ) -> Iterator[Callable[[Version], bool]]:
     """What a version must meet, for each filter that is given."""
     if stage:
-        yield lambda version: version.stage == stage
+        yield lambda version: version.place == stage
     if alias:
         yield lambda version: alias in version.aliases
     if wrapper:
@@ -122,7 +122,7 @@ def _tests(
 _SORTS: dict[str, Callable[[Version], Any]] = {
     "name": lambda version: (version.name.lower(), version.version),
     "version": lambda version: version.version,
-    "stage": lambda version: keys.STAGES.index(version.stage) if version.stage in keys.STAGES else None,
+    "stage": lambda version: keys.STAGES.index(version.place) if version.place in keys.STAGES else None,
     "size": lambda version: version.size,
     "created": lambda version: version.created,
     "owner": lambda version: version.owner.lower() or None,

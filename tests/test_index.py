@@ -242,7 +242,8 @@ def test_a_new_version_is_seen_long_before_the_next_reading(
         register(settings, "phi3")
         until(lambda: made.search(model="phi3").total == 2)
         client(settings).transition_model_version_stage("phi3", "1", "Staging")
-        until(lambda: refs(made, stage="Staging") == ["phi3/1"])
+        until(lambda: "Staging" in [version.stage for version in made.search(model="phi3").rows])
+        assert refs(made, stage="Staging") == []  # the alias is the truth, and nobody has moved it
     finally:
         made.stop()
 

@@ -73,13 +73,13 @@ def _range(limit: Threshold) -> str:
 def edit(model: str, stage: str, now: Policy) -> None:
     st.markdown(f"What a version of **{short(model)}** needs before it may move to {ui.stage_badge(stage)}")
     approvals, reviews = st.columns(2)
-    count = approvals.number_input("Approvals", 0, 20, now.approvals, key="policy_approvals")
+    count = approvals.number_input("Approvals", 0, policy.MOST["approvals"], now.approvals, key="policy_approvals")
     other = approvals.checkbox("One approver is not the author", now.other_approver, key="policy_other")
-    least = reviews.number_input("Reviews", 0, 10_000, now.reviews, key="policy_reviews")
+    least = reviews.number_input("Reviews", 0, policy.MOST["reviews"], now.reviews, key="policy_reviews")
     signature = reviews.checkbox("Same signature as Production", now.same_signature, key="policy_signature")
-    percent = round(now.win_rate * 100, 1) if now.win_rate is not None else None
+    percent = round(now.win_rate * 100, 4) if now.win_rate is not None else None
     rate = st.number_input(
-        "Win rate against the present Production, %", 0.0, 100.0, percent, step=5.0, format="%.0f",
+        "Win rate against the present Production, %", 0.0, 100.0, percent, step=5.0, format="%g",
         placeholder="not asked for", key="policy_win_rate",
     )  # fmt: skip
     limits = st.data_editor(

@@ -42,7 +42,7 @@ def show(name: str, asked: str, changed: bool) -> None:
         _told(look)
     if state.value:
         _lacking(state.value.abilities)
-    _buttons(version, listed)
+    _buttons(version, listed, state.value.abilities if state.value else Abilities())
     if state.value and (mine := [r for r in state.value.requests if r.version == version.version]):
         requests_list.show(mine)
     _figures(version, listed)
@@ -108,7 +108,7 @@ def _lacking(able: Abilities) -> None:
         st.caption(f":material/info: {words}")
 
 
-def _buttons(version: Version, listed: list[Version]) -> None:
+def _buttons(version: Version, listed: list[Version], able: Abilities) -> None:
     person = ui.person()
     with st.container(horizontal=True, vertical_alignment="center", key="version_buttons"):
         if st.button("Chat", icon=":material/chat:", type="primary", key="registry_chat"):
@@ -116,7 +116,7 @@ def _buttons(version: Version, listed: list[Version]) -> None:
         if person.may("releaser"):
             if st.button("Move to a stage", icon=":material/verified:", key="registry_move"):
                 moves.move(version, listed)
-            if st.button("Aliases", icon=":material/alternate_email:", key="registry_aliases"):
+            if able.aliases and st.button("Aliases", icon=":material/alternate_email:", key="registry_aliases"):
                 moves.aliases(version, listed)
         may_ask = person.may("reviewer") and version.stage != "Production"
         if may_ask and st.button("Ask for a promotion", icon=":material/front_hand:", key="registry_ask"):
