@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -73,7 +74,9 @@ def test_a_replay_asks_the_same_questions_with_the_recorded_history_parameters_a
     again = finished(replay.start(talk, registry.resolve(settings, "phi3/2")))
     assert (again.state, again.done, again.total, again.error) == ("done", 3, 3, "")
     assert engine.prompts[3:] == prompts  # with the recorded answers in them, not the new ones
-    assert engine.asked[3:] == asked
+    assert [replace(options, prompt_cache_key="") for options in engine.asked[3:]] == [
+        replace(options, prompt_cache_key="") for options in asked
+    ]
     assert [turn.answer for turn in again.conversation.path] == ["Something else"] * 3
     assert {turn.ref for turn in again.conversation.path} == {"phi3/2"}
     assert [turn.answer for turn in talk.path] == ["The capital is Madrid."] * 3
