@@ -1,4 +1,4 @@
-"""A registry of 1,000 models with 10 versions each, their 10,000 runs, and a record of 10,000 promotions.
+"""A registry of 1,000 models with 10 versions each, their 10,000 runs, a record of 10,000 promotions, and requests.
 
 Written into MLflow's own tables at once (through its API it would take half an hour), and kept to copy from. Every
 value is computed from a number, so that two fillings are the same.
@@ -19,13 +19,15 @@ from phi3core.settings import Settings
 from phi3core.store import client, experiment
 
 MODELS, VERSIONS, PROMOTIONS = 1000, 10, 10_000
+ENDED, OPEN = 2000, 50
+"""Requests: of other models than the promotions, each approved once; the ended ones were promoted or withdrawn."""
 BUSY = "model-0500-river"
 """The model that all promotions are of."""
 WORDS = ("river", "stone", "cloud", "meadow", "harbour", "lantern", "orchard", "summit", "valley", "shore")
 _PEOPLE = ("ada", "bob", "eve", "grace", "linus")
 _DAY = 86_400_000
 _START = 1_760_000_000_000
-_FORM = 3  # raise it when what is written changes
+_FORM = 4  # raise it when what is written changes
 
 
 def home(cache: Path) -> Settings:
@@ -155,8 +157,10 @@ def _fill(config: Settings) -> None:
             rows[registry.SqlModelVersionTag] += [
                 {"name": name, "version": version, "key": key, "value": value} for key, value in tags.items()
             ]
-    seal = _record(config, promotions, run)
-    rows[registry.SqlRegisteredModelTag].append({"name": BUSY, "key": keys.RECORD, "value": seal})
+    heads = {BUSY: _record(config, promotions, run)} | _requests(config, promotions, run)
+    rows[registry.SqlRegisteredModelTag] += [
+        {"name": name, "key": keys.RECORD, "value": seal} for name, seal in heads.items()
+    ]
     engine = sqlalchemy.create_engine(config.tracking_uri)
     with engine.begin() as connection:
         for table, values in rows.items():
@@ -168,11 +172,11 @@ def _fill(config: Settings) -> None:
 
 
 def _record(config: Settings, home: str, run: Any) -> str:
-    """Ten thousand promotions of one model, sealed and chained as ours are: the last seal."""
+    """Ten thousand promotions of one model: the last seal."""
     previous, before = "", 0
     for number in range(PROMOTIONS):
-        version, at = number * 7 % VERSIONS + 1, _START + number * 60_000
-        tags = dict.fromkeys(chain.INTENT, "") | {
+        version = number * 7 % VERSIONS + 1
+        tags = {
             keys.ACTION: "promote",
             keys.MODEL_NAME: BUSY,
             keys.VERSION: str(version),
@@ -183,18 +187,52 @@ def _record(config: Settings, home: str, run: Any) -> str:
             keys.REASON: f"It answers {number} questions of {WORDS[number % 10]} better",
             keys.USER: _PEOPLE[number % len(_PEOPLE)],
             keys.ROLE: "releaser",
-            keys.HOST: "bench/0",
             keys.DIGEST: hashlib.sha256(str(number).encode()).hexdigest(),
             keys.PREVIOUS: previous,
         }
-        previous = tags[keys.SEAL] = chain.of_intent(tags, at, config.record_key)
-        tags |= {keys.STATUS: "done", keys.OUTCOME: "Done.", keys.ENDED: str(at + 60_000)}
-        tags[keys.CLOSING] = chain.of_result(tags, config.record_key)
-        says = title(f"{BUSY}/{version}", "promote", "Staging", "Production")
-        tags[keys.NOTE] = f"{says} · by {tags[keys.USER]} · {tags[keys.REASON]}"
-        run(_hex(f"record {number}"), says, tags[keys.USER], home, at, tags)
+        previous = _sealed(config, home, run, _hex(f"record {number}"), _START + number * 60_000, tags)
         before = version
     return previous
+
+
+def _requests(config: Settings, home: str, run: Any) -> dict[str, str]:
+    """Requests with an approval each; after those that have ended a promotion or a withdrawal. The last seals."""
+    heads: dict[str, str] = {}
+    for number in range(ENDED + OPEN):
+        name, at = name_of(number % 499), _START + PROMOTIONS * 60_000 + number * 120_000
+        about = {
+            keys.MODEL_NAME: name,
+            keys.VERSION: str(number % VERSIONS + 1),
+            keys.TO: "Staging",
+            keys.DIGEST: hashlib.sha256(name.encode()).hexdigest(),
+        }
+        steps = ["request", "approve"]
+        if number < ENDED:
+            steps.append("withdraw" if number % 4 == 0 else "promote")
+        for step, action in enumerate(steps):
+            tags = {
+                **about,
+                keys.ACTION: action,
+                keys.REASON: f"It knows {number} more words of {WORDS[number % 10]}",
+                keys.USER: _PEOPLE[(number + step) % len(_PEOPLE)],
+                keys.ROLE: "reviewer",
+                keys.REQUEST: _hex(f"request {number}") if step else "",
+                keys.PREVIOUS: heads.get(name, ""),
+            }
+            heads[name] = _sealed(config, home, run, _hex(f"{action} {number}"), at + step * 30_000, tags)
+    return heads
+
+
+def _sealed(config: Settings, home: str, run: Any, run_id: str, at: int, tags: dict[str, str]) -> str:
+    """A record that is chained as ours are: its seal."""
+    tags = dict.fromkeys(chain.INTENT, "") | {keys.HOST: "bench/0"} | tags
+    seal = tags[keys.SEAL] = chain.of_intent(tags, at, config.record_key)
+    tags |= {keys.STATUS: "done", keys.OUTCOME: "Done.", keys.ENDED: str(at + 10_000)}
+    tags[keys.CLOSING] = chain.of_result(tags, config.record_key)
+    says = title(f"{tags[keys.MODEL_NAME]}/{tags[keys.VERSION]}", tags[keys.ACTION], tags[keys.FROM], tags[keys.TO])
+    tags[keys.NOTE] = f"{says} · by {tags[keys.USER]} · {tags[keys.REASON]}"
+    run(run_id, says, tags[keys.USER], home, at, tags)
+    return seal
 
 
 def _hex(text: str) -> str:

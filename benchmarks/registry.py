@@ -23,7 +23,7 @@ from pathlib import Path
 
 from phi3core import registry
 from phi3core.index import Index
-from phi3core.promotion import records
+from phi3core.promotion import records, requests
 from phi3core.settings import Settings
 from phi3core.store import client
 
@@ -86,7 +86,7 @@ def search(config: Settings) -> None:
 
 
 def record(config: Settings) -> None:
-    """One page of the record."""
+    """One page of the record, and the requests that wait."""
     asked: dict[str, Callable[[], object]] = {
         "the latest": lambda: records.page(config, limit=50),
         "of a model": lambda: records.page(config, model=filled.BUSY, limit=50),
@@ -106,6 +106,11 @@ def record(config: Settings) -> None:
         worst = max(worst, milliseconds)
         told.append(f"{what} {milliseconds:.0f}")
     row("one page of a record of 10,000 promotions, milliseconds", worst, 300, False, ", ".join(told))
+    first = timed(lambda: requests.waiting(config)) * 1000
+    again = median([timed(lambda: requests.waiting(config)) for _ in range(ROUNDS)]) * 1000
+    assert len(requests.waiting(config)) == filled.OPEN
+    print(f"    {filled.OPEN} requests that wait beside {filled.ENDED:,} that have ended: {again:.0f} ms, ", end="")
+    print(f"{first:.0f} ms at the start, where everything is read", flush=True)
 
 
 def pages(config: Settings, server: str) -> None:

@@ -643,7 +643,7 @@ def test_what_was_taken_out_of_the_record_is_seen_when_everything_is_read_again(
 
     monkeypatch.setattr(pending, "_WHOLE", 0.0)
 
-    assert [r.status for r in requests.waiting(settings)] == ["open"]
+    fakes.until(lambda: [r.status for r in requests.waiting(settings)] == ["open"])
 
 
 def test_requests_of_many_models_are_listed_in_a_few_calls(

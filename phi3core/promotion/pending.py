@@ -1,19 +1,22 @@
 """The requests of all models that have not ended, with what followed on each, kept in memory between looks.
 
 A list that is open asks every few seconds, and the requests of all time would be too many to read. So a look reads what
-was opened since the last one. Everything is read again now and then: for what was edited or deleted meanwhile, and for
-machines whose clocks are late. What a request is now follows from its records and the files (requests.py).
+was opened since the last one. Everything is read again now and then, while nobody waits for it: for what was edited or
+deleted meanwhile, and for machines whose clocks are late. What a request is now follows from its records and the files
+(requests.py).
 """
 
 from __future__ import annotations
 
+import contextlib
+import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from ..errors import NotFound
+from ..errors import NotFound, Phi3Error
 from ..settings import Settings
 from . import records
 from .record import Record
@@ -23,7 +26,7 @@ from .writing import now
 DECISIONS = ("approve", "reject")
 """What follows on a request and does not end it."""
 
-_WHOLE = 300.0  # seconds after which everything is read again
+_WHOLE = 600.0  # seconds after which everything is read again
 _CLOCKS = timedelta(seconds=120)  # how far the clocks of two machines may be apart until then
 _STORES = 20
 
@@ -44,22 +47,49 @@ class Pending:
 
 
 _known: dict[tuple[str, str], Pending] = {}  # by store and key
+_reading: set[tuple[str, str]] = set()  # those of which everything is being read again
+_lock = threading.Lock()
 
 
 def look(settings: Settings) -> Pending:
     """As they are now. Raises StoreDown."""
     key = (settings.tracking_uri, settings.record_key)
-    known, begun = _known.get(key), now()
-    if known is None or time.monotonic() - known.whole > _WHOLE:
-        known = Pending((), {}, frozenset(), begun, time.monotonic())
-        found = [*every(settings, action="request"), *every(settings, request="*")]
-    else:
-        found = list(every(settings, since=known.since))
-        found += _closed_since(settings, known, {record.id for record in found})
-    while len(_known) >= _STORES and key not in _known:
-        _known.pop(next(iter(_known)), None)
-    _known[key] = _merged(known, found, Trust(settings), begun - _CLOCKS)
-    return _known[key]
+    known = _known.get(key)
+    if known is None:
+        return _keep(key, None, _whole(settings))
+    if time.monotonic() - known.whole > _WHOLE and key not in _reading:
+        _reading.add(key)
+        threading.Thread(target=_read_again, args=(settings, key), daemon=True).start()
+    begun = now()
+    found = list(every(settings, since=known.since))
+    found += _closed_since(settings, known, {record.id for record in found})
+    return _keep(key, known, _merged(known, found, Trust(settings), begun))
+
+
+def _whole(settings: Settings) -> Pending:
+    begun = now()
+    nothing = Pending((), {}, frozenset(), begun, time.monotonic())
+    found = [*every(settings, action="request"), *every(settings, request="*")]
+    return _merged(nothing, found, Trust(settings), begun)
+
+
+def _read_again(settings: Settings, key: tuple[str, str]) -> None:
+    try:
+        with contextlib.suppress(Phi3Error):  # what is known stays, and it is tried again
+            found = _whole(settings)
+            _keep(key, _known.get(key), found)
+    finally:
+        _reading.discard(key)
+
+
+def _keep(key: tuple[str, str], before: Pending | None, found: Pending) -> Pending:
+    """before: what it was made from. Where that is not known any more, somebody else knows better."""
+    with _lock:
+        if _known.get(key) is before:
+            while len(_known) >= _STORES and key not in _known:
+                del _known[next(iter(_known))]
+            _known[key] = found
+    return found
 
 
 def counts(step: Record, request: Record, trust: Trust) -> bool:
@@ -88,7 +118,7 @@ def _closed_since(settings: Settings, known: Pending, read: set[str]) -> Iterato
                 continue
 
 
-def _merged(known: Pending, found: Iterable[Record], trust: Trust, since: datetime) -> Pending:
+def _merged(known: Pending, found: Iterable[Record], trust: Trust, begun: datetime) -> Pending:
     asked = {record.id: record for record in known.asked}
     steps = {id: {step.id: step for step in of} for id, of in known.steps.items()}
     seen = set()
@@ -108,5 +138,5 @@ def _merged(known: Pending, found: Iterable[Record], trust: Trust, since: dateti
     left = sorted((r for id, r in asked.items() if id not in ended), key=lambda r: r.started, reverse=True)
     return Pending(
         tuple(left), {r.id: tuple(steps.get(r.id, {}).values()) for r in left}, frozenset(ended | known.ended & seen),
-        since, known.whole,
+        begun - _CLOCKS, known.whole,
     )  # fmt: skip
