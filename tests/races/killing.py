@@ -1,16 +1,22 @@
-"""A promoter in a process of its own that is killed by SIGKILL right after one of the calls it makes of the store."""
+"""A promoter in a process of its own that is killed by SIGKILL right after one of the calls it makes of the store, and
+a judge of what the next look makes of what it left.
+"""
 
 from __future__ import annotations
 
 import os
 import signal
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from phi3core import store
+from phi3core import promotion, store
+from phi3core.promotion import records, state
+from phi3core.promotion.state import State
 from phi3core.settings import Settings
 
+from ..fakes import register
 from .racing import CONTEXT, enter
 
 WRITES = (
@@ -66,3 +72,58 @@ def killed(
     process.join(120)
     assert process.exitcode in (0, -signal.SIGKILL), process.exitcode
     return process.exitcode != 0
+
+
+# ---------------------------------------------------------------- what is done, and what must come of it
+
+
+def move(settings: Settings, ref: str, stage: str) -> None:
+    promotion.promote(settings, ref, stage)
+
+
+def back(settings: Settings, model: str) -> None:
+    promotion.rollback(settings, model, "it was worse")
+
+
+def prepare(settings: Settings, name: str) -> None:
+    """name/1 archived, name/2 in Production, name/3 in Staging, name/4 in none."""
+    for _ in range(4):
+        register(settings, name)
+    for number, stage in ((1, "Production"), (2, "Production"), (3, "Staging")):
+        promotion.promote(settings, f"{name}/{number}", stage)
+
+
+ACTS: dict[str, Callable[[str], Callable[[Settings], None]]] = {
+    "from Staging to Production": lambda name: partial(move, ref=f"{name}/3", stage="Production"),
+    "from None to Staging": lambda name: partial(move, ref=f"{name}/4", stage="Staging"),
+    "back to the version before": lambda name: partial(back, model=name),
+    "from Production to None": lambda name: partial(move, ref=f"{name}/2", stage="None"),
+}
+
+
+def judge(settings: Settings, name: str, act: str, before: State, when: str) -> None:
+    """Look, and raise AssertionError unless all is in order: either nothing has happened, or all of it.
+
+    before: how it was when the promoter began who was killed.
+    """
+    left = state.read(settings, name)
+    seen = promotion.look(settings, name)
+    after = state.read(settings, name)
+    what = f"{when}: {before.stages} {left.aliases} {left.stages} {seen.said} {after.stages}"
+    assert after.aliases == left.aliases or set(left.aliases) - set(after.aliases) == {"staging"}, what
+    assert promotion.disagreements(settings, name) == [], what
+    assert promotion.look(settings, name).said == [], what
+    told = records.of_model(settings, name)
+    assert "open" not in {record.status for record in told}, what
+    assert "found" not in {record.action for record in told}, what  # it was nobody from outside
+    for stage in ("Production", "Staging"):
+        assert records.holder(told, stage) == after.holder(stage), what
+    assert records.verify(settings, name) == [], what
+    if "from Production" not in act:
+        assert left.holder("Production") is not None, what
+    happened = after.aliases != before.aliases
+    own = next((record for record in told if record.user == "victim"), None)
+    if own is not None:
+        assert own.status == ("done" if happened else "interrupted"), what
+    if not happened:
+        assert after.stages == before.stages, what

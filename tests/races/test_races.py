@@ -1,6 +1,6 @@
 """Promotions at the same moment, of machines that share no lock, and of processes that do.
 
-A sample runs by default. ``make test-races`` runs them all, on every store.
+Some run by default, on SQLite; test_sample.py runs a few on each store. ``make test-races`` runs them all everywhere.
 """
 
 from __future__ import annotations
@@ -28,8 +28,6 @@ pytestmark = pytest.mark.timeout(3600 if ALL else 300)
 def test_promoters_on_as_many_machines_leave_exactly_one_version_in_production(
     everywhere: Settings, fresh: str, tmp_path: Path, promoters: int
 ) -> None:
-    if not ALL and promoters > 2 and "http" in everywhere.tracking_uri:
-        pytest.skip("a sample of many is raced on SQLite alone")
     homes = [tmp_path / f"machine-{number}" for number in range(promoters)]
     with racers(everywhere, fresh, homes) as race:
         for _ in range(COUNTS[promoters]):
@@ -41,8 +39,6 @@ def test_promoters_on_as_many_machines_leave_exactly_one_version_in_production(
 def test_promoters_of_one_machine_come_one_after_the_other_and_all_succeed(
     everywhere: Settings, fresh: str, tmp_path: Path
 ) -> None:
-    if not ALL and "http" in everywhere.tracking_uri:
-        pytest.skip("a sample is raced on SQLite alone")
     with racers(everywhere, fresh, [tmp_path / "machine"] * 4) as race:
         for _ in range(max(1, SHARE // 5) if ALL else 3):
             before = state.read(everywhere, fresh).stages

@@ -1,0 +1,44 @@
+"""A few races and kills on each store, with the ordinary tests: a store may fail where two meet in its own way."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from phi3core.promotion import records, state
+from phi3core.settings import Settings
+
+from ..stores import STORES
+from .conftest import ALL
+from .killing import ACTS, killed, prepare
+from .killing import judge as judge_killed
+from .racing import judge, racers
+
+KILLED = dict(zip(ACTS, (4, 3, 4, 3), strict=True))
+"""After which of its writes each act is killed: the alias has moved, and not everything that follows it."""
+
+pytestmark = [pytest.mark.timeout(300), pytest.mark.skipif(ALL, reason="all of them are run")]
+
+
+@pytest.mark.parametrize("store", STORES[1:], indirect=True)  # more are run on SQLite
+def test_a_few_races_leave_exactly_one_version_in_production_on_each_store(
+    store: Settings, fresh: str, tmp_path: Path
+) -> None:
+    with racers(store, fresh, [tmp_path / "one-machine", tmp_path / "another"]) as race:
+        for _ in range(3):
+            before = state.read(store, fresh).stages
+            judge(race, before, race.run())
+    assert records.verify(store, fresh) == []
+
+
+def test_a_promoter_that_was_killed_at_each_act_leaves_everything_in_order_on_each_store(
+    store: Settings, fresh: str
+) -> None:
+    prepare(store, fresh)
+    for act, last in KILLED.items():
+        before = state.read(store, fresh)
+        assert killed(store, ACTS[act](fresh), last), act
+        judge_killed(store, fresh, act, before, act)
+        assert state.read(store, fresh).aliases != before.aliases, act
+    assert state.read(store, fresh).stages == {1: "Archived", 2: "None", 3: "Archived", 4: "Staging"}
