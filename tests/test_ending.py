@@ -12,13 +12,14 @@ from typing import Any
 import pytest
 
 from phi3core import copying, promotion, registry, store
-from phi3core.promotion import looking, policy, records, writing
+from phi3core.errors import Conflict
+from phi3core.promotion import carrying, looking, moving, policy, records, state, writing
 from phi3core.settings import Settings
-from phi3core.store import client
+from phi3core.store import Abilities, client
 
 from .fakes import elsewhere, register
 from .races.killing import WRITES
-from .test_looking import ADA, ROOT, sound
+from .test_looking import ADA, ROOT, sound, stages
 
 
 @pytest.fixture
@@ -159,3 +160,59 @@ def test_who_died_on_another_machine_at_anything_short_is_waited_for_as_long_as_
     assert len(seen.said) == len(acts) - 1
     assert [record.action for record in seen.in_flight] == ["copy"]  # which sends gigabytes
     assert promotion.look(two, "phi3").said == []
+
+
+@pytest.mark.parametrize(("act", "ends"), [("back", {1: "Production", 2: "Archived"}), ("None", {2: "None"})])
+def test_where_there_are_no_aliases_the_stages_are_in_order_wherever_a_promoter_is_killed(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, act: str, ends: dict[int, str]
+) -> None:
+    monkeypatch.setitem(store._abilities, settings.tracking_uri, Abilities(stages=True, aliases=False))
+    for last in itertools.count(1):
+        name = f"phi3-{last}"
+        for number in (1, 2):
+            register(settings, name)
+            promotion.promote(settings, f"{name}/{number}", "Production", person=ADA)
+        before = stages(settings, name)
+        does = partial(promotion.rollback, settings, name, "worse", ADA)
+        if act != "back":
+            does = partial(promotion.promote, settings, f"{name}/2", act, person=ADA)
+        if not dies(settings, last, does):
+            break
+
+        promotion.look(settings, name)
+
+        now = stages(settings, name)
+        assert now in (before, before | ends), last
+        assert promotion.look(settings, name).said == []
+        listed = records.of_model(settings, name)
+        assert "open" not in {record.status for record in listed}
+        assert records.holder(listed, "Production") == state.read(settings, name).holder("Production")
+        if last > 2 and now != before:
+            assert next(r for r in listed if r.user == ADA.name).status == "done"
+    assert stages(settings, name) == before | ends
+    assert last > 5
+
+
+def test_where_there_are_no_aliases_two_who_promote_at_once_agree_on_the_higher_version(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(store._abilities, settings.tracking_uri, Abilities(stages=True, aliases=False))
+    for _ in range(3):
+        register(settings)
+    promotion.promote(settings, "phi3/1", "Production", person=ADA)
+    other, real, late = elsewhere(settings, tmp_path / "other"), carrying._move_stages, [True]
+
+    def later(of: Settings, *args: Any) -> None:
+        if late.pop() if late else False:
+            promotion.promote(other, "phi3/3", "Production", person=ROOT)
+        real(of, *args)
+
+    monkeypatch.setattr(carrying, "_move_stages", later)
+    monkeypatch.setattr(moving, "_COURTESY", 0.1)
+    monkeypatch.setattr(carrying, "_OWNERS", 0.1)
+
+    with pytest.raises(Conflict, match=r"phi3/3 was moved to Production by root@example.org at the same moment"):
+        promotion.promote(settings, "phi3/2", "Production", person=ADA)
+
+    assert stages(settings) == {1: "Archived", 2: "None", 3: "Production"}
+    assert promotion.look(settings, "phi3").said == []
