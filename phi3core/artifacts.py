@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from . import keys, registry
+from . import filelist, keys, registry
 from .errors import NotFound, Phi3Error, StoreError
 from .filelist import NOT_LOGGED, File, fetched, listed, total
 from .registry import Version
@@ -63,6 +63,16 @@ def state(settings: Settings, version: Version, fetch: bool = False) -> State:
     uri = _uri(settings, version)
     with _told(version.ref):
         return _state(settings, uri, _place(settings, version), fetch)
+
+
+def marks(settings: Settings, version: Version) -> str:
+    """What tells without fetching that files elsewhere are still the same, where their store says so; else "".
+
+    Raises as `digest`.
+    """
+    place = _place(settings, version)
+    with _told(version.ref):
+        return "" if isinstance(place, Path) else filelist.marks(settings, place)
 
 
 def state_at(settings: Settings, place: str, ref: str) -> State | None:

@@ -52,6 +52,20 @@ def listed(settings: Settings, place: Path | str, read: bool) -> list[File]:
         return _local(place, kept, read) if isinstance(place, Path) else _remote(settings, place, kept, read)
 
 
+def marks(settings: Settings, uri: str) -> str:
+    """What an object store tells of its files besides names and sizes: it changes with every byte. "" elsewhere.
+
+    MLflow's listing leaves it out, and its server does not pass it on.
+    """
+    repository: Any = _repository(settings, uri)
+    if not hasattr(repository, "_get_s3_client"):
+        return ""
+    bucket, folder = repository.parse_s3_compliant_uri(repository.artifact_uri)
+    pages = repository._get_s3_client().get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=f"{folder}/")
+    told = sorted((one["Key"], one["ETag"]) for page in pages for one in page.get("Contents", ()))
+    return prepared.key_of(*(part for one in told for part in one))
+
+
 def total(found: list[File]) -> str:
     """The digest of all of them, as a build records it. Every one must have its own."""
     return prepared.total_of({file.path: file.sha256 for file in found})

@@ -24,7 +24,7 @@ from phi3core.settings import Settings
 from phi3core.store import client, experiment
 
 from . import fakes
-from .judging import ADA, BOB, EVE, ROOT, folder_of, version_in_store, version_with_files
+from .judging import ADA, BOB, EVE, ROOT, folder_of, logged, version_in_store, version_with_files
 
 ROB = Person("rob@example.org", "releaser")
 WEIGHTS = "weights/model.onnx"
@@ -358,6 +358,34 @@ def test_files_on_a_server_are_fetched_once_for_a_promotion_and_never_while_othe
     waiting = False
     assert promote(store, version.ref, "Production", "", ROB, request=made.id).version.aliases == ("production",)
     assert sorted(fetched) == [(name, False) for name in ("MLmodel", "python_env.yaml", "requirements.txt", WEIGHTS)]
+
+
+def test_an_object_store_tells_within_the_lock_of_a_change_of_as_many_bytes(
+    settings: Settings, tmp_path: Path, s3_server: dict[str, str], fresh: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+
+    for name, value in s3_server.items():
+        monkeypatch.setenv(name, value)
+    source = f"s3://models/{fresh}"
+    repository = get_artifact_repository(source)
+    repository.log_artifacts(str(logged(tmp_path)))
+    fakes.register(settings, "phi3", source)
+    made = requests.ask(settings, "phi3/1", "Production", "Fast.", ADA)
+    others = moving._after_others
+
+    def meanwhile(settings: Settings, name: str) -> None:
+        others(settings, name)
+        (tmp_path / "model.onnx").write_bytes(b"weightS")
+        repository.log_artifact(str(tmp_path / "model.onnx"), "weights")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(moving, "_after_others", meanwhile)
+        with pytest.raises(Conflict, match="files of phi3/1 were changed at this moment"):
+            promote(settings, "phi3/1", "Production", "", ROB, request=made.id)
+    (tmp_path / "model.onnx").write_bytes(b"weights")
+    repository.log_artifact(str(tmp_path / "model.onnx"), "weights")
+    assert promote(settings, "phi3/1", "Production", "", ROB, request=made.id).stage == "Production"
 
 
 @pytest.mark.parametrize("store", ["http"], indirect=True)

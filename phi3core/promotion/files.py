@@ -1,7 +1,7 @@
 """The files of a version that moves: read once, before anybody has to wait, and looked at again when nobody else may.
 
 Reading them may mean fetching gigabytes, which must not be done while others wait for the lock. So within it those that
-are elsewhere are compared by name and size only, with what they were when they were read.
+are elsewhere are compared by name and size, and by what an object store tells, with what they were when they were read.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ class Files:
         self._state: artifacts.State | None = None
         self._failed: Phi3Error | None = None
         self._locked = False
+        self._marks = ""
 
     def read(self) -> artifacts.State:
         """Their state with the digest. Raises NotFound, StoreError, StoreDown, Conflict."""
@@ -47,7 +48,8 @@ class Files:
         if self._state is None:
             return
         now = artifacts.state(self._settings, self._version)
-        if now.remote and now.listing != self._state.listing:
+        marks = artifacts.marks(self._settings, self._version)
+        if now.remote and (now.listing, marks) != (self._state.listing, self._marks):
             raise Conflict(f"The files of {self._version.ref} were changed at this moment. Look, and try again.")
         self._state = self._state if now.remote else now
 
@@ -62,6 +64,7 @@ class Files:
         return registered, [{"name": LINE, "met": True, "says": _UNCHECKED}] if registered else []
 
     def _read(self) -> artifacts.State:
+        self._marks = artifacts.marks(self._settings, self._version)  # before: it may change while it is fetched
         state = artifacts.state(self._settings, self._version, fetch=not self._locked)
         if self._locked and state.remote:  # what needs them came up after we had looked
             raise Conflict(f"What a move of {self._version.ref} needs was changed at this moment. Look, and try again.")
