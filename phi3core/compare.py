@@ -27,7 +27,8 @@ SECTIONS: Final = (SIGNATURE, "Metrics", "Parameters", "Tags", "Dependencies", C
 class Difference:
     """One thing of the two versions. section: one of SECTIONS. left, right: empty where a version has none of it.
 
-    same: nothing differs. breaks: what a program that calls the left one meets at the right one; empty if nothing.
+    same: nothing differs. unsure: a file whose size is the same and whose content is not on this machine. breaks: what
+    a program that calls the left one meets at the right one; empty if nothing.
     """
 
     section: str
@@ -36,6 +37,7 @@ class Difference:
     right: str
     same: bool
     breaks: str = ""
+    unsure: bool = False
 
 
 @dataclass(frozen=True)
@@ -148,7 +150,7 @@ def _files(left: _Files | None, right: _Files | None) -> Iterator[Difference]:
         one, other = left.get(path), right.get(path)
         by_content = one is not None and other is not None and one[1] and other[1]
         same = one is not None and other is not None and (one[1] == other[1] if by_content else one[0] == other[0])
-        yield Difference("Files", path, _file(one), _file(other), same)
+        yield Difference("Files", path, _file(one), _file(other), same, unsure=same and not by_content)
 
 
 def _only_sizes(left: _Files | None, right: _Files | None) -> str:

@@ -34,18 +34,31 @@ def show(left: str, right: str) -> None:
         one, other = patiently("Looking both up …", _both, left, right)
         config, key = ui.config(), ("compare", ui.config().tracking_uri, one.ref, one.source, other.ref, other.source)
         # Kept, so that the switch between views reads nothing again.
-        found = later.kept(key, "Comparing …", lambda: compare.compare(config, one, other), 30)
+        if fetch := st.session_state.get("compare_fetched") == key:
+            words = f"Fetching the files of both, {_sizes(one, other)} …"
+            found = later.kept((*key, "fetched"), words, lambda: compare.compare(config, one, other, fetch), 600)
+        else:
+            found = later.kept(key, "Comparing …", lambda: compare.compare(config, one, other), 30)
     if one.ref == other.ref:
         st.info(f"Both are {short(one.ref)}. Choose another one to compare it with.", icon=":material/info:")
         return
     _verdict(found, one, other)
     for sentence in found.unread:
         ui.show_warning(sentence)
+    if any(difference.unsure for difference in found.differences):
+        st.button(
+            f"Fetch the files and compare them ({_sizes(one, other)})", icon=":material/download:", key="compare_fetch",
+            on_click=st.session_state.update, args=({"compare_fetched": key},),
+        )  # fmt: skip
     view = st.segmented_control(
         "Show", [_DIFFERENCES, _EVERYTHING], default=_DIFFERENCES, required=True, key="show", bind="query-params",
         label_visibility="collapsed",
     )  # fmt: skip
     _sections(found, one, other, view == _EVERYTHING)
+
+
+def _sizes(one: Version, other: Version) -> str:
+    return ui.megabytes((one.size or 0) + (other.size or 0)) if one.size and other.size else "of unknown size"
 
 
 def _both(left: str, right: str) -> tuple[Version, Version]:
@@ -108,15 +121,16 @@ def _verdict(found: Comparison, one: Version, other: Version) -> None:
 
 
 def _sections(found: Comparison, one: Version, other: Version, everything: bool) -> None:
-    differing = [difference for difference in found.differences if not difference.same]
+    differing = [difference for difference in found.differences if not difference.same or difference.unsure]
     shown = found.differences if everything else differing
     if not differing:
         st.success("They do not differ in anything that is compared here.", icon=":material/check_circle:")
     for section, rows in groupby(shown, key=lambda difference: difference.section):
         listed = list(rows)
-        count = sum(not difference.same for difference in listed)
+        count, unsure = sum(not row.same for row in listed), sum(row.unsure for row in listed)
         all_of_it = sum(difference.section == section for difference in found.differences)
-        title = f"{section} :gray[:small[{count} of {all_of_it} differ{'s' if count == 1 else ''}]]"
+        more = f", {unsure} not compared" if unsure else ""
+        title = f"{section} :gray[:small[{count} of {all_of_it} differ{'s' if count == 1 else ''}{more}]]"
         st.subheader(title, anchor=False)
         if section == CHAT_TEMPLATE:
             _template(listed[0], one, other)
@@ -146,7 +160,7 @@ def _table(rows: Sequence[Difference], one: Version, other: Version) -> None:
 def _mark(row: Difference) -> str:
     if row.breaks:
         return ":red[:material/link_off:] "
-    return "" if row.same else ":orange[≠] "
+    return ":gray[?] " if row.unsure else "" if row.same else ":orange[≠] "
 
 
 def _cell(text: str) -> str:

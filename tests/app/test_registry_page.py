@@ -8,9 +8,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import streamlit as st
 from streamlit.testing.v1 import AppTest
 
-from phi3core import keys, promotion, registry, review, store
+from phi3core import compare, keys, promotion, registry, review, store
+from phi3core.compare import Comparison, Difference
 from phi3core.errors import StoreDown
 from phi3core.index import Index, index
 from phi3core.people import Person
@@ -503,6 +505,47 @@ def test_a_store_without_stages_or_aliases_says_what_stands_for_them(
     at = open_page("registry", model="phi3", version="1")
     assert not at.exception
     assert "This store has no stages" in said(at)
+    monkeypatch.setitem(store._abilities, settings.tracking_uri, Abilities(stages=True, aliases=False))
+    st.cache_resource.clear()
+    at = open_page("registry", model="phi3", version="1")
+    assert not at.exception
+    assert "This store has no aliases" in said(at)
+    assert "registry_aliases" not in [button.key for button in at.button]
+
+
+def test_a_stage_that_somebody_set_at_mlflow_is_not_taken_for_the_truth(
+    open_page: Open, register: Register, settings: Settings
+) -> None:
+    register()
+    register()
+    promotion.promote(settings, "phi3/1", "Production")
+    client(settings).transition_model_version_stage("phi3", "2", "Production")
+    index(settings).refresh()
+    at = open_page("registry")
+    assert "The stage of phi3/2 at MLflow is not what the aliases say" in said(at)
+    at = open_page("registry", stage="Production")
+    assert rows(at) == ["phi3/1"]
+
+
+def test_files_that_are_not_here_are_not_taken_for_the_same_and_can_be_fetched(
+    open_page: Open, register: Register, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    register()
+    register()
+    fetched: list[bool] = []
+
+    def compared(config: Settings, one: object, other: object, fetch: bool = False) -> Comparison:
+        fetched.append(fetch)
+        file = Difference("Files", "model.onnx", "9 bytes", "9 bytes", not fetch, unsure=not fetch)
+        return Comparison((file,), (), ("", ""), ())
+
+    monkeypatch.setattr(compare, "compare", compared)
+    at = open_page("registry", compare="phi3/1", **{"with": "phi3/2"})
+    assert "0 of 1 differ, 1 not compared" in said(at)
+    at.button(key="compare_fetch").click().run()
+    assert not at.exception
+    assert fetched == [False, True]
+    assert "1 of 1 differs" in said(at)
 
 
 # ---------------------------------------------------------------- moving
