@@ -9,12 +9,13 @@ import contextlib
 import os
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
 _TIMEOUT = "MLFLOW_HTTP_REQUEST_TIMEOUT"
 _FILES = "600"  # a server sends a file on to its object store, or gets it from there, before it says a word
+_FILES_AT = "/mlflow-artifacts/"  # where a server takes and gives them
 _PORTS = {"http": 80, "https": 443, "postgresql": 5432, "mysql": 3306, "mssql": 1433}
 
 _lock = threading.Lock()
@@ -23,15 +24,18 @@ _before: str | None = None
 
 
 def seconds() -> float:
-    """How long a silence is waited for now."""
+    """How long a silence is waited for, but for files."""
     with contextlib.suppress(ValueError):
-        return float(os.environ.get(_TIMEOUT, ""))
+        return float((_before if _transfers else os.environ.get(_TIMEOUT)) or "")
     return 4.0
 
 
 @contextlib.contextmanager
 def patient() -> Iterator[None]:
-    """Files are being sent or fetched, which a server may do for minutes without a word."""
+    """Files are being sent or fetched, which a server may do for minutes without a word.
+
+    Whoever asks the same server for anything else meanwhile waits no longer than ever (`wait_once`).
+    """
     global _transfers, _before
     with _lock:
         if _transfers == 0:
@@ -80,7 +84,7 @@ def wait_once() -> None:
     """Have MLflow's HTTP session try again what broke at once, and never what was silent until the time was up.
 
     A second try would double the wait, and do twice what a slow server does after all. There is no setting for it,
-    so the adapters of the session that MLflow keeps are told.
+    so the adapters of the session that MLflow keeps are told; and, that the patience with files is for files alone.
     """
     import mlflow.environment_variables
     from mlflow.utils import request_utils
@@ -107,6 +111,16 @@ def wait_once() -> None:
     for scheme in ("http://", "https://"):
         adapter = session.get_adapter(scheme)
         adapter.max_retries.__class__ = OnceSilent  # every setting that MLflow made of it stays
+        adapter.send = _impatient(adapter.send)
+
+
+def _impatient(send: Callable[..., Any]) -> Callable[..., Any]:
+    def sent(request: Any, **options: Any) -> Any:
+        if _transfers and _FILES_AT not in request.url:
+            options["timeout"] = seconds()
+        return send(request, **options)
+
+    return sent
 
 
 def _port(parts: SplitResult) -> int | None:

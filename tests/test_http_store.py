@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
 
-from phi3core import jobs, promotion, registry
+from phi3core import jobs, patience, promotion, registry
 from phi3core import settings as settings_module
 from phi3core.build import BuildSpec
 from phi3core.engine import open_artifact
-from phi3core.errors import BadInput, NotFound
+from phi3core.errors import BadInput, NotFound, StoreDown
 from phi3core.people import Person
 from phi3core.settings import Settings
 from phi3core.store import client
 
 from .fakes import register
+from .proxy import proxy
 
 
 @pytest.fixture
@@ -110,3 +112,25 @@ def test_a_build_that_fails_leaves_no_logged_model_on_the_server(remote: Setting
 
     assert (job.status, job.version) == ("FAILED", None)
     assert "never" not in [model.name for model in registry.models(remote)]
+
+
+def test_while_files_take_minutes_a_silent_server_is_told_as_soon_as_ever(
+    http_server: str, settings: Settings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    import mlflow
+
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "1")
+    with proxy(http_server) as front:
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", front.url)
+        slow = settings_module.load()
+        store = client(slow)
+        run = store.create_run("0").info
+        store.log_text(run.run_id, "words", "file.txt")
+        front.delay = 2.5
+        asked = time.monotonic()
+        with patience.patient():
+            with pytest.raises(StoreDown, match="not a word within 1 s"):
+                registry.models(slow)
+            assert time.monotonic() - asked < 2.4
+            found = mlflow.artifacts.download_artifacts(f"{run.artifact_uri}/file.txt", dst_path=str(tmp_path))
+    assert Path(found).read_text() == "words"
