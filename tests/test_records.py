@@ -302,6 +302,19 @@ def test_records_of_the_time_before_there_were_seals_are_taken_as_they_are(three
     assert records.verify(three, "old") == []
 
 
+def test_the_way_back_goes_by_records_of_the_time_before_there_were_seals_too(settings: Settings) -> None:
+    for number in (1, 2):
+        register(settings)
+        tags = {keys.ACTION: "stage", keys.VERSION: f"{number}", keys.FROM: "None", keys.TO: "Production"}
+        unsealed(settings, 1000 * number, **tags)
+    client(settings).set_registered_model_alias("phi3", "production", "2")
+
+    assert promotion.rollback(settings, "phi3", "slow").version.version == 1
+    promotion.promote(settings, "phi3/2", "Production")
+    assert [span.version for span in records.spans(records.of_model(settings, "phi3"))] == [1, 2, 1, 2]
+    assert records.verify(settings, "phi3") == []
+
+
 def test_a_record_without_a_seal_is_told_where_there_are_sealed_ones_before_it(three: Settings) -> None:
     forged = unsealed(three, **{keys.ACTION: "promote", keys.VERSION: "1", keys.TO: "Production"})
 
