@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Literal
 
 from . import keys, traces
@@ -20,6 +21,8 @@ from .turn import one_line, without_control
 
 if TYPE_CHECKING:
     from mlflow.entities import TraceInfo
+
+_TALKS = 20  # conversations that are named
 
 Better = Literal["new", "old", "tie"]
 """Which of two answers to the same question is better: the repeated one, the recorded one, or neither."""
@@ -33,6 +36,19 @@ class Comment:
     text: str
     up: bool
     conversation: str
+    when: int
+
+
+@dataclass(frozen=True)
+class Talk:
+    """A conversation in which a version answered: its id, and the last question that the version was asked there.
+
+    when: milliseconds since 1970.
+    """
+
+    conversation: str
+    question: str
+    user: str
     when: int
 
 
@@ -88,7 +104,10 @@ class Score:
 
 @dataclass(frozen=True)
 class Reviews:
-    """All that people said about a version. up, down: answers with that thumb. conversations: those it answered in."""
+    """All that people said about a version. up, down: answers with that thumb.
+
+    conversations: how many it answered in; talks: the newest of them, newest first.
+    """
 
     version: Version = field(repr=False)
     up: int
@@ -97,6 +116,7 @@ class Reviews:
     conversations: int
     votes: tuple[Vote, ...]
     people: tuple[str, ...]
+    talks: tuple[Talk, ...] = ()
 
     @property
     def given(self) -> int:
@@ -132,12 +152,14 @@ def of_version(settings: Settings, version: Version, conversations: bool = True)
     """
     where = f"tags.`{keys.VERSION}` {_is(one_line(version.ref, 250))}"
     judged = f"{where} AND feedback.{keys.THUMB} IS NOT NULL"
-    sessions: set[str] = set()
+    talks: dict[str, Talk] = {}
     thumbs: list[tuple[str, bool, Comment]] = []
     for info in traces.infos(settings, where if conversations else judged, "DESC"):
         if info.tags.get(keys.VERSION) != one_line(version.ref, 250) or not _same_model(_model_of(info), version):
             continue
-        sessions.add(info.trace_metadata.get(traces.SESSION, ""))
+        session, user = (info.trace_metadata.get(name, "") for name in (traces.SESSION, traces.USER))
+        if session:
+            talks.setdefault(session, Talk(session, info.request_preview or "…", user, info.request_time))
         thumbs += _thumbs(info)
     votes = _votes_on(settings, version)
     people = {user for user, _, _ in thumbs} | {vote.user for vote in votes}
@@ -146,9 +168,10 @@ def of_version(settings: Settings, version: Version, conversations: bool = True)
         up=sum(up for _, up, _ in thumbs),
         down=sum(not up for _, up, _ in thumbs),
         comments=tuple(sorted((c for _, _, c in thumbs if c.text), key=lambda comment: -comment.when)),
-        conversations=len(sessions - {""}) if conversations else 0,
+        conversations=len(talks) if conversations else 0,
         votes=tuple(votes),
         people=tuple(sorted(people)),
+        talks=tuple(islice(talks.values(), _TALKS)) if conversations else (),
     )
 
 

@@ -44,6 +44,9 @@ def test_thumbs_and_comments_are_counted_with_the_conversations_they_were_given_
     assert (found.up, found.down, found.conversations, found.given) == (1, 1, 2, 2)
     assert [(c.user, c.text, c.up, c.conversation) for c in found.comments] == [("ada", "Right.", True, first)]
     assert found.people == ("ada", "bob")
+    assert found.talks[-1].conversation == first
+    assert len({talk.conversation for talk in found.talks}) == 2
+    assert {talk.question for talk in found.talks} == {up.question}
     judged = review.of_version(settings, one, conversations=False)
     assert (judged.up, judged.down, judged.comments) == (found.up, found.down, found.comments)
 

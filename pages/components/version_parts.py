@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from datetime import UTC, datetime
 
 import pandas as pd
 import streamlit as st
@@ -243,6 +244,15 @@ def reviews(version: Version, production: Version | None) -> None:
             links.to_chat(comment.conversation, "Open the conversation")
         if len(found.comments) > 20:
             st.caption(f"and {len(found.comments) - 20:,} more comments.")
+        if found.talks:
+            st.caption("Conversations, the newest first")
+        for talk in found.talks:
+            with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+                links.to_chat(talk.conversation, talk.question)
+                when = ui.ago(datetime.fromtimestamp(talk.when / 1000, UTC))
+                st.caption(f"{short(talk.user, 40)} · {when}" if talk.user else when, width="content")
+        if found.conversations > len(found.talks):
+            st.caption(f"and {found.conversations - len(found.talks):,} more.")
         if not found.given and not found.conversations:
             st.caption("Nobody has talked to it or judged it yet. Thumbs and votes are given in conversations.")
         if st.button("Talk to it", icon=":material/chat:", key="version_talk"):

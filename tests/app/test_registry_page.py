@@ -11,7 +11,7 @@ import pytest
 import streamlit as st
 from streamlit.testing.v1 import AppTest
 
-from phi3core import compare, keys, promotion, registry, review, store
+from phi3core import compare, conversations, keys, promotion, registry, review, store
 from phi3core.compare import Comparison, Difference
 from phi3core.errors import StoreDown
 from phi3core.index import Index, index
@@ -19,6 +19,7 @@ from phi3core.people import Person
 from phi3core.promotion import requests
 from phi3core.settings import Settings
 from phi3core.store import Abilities, client
+from phi3core.turn import Turn
 
 from .. import fakes
 from .conftest import Open, Register, links
@@ -438,6 +439,20 @@ def test_compare_starts_with_the_version_in_production(open_page: Open, register
     at.button(key="registry_compare").click().run()
     assert not at.exception
     assert [at.selectbox(key=f"compare_{side}").value for side in ("left", "right")] == ["phi3/1", "phi3/3"]
+
+
+def test_the_conversations_that_a_version_answered_in_are_listed_with_a_way_to_each(
+    open_page: Open, register: Register, settings: Settings
+) -> None:
+    register()
+    version = registry.resolve(settings, "phi3/1")
+    asked = Turn("Where *is* it?", version.ref, answer="Here.", state="done", user="ada")
+    conversations.save(settings, "0" * 32, asked, [{"role": "user", "content": asked.question}])
+    assert conversations.flush(settings)
+    at = open_page("registry", model="phi3", version="1", tab="Reviews")
+    assert not at.exception
+    assert links(at)[r"Where \*is\* it\?"] == "chat?c=" + "0" * 32
+    assert "ada · just now" in said(at)
 
 
 # ---------------------------------------------------------------- editing
