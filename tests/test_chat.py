@@ -170,7 +170,7 @@ def test_an_option_left_open_takes_the_versions_own(
     talk: Conversation, engine: fakes.FakeEngine, version: Version
 ) -> None:
     turn = ended(talk.ask(version, "Hello", options={"seed": None, "stop": None, "temperature": None}))
-    assert dataclasses.replace(engine.asked[-1], seed=None) == engine.options
+    assert dataclasses.replace(engine.asked[-1], seed=None, prompt_cache_key="") == engine.options
     assert turn.options == {}
 
 
