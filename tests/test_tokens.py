@@ -773,3 +773,8 @@ def test_however_text_comes_in_pieces_the_same_comes_out(seed: int) -> None:
         assert "".join(out) == text[:at]
     else:  # a stop sequence that is complete first may begin later than one that is complete later
         assert text.startswith("".join(out))
+
+
+def test_a_model_without_an_end_token_follows_no_schema() -> None:
+    assert "json_schema" in TokenEngine(FakeRuntime(), Options(), budget=100_000).supports
+    assert "json_schema" not in TokenEngine(FakeRuntime(eos=frozenset()), Options(), budget=100_000).supports

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from typing import Any
 
 import streamlit as st
 
@@ -130,6 +131,8 @@ def _show_answer(turn: Turn) -> None:
         _show_json(turn)
     elif turn.raw and turn.answer:
         st.code(without_control(turn.answer), language=None, wrap_lines=True)
+    elif (data := _data(turn.answer)) is not None:  # a model that gives a table, or a list of scores
+        st.code(without_control(json.dumps(data, indent=2, ensure_ascii=False)), language="json", wrap_lines=True)
     elif turn.answer:
         show_text(turn.answer)
     elif turn.state == "done":
@@ -142,6 +145,17 @@ def _show_answer(turn: Turn) -> None:
         st.caption(":material/content_cut: Cut off at the longest answer allowed; raise it in the sidebar.")
     if turn.state == "stopped":
         st.caption(":material/stop_circle: Stopped.")
+
+
+def _data(answer: str) -> dict[str, Any] | list[Any] | None:
+    """An answer that is a JSON object or list, and nothing beside it."""
+    if not answer.lstrip().startswith(("{", "[")):
+        return None
+    try:
+        found = json.loads(answer)
+    except ValueError:
+        return None
+    return found if isinstance(found, dict | list) else None
 
 
 def _show_json(turn: Turn) -> None:

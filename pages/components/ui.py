@@ -96,7 +96,8 @@ def again_when_the_store_answers() -> None:
 @st.fragment(run_every=2.0)
 def _wait_for_the_store(runs: list[None]) -> None:
     st.caption(":material/autorenew: This page goes on by itself when the store answers.")
-    found = later.state(("store answers", config().tracking_uri), lambda: store.ask(config()), fresh=1.5, wait=0)
+    # What was asked in one run is looked at in the next: a slow store's answer must not be too old by then.
+    found = later.state(("store answers", config().tracking_uri), lambda: store.ask(config()), fresh=3, wait=0)
     if runs and not found.busy and not found.error:
         st.rerun()
     runs.append(None)  # drawn with its page, it must not end it: a message may have just been sent

@@ -82,12 +82,13 @@ class TokenEngine:
     """See engine.Engine. budget: bytes for conversations' KV caches; by default a share of the memory that is free."""
 
     chat: Literal["template"] = "template"
-    supports = ALL_OPTIONS
     signature: dict[str, Any] | None = None
 
     def __init__(self, runtime: Runtime, options: Options, budget: int | None = None) -> None:
         self._runtime = runtime
         self.options = options
+        # An answer that follows a schema is ended by the token that ends answers.
+        self.supports = ALL_OPTIONS if runtime.eos else ALL_OPTIONS - {"json_schema"}
         self.context_length: int = runtime.context_length
         budget = int(runtime.free() * _SHARE) if budget is None else budget
         self._grain = grain_of(runtime)

@@ -301,6 +301,20 @@ def test_a_raw_prompt_is_sent_as_it_is_and_counted(
     assert "<user>Bye<assistant>Well," in [code.value for code in at.chat_message[2].code]
 
 
+@pytest.mark.parametrize("answer", ['[{"label": "good", "score": 0.9}]', "[see below]", "{not json}", "7"])
+def test_an_answer_that_is_data_is_shown_as_code_and_other_text_as_text(
+    open_page: Open, register: Register, engine: fakes.FakeEngine, answer: str
+) -> None:
+    engine.words = (answer,)
+    register()
+    at = ask(open_page("chat"), "How is it?")
+    codes = [code.value for code in at.chat_message[1].code]
+    if "label" in answer:
+        assert json.loads(codes[0]) == json.loads(answer)
+    else:
+        assert codes == []
+
+
 def test_an_answer_in_json_follows_the_schema_and_is_shown_as_code(
     open_page: Open, register: Register, engine: fakes.FakeEngine
 ) -> None:

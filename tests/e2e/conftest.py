@@ -92,8 +92,8 @@ def _settings(home: Path, cache: Path) -> Settings:
     return Settings(home, f"sqlite:///{home / 'mlflow.db'}", cache, secrets=home.parent / "secrets.toml")
 
 
-def launch(home: Path, cache: Path, wait: float = 180, options: tuple[str, ...] = ()) -> App:
-    """Start the app over a home, with these options, and wait until it answers."""
+def launch(home: Path, cache: Path, wait: float = 180, options: tuple[str, ...] = (), store: str = "") -> App:
+    """Start the app over a home, with these options, and wait until it answers. store: where it is not the home's."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -101,6 +101,7 @@ def launch(home: Path, cache: Path, wait: float = 180, options: tuple[str, ...] 
     env |= {"PHI3_HOME": str(home), "PHI3_CACHE": str(cache), "PYTHONUNBUFFERED": "1", "HOME": str(home.parent)}
     env["PHI3_SECRETS"] = str(home.parent / "secrets.toml")
     env |= {"MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "true"}  # as the Makefile sets them
+    env |= {"MLFLOW_TRACKING_URI": store} if store else {}
     said = home.parent / f"said-{port}.txt"
     with said.open("w") as file:
         launcher = subprocess.Popen(

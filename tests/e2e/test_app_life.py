@@ -8,10 +8,11 @@ from pathlib import Path
 
 import psutil
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Browser, Page, expect
 
 from phi3core import registry
 
+from ..proxy import proxy
 from .conftest import App, end, gone, launch, until
 from .pages import figures, open_page, say
 
@@ -57,6 +58,28 @@ def test_a_cold_deep_link_opens_its_page_and_ctrl_c_ends_everything(
         assert "Stopping" in cold.output()
     finally:
         end(cold)
+
+
+def test_a_page_goes_on_by_itself_when_its_store_comes_back(
+    chromium: Browser, http_server: str, tmp_path: Path, cache: Path
+) -> None:
+    (tmp_path / "home").mkdir()
+    with proxy(http_server, broken=503) as front:
+        away = launch(tmp_path / "home", cache, store=front.url)
+        try:
+            page = chromium.new_page()
+            for path in ("", "registry", "conversations"):
+                page.goto(f"{away.url}/{path}")
+                expect(page.get_by_test_id("stAlert").first).to_contain_text("MLflow store", timeout=30_000)
+            page.goto(away.url)
+            expect(page.get_by_text("goes on by itself")).to_be_visible(timeout=30_000)
+            front.broken = 0
+            expect(page.get_by_text("goes on by itself")).to_be_hidden(timeout=30_000)
+            expect(page.get_by_role("heading", name="Recent builds")).to_be_visible()
+            assert page.get_by_test_id("stAlert").count() == 0
+            page.close()
+        finally:
+            end(away)
 
 
 def test_a_killed_app_server_leaves_no_model_server_behind(page: Page, home: Path, cache: Path, app: App) -> None:
