@@ -56,9 +56,10 @@ def decoding(server: ModelServer, app: str, version: Version, folder: Path, gguf
         told = ", ".join(f"{name} {speed:.0f}" for name, speed in speeds.items()) + " tokens/s"
         row("decode, model server / bare onnxruntime-genai loop", speeds["server"] / speeds["bare"], 0.95, True, told)
         row("decode, through the app's port / the same", speeds["app"] / speeds["bare"], 0.90, True, "")
-        ratio = speeds["server"] / speeds["bare, our threads"]
+        own = [f"{speeds[name] / speeds['bare, our threads']:.2f}" for name in ("server", "app")]
         print(
-            f"    the bare loop left to itself takes one thread on some machines; told to take {threads()}: {ratio:.2f}"
+            f"    the bare loop left to itself takes one thread on some machines; told to take {threads()}: "
+            f"{own[0]}, through the app's port {own[1]}"
         )
         if not rivals.has_llama_cpp():
             print("--- llama.cpp's rows: llama-cpp-python is not installed")
@@ -186,6 +187,7 @@ def transformers(pool: Pool, version: Version, folder: Path) -> None:
     speeds = alternate(runs, 3)
     told = ", ".join(f"{name} {speed:.0f}" for name, speed in speeds.items()) + " tokens/s"
     row("decode, transformers version / bare pipeline", speeds["server"] / speeds["pipeline"], 0.95, True, told)
+    print(f"    the transformers version takes {_memory(server)}")
     server.close()
 
 
@@ -219,8 +221,11 @@ def contexts(server: ModelServer, version: Version) -> None:
         messages = [{"role": "user", "content": "The sea is wide and deep. " * (length // 7)}]
         speed = median([ask(openai, version.ref, messages, 60).speed for _ in range(3)])
         told.append(f"{speed:.0f} at {length:,}")
-    memory = psutil.Process(server.pid).memory_info().rss
-    print(f"    tokens/s by tokens of context: {', '.join(told)}; the version takes {memory / 1e6:.0f} MB")
+    print(f"    tokens/s by tokens of context: {', '.join(told)}; the ONNX version takes {_memory(server)}")
+
+
+def _memory(server: ModelServer) -> str:
+    return f"{server.memory / 1e6:.0f} MB"
 
 
 @contextlib.contextmanager

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import secrets
 from collections.abc import Callable, Generator, Iterator
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
@@ -86,6 +86,8 @@ class TokenEngine:
 
     def __init__(self, runtime: Runtime, options: Options, budget: int | None = None) -> None:
         self._runtime = runtime
+        # A request is counted before it is answered, and tokenizing a long conversation takes milliseconds.
+        self._encode = lru_cache(maxsize=8)(runtime.encode)
         self.options = options
         # An answer that follows a schema is ended by the token that ends answers.
         self.supports = ALL_OPTIONS if runtime.eos else ALL_OPTIONS - {"json_schema"}
@@ -101,7 +103,7 @@ class TokenEngine:
         return self._runtime.render(messages)
 
     def count(self, prompt: Prompt) -> int:
-        return len(self._runtime.encode(_text(prompt)))
+        return len(self._encode(_text(prompt)))
 
     def check(self, prompt: Prompt, options: Options) -> int:
         tokens = self.count(prompt)
@@ -121,7 +123,7 @@ class TokenEngine:
     def stream(
         self, prompt: Prompt, options: Options, stopped: Callable[[], bool]
     ) -> Iterator[Piece | End | Done | None]:
-        tokens = self._runtime.encode(_text(prompt))
+        tokens = self._encode(_text(prompt))
         room = check_room(len(tokens), self._runtime.context_length)
         limit = min(options.max_tokens, room)
         seed = secrets.randbelow(2**31) if options.seed is None else options.seed
@@ -146,7 +148,7 @@ class TokenEngine:
         yield Done(len(tokens), count, shared)
 
     def read_ahead(self, prompt: Prompt, options: Options) -> Generator[None, None, None]:
-        tokens = self._runtime.encode(_text(prompt))
+        tokens = self._encode(_text(prompt))
         # A question comes before the next answer: a conversation that outgrows its sequence does so while nobody waits.
         need = min(len(tokens) + _QUESTION + options.max_tokens, self.context_length)
         if self._grain > 1 or len(tokens) >= self.context_length or not self._kept.fits(need):
