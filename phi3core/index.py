@@ -10,7 +10,7 @@ from __future__ import annotations
 import gc
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import cache, cached_property
@@ -64,7 +64,8 @@ class Index:
         self._settings, self._every = settings, every
         self._copy, self._trouble = _Copy(), ""
         self._lock, self._reading, self._waiting = threading.Lock(), threading.Lock(), 0
-        self._patches: _Models = {}  # since the reading that is going on has begun
+        # Since the reading that is going on has begun; None for a model that is gone.
+        self._patches: dict[str, tuple[Entry, ...] | None] = {}
         self._stop, self._wake = threading.Event(), threading.Event()
         self._glances, self._newest = True, 0  # newest: when the store changed a version last, as it says
         self._runs: dict[str, Run] = {}
@@ -89,6 +90,11 @@ class Index:
     @property
     def choices(self) -> Choices:
         return self._copy.choices
+
+    @property
+    def empty(self) -> list[str]:
+        """The registered models that have no version."""
+        return [name for name, listed in self._copy.models.items() if not listed]
 
     @property
     def total(self) -> int:
@@ -167,7 +173,7 @@ class Index:
             for read in self._read(politely, changed):
                 with self._lock:
                     models = read | self._patches  # what this process changed in the meantime is newer
-                    self._copy = _Copy({name: models[name] for name in sorted(models) if models[name]}, started)
+                    self._copy = _Copy(_sorted(models), started)
                     self._trouble = ""
 
     def patch(self, name: str) -> None:
@@ -175,11 +181,10 @@ class Index:
         try:
             entries = tuple(entry_of(version) for version in registry.versions(self._settings, name))
         except NotFound:
-            entries = ()
+            entries = None
         with self._lock:
             self._patches[name] = entries
-            models = {**self._copy.models, name: entries}
-            self._copy = _Copy({name: models[name] for name in sorted(models) if models[name]}, self._copy.at)
+            self._copy = _Copy(_sorted({**self._copy.models, name: entries}), self._copy.at)
 
     def _changed(self, settings: Settings, name: str) -> None:
         if settings.tracking_uri == self._settings.tracking_uri and not self._stop.is_set():
@@ -252,7 +257,7 @@ class Index:
     def _entries(
         self, found: list[ModelVersion], numbers: dict[str, dict[str, int]], stages: bool, politely: bool
     ) -> _Models:
-        read: dict[str, list[Entry]] = {}
+        read: dict[str, list[Entry]] = {name: [] for name in numbers}
         for start in self._paced(iter(range(0, len(found), _PAGE)), politely):
             for version in found[start : start + _PAGE]:
                 run = self._runs.get(version.run_id or "", Run())
@@ -283,6 +288,11 @@ class Index:
             if politely and not self._waiting:
                 share = _SHARE if self.ready else _FIRST_SHARE
                 self._stop.wait((time.thread_time() - began) * (1 / share - 1))
+
+
+def _sorted(models: Mapping[str, tuple[Entry, ...] | None]) -> _Models:
+    """By name, without those that are gone."""
+    return {name: entries for name, entries in sorted(models.items()) if entries is not None}
 
 
 def _spare_the_collector() -> None:

@@ -114,6 +114,22 @@ def test_pages_are_cut_and_one_too_far_is_the_last(filled: Index) -> None:
     assert ([version.ref for version in beyond.rows], beyond.page) == (["phi3/3"], 3)
 
 
+def test_a_registered_model_without_versions_is_known_until_it_is_deleted(settings: Settings) -> None:
+    register(settings, "phi3")
+    client(settings).create_registered_model("empty")
+    made = Index(settings)
+    made.refresh()
+    assert (made.choices.models, made.empty) == (("empty", "phi3"), ["empty"])
+    client(settings).delete_registered_model("empty")
+    made.patch("empty")
+    assert made.choices.models == ("phi3",)
+    client(settings).create_registered_model("empty")
+    made.patch("empty")
+    assert made.empty == ["empty"]
+    made.refresh()
+    assert made.empty == ["empty"]
+
+
 def test_what_can_be_chosen_is_what_there_is(filled: Index) -> None:
     choices = filled.choices
 

@@ -243,6 +243,10 @@ def _hits(found: Index, asked: Asked, page: int) -> Found:
 def _models(found: Index, asked: Asked) -> None:
     hits = found.search(asked.text, **asked.filters, sort="name", descending=False, per_page=1_000_000)
     names = list(dict.fromkeys(version.name for version in hits.rows))
+    if not asked.filters:  # a registered model that has no version has a name all the same
+        words = asked.text.lower().split()
+        empty = [name for name in found.empty if all(word in name.lower() for word in words)]
+        names = sorted([*names, *empty], key=str.lower)
     if not names:
         _no_hits(asked)
         return

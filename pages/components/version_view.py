@@ -64,6 +64,10 @@ def _not_there(name: str, asked: str, state: later.State[Seen], listed: Sequence
             st.skeleton(height=320)
         return
     reading.follow(name, state)
+    if not listed and state.value.look is not None:
+        st.info(f"{short(name)} has no version yet.", icon=":material/inventory_2:")
+        st.page_link("pages/build_page.py", label="Build a version", icon=":material/construction:")
+        return
     if not listed:
         ui.show_warning(f"There is no registered model “{short(name)}”. It was deleted, or the address is wrong.")
         return

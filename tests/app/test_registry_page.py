@@ -528,6 +528,18 @@ def test_a_store_without_stages_or_aliases_says_what_stands_for_them(
     assert "registry_aliases" not in [button.key for button in at.button]
 
 
+def test_a_registered_model_without_versions_is_listed_and_has_a_page(
+    open_page: Open, register: Register, settings: Settings
+) -> None:
+    register()
+    client(settings).create_registered_model("empty-one")
+    index(settings).refresh()
+    assert rows(open_page("registry", list="Models"), "Model") == ["empty-one", "phi3"]
+    assert rows(open_page("registry", list="Models", q="phi"), "Model") == ["phi3"]
+    at = open_page("registry", model="empty-one", version="1")
+    assert "has no version yet" in said(at)
+
+
 def test_a_stage_that_somebody_set_at_mlflow_is_not_taken_for_the_truth(
     open_page: Open, register: Register, settings: Settings
 ) -> None:
