@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import statistics
+import time
 from collections.abc import Callable
 
 median = statistics.median
 
 
-def alternate(runs: dict[str, Callable[[], float]], rounds: int = 5) -> dict[str, float]:
-    """The median of each, run in turns after one turn that does not count."""
+def alternate(runs: dict[str, Callable[[], float]], rounds: int = 5, rest: float = 0) -> dict[str, float]:
+    """The median of each, run in turns after one turn that does not count. rest: seconds before each run."""
     found: dict[str, list[float]] = {name: [] for name in runs}
     for number in range(rounds + 1):
         for name, run in runs.items():
+            time.sleep(rest)
             value = run()
             if number:
                 found[name].append(value)
