@@ -16,6 +16,7 @@ from phi3core import keys, registry
 from phi3core.errors import Phi3Error
 from phi3core.index import Found, Index, index
 from phi3core.registry import Version
+from phi3core.store import abilities
 
 VERSIONS, MODELS = "Versions", "Models"
 _ROWS = 50
@@ -141,7 +142,7 @@ def _ask(found: Index) -> Asked:
             icon=":material/search:", label_visibility="collapsed", live=True,
         )  # fmt: skip
         stage = st.selectbox(
-            "Stage", [_ANY_STAGE, *keys.STAGES], key="stage", bind="query-params", width=150,
+            "Stage", [_ANY_STAGE, *_stages(found)], key="stage", bind="query-params", width=150,
             label_visibility="collapsed",
         )  # fmt: skip
         sort = st.selectbox(
@@ -161,6 +162,13 @@ def _ask(found: Index) -> Asked:
     asked = Asked((text or "").strip(), view, filters, by, descending)
     _restart(asked)
     return asked
+
+
+def _stages(found: Index) -> Sequence[str]:
+    """Those that the store has: where aliases stand for them, nothing is archived. Asks it nothing."""
+    if not found.ready or abilities(ui.config()).stages:
+        return keys.STAGES
+    return [stage for stage in keys.STAGES if stage != "Archived"]
 
 
 def _more_filters(found: Index) -> dict[str, str]:

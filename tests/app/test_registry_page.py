@@ -520,6 +520,8 @@ def test_a_store_without_stages_or_aliases_says_what_stands_for_them(
     at = open_page("registry", model="phi3", version="1")
     assert not at.exception
     assert "This store has no stages" in said(at)
+    index(settings).refresh()
+    assert "Archived" not in open_page("registry").selectbox(key="stage").options
     monkeypatch.setitem(store._abilities, settings.tracking_uri, Abilities(stages=True, aliases=False))
     st.cache_resource.clear()
     at = open_page("registry", model="phi3", version="1")
