@@ -66,6 +66,13 @@ def sound(settings: Settings) -> bool:
     )
 
 
+def bury(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """More records than a look reads first."""
+    monkeypatch.setattr(looking, "_RECENT", 5)
+    for _ in range(6):
+        records.append(settings, ADA, model="phi3", version=1, action="request")
+
+
 def test_a_look_at_what_is_in_order_says_nothing_and_costs_little(
     two: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -277,9 +284,7 @@ def test_a_promotion_that_failed_half_way_counts_where_it_moved_the_alias(
 def test_a_look_finds_the_last_promotion_behind_very_many_other_records(
     two: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(looking, "_RECENT", 5)
-    for _ in range(6):
-        records.append(two, ADA, model="phi3", version=1, action="request")
+    bury(two, monkeypatch)
 
     assert promotion.look(two, "phi3").said == []
     client(two).set_registered_model_alias("phi3", "production", "1")
@@ -362,9 +367,7 @@ def test_an_alias_that_was_set_very_many_records_ago_is_known_all_the_same(
     two: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     promotion.set_alias(two, "phi3/1", "champion", person=ADA)
-    monkeypatch.setattr(looking, "_RECENT", 5)
-    for _ in range(6):
-        records.append(two, ADA, model="phi3", version=1, action="request")
+    bury(two, monkeypatch)
     assert promotion.look(two, "phi3").said == []
 
     client(two).set_registered_model_alias("phi3", "champion", "3")

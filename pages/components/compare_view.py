@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Sequence
+from functools import partial
 from itertools import groupby
 
 import pandas as pd
@@ -34,11 +35,10 @@ def show(left: str, right: str) -> None:
         one, other = patiently("Looking both up …", _both, left, right)
         config, key = ui.config(), ("compare", ui.config().tracking_uri, one.ref, one.source, other.ref, other.source)
         # Kept, so that the switch between views reads nothing again.
-        if fetch := st.session_state.get("compare_fetched") == key:
-            words = f"Fetching the files of both, {_sizes(one, other)} …"
-            found = later.kept((*key, "fetched"), words, lambda: compare.compare(config, one, other, fetch), 600)
-        else:
-            found = later.kept(key, "Comparing …", lambda: compare.compare(config, one, other), 30)
+        fetch = st.session_state.get("compare_fetched") == key
+        words = f"Fetching the files of both, {_sizes(one, other)} …" if fetch else "Comparing …"
+        compared = partial(compare.compare, config, one, other, fetch)
+        found = later.kept((*key, fetch), words, compared, 600 if fetch else 30)
     if one.ref == other.ref:
         st.info(f"Both are {short(one.ref)}. Choose another one to compare it with.", icon=":material/info:")
         return

@@ -18,7 +18,8 @@ def to_chat(id: str, label: str, icon: str | None = ":material/chat:") -> None:
 
 def of_chat(id: str, ref: str, turn: str) -> str:
     """A conversation's whole address. turn: the selected one, if any (Tree.selected)."""
-    return f"{app()}/chat?{urlencode(_query(id, ref) | ({'turn': turn} if turn else {}), safe='/@:')}"
+    query = {"c": id, "ref": _leading_somewhere(ref), "turn": turn}
+    return f"{app()}/chat?{urlencode({name: value for name, value in query.items() if value}, safe='/@:')}"
 
 
 def app() -> str:
@@ -27,11 +28,11 @@ def app() -> str:
     return f"{parts.scheme}://{parts.netloc}"
 
 
-def _query(id: str, ref: str) -> dict[str, str]:
-    """Without a ref that leads nowhere, such as that of an imported turn."""
+def _leading_somewhere(ref: str) -> str:
+    """The reference, or "" for one that leads nowhere, such as that of an imported turn."""
     if ref.startswith("endpoint:"):
-        return {"c": id, "ref": ref}
+        return ref
     try:
-        return {"c": id, "ref": str(registry.split(ref))}
+        return str(registry.split(ref))
     except BadInput:
-        return {"c": id}
+        return ""

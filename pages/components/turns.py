@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import time
-from typing import Any
 
 import streamlit as st
 
@@ -55,7 +54,7 @@ def _with_images(text: str) -> list[str]:
 def _show_question(turn: Turn) -> None:
     if turn.raw:
         st.caption("Raw prompt")
-        st.code(without_control(turn.question), language=None, wrap_lines=True)
+        _show_code(turn.question)
     else:
         st.text(without_control(turn.question))
 
@@ -128,11 +127,13 @@ def _show_answer(turn: Turn) -> None:
     if turn.note:
         st.caption(f":material/info: {safe_markdown(turn.note)}")
     if turn.schema is not None and turn.answer:
-        _show_json(turn)
+        if (pretty := _pretty(turn.answer)) is None:
+            st.caption(":material/data_object: Not valid JSON, shown as it came.")
+        _show_code(pretty or turn.answer, "json")
     elif turn.raw and turn.answer:
-        st.code(without_control(turn.answer), language=None, wrap_lines=True)
-    elif (data := _data(turn.answer)) is not None:  # a model that gives a table, or a list of scores
-        st.code(without_control(json.dumps(data, indent=2, ensure_ascii=False)), language="json", wrap_lines=True)
+        _show_code(turn.answer)
+    elif turn.answer.lstrip().startswith(("{", "[")) and (pretty := _pretty(turn.answer)):
+        _show_code(pretty, "json")  # a model that gives a table, or a list of scores
     elif turn.answer:
         show_text(turn.answer)
     elif turn.state == "done":
@@ -147,24 +148,16 @@ def _show_answer(turn: Turn) -> None:
         st.caption(":material/stop_circle: Stopped.")
 
 
-def _data(answer: str) -> dict[str, Any] | list[Any] | None:
-    """An answer that is a JSON object or list, and nothing beside it."""
-    if not answer.lstrip().startswith(("{", "[")):
-        return None
-    try:
-        found = json.loads(answer)
-    except ValueError:
-        return None
-    return found if isinstance(found, dict | list) else None
+def _show_code(text: str, language: str | None = None) -> None:
+    st.code(without_control(text), language=language, wrap_lines=True)
 
 
-def _show_json(turn: Turn) -> None:
+def _pretty(answer: str) -> str | None:
+    """JSON with a line for each value; None where the answer is none."""
     try:
-        text = json.dumps(json.loads(turn.answer), indent=2, ensure_ascii=False)
+        return json.dumps(json.loads(answer), indent=2, ensure_ascii=False)
     except ValueError:
-        text = turn.answer
-        st.caption(":material/data_object: Not valid JSON, shown as it came.")
-    st.code(without_control(text), language="json", wrap_lines=True)
+        return None
 
 
 def _siblings(conversation: Conversation, turn: Turn) -> None:

@@ -14,7 +14,6 @@ import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
 
 from ..errors import NotFound, Phi3Error
 from ..settings import Settings
@@ -61,7 +60,7 @@ def look(settings: Settings) -> Pending:
         _reading.add(key)
         threading.Thread(target=_read_again, args=(settings, key), daemon=True).start()
     begun = now()
-    found = list(every(settings, since=known.since))
+    found = list(records.every(settings, since=known.since))
     found += _closed_since(settings, known, {record.id for record in found})
     return _keep(key, known, _merged(known, found, Trust(settings), begun))
 
@@ -69,7 +68,7 @@ def look(settings: Settings) -> Pending:
 def _whole(settings: Settings) -> Pending:
     begun = now()
     nothing = Pending((), {}, frozenset(), begun, time.monotonic())
-    found = [*every(settings, action="request"), *every(settings, request="*")]
+    found = [*records.every(settings, action="request"), *records.every(settings, request="*")]
     return _merged(nothing, found, Trust(settings), begun)
 
 
@@ -96,16 +95,6 @@ def counts(step: Record, request: Record, trust: Trust) -> bool:
     """Whether a record is a step of the request's: done, neither edited nor made up, and about the same thing."""
     same = (step.model, step.version, step.new) == (request.model, request.version, request.new)
     return same and "done" in (step.status, step.written) and trust.counts(step)
-
-
-def every(settings: Settings, **which: Any) -> Iterator[Record]:
-    """All records that match, newest first."""
-    token = None
-    while True:
-        some = records.page(settings, **which, limit=1000, token=token)
-        yield from some.records
-        if not (token := some.next):
-            return
 
 
 def _closed_since(settings: Settings, known: Pending, read: set[str]) -> Iterator[Record]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, fields
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal
@@ -35,6 +35,7 @@ __all__ = [
     "again",
     "append",
     "earlier",
+    "every",
     "export",
     "get",
     "holder",
@@ -133,13 +134,17 @@ def again(settings: Settings, record: Record) -> Record:
 
 def of_model(settings: Settings, model: str) -> list[Record]:
     """All records of a model, newest first."""
-    found: list[Record] = []
+    return list(every(settings, model=model))
+
+
+def every(settings: Settings, **which: Any) -> Iterator[Record]:
+    """All records that match, newest first. which: as `page` takes them."""
     token = None
     while True:
-        some = page(settings, model=model, limit=1000, token=token)
-        found += some.records
+        some = page(settings, **which, limit=1000, token=token)
+        yield from some.records
         if not (token := some.next):
-            return found
+            return
 
 
 def verify(settings: Settings, model: str) -> list[str]:

@@ -19,7 +19,7 @@ from ..registry import Version
 from ..settings import Settings
 from . import pending, policy, records
 from .evidence import Gone, Seen, evidence, holds
-from .pending import DECISIONS, counts, every
+from .pending import DECISIONS, counts
 from .policy import Policy
 from .records import Record
 from .trust import Trust
@@ -171,7 +171,7 @@ def get(settings: Settings, request_id: str, state: artifacts.State | None = Non
     trust = Trust(settings)
     if record.action != "request" or record.version is None or not trust.counts(record):
         raise NotFound(told)
-    steps = _counted(record, every(settings, request=record.id), trust)
+    steps = _counted(record, records.every(settings, request=record.id), trust)
     files = Seen(settings, given={record.ref: state} if state else None)
     return _request(record, steps, files, _policies(settings, record.model))
 
@@ -218,9 +218,9 @@ def same_person(one: str, other: str) -> bool:
 def _all(settings: Settings, model: str, files: Seen, version: int | None = None) -> list[Request]:
     trust = Trust(settings)
     following: dict[str, list[Record]] = {}
-    for record in every(settings, model=model, version=version, request="*"):
+    for record in records.every(settings, model=model, version=version, request="*"):
         following.setdefault(record.request, []).append(record)
-    asked = [r for r in every(settings, model=model, version=version, action="request") if r.version]
+    asked = [r for r in records.every(settings, model=model, version=version, action="request") if r.version]
     wanted = _policies(settings, model)
     return [
         _request(record, _counted(record, following.get(record.id, ()), trust), files, wanted)

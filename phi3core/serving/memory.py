@@ -8,11 +8,13 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import psutil
 
 from .. import keys
+from ..engine.architecture import token_values
 from ..engine.precision import on_cpu
 
 # Resident beyond weights and conversations, measured on the default model and rounded up: Python, FastAPI and
@@ -36,7 +38,7 @@ def needed(folder: Path | None, size: int, wrapper: str) -> int:
             saved = str(config.get("dtype") or config.get("torch_dtype"))
             computed = saved if _has_gpu() else on_cpu(saved)
             return size * _width(computed) // _width(saved) + overhead + _of_transformers(config, _width(computed))
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         pass  # damaged or unusual: loading it will tell, and with more words
     return size + overhead
 
@@ -64,12 +66,8 @@ def _of_onnx(folder: Path) -> int:
 
 
 def _of_transformers(config: dict[str, Any], width: int) -> int:
-    heads = int(config["num_attention_heads"])
-    head = int(config.get("head_dim") or config["hidden_size"] // heads)
     tokens = min(int(config["max_position_embeddings"]), _TOKENS)
-    return (
-        tokens * 2 * width * int(config["num_hidden_layers"]) * int(config.get("num_key_value_heads") or heads) * head
-    )
+    return tokens * width * token_values(SimpleNamespace(**config))
 
 
 def _width(dtype: str) -> int:

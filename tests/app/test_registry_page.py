@@ -542,13 +542,18 @@ def test_a_registered_model_without_versions_is_listed_and_has_a_page(
     assert "has no version yet" in said(at)
 
 
-def test_a_stage_that_somebody_set_at_mlflow_is_not_taken_for_the_truth(
-    open_page: Open, register: Register, settings: Settings
-) -> None:
+def two_in_production(register: Register, settings: Settings) -> None:
+    """phi3/1 by a promotion here, phi3/2 by somebody who set the stage at MLflow."""
     register()
     register()
     promotion.promote(settings, "phi3/1", "Production")
     client(settings).transition_model_version_stage("phi3", "2", "Production")
+
+
+def test_a_stage_that_somebody_set_at_mlflow_is_not_taken_for_the_truth(
+    open_page: Open, register: Register, settings: Settings
+) -> None:
+    two_in_production(register, settings)
     index(settings).refresh()
     at = open_page("registry")
     assert "The stage of phi3/2 at MLflow is not what the aliases say" in said(at)
@@ -631,10 +636,7 @@ def test_an_alias_is_set_and_removed(open_page: Open, register: Register, settin
 def test_a_stage_that_was_changed_outside_is_repaired_by_the_look_and_told(
     open_page: Open, register: Register, settings: Settings
 ) -> None:
-    register()
-    register()
-    promotion.promote(settings, "phi3/1", "Production")
-    client(settings).transition_model_version_stage("phi3", "2", "Production")
+    two_in_production(register, settings)
     at = open_page("registry", model="phi3", version="2")
     assert not at.exception
     assert at.info
