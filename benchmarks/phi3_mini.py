@@ -9,19 +9,21 @@ one token reads every weight once, so bandwidth is its limit.
 
 from __future__ import annotations
 
+import random
+import string
 import sys
 import tempfile
 import time
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import psutil
 
 from phi3core import convert, sources
-from phi3core.engine import Options
+from phi3core.engine import Options, Piece
 from phi3core.engine.onnx import OnnxRuntime
-from phi3core.engine.sampling import Sampler
-from phi3core.engine.tokens import pieces
+from phi3core.engine.tokens import TokenEngine
 
 
 def make(folder: Path) -> Path:
@@ -76,32 +78,32 @@ def main() -> None:
         folder = convert.to_onnx(weights, "int4", home, home / "convert.log", lambda *_: None)
         size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
         runtime = OnnxRuntime(folder)
-        sampler = Sampler(Options(temperature=0), np.empty(0, np.int32), 1)
+        engine = TokenEngine(runtime, Options())
         peak = bandwidth()
-        print(f"{size / 1e9:.1f} GB of weights; this machine reads {peak / 1e9:.0f} GB/s; pieces of {runtime.piece}")
+        print(f"{size / 1e9:.1f} GB of weights; this machine reads {peak / 1e9:.0f} GB/s")
         for length in (256, 1024, 3500):
-            measure(runtime, sampler, length, size, peak)
+            measure(engine, length, size, peak)
         memory = psutil.Process().memory_info().rss
         print(f"memory: {memory / 1e9:.1f} GB, KV cache {runtime.token_bytes / 1e6:.2f} MB a token")
 
 
-def measure(runtime: OnnxRuntime, sampler: Sampler, length: int, size: int, peak: float) -> None:
+def measure(engine: TokenEngine, length: int, size: int, peak: float) -> None:
     """Print reading and writing speed after so many tokens of context."""
-    tokens = np.random.default_rng(1).integers(3, 200, length).astype(np.int32)
-    sequence = runtime.sequence(length + 32)
-    started, slowest = time.perf_counter(), 0.0
-    for begin, end in pieces(0, length, runtime.piece, runtime.piece):
-        piece = time.perf_counter()
-        sequence.append(tokens[begin:end])
-        slowest = max(slowest, time.perf_counter() - piece)
-    read = length / (time.perf_counter() - started)
-    started = time.perf_counter()
-    for _ in range(24):
-        sequence.append_one(sampler.pick(sequence.logits()))
-    speed = 24 / (time.perf_counter() - started)
+    prompt = "".join(random.Random(length).choices(string.ascii_lowercase, k=length))  # a token each
+    # The stream gives None where others have their turn: when it has taken its memory, and between two pieces.
+    times, steps = [time.perf_counter()], []
+    for item in engine.stream(prompt, Options(temperature=0, max_tokens=25, logprobs=0), lambda: False):
+        times.append(time.perf_counter())
+        steps.append(item)
+    read_by = steps.count(None)
+    slowest = max(after - before for before, after in pairwise(times[1 : read_by + 1]))
+    read = length / (times[read_by] - times[1])
+    written = sum(isinstance(step, Piece) for step in steps)
+    speed = (written - 1) / (times[read_by + written] - times[read_by + 1])
     print(
         f"{length:5,} tokens of context: writes {speed:5.1f} tokens/s ({speed * size / peak:.0%} of the bandwidth), "
-        f"reads {read:4.0f} tokens/s, slowest piece {slowest:.2f} s",
+        f"reads {read:4.0f} tokens/s, slowest piece {slowest:.2f} s; "
+        f"taking its memory {times[1] - times[0]:.2f} s",
         flush=True,
     )
 

@@ -589,11 +589,11 @@ def prompt_of(engine: Engine, tokens: int) -> str:
     return prompt
 
 
-@pytest.fixture
-def logged(built: Built) -> Any:
+@pytest.fixture(scope="module")
+def logged(built_once: Built) -> Any:
     import mlflow
 
-    return mlflow.pyfunc.load_model(built.onnx)
+    return mlflow.pyfunc.load_model(str(folder_of(built_once, 2)))
 
 
 @pytest.mark.model

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import random
+import time
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -40,6 +41,7 @@ class FakeSequence:
         assert len(tokens) > 0
         assert len(self._state) + len(tokens) <= self._capacity, "the sequence is full"
         self._runtime.log.append(len(tokens))
+        time.sleep(self._runtime.pace * len(tokens))
         loose = self._runtime.kernels == "loose"
         for at, token in enumerate(tokens.tolist()):
             mark = (0, 1) if len(tokens) == 1 else (0, 2) if loose else (at, len(tokens))
@@ -76,6 +78,7 @@ class FakeRuntime:
     token_bytes: int = 1
     eos_logit: float = -100.0
     fail: bool = False
+    pace: float = 0.0  # seconds a token
     log: list[int] = field(default_factory=list)
 
     def render(self, messages: Messages) -> str:
@@ -215,8 +218,25 @@ def test_a_prompt_is_read_in_pieces_and_its_last_token_alone(length: int, read: 
 def test_between_the_pieces_of_a_prompt_others_get_their_turn(engine: TokenEngine) -> None:
     items = list(engine.stream(letters(300), SAMPLED, never))
 
-    assert items[:5] == [None] * 5
-    assert isinstance(items[5], Piece)
+    assert items[:6] == [None] * 6  # its memory, and five pieces
+    assert isinstance(items[6], Piece)
+
+
+@pytest.mark.parametrize(("kernels", "read"), [("loose", [8, 8, 8, 8, 7, 1]), ("strict", [39, 1])])
+def test_a_slow_machine_reads_in_smaller_pieces_unless_the_answer_depends_on_them(
+    kernels: Literal["loose", "strict"], read: list[int]
+) -> None:
+    runtime = FakeRuntime(kernels)
+    engine = TokenEngine(runtime, Options())
+    runtime.pace = 0.02
+    ask(engine, letters(20), SAMPLED.but(max_tokens=1))
+    runtime.log.clear()
+
+    answer = ask(engine, letters(40, seed=2), SAMPLED.but(max_tokens=1))
+
+    assert runtime.log == read
+    runtime.pace = 0.0
+    assert answer == cold(engine, letters(40, seed=2), SAMPLED.but(max_tokens=1))
 
 
 def test_kernels_that_round_by_the_piece_are_found_out() -> None:

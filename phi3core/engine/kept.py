@@ -133,10 +133,11 @@ class KeptSequences:
         return best, shared
 
     def give(self, kept: Kept) -> None:
-        """Keep a sequence for later."""
+        """Keep a sequence for later, if it has read anything."""
         kept.used = time.monotonic()
         self._running.remove(kept)
-        self._idle.append(kept)
+        if len(kept.read):
+            self._idle.append(kept)
 
     def drop(self, kept: Kept) -> None:
         """Forget a sequence whose state nobody knows."""

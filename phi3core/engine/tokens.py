@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import time
 from collections.abc import Callable, Generator, Iterator
 from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any, Literal, Protocol
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 # The part of the free memory that conversations may take with their KV caches.
 _SHARE = 0.25
 _QUESTION = 256  # tokens of a longish question, for which room is made beforehand
+_PIECE = 0.3  # seconds that reading a piece should take at most, on a machine that turns out to be slow
+_SMALLEST = 8  # tokens: smaller pieces would take longer together
 
 
 class Runtime(Protocol):
@@ -63,9 +66,9 @@ class Runtime(Protocol):
 
 
 def piece_for(size: int) -> int:
-    """How many tokens of a prompt to read at once, by the weights' bytes: about 0.2 to 0.4 s of work.
+    """How many tokens of a prompt to read at once, by the weights' bytes: about 0.2 to 0.4 s of work on four cores.
 
-    Others wait so long at most. Fixed by the version, not measured: the pieces are part of what an answer depends on.
+    Fixed by the version, not measured: where kernels round by the piece, an answer depends on it.
     """
     fitting = int(64e9 / max(size, 1))
     return 1 << (min(max(fitting, 8), 64).bit_length() - 1)
@@ -94,6 +97,7 @@ class TokenEngine:
         self.context_length: int = runtime.context_length
         budget = int(runtime.free() * _SHARE) if budget is None else budget
         self._grain = grain_of(runtime)
+        self._pace = 0.0  # seconds that reading a token takes on this machine, at best
         self._kept = KeptSequences(
             runtime.sequence, runtime.token_bytes, runtime.context_length, budget, self._grain, runtime.free
         )
@@ -131,6 +135,8 @@ class TokenEngine:
         kept, shared = self._kept.take(tokens, len(tokens) + limit, options.prompt_cache_key)
         count, sound = 0, False
         try:
+            if not shared:
+                yield None  # others first: clearing a large KV cache takes long by itself
             yield from self._read(kept, tokens, shared, stopped)
             for index in range(options.n):
                 if index and not stopped():  # the same prompt again, for another answer
@@ -157,9 +163,8 @@ class TokenEngine:
         sound = False
         try:
             if len(tokens) - shared > 1:  # one token alone is read differently
-                for begin, end in pieces(shared, len(tokens), self._runtime.piece, self._grain):
-                    kept.sequence.append(tokens[begin:end])
-                    kept.read = tokens[:end]
+                for begin, end in pieces(shared, len(tokens), self._piece, self._grain):
+                    self._append(kept, tokens, begin, end)
                     yield None
             sound = True
         except GeneratorExit:
@@ -171,15 +176,30 @@ class TokenEngine:
     def _read(self, kept: Kept, tokens: Tokens, start: int, stopped: Callable[[], bool]) -> Iterator[None]:
         """Bring the sequence to the end of the prompt, in pieces; the last token alone."""
         last = len(tokens) - 1
-        for begin, end in pieces(start, last, self._runtime.piece, self._grain):
+        for begin, end in pieces(start, last, self._piece, self._grain):
             if stopped():
                 return
-            kept.sequence.append(tokens[begin:end])
-            kept.read = tokens[:end]
+            self._append(kept, tokens, begin, end)
             yield None
         if not stopped():
             kept.sequence.append_one(int(tokens[last]))
             kept.read, kept.whole, kept.asked = tokens, True, len(tokens)
+
+    def _append(self, kept: Kept, tokens: Tokens, begin: int, end: int) -> None:
+        started = time.perf_counter()
+        kept.sequence.append(tokens[begin:end])
+        kept.read = tokens[:end]
+        if end - begin >= _SMALLEST:
+            pace = (time.perf_counter() - started) / (end - begin)
+            self._pace = min(self._pace or pace, pace)
+
+    @property
+    def _piece(self) -> int:
+        """Tokens to read at once: fewer on a slow machine, where it changes no answer, for others wait so long."""
+        if self._grain > 1 or not self._pace:
+            return self._runtime.piece
+        fitting = max(_SMALLEST, int(_PIECE / self._pace))
+        return min(self._runtime.piece, 1 << (fitting.bit_length() - 1))
 
     def _answer(
         self,
