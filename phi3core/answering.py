@@ -159,7 +159,13 @@ def _ask_endpoint(endpoint: Endpoint, turn: Turn, messages: list[dict[str, str]]
         fitting.fit(turn, fitting.ELSEWHERE[endpoint.kind])
     if endpoint.kind == "openai":
         turn.update(waiting=f"Waiting for {endpoint.name}", prompt=turn.question if turn.raw else "")
-        stream(endpoint.url, endpoint.key or "none", endpoint.model, turn, messages)
+        try:
+            stream(endpoint.url, endpoint.key or "none", endpoint.model, turn, messages)
+        except Exception as error:
+            if "seed" in turn.options or not _refuses_seed(error):
+                raise
+            turn.update(seed=None)  # it was drawn here, so that the answer can be had again
+            stream(endpoint.url, endpoint.key or "none", endpoint.model, turn, messages)
         return
     if turn.raw and endpoint.task == "chat":
         raise BadInput(f"{endpoint.name} takes messages only: switch the raw prompt off.")
@@ -176,6 +182,11 @@ def _ask_endpoint(endpoint: Endpoint, turn: Turn, messages: list[dict[str, str]]
         answer=got.text, finish_reason=got.finish_reason, waiting="", prompt_tokens=got.prompt_tokens,
         completion_tokens=got.completion_tokens, first_token_ms=(time.perf_counter() - asked) * 1000,
     )  # fmt: skip
+
+
+def _refuses_seed(error: Exception) -> bool:
+    """Whether an endpoint said no because of the seed: not every server of OpenAI's protocol knows it."""
+    return getattr(error, "status_code", None) in (400, 422) and "seed" in str(error)
 
 
 # ---------------------------------------------------------------- small things

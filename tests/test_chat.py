@@ -20,7 +20,7 @@ import pytest
 from phi3core import chat, conversations, keys, promotion, registry, streaming
 from phi3core.chat import Conversation, Origin, Token, Turn
 from phi3core.endpoints import Endpoint
-from phi3core.engine import Done, Piece
+from phi3core.engine import ALL_OPTIONS, Done, Piece
 from phi3core.engine import Token as EngineToken
 from phi3core.errors import BadInput, NotFound
 from phi3core.registry import Version
@@ -590,12 +590,18 @@ def test_an_engine_that_breaks_in_mid_answer_is_told_in_its_own_words(
 # ---------------------------------------------------------------- endpoints
 
 
-def test_an_endpoint_that_speaks_openais_protocol_answers_as_a_version_does(
-    settings: Settings, talk: Conversation, pool: FakePool, engine: fakes.FakeEngine, version: Version
-) -> None:
+@pytest.fixture
+def endpoint(pool: FakePool, version: Version) -> Endpoint:
+    """A model server of ours, as one would name that of somebody else."""
     server = pool.open(version)
     fakes.until(lambda: server.status().state == "ready")
-    endpoint = Endpoint("mine", "openai", f"{server.url}/v1", model="phi3/1", key=server.key)
+    return Endpoint("mine", "openai", f"{server.url}/v1", model="phi3/1", key=server.key)
+
+
+def test_an_endpoint_that_speaks_openais_protocol_answers_as_a_version_does(
+    settings: Settings, talk: Conversation, pool: FakePool, engine: fakes.FakeEngine, version: Version,
+    endpoint: Endpoint,
+) -> None:  # fmt: skip
     ended(talk.ask(version, "One"))
     pool.opened.clear()
     turn = ended(talk.ask(endpoint, "Two", "Sys", {"temperature": 0.5, "top_k": 3}))
@@ -610,6 +616,19 @@ def test_an_endpoint_that_speaks_openais_protocol_answers_as_a_version_does(
     assert ended(talk.ask(endpoint, "x" * 300)).full
 
 
+def test_an_endpoint_that_refuses_a_seed_is_asked_without_one_unless_somebody_chose_it(
+    talk: Conversation, engine: fakes.FakeEngine, endpoint: Endpoint
+) -> None:
+    engine.supports = ALL_OPTIONS - {"seed"}
+
+    turn = ended(talk.ask(endpoint, "Hello"))
+    chosen = ended(talk.ask(endpoint, "Hello", options={"seed": 7}))
+
+    assert (turn.state, turn.seed, turn.error) == ("done", None, "")
+    assert (chosen.state, chosen.seed) == ("failed", 7)
+    assert "This model does not support seed" in chosen.error
+
+
 @pytest.mark.parametrize(
     ("change", "told"),
     [
@@ -619,16 +638,13 @@ def test_an_endpoint_that_speaks_openais_protocol_answers_as_a_version_does(
     ],
 )
 def test_an_endpoint_that_does_not_answer_is_told_without_its_key(
-    talk: Conversation, pool: FakePool, version: Version, change: dict[str, str], told: str
+    talk: Conversation, endpoint: Endpoint, change: dict[str, str], told: str
 ) -> None:
-    server = pool.open(version)
-    fakes.until(lambda: server.status().state == "ready")
-    endpoint = Endpoint("mine", "openai", f"{server.url}/v1", model="phi3/1", key=server.key)
     turn = ended(talk.ask(dataclasses.replace(endpoint, **change), "Hello"))
     assert turn.state == "failed"
     assert told in turn.error
     assert "wrong-key" not in turn.error
-    assert server.key not in turn.error
+    assert endpoint.key not in turn.error
 
 
 class _Scoring(http.server.BaseHTTPRequestHandler):
