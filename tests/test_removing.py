@@ -57,6 +57,41 @@ def test_a_version_that_is_being_deleted_on_another_machine_is_not_promoted(
     assert promotion.look(one, "phi3").said == []
 
 
+def test_a_version_that_is_being_deleted_on_another_machine_gets_no_alias(
+    one: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other, real = elsewhere(one, tmp_path / "other"), removing.why_not
+
+    def looked(settings: Settings, version: Version, asked: list[Request] | None = None) -> str:
+        refused = real(settings, version, asked)
+        with pytest.raises(Conflict, match="root is deleting phi3/2 at this moment. Look, and try again"):
+            promotion.set_alias(other, "phi3/2", "champion", person=ADA)
+        return refused
+
+    monkeypatch.setattr(removing, "why_not", looked)
+    promotion.delete_version(one, "phi3/2", "no use", ROOT)
+
+    assert state.read(one, "phi3").aliases == {"production": 1}
+    assert statuses(one) == [("delete", "phi3/2", "done"), ("set alias", "phi3/2", "failed")]
+
+
+def test_a_version_is_not_deleted_while_it_is_given_an_alias_on_another_machine(
+    one: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other, real = elsewhere(one, tmp_path / "other"), moving.point
+
+    def pointing(settings: Settings, name: str, alias: str, number: int) -> None:
+        with pytest.raises(Conflict, match=r"ada is at work on phi3 \(phi3/2: set alias @champion\)"):
+            promotion.delete_version(one, "phi3/2", "no use", ROOT)
+        real(settings, name, alias, number)
+
+    monkeypatch.setattr(moving, "point", pointing)
+    promotion.set_alias(other, "phi3/2", "champion", person=ADA)
+
+    assert state.read(one, "phi3").aliases == {"production": 1, "champion": 2}
+    assert statuses(one) == [("set alias", "phi3/2", "done"), ("delete", "phi3/2", "failed")]
+
+
 def test_whoever_promotes_waits_until_the_deletion_has_ended_and_says_that_the_version_is_gone(
     one: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -74,7 +109,7 @@ def test_whoever_promotes_waits_until_the_deletion_has_ended_and_says_that_the_v
 
     monkeypatch.setattr(moving, "carry_out", opened)
     monkeypatch.setattr(carrying, "pause", waited)
-    with pytest.raises(Conflict, match="phi3/2 was deleted at the same moment. Promote another version"):
+    with pytest.raises(Conflict, match="phi3/2 was deleted at the same moment. Choose another version"):
         promotion.promote(one, "phi3/2", "Production", person=ADA)
 
     assert state.read(one, "phi3").aliases == {"production": 1}

@@ -61,7 +61,7 @@ def carry_out(settings: Settings, what: Plan, record: Opened) -> None:
     """Move aliases and stages as planned. Raises Conflict where somebody else has won."""
     version, left = what.version, frozenset(other.version for other in what.leaving)
     it = _Move(version.name, version.version, what.stage, version.stage, left, what.becomes, record.id)
-    _after_deletions(settings, it)
+    after_deletions(settings, it.name, it.number, it.record)
     began = time.monotonic()
     _move_aliases(settings, it)
     for attempt in itertools.count():
@@ -82,22 +82,22 @@ def carry_out(settings: Settings, what: Plan, record: Opened) -> None:
             step()
 
 
-def _after_deletions(settings: Settings, it: _Move) -> None:
+def after_deletions(settings: Settings, name: str, number: int, own: str) -> None:
     """Let whoever deletes the version finish, who may not have seen our record. Who begins now sees it, and gives way.
 
-    MLflow deletes a version's aliases with it: nobody would be in Production.
+    MLflow deletes a version's aliases with it: nobody would be in Production. own: the id of our record.
     """
-    ref, ends = f"{it.name}/{it.number}", time.monotonic() + _COURTESY
+    ref, ends = f"{name}/{number}", time.monotonic() + _COURTESY
     for attempt in itertools.count():
-        others = looking.at_work(settings, it.name, ("delete",), it.record)
-        deleting = next((record for record in others if record.version == it.number), None)
+        others = looking.at_work(settings, name, ("delete",), own)
+        deleting = next((record for record in others if record.version == number), None)
         if deleting is None:
             break
         if time.monotonic() > ends:
             raise Conflict(f"{deleting.user} is deleting {ref} at this moment. Look, and try again.")
         pause(attempt)
-    if it.number not in read(settings, it.name).stages:
-        raise Conflict(f"{ref} was deleted at the same moment. Promote another version.")
+    if number not in read(settings, name).stages:
+        raise Conflict(f"{ref} was deleted at the same moment. Choose another version.")
 
 
 def _move_aliases(settings: Settings, it: _Move) -> None:

@@ -21,7 +21,7 @@ from ..registry import Version
 from ..settings import Settings
 from ..store import abilities, changed
 from . import looking, records
-from .carrying import carry_out
+from .carrying import after_deletions, carry_out
 from .files import Files
 from .planning import Plan, plan, stage_of
 from .state import locked, pause, point, read, unpoint
@@ -125,7 +125,8 @@ def set_alias(settings: Settings, ref: str, alias: str, reason: str = "", person
         with records.opened(
             settings, person, model=name, version=version.version, action="set alias", new=f"@{alias}",
             replaced=left, reason=reason,
-        ):  # fmt: skip
+        ) as record:  # fmt: skip
+            after_deletions(settings, name, version.version, record.id)
             point(settings, name, alias, version.version)
         changed(settings, name)
         return registry.resolve(settings, version.ref)

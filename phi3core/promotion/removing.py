@@ -33,8 +33,8 @@ def delete_version(settings: Settings, ref: str, reason: str, person: Person | N
             settings, person, model=name, version=version.version, action="delete", old=version.stage, reason=reason,
             digest=version.tags.get(keys.DIGEST, ""),
         ) as record:  # fmt: skip
-            # Looked at after the record is open: a promoter that begins from now on sees it, and waits.
-            if busy := looking.at_work(settings, name, MOVES, record.id):
+            # Looked at after the record is open: whoever promotes or names the version from now on sees it, and waits.
+            if busy := looking.at_work(settings, name, (*MOVES, "set alias"), record.id):
                 raise Conflict(
                     f"{busy[0].user} is at work on {name} ({busy[0].says}). Wait for it, look and try again."
                 )
