@@ -75,15 +75,17 @@ def test_a_copy_of_a_copy_tells_the_version_it_was_made_from(settings: Settings,
 # ---------------------------------------------------------------- to another store
 
 
+@pytest.mark.parametrize("kind", ["http", "postgres"])
 def test_a_copy_on_another_server_has_everything_and_answers(
-    settings: Settings, ref: str, saved: Path, http_server: str, fresh: str, tmp_path: Path
+    settings: Settings, ref: str, saved: Path, kind: str, fresh: str, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
+    server = str(request.getfixturevalue(f"{kind}_server"))
     told: list[tuple[float, str]] = []
     copied = copying.copy(
-        settings, ref, fresh, ADA, http_server, "Goes live there.", lambda share, text: told.append((share, text))
+        settings, ref, fresh, ADA, server, "Goes live there.", lambda share, text: told.append((share, text))
     )
-    assert (copied.ref, copied.uri) == (f"{fresh}/1", http_server)
-    there = replace(settings, tracking_uri=http_server, cache=tmp_path / "cache")
+    assert (copied.ref, copied.uri) == (f"{fresh}/1", server)
+    there = replace(settings, tracking_uri=server, cache=tmp_path / "cache")
     made = registry.resolve(there, copied.ref)
     assert (made.description, made.metrics, made.tags["team"]) == ("It echoes.", {"speed": 12.5}, "search")
     assert made.tags[keys.ORIGIN_VERSION] == "phi3/1"
@@ -100,7 +102,7 @@ def test_a_copy_on_another_server_has_everything_and_answers(
     assert shares == sorted(shares)
     assert any("Sending tokenizer/chat_template.jinja" in text for _, text in told)
     assert last_record(settings).outcome == f"The copy is {fresh}/1."
-    assert last_record(settings).new == f"{fresh} at {http_server}"
+    assert last_record(settings).new == f"{fresh} at {server}"
 
 
 def test_a_copy_to_another_database_has_its_own_files(
