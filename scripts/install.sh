@@ -10,7 +10,6 @@ log=${PHI3_HOME:-.phi3}/logs/install.log
 mkdir -p "$(dirname "$log")"
 export PIP_DISABLE_PIP_VERSION_CHECK=1
 
-# Bytecode is written when a module is first imported, and most of these never are: 87 s of installing become 47.
 install() {
     status=$(mktemp)
     { "$python" -m pip install --no-compile --progress-bar off "$@" 2>&1 && echo 0 >"$status" || echo 1 >"$status"; } |
@@ -45,3 +44,5 @@ if [ "${have%+*}" != "$pinned" ]; then
 fi
 echo "Installing $requirements and what it needs, at the versions of constraints.txt (about a minute the first time)"
 install -c constraints.txt -r "$requirements"
+# All cores, where pip takes one. Some packages bring files that are no Python.
+"$python" -m compileall -q -j 0 "$("$python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')" >/dev/null || true
