@@ -17,7 +17,7 @@ import jsonschema
 import pytest
 
 from phi3core import registry
-from phi3core.engine import Done, End, Engine, Options, Piece, Token, open_artifact, open_weights, tokens
+from phi3core.engine import Done, End, Engine, Options, Piece, Token, open_artifact, open_weights, reading
 from phi3core.engine.tokens import TokenEngine
 from phi3core.errors import BadInput, SourceError
 
@@ -71,7 +71,7 @@ def fresh(engine: Engine) -> TokenEngine:
     """The same weights with nothing kept. How finely the machine reads them is found out once: it takes a second."""
     assert isinstance(engine, TokenEngine)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(tokens, "grain_of", lambda _: engine._grain)
+        patch.setattr(reading, "grain_of", lambda _: engine._reader.grain)
         return TokenEngine(engine._runtime, engine.options)
 
 

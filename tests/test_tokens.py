@@ -20,7 +20,8 @@ import pytest
 
 from phi3core.engine import Done, End, Messages, Options, Piece, Token
 from phi3core.engine.kept import Tokens
-from phi3core.engine.tokens import Cut, TokenEngine, grain_of, piece_for, pieces
+from phi3core.engine.reading import grain_of, piece_for, pieces
+from phi3core.engine.tokens import Cut, TokenEngine
 from phi3core.errors import BadInput, ContextFull
 
 EOS = 95

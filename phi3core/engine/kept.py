@@ -69,7 +69,7 @@ class Kept:
         if common >= last and in_pieces >= last and (grain == 1 or (self.whole and len(self.read) == len(tokens))):
             return last
         if grain > 1 and in_pieces % grain == 1:
-            in_pieces -= grain  # the last piece was one token longer: see tokens.pieces
+            in_pieces -= grain  # the last piece was one token longer: see reading.pieces
         shared = min(common, last, in_pieces) // grain * grain
         # What is left before the last token is read as one piece, which must not be a single token.
         return shared - grain if shared and last - shared == 1 else shared

@@ -15,8 +15,9 @@ import psutil
 from ..errors import BadInput
 from . import Messages, genai
 from .kept import Sequence
+from .reading import piece_for
 from .rotary import DividedSequence
-from .tokens import piece_for, threads
+from .tokens import threads
 
 
 class OnnxRuntime:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import secrets
-import time
 from collections.abc import Callable, Generator, Iterator
 from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any, Literal, Protocol
@@ -18,6 +17,7 @@ import psutil
 from ..errors import BadInput
 from . import ALL_OPTIONS, Done, End, Messages, Options, Piece, Prompt, Token, check_messages, check_room
 from .kept import Kept, KeptSequences, Sequence, Tokens
+from .reading import PromptReader
 from .sampling import Sampler, log_probabilities
 
 if TYPE_CHECKING:
@@ -26,8 +26,6 @@ if TYPE_CHECKING:
 # The part of the free memory that conversations may take with their KV caches.
 _SHARE = 0.25
 _QUESTION = 256  # tokens of a longish question, for which room is made beforehand
-_PIECE = 0.3  # seconds that reading a piece should take at most, on a machine that turns out to be slow
-_SMALLEST = 8  # tokens: smaller pieces would take longer together
 
 
 class Runtime(Protocol):
@@ -65,15 +63,6 @@ class Runtime(Protocol):
         """Bytes left of the memory that sequences take."""
 
 
-def piece_for(size: int) -> int:
-    """How many tokens of a prompt to read at once, by the weights' bytes: about 0.2 to 0.4 s of work on four cores.
-
-    Fixed by the version, not measured: where kernels round by the piece, an answer depends on it.
-    """
-    fitting = int(64e9 / max(size, 1))
-    return 1 << (min(max(fitting, 8), 64).bit_length() - 1)
-
-
 def threads() -> int:
     """How many threads compute: one for each physical core that this process may use."""
     cores = psutil.cpu_count(logical=False) or 1
@@ -96,10 +85,9 @@ class TokenEngine:
         self.supports = ALL_OPTIONS if runtime.eos else ALL_OPTIONS - {"json_schema"}
         self.context_length: int = runtime.context_length
         budget = int(runtime.free() * _SHARE) if budget is None else budget
-        self._grain = grain_of(runtime)
-        self._pace = 0.0  # seconds that reading a token takes on this machine, at best
+        self._reader = PromptReader(runtime)
         self._kept = KeptSequences(
-            runtime.sequence, runtime.token_bytes, runtime.context_length, budget, self._grain, runtime.free
+            runtime.sequence, runtime.token_bytes, runtime.context_length, budget, self._reader.grain, runtime.free
         )
 
     def prepare(self, messages: Messages) -> str:
@@ -157,15 +145,13 @@ class TokenEngine:
         tokens = self._encode(_text(prompt))
         # A question comes before the next answer: a conversation that outgrows its sequence does so while nobody waits.
         need = min(len(tokens) + _QUESTION + options.max_tokens, self.context_length)
-        if self._grain > 1 or len(tokens) >= self.context_length or not self._kept.fits(need):
+        if self._reader.grain > 1 or len(tokens) >= self.context_length or not self._kept.fits(need):
             return  # where pieces matter, the prompt that was answered would lose its own reading of itself
         kept, shared = self._kept.take(tokens, need, options.prompt_cache_key)
         sound = False
         try:
             if len(tokens) - shared > 1:  # one token alone is read differently
-                for begin, end in pieces(shared, len(tokens), self._piece, self._grain):
-                    self._append(kept, tokens, begin, end)
-                    yield None
+                yield from self._reader.read(kept, tokens, shared, len(tokens))
             sound = True
         except GeneratorExit:
             sound = True  # between two pieces
@@ -176,30 +162,14 @@ class TokenEngine:
     def _read(self, kept: Kept, tokens: Tokens, start: int, stopped: Callable[[], bool]) -> Iterator[None]:
         """Bring the sequence to the end of the prompt, in pieces; the last token alone."""
         last = len(tokens) - 1
-        for begin, end in pieces(start, last, self._piece, self._grain):
+        if stopped():
+            return
+        for _ in self._reader.read(kept, tokens, start, last):
+            yield None
             if stopped():
                 return
-            self._append(kept, tokens, begin, end)
-            yield None
-        if not stopped():
-            kept.sequence.append_one(int(tokens[last]))
-            kept.read, kept.whole, kept.asked = tokens, True, len(tokens)
-
-    def _append(self, kept: Kept, tokens: Tokens, begin: int, end: int) -> None:
-        started = time.perf_counter()
-        kept.sequence.append(tokens[begin:end])
-        kept.read = tokens[:end]
-        if end - begin >= _SMALLEST:
-            pace = (time.perf_counter() - started) / (end - begin)
-            self._pace = min(self._pace or pace, pace)
-
-    @property
-    def _piece(self) -> int:
-        """Tokens to read at once: fewer on a slow machine, where it changes no answer, for others wait so long."""
-        if self._grain > 1 or not self._pace:
-            return self._runtime.piece
-        fitting = max(_SMALLEST, int(_PIECE / self._pace))
-        return min(self._runtime.piece, 1 << (fitting.bit_length() - 1))
+        kept.sequence.append_one(int(tokens[last]))
+        kept.read, kept.whole, kept.asked = tokens, True, len(tokens)
 
     def _answer(
         self,
@@ -282,39 +252,6 @@ class Cut:
 
     def _may_become(self, length: int) -> bool:
         return any(stop.startswith(self.held[-length:]) for stop in self._stops)
-
-
-def pieces(start: int, end: int, size: int, grain: int) -> Iterator[tuple[int, int]]:
-    """Cuts of [start, end), at multiples of the size where the grain is no smaller: there they change what is read.
-
-    Never a piece of one token, which is read differently everywhere.
-    """
-    first = start + size if grain == 1 else (start // size + 1) * size
-    cuts = [start, *range(first, end, size), end]
-    if len(cuts) > 2 and cuts[-1] - cuts[-2] == 1:
-        del cuts[-2]
-    if len(cuts) > 2 and cuts[1] - cuts[0] == 1:
-        del cuts[1]
-    for at in range(len(cuts) - 1):
-        if cuts[at] < cuts[at + 1]:
-            yield cuts[at], cuts[at + 1]
-
-
-def grain_of(runtime: Runtime) -> int:
-    """Where a kept prompt may be cut: anywhere (1) if this machine's kernels read it the same, else between pieces."""
-    # A piece of one token more than fills any kernel's tile: some compute that last row as they do a single token.
-    tokens = np.arange(max(runtime.piece, 16) + 2, dtype=np.int32) % runtime.vocabulary
-
-    def read(*ends: int) -> np.ndarray[Any, Any]:
-        sequence, begin = runtime.sequence(len(tokens)), 0
-        for end in ends:
-            sequence.append(tokens[begin:end])
-            begin = end
-        sequence.append_one(int(tokens[-1]))
-        return sequence.logits()
-
-    last = len(tokens) - 1
-    return 1 if np.array_equal(read(last), read(2, 5, 12, last)) else runtime.piece
 
 
 def _text(prompt: Prompt) -> str:

@@ -17,8 +17,8 @@ from . import Messages
 from .architecture import context_length, ends, token_values
 from .kept import Sequence
 from .precision import on_cpu
+from .reading import piece_for
 from .rotary import DividedSequence
-from .tokens import piece_for
 
 
 class TransformersRuntime:
