@@ -17,7 +17,7 @@ _WRAPPERS = {
     "transformers": ("Transformers", "a pipeline, OpenAI-compatible: the simplest way"),
 }
 
-st.title("Build")
+st.title("Build", anchor=False)
 st.caption(
     "Turn weights into an MLflow model and register it as a new version. A build goes on when you leave this page."
 )

@@ -63,7 +63,7 @@ def _address(conversation: Conversation, asked: str) -> None:
 
 
 me = ui.person()
-st.title("Chat")
+st.title("Chat", anchor=False)
 st.caption("Talk to any registered version; answers stream as the model writes them.")
 composer.keep_draft()
 

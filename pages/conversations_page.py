@@ -265,7 +265,7 @@ def _notices() -> None:
         st.caption(f":material/cloud_upload: {words}.")
 
 
-st.title("Conversations")
+st.title("Conversations", anchor=False)
 if asked := st.query_params.get("replay", ""):
     st.caption("A conversation asked once more, beside what was answered before.")
     # No link: one to the page that is open leaves the address as it is, and a reload would come back here.

@@ -8,7 +8,7 @@ from pages.components.waiting import patiently
 from phi3core import jobs, keys, registry
 from phi3core.jobs import Job
 
-st.title("Phi-3 Playground")
+st.title("Phi-3 Playground", anchor=False)
 st.caption("Take a small language model from weights to Production, and talk to every version on the way.")
 
 _MOST = 8

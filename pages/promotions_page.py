@@ -69,7 +69,7 @@ def _leave(view: str, model: str, record: str) -> None:
     state["promotions_address"] = st.query_params.to_dict()
 
 
-st.title("Promotions")
+st.title("Promotions", anchor=False)
 st.caption("Who moved which version when and why, what waits for a decision, and what a promotion needs.")
 acting.show_said()
 with ui.told():

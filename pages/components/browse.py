@@ -86,7 +86,7 @@ def kept() -> Index:
 
 def _head(found: Index) -> None:
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        st.title("Registry", width="stretch")
+        st.title("Registry", width="stretch", anchor=False)
         st.segmented_control(
             "List", [VERSIONS, MODELS], default=VERSIONS, required=True, key="list", bind="query-params",
             label_visibility="collapsed",
