@@ -23,7 +23,7 @@ from typing import Any
 import httpx
 import psutil
 
-from phi3core import keys, registry, settings
+from phi3core import cache, keys, registry, settings
 from phi3core.engine.tokens import threads
 from phi3core.registry import Version
 from phi3core.serving.pool import ModelServer, Pool
@@ -228,7 +228,7 @@ def contexts(server: ModelServer, version: Version, folder: Path) -> None:
         told.append(f"{speed:.0f} at {length:,}")
         speeds.append(speed)
     print(f"    tokens/s by tokens of context: {', '.join(told)}; the ONNX version takes {_memory(server)}")
-    size, peak = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file()), bandwidth()
+    size, peak = cache.size_of(folder), bandwidth()
     reached = f"{speeds[0] * size / 1e9:.1f} of {peak / 1e9:.1f} GB/s ({speeds[0] * size / peak:.0%})"
     print(f"    weights read from memory while decoding, and what this machine reads: {reached}")
 

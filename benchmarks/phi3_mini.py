@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 import psutil
 
-from phi3core import convert, sources
+from phi3core import cache, convert, sources
 from phi3core.engine import Options, Piece
 from phi3core.engine.onnx import OnnxRuntime
 from phi3core.engine.tokens import TokenEngine
@@ -76,7 +76,7 @@ def main() -> None:
             make(source)
         weights = sources.fetch(sources.parse(str(source)), home, lambda *_: None)
         folder = convert.to_onnx(weights, "int4", home, home / "convert.log", lambda *_: None)
-        size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+        size = cache.size_of(folder)
         runtime = OnnxRuntime(folder)
         engine = TokenEngine(runtime, Options())
         peak = bandwidth()

@@ -10,7 +10,7 @@ import json
 import time
 import urllib.error
 import urllib.request
-from functools import lru_cache
+from functools import lru_cache, partial
 from http.client import HTTPException
 from typing import Any
 
@@ -159,13 +159,14 @@ def _ask_endpoint(endpoint: Endpoint, turn: Turn, messages: list[dict[str, str]]
         fitting.fit(turn, fitting.ELSEWHERE[endpoint.kind])
     if endpoint.kind == "openai":
         turn.update(waiting=f"Waiting for {endpoint.name}", prompt=turn.question if turn.raw else "")
+        ask = partial(stream, endpoint.url, endpoint.key or "none", endpoint.model, turn, messages)
         try:
-            stream(endpoint.url, endpoint.key or "none", endpoint.model, turn, messages)
+            ask()
         except Exception as error:
             if "seed" in turn.options or not _refuses_seed(error):
                 raise
             turn.update(seed=None)  # it was drawn here, so that the answer can be had again
-            stream(endpoint.url, endpoint.key or "none", endpoint.model, turn, messages)
+            ask()
         return
     if turn.raw and endpoint.task == "chat":
         raise BadInput(f"{endpoint.name} takes messages only: switch the raw prompt off.")

@@ -44,5 +44,6 @@ if [ "${have%+*}" != "$pinned" ]; then
 fi
 echo "Installing $requirements and what it needs, at the versions of constraints.txt (about a minute the first time)"
 install -c constraints.txt -r "$requirements"
+echo "    compiling them"
 # All cores, where pip takes one. Some packages bring files that are no Python.
 "$python" -m compileall -q -j 0 "$("$python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')" >/dev/null || true

@@ -479,7 +479,7 @@ def test_an_answer_asked_for_again_is_the_same_to_the_last_bit(real: Engine) -> 
 
 
 @pytest.mark.model
-@pytest.mark.parametrize("at", [30, 200])
+@pytest.mark.parametrize("at", [30, 80, 200])
 def test_an_edited_message_gets_the_answer_of_a_fresh_engine_to_the_last_bit(real: Engine, at: int) -> None:
     engine = fresh(real)
     ask(engine, conversation(real, LONG, "Well.", "Go on."), SAMPLED)
@@ -513,7 +513,7 @@ def test_several_answers_are_those_that_come_one_by_one(real: Engine) -> None:
 
 
 @pytest.mark.model
-@pytest.mark.parametrize("looks", [1, 6])
+@pytest.mark.parametrize("looks", [1, 2, 6])
 def test_after_an_interruption_the_answer_is_that_of_a_fresh_engine(real: Engine, looks: int) -> None:
     engine, prompt, seen = fresh(real), conversation(real, LONG, "Well.", LONG), 0
 
@@ -663,7 +663,7 @@ def test_the_logged_chat_model_gives_the_engines_answer_too(built: Built) -> Non
     assert theirs["usage"]["prompt_tokens"] == ours.prompt_tokens
 
 
-QUESTIONS = ["What is the capital of Spain?", "Who was Ada Lovelace?", LONG]
+QUESTIONS = ["What is the capital of Spain?", "Count to ten.", "Who was Ada Lovelace?", LONG]
 
 
 @pytest.mark.model

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -37,19 +38,26 @@ def statuses(settings: Settings) -> list[tuple[str, str, str]]:
     return [(r.action, r.ref, r.status) for r in records.of_model(settings, "phi3")[-2::-1]]
 
 
-def test_a_version_that_is_being_deleted_on_another_machine_is_not_promoted(
-    one: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    other, real = elsewhere(one, tmp_path / "other"), removing.why_not
+def delete_while_refused(settings: Settings, patch: pytest.MonkeyPatch, act: Callable[[], object]) -> None:
+    """Delete phi3/2 while somebody on another machine tries something else with it, which is refused."""
+    real = removing.why_not
 
     def looked(settings: Settings, version: Version, asked: list[Request] | None = None) -> str:
         refused = real(settings, version, asked)
         with pytest.raises(Conflict, match="root is deleting phi3/2 at this moment. Look, and try again"):
-            promotion.promote(other, "phi3/2", "Production", person=ADA)
+            act()
         return refused
 
-    monkeypatch.setattr(removing, "why_not", looked)
-    promotion.delete_version(one, "phi3/2", "no use", ROOT)
+    patch.setattr(removing, "why_not", looked)
+    promotion.delete_version(settings, "phi3/2", "no use", ROOT)
+
+
+def test_a_version_that_is_being_deleted_on_another_machine_is_not_promoted(
+    one: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = elsewhere(one, tmp_path / "other")
+
+    delete_while_refused(one, monkeypatch, lambda: promotion.promote(other, "phi3/2", "Production", person=ADA))
 
     now = state.read(one, "phi3")
     assert (now.aliases, now.stages) == ({"production": 1}, {1: "Production"})
@@ -60,16 +68,9 @@ def test_a_version_that_is_being_deleted_on_another_machine_is_not_promoted(
 def test_a_version_that_is_being_deleted_on_another_machine_gets_no_alias(
     one: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    other, real = elsewhere(one, tmp_path / "other"), removing.why_not
+    other = elsewhere(one, tmp_path / "other")
 
-    def looked(settings: Settings, version: Version, asked: list[Request] | None = None) -> str:
-        refused = real(settings, version, asked)
-        with pytest.raises(Conflict, match="root is deleting phi3/2 at this moment. Look, and try again"):
-            promotion.set_alias(other, "phi3/2", "champion", person=ADA)
-        return refused
-
-    monkeypatch.setattr(removing, "why_not", looked)
-    promotion.delete_version(one, "phi3/2", "no use", ROOT)
+    delete_while_refused(one, monkeypatch, lambda: promotion.set_alias(other, "phi3/2", "champion", person=ADA))
 
     assert state.read(one, "phi3").aliases == {"production": 1}
     assert statuses(one) == [("delete", "phi3/2", "done"), ("set alias", "phi3/2", "failed")]

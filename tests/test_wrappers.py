@@ -283,8 +283,8 @@ def test_a_registered_onnx_version_answers_where_only_its_own_requirements_are(
 
     def make(part: Path) -> None:
         subprocess.run([sys.executable, "-m", "venv", str(part)], check=True)
-        install = [part / "bin" / "python", "-m", "pip", "install", "--quiet", "--no-compile"]
-        subprocess.run([*install, "-r", str(requirements)], check=True)
+        install = [part / "bin" / "python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+        subprocess.run([*install, "--no-compile", "-r", str(requirements)], check=True)
 
     # The virtual environment holds these requirements and nothing else, so it is kept for as long as they stay.
     venv = prepared.entry(cache, "venvs", prepared.key_of(requirements.read_text(), sys.version), make)
