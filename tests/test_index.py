@@ -6,8 +6,10 @@ import gc
 import threading
 import time
 from collections.abc import Iterator
+from types import SimpleNamespace
 
 import pytest
+from mlflow.store.entities import PagedList
 
 from phi3core import index as index_module
 from phi3core import keys, registry
@@ -225,6 +227,30 @@ def test_more_than_a_page_is_read_to_the_end(settings: Settings, monkeypatch: py
 
     assert [version.metrics["speed"] for version in made.search(sort="speed").rows] == [4, 3, 2, 1, 0]
     assert refs(made, alias="champion") == ["model-4/1"]
+
+
+def test_a_store_that_is_slow_with_many_versions_is_asked_for_fewer_before_it_is_taken_for_dead(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock, sizes, pace = 0.0, list[int](), [0.001] * 3 + [0.006] * 4 + [0.001] * 100  # seconds a version
+
+    class Slow:
+        def search_model_versions(self, max_results: int, page_token: str | None) -> PagedList[int]:
+            nonlocal clock
+            clock += max_results * pace[len(sizes)]
+            assert max_results * pace[len(sizes)] < 4, "the store would be said not to answer"
+            sizes.append(max_results)
+            start = int(page_token or 0)
+            end = min(start + max_results, 4000)
+            return PagedList(list(range(start, end)), None if end == 4000 else str(end))
+
+    monkeypatch.setattr(index_module, "client", lambda settings: Slow())
+    monkeypatch.setattr(index_module, "time", SimpleNamespace(monotonic=lambda: clock))
+
+    read = [number for page in index_module._pages(settings, "search_model_versions") for number in page]
+
+    assert read == list(range(4000))
+    assert sizes[:10] == [100, 200, 400, 500, 250, 250, 250, 250, 500, 500]
 
 
 @pytest.fixture
