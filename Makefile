@@ -12,6 +12,8 @@ PY := $(VENV)/bin/python
 # Nothing phones home.
 export MLFLOW_DISABLE_TELEMETRY := true
 export DO_NOT_TRACK := true
+# Where this is set, each of the thousands of processes would compile the same files.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: run test test-fast test-races lint format types setup setup-dev bench bench-real-size bench-registry lock clean help
 .DEFAULT_GOAL := help
