@@ -4,7 +4,8 @@
 
 Makes a Phi-3 of 3.8 billion random parameters, converts it to int4 (about 20 GB of memory and 10 GB of disk; kept in
 FOLDER for the next time), and prints tokens/s by context, memory, and the share of the memory bandwidth: decoding
-one token reads every weight once, so bandwidth is its limit.
+one token reads every weight once, so bandwidth is its limit. Then how long the first token of a conversation's
+twentieth turn takes against that of its second.
 """
 
 from __future__ import annotations
@@ -83,13 +84,14 @@ def main() -> None:
         print(f"{size / 1e9:.1f} GB of weights; this machine reads {peak / 1e9:.0f} GB/s")
         for length in (256, 1024, 3500):
             measure(engine, length, size, peak)
+        turns(engine)
         memory = psutil.Process().memory_info().rss
         print(f"memory: {memory / 1e9:.1f} GB, KV cache {runtime.token_bytes / 1e6:.2f} MB a token")
 
 
 def measure(engine: TokenEngine, length: int, size: int, peak: float) -> None:
     """Print reading and writing speed after so many tokens of context."""
-    prompt = "".join(random.Random(length).choices(string.ascii_lowercase, k=length))  # a token each
+    prompt = letters(length, seed=length)
     # The stream gives None where others have their turn: when it has taken its memory, and between two pieces.
     times, steps = [time.perf_counter()], []
     for item in engine.stream(prompt, Options(temperature=0, max_tokens=25, logprobs=0), lambda: False):
@@ -106,6 +108,30 @@ def measure(engine: TokenEngine, length: int, size: int, peak: float) -> None:
         f"taking its memory {times[1] - times[0]:.2f} s",
         flush=True,
     )
+
+
+def turns(engine: TokenEngine) -> None:
+    """Print the first token of turn 20 against turn 2, where each answer is read before the next question comes."""
+    said, options, firsts = "", Options(temperature=0, max_tokens=60, logprobs=0), []
+    for turn in range(20):
+        said += letters(24, seed=turn)
+        began, steps = time.perf_counter(), engine.stream(said, options, lambda: False)
+        next(step for step in steps if step is not None)
+        firsts.append(time.perf_counter() - began)
+        steps.close()  # type: ignore[attr-defined]
+        said += letters(60, seed=100 + turn)  # the answer, whatever it was
+        for _ in engine.read_ahead(said, options):
+            pass
+    second, twentieth = firsts[1], firsts[19]
+    print(
+        f"first token of a question of 24 tokens: turn 2 {second:.2f} s, turn 20 (after {len(said) - 84:,} tokens) "
+        f"{twentieth:.2f} s: {twentieth / second:.2f} times as long"
+    )
+
+
+def letters(length: int, seed: int) -> str:
+    """Text of so many tokens: each letter is one."""
+    return "".join(random.Random(seed).choices(string.ascii_lowercase, k=length))
 
 
 if __name__ == "__main__":
