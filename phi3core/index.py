@@ -21,7 +21,7 @@ from .entries import Run, Version, numbers_of, version_of
 from .errors import NotFound, Phi3Error, StoreDown
 from .searching import Choices, Entry, Found, choices_of, entry_of, find, ordered
 from .settings import Settings
-from .store import abilities, client, errors, on_change
+from .store import abilities, client, errors, on_change, paged
 
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
@@ -33,7 +33,6 @@ _GLANCE, _GLANCED = 5.0, 20
 _ANSWERS = 50
 _RUNS_EVERY = 600.0
 _FEW, _PAGE = 100, 500  # versions asked for at once: at first, and at most
-_QUICK, _SLOW = 1.0, 2.0  # seconds for an answer: more may be asked for next, or less
 _SHARE = 0.3  # of the time, the most that the thread may work: pages run in the same process
 
 _FIRST_SHARE = 0.6  # while there is nothing to search in yet
@@ -318,18 +317,4 @@ def index(settings: Settings) -> Index:
 
 
 def _pages(settings: Settings, call: str) -> Iterator[Any]:
-    """All of them, few at first, then as many at a time as the store manages long before its silence is a failure."""
-    token, size = None, min(_FEW, _PAGE)
-    while True:
-        asked = time.monotonic()
-        with errors(settings):
-            page = getattr(client(settings), call)(max_results=size, page_token=token)
-        took = time.monotonic() - asked
-        yield page
-        token = page.token
-        if not token:
-            return
-        if took < _QUICK:
-            size = min(2 * size, _PAGE)
-        elif took > _SLOW:
-            size = max(size // 2, 1)
+    return paged(settings, lambda **page: getattr(client(settings), call)(**page), min(_FEW, _PAGE), _PAGE)

@@ -11,7 +11,7 @@ from . import keys, people
 from .errors import BadInput, Conflict, NotFound
 from .people import Person
 from .settings import Settings
-from .store import client, errors
+from .store import client, errors, paged
 from .turn import clean, one_line
 
 if TYPE_CHECKING:
@@ -130,18 +130,10 @@ def _check_free(settings: Settings, name: str) -> None:
 
 def _search(settings: Settings, more: str) -> Sequence[Prompt]:
     """All versions of all prompts that match, in one call a thousand."""
-    found: Sequence[Prompt] = []
-    token = None
-    with errors(settings):
-        while True:
-            page = client(settings).search_model_versions(
-                f"tags.`{_IS_PROMPT}` = 'true'{more}", max_results=1000, page_token=token
-            )
-            # Prompts of several messages are somebody else's: the chat's box holds one text.
-            found = [*found, *(_prompt(version) for version in page if version.tags.get(_KIND, "text") == "text")]
-            token = page.token
-            if not token:
-                return found
+    where = f"tags.`{_IS_PROMPT}` = 'true'{more}"
+    pages = paged(settings, lambda **page: client(settings).search_model_versions(where, **page))
+    # Prompts of several messages are somebody else's: the chat's box holds one text.
+    return [_prompt(version) for page in pages for version in page if version.tags.get(_KIND, "text") == "text"]
 
 
 def _prompt(version: ModelVersion) -> Prompt:

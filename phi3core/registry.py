@@ -33,7 +33,7 @@ from .errors import BadInput, NotFound
 from .patience import patient
 from .people import Person
 from .settings import Settings
-from .store import abilities, changed, client, errors, without_password
+from .store import abilities, changed, client, errors, paged, without_password
 
 if TYPE_CHECKING:
     import mlflow.entities
@@ -70,14 +70,10 @@ def resolve(settings: Settings, text: str) -> Version:
 
 def models(settings: Settings) -> list[Model]:
     """All registered models, most recently changed first."""
-    able, found, token = abilities(settings), list[Model](), None
-    with errors(settings):
-        while True:
-            page = client(settings).search_registered_models(max_results=1000, page_token=token)
-            found += [model_of(model, numbers_of(model, able.aliases)) for model in page]
-            token = page.token
-            if not token:
-                return sorted(found, key=lambda model: model.updated, reverse=True)
+    able = abilities(settings)
+    pages = paged(settings, lambda **page: client(settings).search_registered_models(**page))
+    found = [model_of(model, numbers_of(model, able.aliases)) for page in pages for model in page]
+    return sorted(found, key=lambda model: model.updated, reverse=True)
 
 
 def rows(settings: Settings, text: str = "", limit: int = 50, token: str = "") -> Rows:
@@ -122,17 +118,9 @@ def versions(settings: Settings, name: str) -> list[Version]:
     """All versions of a model, newest first, with stage, aliases and metrics. Raises NotFound."""
     able, aliases = abilities(settings), _numbers(settings, name)
     quote = '"' if "'" in name else "'"
-    with errors(settings):
-        found: list[ModelVersion] = []
-        token = None
-        while True:
-            page = client(settings).search_model_versions(
-                f"name={quote}{name}{quote}", max_results=1000, page_token=token
-            )
-            found += page
-            token = page.token
-            if not token:
-                break
+    where = f"name={quote}{name}{quote}"
+    pages = paged(settings, lambda **page: client(settings).search_model_versions(where, **page))
+    found = [version for page in pages for version in page]
     runs = runs_of(settings, (version.run_id for version in found))
     listed = [version_of(version, aliases, runs.get(version.run_id or "", Run()), able.stages) for version in found]
     return sorted(listed, key=lambda version: version.version, reverse=True)
@@ -166,14 +154,10 @@ def runs_in_parts(settings: Settings, run_ids: Iterable[str | None]) -> Iterator
     from mlflow.entities import ViewType
 
     unique = sorted({run_id for run_id in run_ids if run_id})
-    experiments, token = list[str](), None
-    while unique:
-        with errors(settings):
-            page = client(settings).search_experiments(view_type=ViewType.ALL, max_results=1000, page_token=token)
-        experiments += [experiment.experiment_id for experiment in page]
-        token = page.token
-        if not token:
-            break
+    if not unique:
+        return
+    pages = paged(settings, lambda **page: client(settings).search_experiments(view_type=ViewType.ALL, **page))
+    experiments = [experiment.experiment_id for page in pages for experiment in page]
     for start in range(0, len(unique), 100):
         listed = ",".join(f"'{run_id}'" for run_id in unique[start : start + 100])
         with errors(settings):

@@ -14,7 +14,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from filelock import FileLock
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 _SILENCE = 2.0
+_QUICK, _SLOW = 1.0, 2.0  # seconds for a page of an answer: more may be asked for next, or less
 
 
 @dataclass(frozen=True)
@@ -81,6 +82,28 @@ def ask(settings: Settings) -> None:
     """Raise StoreDown unless the store answers."""
     with errors(settings):
         client(settings).search_experiments(max_results=1)
+
+
+def paged(settings: Settings, ask: Callable[..., Any], few: int = 1000, most: int = 1000) -> Iterator[Any]:
+    """All that a search of the client gives, page by page.
+
+    ask: is given `max_results` and `page_token`. At first it is asked for few, then for as many as the store manages
+    long before its silence is a failure. Raises as `errors` does.
+    """
+    token, size = None, few
+    while True:
+        asked = time.monotonic()
+        with errors(settings):
+            page = ask(max_results=size, page_token=token)
+        took = time.monotonic() - asked
+        yield page
+        token = page.token
+        if not token:
+            return
+        if took < _QUICK:
+            size = min(2 * size, most)
+        elif took > _SLOW:
+            size = max(size // 2, 1)
 
 
 def abilities(settings: Settings) -> Abilities:

@@ -14,6 +14,7 @@ from mlflow.store.entities import PagedList
 from phi3core import index as index_module
 from phi3core import keys, registry
 from phi3core import settings as settings_module
+from phi3core import store as store_module
 from phi3core.errors import BadInput
 from phi3core.index import Index
 from phi3core.searching import Entry
@@ -245,7 +246,7 @@ def test_a_store_that_is_slow_with_many_versions_is_asked_for_fewer_before_it_is
             return PagedList(list(range(start, end)), None if end == 4000 else str(end))
 
     monkeypatch.setattr(index_module, "client", lambda settings: Slow())
-    monkeypatch.setattr(index_module, "time", SimpleNamespace(monotonic=lambda: clock))
+    monkeypatch.setattr(store_module, "time", SimpleNamespace(monotonic=lambda: clock))
 
     read = [number for page in index_module._pages(settings, "search_model_versions") for number in page]
 

@@ -20,7 +20,7 @@ from ..errors import BadInput, Conflict, NotFound
 from ..people import Person
 from ..registry import Version
 from ..settings import Settings
-from ..store import client, errors
+from ..store import client, errors, paged
 from . import records
 from .trust import Trust
 
@@ -79,14 +79,9 @@ def read(settings: Settings, model: str) -> dict[str, Policy]:
 
 def every(settings: Settings) -> dict[str, dict[str, Policy]]:
     """The policies of all models that have one, in one call of the store for a thousand of them."""
-    found: dict[str, dict[str, Policy]] = {}
-    token = None
-    with errors(settings):
-        while True:
-            page = client(settings).search_registered_models(f"tags.`{keys.POLICY}` != ''", 1000, page_token=token)
-            found |= {model.name: _read(str(model.tags[keys.POLICY]), model.name) for model in page}
-            if not (token := page.token):
-                return found
+    where = f"tags.`{keys.POLICY}` != ''"
+    pages = paged(settings, lambda **page: client(settings).search_registered_models(where, **page))
+    return {model.name: _read(str(model.tags[keys.POLICY]), model.name) for page in pages for model in page}
 
 
 def write(settings: Settings, model: str, stage: str, policy: Policy, person: Person, reason: str = "") -> None:

@@ -22,7 +22,7 @@ from ..cache import key_of
 from ..entries import Run, Version, holders, version_of
 from ..errors import Conflict
 from ..settings import Settings
-from ..store import Abilities, abilities, client, errors
+from ..store import Abilities, abilities, client, errors, paged
 
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
@@ -70,13 +70,9 @@ def read(settings: Settings, name: str) -> State:
     quote = '"' if "'" in name else "'"  # MLflow's filters know no escape
     with errors(settings):
         model = store.get_registered_model(name)
-        found: list[ModelVersion] = []
-        token = None
-        while True:
-            page = store.search_model_versions(f"name={quote}{name}{quote}", max_results=1000, page_token=token)
-            found += page
-            if not (token := page.token):
-                break
+    where = f"name={quote}{name}{quote}"
+    pages = paged(settings, lambda **page: store.search_model_versions(where, **page))
+    found = [version for page in pages for version in page]
     aliases = (
         {alias: int(number) for alias, number in (model.aliases or {}).items()} if able.aliases else holders(found)
     )

@@ -9,7 +9,7 @@ from typing import Any, Generic, TypeVar
 
 from .. import registry
 from ..settings import Settings
-from ..store import client, errors
+from ..store import client, paged
 
 T = TypeVar("T")
 
@@ -42,16 +42,10 @@ def references(settings: Settings) -> list[dict[str, Any]]:
     A call for the models and one for every thousand versions, however many models there are.
     """
     numbers: dict[str, list[tuple[int, int]]] = {}
-    token = None
-    with errors(settings):
-        while True:
-            page = client(settings).search_model_versions("", max_results=1000, page_token=token)
-            for version in page:
-                created = int(version.creation_timestamp or 0) // 1000
-                numbers.setdefault(version.name, []).append((int(version.version), created))
-            token = page.token
-            if not token:
-                break
+    for page in paged(settings, lambda **part: client(settings).search_model_versions("", **part)):
+        for version in page:
+            created = int(version.creation_timestamp or 0) // 1000
+            numbers.setdefault(version.name, []).append((int(version.version), created))
     listed = []
     for model in registry.models(settings):
         made = dict(numbers.get(model.name, []))
