@@ -2,8 +2,8 @@
 
 import streamlit as st
 
-from pages.components import login
-from phi3core.people import Person
+from pages.components.shared import login
+from phi3core.access.roles import Person
 
 # An image of our own: Streamlit fetches an icon by name from a font server on the internet.
 st.set_page_config(page_title="Phi-3 Playground", page_icon="assets/icon.png", layout="wide")

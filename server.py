@@ -15,12 +15,14 @@ import streamlit as st
 from starlette.middleware import Middleware
 from streamlit.runtime.pages_manager import PagesManager
 
-from phi3core import conversations, people, settings
+from phi3core import settings
+from phi3core.access import roles
+from phi3core.chat import history
 from phi3core.errors import Phi3Error
-from phi3core.index import index
-from phi3core.parent import when_parent_ends
-from phi3core.serving.front import Front, send_at_once
-from phi3core.serving.gateway import Gateway
+from phi3core.parent_process import when_parent_ends
+from phi3core.registry.index import index
+from phi3core.serving.gateway.front import Front, send_at_once
+from phi3core.serving.gateway.routes import Gateway
 from phi3core.serving.guard import LOOPBACK
 from phi3core.serving.pool import pool
 
@@ -37,7 +39,7 @@ def refuse(why: str) -> NoReturn:
 
 try:
     config = settings.load()
-    login = people.login(config)
+    login = roles.login(config)
     gateway = Gateway(config)
 except Phi3Error as error:
     refuse(str(error))
@@ -47,7 +49,7 @@ except Phi3Error as error:
 async def lifespan(_: st.App) -> AsyncIterator[None]:
     address = st.get_option("server.address")
     if address not in LOOPBACK and not login:
-        refuse(people.no_login(config, address))
+        refuse(roles.no_login(config, address))
     if os.environ.get("PHI3_STOP_WITH_STDIN"):
         when_parent_ends(lambda: os.kill(os.getpid(), signal.SIGTERM))
     send_at_once(st.get_option("server.port"))
@@ -55,13 +57,13 @@ async def lifespan(_: st.App) -> AsyncIterator[None]:
     await gateway.start(servers)
     _before_the_end(gateway.hang_up)
     servers.warm()
-    conversations.start(config)
+    history.start(config)
     index(config).start()
     yield
     index(config).stop()
     await gateway.stop()
     servers.close()
-    conversations.flush(config, 3)
+    history.flush(config, 3)
 
 
 def _before_the_end(act: Callable[[], None]) -> None:
@@ -94,7 +96,7 @@ app = st.App(
     lifespan=lifespan,
     routes=[gateway.mount()],
     middleware=[
-        Middleware(Front, hosts=LOOPBACK | people.hosts(config)),
+        Middleware(Front, hosts=LOOPBACK | roles.hosts(config)),
     ],
     secrets={"auth": login} if login else None,  # Streamlit's own way to find them knows no PHI3_SECRETS
     on_script_error=unexpected,

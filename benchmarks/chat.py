@@ -23,12 +23,14 @@ from typing import Any
 import httpx
 import psutil
 
-from phi3core import cache, keys, registry, settings
+from phi3core import hashing, settings, tags
+from phi3core.build.sources import embedded
 from phi3core.engine.tokens import threads
-from phi3core.registry import Version
-from phi3core.serving.pool import ModelServer, Pool
+from phi3core.registry import reader
+from phi3core.registry.models import Version
+from phi3core.serving.handle import ModelServer
+from phi3core.serving.pool import Pool
 from phi3core.settings import Settings
-from phi3core.sources import embedded
 
 from . import rivals
 from .clients import STORY, Timed, ask, client
@@ -228,7 +230,7 @@ def contexts(server: ModelServer, version: Version, folder: Path) -> None:
         told.append(f"{speed:.0f} at {length:,}")
         speeds.append(speed)
     print(f"    tokens/s by tokens of context: {', '.join(told)}; the ONNX version takes {_memory(server)}")
-    size, peak = cache.size_of(folder), bandwidth()
+    size, peak = hashing.size_of(folder), bandwidth()
     reached = f"{speeds[0] * size / 1e9:.1f} of {peak / 1e9:.1f} GB/s ({speeds[0] * size / peak:.0%})"
     print(f"    weights read from memory while decoding, and what this machine reads: {reached}")
 
@@ -271,16 +273,16 @@ def _thread(work: Callable[[], Any]) -> threading.Thread:
 
 def main() -> None:
     config = settings.load()
-    refs = [*sys.argv[1:3], f"{keys.DEMO_MODEL}/2", f"{keys.DEMO_MODEL}/1"]
-    onnx = registry.resolve(config, refs[0])
-    other = registry.resolve(config, refs[-1] if len(sys.argv) < 3 else refs[1])
-    folder = next(registry.download(config, onnx).rglob("genai_config.json")).parent
+    refs = [*sys.argv[1:3], f"{tags.DEMO_MODEL}/2", f"{tags.DEMO_MODEL}/1"]
+    onnx = reader.resolve(config, refs[0])
+    other = reader.resolve(config, refs[-1] if len(sys.argv) < 3 else refs[1])
+    folder = next(reader.download(config, onnx).rglob("genai_config.json")).parent
     gguf = embedded.gguf(config.cache, lambda *_: None)
     print(f"{_machine()}\n{onnx.ref}: {onnx.precision}; {other.ref}: {other.precision}\n", flush=True)
     cold(config, onnx, other, folder)
     pool = Pool(config)
     try:
-        transformers(pool, other, registry.download(config, other))
+        transformers(pool, other, reader.download(config, other))
         server = pool.open(onnx)
         server.wait_ready()
         with app(config) as (url, _):

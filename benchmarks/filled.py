@@ -12,11 +12,11 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from phi3core import keys, settings
-from phi3core.promotion import chain
-from phi3core.promotion.record import title
+from phi3core import settings, tags
+from phi3core.promotion.record import seal as seals
+from phi3core.promotion.record.model import title
 from phi3core.settings import Settings
-from phi3core.store import client, experiment
+from phi3core.store.client import client, experiment
 
 MODELS, VERSIONS, PROMOTIONS = 1000, 10, 10_000
 ENDED, OPEN = 2000, 50
@@ -63,8 +63,8 @@ def _fill(config: Settings) -> None:
     from mlflow.store.model_registry.dbmodels import models as registry
     from mlflow.store.tracking.dbmodels import models as tracking
 
-    builds = experiment(config, keys.BUILDS)
-    promotions = experiment(config, keys.PROMOTIONS)
+    builds = experiment(config, tags.BUILDS)
+    promotions = experiment(config, tags.PROMOTIONS)
     assert name_of(500) == BUSY, name_of(500)
     rows: dict[Any, list[dict[str, Any]]] = {
         table: []
@@ -82,7 +82,7 @@ def _fill(config: Settings) -> None:
         )
     }
 
-    def run(run_id: str, name: str, user: str, home: str, at: int, tags: dict[str, str]) -> None:
+    def run(run_id: str, name: str, user: str, home: str, at: int, tag_values: dict[str, str]) -> None:
         rows[tracking.SqlRun].append(
             {
                 "run_uuid": run_id,
@@ -97,8 +97,8 @@ def _fill(config: Settings) -> None:
                 "experiment_id": int(home),
             }
         )
-        tags = {"mlflow.user": user, "mlflow.runName": name, **tags}
-        rows[tracking.SqlTag] += [{"key": key, "value": value, "run_uuid": run_id} for key, value in tags.items()]
+        tag_values = {"mlflow.user": user, "mlflow.runName": name, **tag_values}
+        rows[tracking.SqlTag] += [{"key": key, "value": value, "run_uuid": run_id} for key, value in tag_values.items()]
 
     for number in range(MODELS):
         name = name_of(number)
@@ -117,21 +117,21 @@ def _fill(config: Settings) -> None:
         for version in range(1, VERSIONS + 1):
             at, mark = _START + number * 1000 + version * _DAY, _hex(f"{name}/{version}")
             user = _PEOPLE[(number + version) % len(_PEOPLE)]
-            tags = {
-                keys.WRAPPER: keys.WRAPPERS[version % 2],
-                keys.SOURCE: f"hub:models/{WORDS[number % 10]}-{version}",
-                keys.PRECISION: ("int4", "fp16", "fp32")[version % 3],
-                keys.LICENCE: "mit",
-                keys.DIGEST: hashlib.sha256(mark.encode()).hexdigest(),
-                keys.SIZE: str(10_000_000 + number * 1000 + version),
-                keys.USER: user,
+            tag_values = {
+                tags.WRAPPER: tags.WRAPPERS[version % 2],
+                tags.SOURCE: f"hub:models/{WORDS[number % 10]}-{version}",
+                tags.PRECISION: ("int4", "fp16", "fp32")[version % 3],
+                tags.LICENCE: "mit",
+                tags.DIGEST: hashlib.sha256(mark.encode()).hexdigest(),
+                tags.SIZE: str(10_000_000 + number * 1000 + version),
+                tags.USER: user,
                 "team": WORDS[(number + version) % 10],
             }
-            run(mark, f"build-{number}-{version}", user, builds, at, tags)
+            run(mark, f"build-{number}-{version}", user, builds, at, tag_values)
             metrics = {
-                keys.TOKENS_PER_SECOND: 20.0 + number % 50 + version,
-                keys.FIRST_TOKEN_MS: 80.0 - version,
-                keys.PEAK_MEMORY: 1e8 + number,
+                tags.TOKENS_PER_SECOND: 20.0 + number % 50 + version,
+                tags.FIRST_TOKEN_MS: 80.0 - version,
+                tags.PEAK_MEMORY: 1e8 + number,
                 "win_rate": (number * 31 + version * 7) % 100 / 100,
             }
             for key, value in metrics.items():
@@ -155,11 +155,11 @@ def _fill(config: Settings) -> None:
                 }
             )
             rows[registry.SqlModelVersionTag] += [
-                {"name": name, "version": version, "key": key, "value": value} for key, value in tags.items()
+                {"name": name, "version": version, "key": key, "value": value} for key, value in tag_values.items()
             ]
     heads = {BUSY: _record(config, promotions, run)} | _requests(config, promotions, run)
     rows[registry.SqlRegisteredModelTag] += [
-        {"name": name, "key": keys.RECORD, "value": seal} for name, seal in heads.items()
+        {"name": name, "key": tags.RECORD, "value": seal} for name, seal in heads.items()
     ]
     engine = sqlalchemy.create_engine(config.tracking_uri)
     with engine.begin() as connection:
@@ -176,21 +176,21 @@ def _record(config: Settings, home: str, run: Any) -> str:
     previous, before = "", 0
     for number in range(PROMOTIONS):
         version = number * 7 % VERSIONS + 1
-        tags = {
-            keys.ACTION: "promote",
-            keys.MODEL_NAME: BUSY,
-            keys.VERSION: str(version),
-            keys.FROM: "Staging",
-            keys.TO: "Production",
-            keys.REPLACED: f"{BUSY}/{before}" if before else "",
-            keys.REPLACED_TO: "Archived" if before else "",
-            keys.REASON: f"It answers {number} questions of {WORDS[number % 10]} better",
-            keys.USER: _PEOPLE[number % len(_PEOPLE)],
-            keys.ROLE: "releaser",
-            keys.DIGEST: hashlib.sha256(str(number).encode()).hexdigest(),
-            keys.PREVIOUS: previous,
+        tag_values = {
+            tags.ACTION: "promote",
+            tags.MODEL_NAME: BUSY,
+            tags.VERSION: str(version),
+            tags.FROM: "Staging",
+            tags.TO: "Production",
+            tags.REPLACED: f"{BUSY}/{before}" if before else "",
+            tags.REPLACED_TO: "Archived" if before else "",
+            tags.REASON: f"It answers {number} questions of {WORDS[number % 10]} better",
+            tags.USER: _PEOPLE[number % len(_PEOPLE)],
+            tags.ROLE: "releaser",
+            tags.DIGEST: hashlib.sha256(str(number).encode()).hexdigest(),
+            tags.PREVIOUS: previous,
         }
-        previous = _sealed(config, home, run, _hex(f"record {number}"), _START + number * 60_000, tags)
+        previous = _sealed(config, home, run, _hex(f"record {number}"), _START + number * 60_000, tag_values)
         before = version
     return previous
 
@@ -201,37 +201,42 @@ def _requests(config: Settings, home: str, run: Any) -> dict[str, str]:
     for number in range(ENDED + OPEN):
         name, at = name_of(number % 499), _START + PROMOTIONS * 60_000 + number * 120_000
         about = {
-            keys.MODEL_NAME: name,
-            keys.VERSION: str(number % VERSIONS + 1),
-            keys.TO: "Staging",
-            keys.DIGEST: hashlib.sha256(name.encode()).hexdigest(),
+            tags.MODEL_NAME: name,
+            tags.VERSION: str(number % VERSIONS + 1),
+            tags.TO: "Staging",
+            tags.DIGEST: hashlib.sha256(name.encode()).hexdigest(),
         }
         steps = ["request", "approve"]
         if number < ENDED:
             steps.append("withdraw" if number % 4 == 0 else "promote")
         for step, action in enumerate(steps):
-            tags = {
+            tag_values = {
                 **about,
-                keys.ACTION: action,
-                keys.REASON: f"It knows {number} more words of {WORDS[number % 10]}",
-                keys.USER: _PEOPLE[(number + step) % len(_PEOPLE)],
-                keys.ROLE: "reviewer",
-                keys.REQUEST: _hex(f"request {number}") if step else "",
-                keys.PREVIOUS: heads.get(name, ""),
+                tags.ACTION: action,
+                tags.REASON: f"It knows {number} more words of {WORDS[number % 10]}",
+                tags.USER: _PEOPLE[(number + step) % len(_PEOPLE)],
+                tags.ROLE: "reviewer",
+                tags.REQUEST: _hex(f"request {number}") if step else "",
+                tags.PREVIOUS: heads.get(name, ""),
             }
-            heads[name] = _sealed(config, home, run, _hex(f"{action} {number}"), at + step * 30_000, tags)
+            heads[name] = _sealed(config, home, run, _hex(f"{action} {number}"), at + step * 30_000, tag_values)
     return heads
 
 
-def _sealed(config: Settings, home: str, run: Any, run_id: str, at: int, tags: dict[str, str]) -> str:
+def _sealed(config: Settings, home: str, run: Any, run_id: str, at: int, tag_values: dict[str, str]) -> str:
     """A record that is chained as ours are: its seal."""
-    tags = dict.fromkeys(chain.INTENT, "") | {keys.HOST: "bench/0"} | tags
-    seal = tags[keys.SEAL] = chain.of_intent(tags, at, config.record_key)
-    tags |= {keys.STATUS: "done", keys.OUTCOME: "Done.", keys.ENDED: str(at + 10_000)}
-    tags[keys.CLOSING] = chain.of_result(tags, config.record_key)
-    says = title(f"{tags[keys.MODEL_NAME]}/{tags[keys.VERSION]}", tags[keys.ACTION], tags[keys.FROM], tags[keys.TO])
-    tags[keys.NOTE] = f"{says} · by {tags[keys.USER]} · {tags[keys.REASON]}"
-    run(run_id, says, tags[keys.USER], home, at, tags)
+    tag_values = dict.fromkeys(seals.INTENT, "") | {tags.HOST: "bench/0"} | tag_values
+    seal = tag_values[tags.SEAL] = seals.of_intent(tag_values, at, config.record_key)
+    tag_values |= {tags.STATUS: "done", tags.OUTCOME: "Done.", tags.ENDED: str(at + 10_000)}
+    tag_values[tags.CLOSING] = seals.of_result(tag_values, config.record_key)
+    says = title(
+        f"{tag_values[tags.MODEL_NAME]}/{tag_values[tags.VERSION]}",
+        tag_values[tags.ACTION],
+        tag_values[tags.FROM],
+        tag_values[tags.TO],
+    )
+    tag_values[tags.NOTE] = f"{says} · by {tag_values[tags.USER]} · {tag_values[tags.REASON]}"
+    run(run_id, says, tag_values[tags.USER], home, at, tag_values)
     return seal
 
 

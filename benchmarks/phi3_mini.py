@@ -21,8 +21,11 @@ from pathlib import Path
 import numpy as np
 import psutil
 
-from phi3core import cache, convert, sources
-from phi3core.engine import Options, Piece
+from phi3core import hashing
+from phi3core.build import convert
+from phi3core.build.sources.fetch import fetch_weights
+from phi3core.build.sources.source import parse_source
+from phi3core.engine.interface import Options, Piece
 from phi3core.engine.onnx import OnnxRuntime
 from phi3core.engine.tokens import TokenEngine
 
@@ -75,9 +78,9 @@ def main() -> None:
         source = home / "phi3-mini-random"
         if not (source / "tokenizer.json").is_file():
             make(source)
-        weights = sources.fetch(sources.parse(str(source)), home, lambda *_: None)
+        weights = fetch_weights(parse_source(str(source)), home, lambda *_: None)
         folder = convert.to_onnx(weights, "int4", home, home / "convert.log", lambda *_: None)
-        size = cache.size_of(folder)
+        size = hashing.size_of(folder)
         runtime = OnnxRuntime(folder)
         engine = TokenEngine(runtime, Options())
         peak = bandwidth()

@@ -21,11 +21,12 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from phi3core import registry
-from phi3core.index import Index
-from phi3core.promotion import records, requests
+from phi3core.promotion.policy import requests
+from phi3core.promotion.record import search as record_search
+from phi3core.registry import reader
+from phi3core.registry.index import Index
 from phi3core.settings import Settings
-from phi3core.store import client
+from phi3core.store.client import client
 
 from . import browser, filled
 from .tables import alternate, median, row
@@ -40,7 +41,7 @@ def rows(config: Settings, server: str) -> None:
     for where, store, limit in (("SQLite", config, 0.25), ("mlflow server", remote, 0.10)):
         times = alternate(
             {
-                "rows": lambda store=store: timed(lambda: registry.rows(store)),
+                "rows": lambda store=store: timed(lambda: reader.rows(store)),
                 "calls": lambda store=store: calls(store),
             },
             ROUNDS if store is config else 3,
@@ -58,7 +59,7 @@ def calls(config: Settings) -> float:
         found.append((version, store.get_run(version.run_id).data.metrics))
     taken = time.perf_counter() - started
     assert [version.run_id for version, _ in found] == [
-        line.version.run_id for line in registry.rows(config).rows if line.version
+        line.version.run_id for line in reader.rows(config).rows if line.version
     ]
     return taken
 
@@ -88,18 +89,18 @@ def search(config: Settings) -> None:
 def record(config: Settings) -> None:
     """One page of the record, and the requests that wait."""
     asked: dict[str, Callable[[], object]] = {
-        "the latest": lambda: records.page(config, limit=50),
-        "of a model": lambda: records.page(config, model=filled.BUSY, limit=50),
-        "by user and text": lambda: records.page(config, user="bob", text="questions of stone", limit=50),
+        "the latest": lambda: record_search.page(config, limit=50),
+        "of a model": lambda: record_search.page(config, model=filled.BUSY, limit=50),
+        "by user and text": lambda: record_search.page(config, user="bob", text="questions of stone", limit=50),
     }
-    last = records.page(config, limit=50)
+    last = record_search.page(config, limit=50)
     for _ in range(20):
-        last = records.page(config, limit=50, token=last.next)
-    asked["the 21st"] = lambda: records.page(config, limit=50, token=last.next)
+        last = record_search.page(config, limit=50, token=last.next)
+    asked["the 21st"] = lambda: record_search.page(config, limit=50, token=last.next)
     worst, told = 0.0, []
     for what, run in asked.items():
         page = run()
-        assert isinstance(page, records.Page)
+        assert isinstance(page, record_search.Page)
         assert len(page.records) == 50, what
         assert all(one.intact for one in page.records), what
         milliseconds = median([timed(run) for _ in range(ROUNDS)]) * 1000

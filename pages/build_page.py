@@ -2,9 +2,11 @@
 
 import streamlit as st
 
-from pages.components import builds, ui
-from phi3core import build, jobs, keys
-from phi3core.build import PRECISIONS, BuildSpec
+from pages.components.build import build_log
+from pages.components.shared import ui
+from phi3core import tags
+from phi3core.build import jobs, steps
+from phi3core.build.steps import PRECISIONS, BuildSpec
 from phi3core.errors import BadInput, Phi3Error
 
 _SOURCES = {
@@ -36,7 +38,7 @@ def _running() -> None:
         ui.forget()
         st.rerun()  # it belongs in the list below now
     for job in now:
-        builds.show(job)
+        build_log.show(job)
 
 
 def _ended() -> None:
@@ -45,7 +47,7 @@ def _ended() -> None:
         st.caption("No builds yet.")
     for job in listed:
         if not job.running:
-            builds.show(job)
+            build_log.show(job)
 
 
 _running()
@@ -87,7 +89,7 @@ with st.container(border=True):
             source = f"hf:{repo.strip().removeprefix('hf:')}" if repo.strip() else ""
         name = st.text_input(
             "Registered model",
-            placeholder=keys.DEMO_MODEL if kind == "embedded" else "named after the weights",
+            placeholder=tags.DEMO_MODEL if kind == "embedded" else "named after the weights",
             help="The version is added to this model, which is created when it is not there yet.",
             key="build_name",
         )
@@ -97,7 +99,7 @@ with st.container(border=True):
             chosen = columns[0].selectbox(
                 "Precision",
                 choices,
-                index=choices.index(build.default_precision(wrapper, kind)),
+                index=choices.index(steps.default_precision(wrapper, kind)),
                 key=f"build_precision_{wrapper}_{kind}",
                 help="Fewer bits: smaller, faster, less exact. Weights that are ONNX already stay as published.",
             )
@@ -113,7 +115,7 @@ with st.container(border=True):
             max_tokens = columns[0].number_input(
                 "Longest answer, in tokens",
                 1,
-                build.MAX_TOKENS,
+                steps.MAX_TOKENS,
                 300,
                 key="build_max_tokens",
                 help="The version's default.",
@@ -133,7 +135,7 @@ with st.container(border=True):
         try:
             if not source:
                 raise BadInput(f"Say which {'folder' if kind == 'folder' else 'repository'} holds the weights.")
-            name = name or build.suggest_name(source)
+            name = name or steps.suggest_name(source)
             spec = BuildSpec(wrapper, source, name, chosen, signature, int(max_tokens), temperature)
             with st.spinner("Starting the build …"):
                 jobs.start(ui.config(), spec, ui.person())

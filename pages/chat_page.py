@@ -4,11 +4,13 @@ from contextlib import suppress
 
 import streamlit as st
 
-from pages.components import composer, context, parameters, predict, share, snippets, target, turns, ui
-from pages.components.turn_foot import Asking
-from pages.components.waiting import patiently
-from phi3core import chat, keys
-from phi3core.chat import Conversation
+from pages.components.chat import composer, context, parameters, predict, snippets, target, turns
+from pages.components.chat.turn_foot import Asking
+from pages.components.conversations import conversation_menu
+from pages.components.shared import ui
+from pages.components.shared.waiting import patiently
+from phi3core import tags
+from phi3core.chat.conversation import Conversation, keep_conversation, load_conversation
 from phi3core.errors import BadInput, NotFound, Phi3Error, StoreDown
 
 _FIRST = " The first answer opens the version, which takes a few seconds."
@@ -28,7 +30,9 @@ def _conversation() -> Conversation:
         wanted = st.session_state.get("chat_conversation", "")
     if wanted:
         try:
-            found = patiently("Reading the conversation …", chat.load, ui.config(), ui.servers(), wanted, me.name)
+            found = patiently(
+                "Reading the conversation …", load_conversation, ui.config(), ui.servers(), wanted, me.name
+            )
             _follow_address(found)
             return found
         except (NotFound, BadInput) as error:
@@ -45,7 +49,7 @@ def _follow_address(conversation: Conversation) -> None:
 
 
 def _new() -> Conversation:
-    made = chat.keep(Conversation(ui.config(), ui.servers(), user=me.name))
+    made = keep_conversation(Conversation(ui.config(), ui.servers(), user=me.name))
     st.session_state["chat_conversation"] = made.id
     return made
 
@@ -98,7 +102,7 @@ with st.container(horizontal=True, vertical_alignment="center"):
         "New conversation", icon=":material/add:", key="chat_new", disabled=not conversation.path,
         on_click=st.session_state.update, args=(begin,),
     )  # fmt: skip
-    share.menu(conversation)
+    conversation_menu.menu(conversation)
     if chosen.version is not None:
         with st.popover("Code", icon=":material/terminal:", type="tertiary"):
             snippets.show(chosen.asked)
@@ -115,7 +119,7 @@ if chosen.moved:
 
 if not conversation.path and seen.chat != "none":
     st.caption("Write a message below." + ("" if seen.open else _FIRST if chosen.version else _ELSEWHERE))
-    if chosen.version is not None and chosen.version.name == keys.DEMO_MODEL:
+    if chosen.version is not None and chosen.version.name == tags.DEMO_MODEL:
         st.info(ui.EMBEDDED_NOTE, icon=":material/info:")
 
 _address(conversation, chosen.asked)

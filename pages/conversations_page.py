@@ -5,12 +5,14 @@ from datetime import UTC, datetime
 
 import streamlit as st
 
-from pages.components import links, replays, share, ui
-from pages.components.literal import literal, short
-from pages.components.share import counted
-from pages.components.waiting import patiently
-from phi3core import chat, conversations, transfer
-from phi3core.conversations import Listed, Summary
+from pages.components.conversations import conversation_menu, replays
+from pages.components.conversations.conversation_menu import counted
+from pages.components.shared import links, ui
+from pages.components.shared.escape import literal, short
+from pages.components.shared.waiting import patiently
+from phi3core.chat import history, import_export, search
+from phi3core.chat.conversation import load_conversation
+from phi3core.chat.search import Listed, Summary
 from phi3core.errors import Phi3Error, StoreDown
 from phi3core.serving.pool import Pool
 
@@ -37,7 +39,7 @@ def _list() -> None:
     try:
         found = _listed(text, limit + 1)
     except StoreDown as error:
-        down, found = str(error), Listed(conversations.list(ui.config(), text, limit + 1, waiting=True))
+        down, found = str(error), Listed(history.search(ui.config(), text, limit + 1, waiting=True))
     listed = found.rows
     if down:
         ui.show_error(down)
@@ -70,7 +72,7 @@ def _listed(text: str, limit: int) -> Listed:
     if kept and kept[0] == asked:
         return kept[1]  # type: ignore[no-any-return]
     words = "Searching …" if text else "Reading the conversations …"
-    found = patiently(words, conversations.look, ui.config(), text, limit, False, asked[2])
+    found = patiently(words, search.look, ui.config(), text, limit, False, asked[2])
     st.session_state["conversations_kept"] = (asked, found)
     return found
 
@@ -115,9 +117,9 @@ def _chosen(listed: Sequence[Summary]) -> None:
         if chosen:
             if st.button("Export", icon=":material/download:", key="conversations_export", type="tertiary"):
                 _export(chosen)
-            own = all(share.may_change(summary.author) for summary in chosen)
+            own = all(conversation_menu.may_change(summary.author) for summary in chosen)
             if own and st.button("Delete", icon=":material/delete:", key="conversations_delete", type="tertiary"):
-                share.delete([(summary.id, summary.title, summary.turns) for summary in chosen])
+                conversation_menu.delete([(summary.id, summary.title, summary.turns) for summary in chosen])
 
 
 def _tick_all(ids: Sequence[str]) -> None:
@@ -147,7 +149,7 @@ def _export(chosen: Sequence[Summary]) -> None:
 
 
 def _as_jsonl(ids: Sequence[str], pool: Pool) -> str:
-    return transfer.to_jsonl([chat.load(ui.config(), pool, id) for id in ids])
+    return import_export.to_jsonl([load_conversation(ui.config(), pool, id) for id in ids])
 
 
 def _row(summary: Summary) -> None:
@@ -157,7 +159,7 @@ def _row(summary: Summary) -> None:
         with st.container(gap=None):
             links.to_chat(summary.id, summary.title, icon=None)
             st.caption(_INDENT + _facts(summary))
-        options = [_RENAME, _REPLAY, _DELETE] if share.may_change(summary.author) else [_REPLAY]
+        options = [_RENAME, _REPLAY, _DELETE] if conversation_menu.may_change(summary.author) else [_REPLAY]
         if summary.origin and summary.origin.kind == "replay":
             options.insert(options.index(_REPLAY) + 1, _COMPARE)
         action = st.menu_button(
@@ -169,12 +171,12 @@ def _row(summary: Summary) -> None:
 
 
 def _facts(summary: Summary) -> str:
-    facts = [short(summary.ref, 60)] if summary.ref and summary.ref != transfer.IMPORTED else []
+    facts = [short(summary.ref, 60)] if summary.ref and summary.ref != import_export.IMPORTED else []
     facts += [counted(summary.turns, "turn"), _when(summary.when)]
     facts += [short(summary.user, 40)] if summary.user else []
     facts += [_ORIGINS[summary.origin.kind]] if summary.origin and summary.origin.kind in _ORIGINS else []
     # What waits for a moment only is not worth a word.
-    stuck = summary.pending and conversations.trouble(ui.config())
+    stuck = summary.pending and history.trouble(ui.config())
     facts += [":orange[:material/cloud_upload: waits for the store]"] if stuck else []
     return " · ".join(facts)
 
@@ -187,14 +189,14 @@ def _when(milliseconds: int) -> str:
 
 def _do(action: str, summary: Summary) -> None:
     if action == _RENAME:
-        share.rename(summary.id, summary.title)
+        conversation_menu.rename(summary.id, summary.title)
     elif action == _DELETE:
-        share.delete([(summary.id, summary.title, summary.turns)])
+        conversation_menu.delete([(summary.id, summary.title, summary.turns)])
     elif action == _COMPARE:
         st.switch_page("pages/conversations_page.py", query_params={"replay": summary.id})
     elif action == _REPLAY:
         try:
-            found = patiently("Reading the conversation …", chat.load, ui.config(), ui.servers(), summary.id)
+            found = patiently("Reading the conversation …", load_conversation, ui.config(), ui.servers(), summary.id)
         except Phi3Error as error:
             ui.show_error(str(error))
         else:
@@ -221,7 +223,7 @@ def _import() -> None:
     for file in files:
         try:
             words, data = f"Reading {short(file.name)} …", file.getvalue()
-            found = patiently(words, transfer.read, ui.config(), ui.servers(), file.name, data, ui.person())
+            found = patiently(words, import_export.read, ui.config(), ui.servers(), file.name, data, ui.person())
         except (Phi3Error, OSError) as error:
             refused.append(str(error))
         else:
@@ -250,14 +252,14 @@ def _show_made(made: Sequence[tuple[str, str]], refused: Sequence[str]) -> None:
 # ---------------------------------------------------------------- notices
 
 
-@st.fragment(run_every=1.0 if conversations.pending(ui.config()) else None)
+@st.fragment(run_every=1.0 if history.pending(ui.config()) else None)
 def _notices() -> None:
     """What waits for the store, looked at again and again. It never draws the whole page anew: that would close an
     open dialog, and take a press of a button with it.
     """
-    if not (waiting := conversations.pending(ui.config())):
+    if not (waiting := history.pending(ui.config())):
         return
-    trouble = conversations.trouble(ui.config())
+    trouble = history.trouble(ui.config())
     words = f"{counted(waiting, 'change')} wait{'s' if waiting == 1 else ''} on this machine to be saved in MLflow"
     if trouble:
         ui.show_warning(f"{words}. {trouble}")

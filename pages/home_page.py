@@ -2,11 +2,14 @@
 
 import streamlit as st
 
-from pages.components import ui
-from pages.components.builds import STATUS, line
-from pages.components.waiting import patiently
-from phi3core import jobs, keys, registry
-from phi3core.jobs import Job
+from pages.components.build.build_log import STATUS, line
+from pages.components.shared import ui
+from pages.components.shared.waiting import patiently
+from phi3core import tags
+from phi3core.build import jobs
+from phi3core.build.jobs import Job
+from phi3core.registry import reader
+from phi3core.registry.models import Rows
 
 st.title("Phi-3 Playground", anchor=False)
 st.caption("Take a small language model from weights to Production, and talk to every version on the way.")
@@ -14,8 +17,8 @@ st.caption("Take a small language model from weights to Production, and talk to 
 _MOST = 8
 
 
-def _read() -> tuple[registry.Rows, list[Job]]:
-    return registry.rows(ui.config(), limit=100), jobs.recent(ui.config(), limit=5)
+def _read() -> tuple[Rows, list[Job]]:
+    return reader.rows(ui.config(), limit=100), jobs.recent(ui.config(), limit=5)
 
 
 with ui.told():
@@ -54,7 +57,7 @@ if in_production:
                     "pages/registry_page.py", label="Details", icon=":material/inventory_2:", query_params=query
                 )
             if known:
-                speed = known.metrics.get(keys.TOKENS_PER_SECOND)
+                speed = known.metrics.get(tags.TOKENS_PER_SECOND)
                 facts = [ui.wrapper(known.wrapper), known.precision, ui.megabytes(known.size)]
                 facts += [f"{speed:.0f} tokens/s"] if speed else []
                 st.caption(" · ".join(fact for fact in facts if fact))
@@ -81,5 +84,5 @@ with right:
     st.markdown(f":material/database: {ui.store_name(ui.config().tracking_uri)}")
     st.caption(f"{count}. Everything that lasts is in MLflow; this app has no database of its own.")
 
-if any(model.name == keys.DEMO_MODEL for model in models):
+if any(model.name == tags.DEMO_MODEL for model in models):
     st.info(ui.EMBEDDED_NOTE, icon=":material/info:")

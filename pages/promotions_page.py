@@ -5,18 +5,9 @@ from typing import Any
 
 import streamlit as st
 
-from pages.components import (
-    acting,
-    known,
-    policy_editor,
-    record_list,
-    record_state,
-    record_view,
-    requests_list,
-    timeline,
-    ui,
-)
-from pages.components.waiting import patiently
+from pages.components.promotions import policy_editor, record_list, record_state, record_view, requests_list, timeline
+from pages.components.shared import dialogs, known, ui
+from pages.components.shared.waiting import patiently
 
 _REQUESTS, _RECORD, _TIMELINE, _POLICIES = "requests", "record", "timeline", "policies"
 _VIEWS = {
@@ -71,7 +62,7 @@ def _leave(view: str, model: str, record: str) -> None:
 
 st.title("Promotions", anchor=False)
 st.caption("Who moved which version when and why, what waits for a decision, and what a promotion needs.")
-acting.show_said()
+dialogs.show_said()
 with ui.told():
     models = ui.models()
     waiting = patiently("Reading the requests …", known.waiting)

@@ -2,12 +2,13 @@
 
 import streamlit as st
 
-from pages.components import acting, browse, compare_view, going, version_view
+from pages.components.registry import browse, compare_view, navigation, version_view
+from pages.components.shared import dialogs
 
-going.on()
+navigation.on()
 query = st.query_params
 changed = "registry_said" in st.session_state  # by a dialog that has just closed
-acting.show_said()
+dialogs.show_said()
 if "compare" in query or "with" in query:
     compare_view.show(query.get("compare", ""), query.get("with", ""))
 elif query.get("model") and "version" in query:

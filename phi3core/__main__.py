@@ -1,5 +1,5 @@
 """``python -m phi3core``."""
 
-from .cli import main
+from .cli.main import main
 
 main()

@@ -17,9 +17,10 @@ from filelock import FileLock
 
 import phi3core.settings
 from phi3core.settings import Settings
-
-from . import tiny as tiny_model
-from .stores import fresh, http_server, postgres_server, s3_server, store  # noqa: F401 (fixtures)
+from tests.support import tiny as tiny_model
+from tests.support.stores import (
+    store,  # noqa: F401 (fixtures)
+)
 
 ROOT = Path(__file__).resolve().parent.parent
 MODEL = "phi3-embedded"
@@ -98,10 +99,12 @@ def tiny_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def tiny_onnx(tiny_once: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The tiny model converted to ONNX, unrounded. Don't write into it."""
-    from phi3core import convert, sources
+    from phi3core.build import convert
+    from phi3core.build.sources.fetch import fetch_weights
+    from phi3core.build.sources.source import parse_source
 
     folder = tmp_path_factory.mktemp("tiny-onnx")
-    weights = sources.fetch(sources.parse(str(tiny_once)), folder, lambda share, text: None)
+    weights = fetch_weights(parse_source(str(tiny_once)), folder, lambda share, text: None)
     return convert.to_onnx(weights, "fp32", folder, folder / "log", lambda share, text: None)
 
 
@@ -184,8 +187,8 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
 def _build(home: Path, cache: Path, empty_store: Path) -> dict[int, str]:
     """The run of each version, built in a new home."""
-    from phi3core import jobs
-    from phi3core.build import BuildSpec
+    from phi3core.build import jobs
+    from phi3core.build.steps import BuildSpec
 
     shutil.rmtree(home, ignore_errors=True)
     home.mkdir()

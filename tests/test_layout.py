@@ -80,13 +80,12 @@ print(json.dumps({"seen": seen, "answer": at.chat_message[1].markdown[0].value, 
 
 def test_the_app_server_never_loads_a_machine_learning_library(settings: Settings, tmp_path: Path) -> None:
     """Every page is drawn and a question answered, in a fresh interpreter."""
-    from phi3core import keys
-
-    from .fakes import register
+    from phi3core import tags
+    from tests.support.fakes import register
 
     (tmp_path / "model").mkdir()
     (tmp_path / "model" / "MLmodel").write_text("flavors: {python_function: {}}\nmetadata: {phi3: {wrapper: onnx}}\n")
-    register(settings, "phi3", (tmp_path / "model").as_uri(), {keys.WRAPPER: "onnx"}, {"tokens_per_second": 1.0})
+    register(settings, "phi3", (tmp_path / "model").as_uri(), {tags.WRAPPER: "onnx"}, {"tokens_per_second": 1.0})
     run = subprocess.run(
         [sys.executable, "-c", _SCRIPT, str(ROOT)],
         cwd=ROOT,

@@ -67,7 +67,7 @@ def test_a_home_that_cant_be_made_is_told_in_a_sentence(
 
 def test_importing_everything_writes_nothing_and_phones_nobody(tmp_path: Path) -> None:
     root = Path(__file__).resolve().parent.parent
-    code = "import os, phi3core.jobs; print(os.environ['MLFLOW_DISABLE_TELEMETRY'], os.environ['DO_NOT_TRACK'])"
+    code = "import os, phi3core.build.jobs; print(os.environ['MLFLOW_DISABLE_TELEMETRY'], os.environ['DO_NOT_TRACK'])"
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("PHI3", "MLFLOW"))}
     environment |= {"PYTHONPATH": str(root)}
 
@@ -79,7 +79,7 @@ def test_importing_everything_writes_nothing_and_phones_nobody(tmp_path: Path) -
 
 def test_no_heavy_library_is_imported_by_importing_ours() -> None:
     code = (
-        "import sys, phi3core.jobs, phi3core.promotion, phi3core.serving.pool\n"
+        "import sys, phi3core.build.jobs, phi3core.promotion.promote, phi3core.serving.pool\n"
         "heavy = {'torch', 'transformers', 'mlflow', 'onnxruntime_genai', 'streamlit', 'huggingface_hub'}\n"
         "print(sorted(heavy & set(sys.modules)))"
     )

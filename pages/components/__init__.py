@@ -1,1 +1,1 @@
-"""What the pages share. A folder, because Streamlit takes every file directly in pages/ for a page."""
+"""What pages are made of: a folder for each page, and shared/ for what several use."""

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from ..errors import Phi3Error
+from phi3core.errors import Phi3Error
 
 REF_HELP = "REF is name/3, name@alias or name/Production."
 

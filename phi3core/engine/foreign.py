@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import BadInput, Phi3Error, ServerError, SourceError
+from phi3core.errors import BadInput, Phi3Error, ServerError, SourceError
 
 if TYPE_CHECKING:
     from mlflow.exceptions import MlflowException

@@ -13,7 +13,7 @@ import llguidance
 import llguidance.numpy
 import numpy as np
 
-from ..errors import BadInput
+from phi3core.errors import BadInput
 
 
 class Guidance:

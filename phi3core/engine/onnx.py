@@ -12,10 +12,12 @@ import numpy as np
 import onnxruntime_genai as og
 import psutil
 
-from ..errors import BadInput
-from . import Messages, genai
-from .kept import Sequence
-from .reading import piece_for
+from phi3core.errors import BadInput
+
+from . import genai
+from .interface import Messages
+from .kv_cache import Sequence
+from .prefill import piece_for
 from .rotary import DividedSequence
 from .tokens import threads
 

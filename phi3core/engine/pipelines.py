@@ -10,8 +10,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from ..errors import BadInput, SourceError
-from . import Engine, Options, open_weights
+from phi3core.errors import BadInput, SourceError
+
+from .interface import Engine, Options
+from .loader import open_weights
 
 # What transformers' text-generation pipeline does where neither the model nor its caller says anything else.
 _PIPELINE = Options(max_tokens=256, temperature=0.7, top_p=1.0, top_k=50)

@@ -13,11 +13,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from ..errors import BadInput, ServerError
-from . import NO_CHAT, Done, End, Messages, Options, Piece, Prompt, check_messages
+from phi3core.errors import BadInput, ServerError
+
 from .foreign import each, load, running, told
-from .forms import defaults_of, form_of
-from .shapes import Reader
+from .interface import NO_CHAT, Done, End, Messages, Options, Piece, Prompt, check_messages
+from .pyfunc_input import defaults_of, form_of
+from .pyfunc_output import Reader
 
 if TYPE_CHECKING:
     from mlflow.models import Model

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from .kept import Sequence, Tokens
+from .kv_cache import Sequence, Tokens
 
 
 class DividedSequence:

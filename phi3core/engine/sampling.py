@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from . import Options
+from .interface import Options
 
 # A token that is 1e-7 times as likely as the likeliest is never drawn: it spares sorting the whole vocabulary.
 _NEVER = 16.0  # natural logarithm

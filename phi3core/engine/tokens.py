@@ -9,15 +9,17 @@ import os
 import secrets
 from collections.abc import Callable, Generator, Iterator
 from functools import cached_property, lru_cache
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import psutil
 
-from ..errors import BadInput
-from . import ALL_OPTIONS, Done, End, Messages, Options, Piece, Prompt, Token, check_messages, check_room
-from .kept import Kept, KeptSequences, Sequence, Tokens
-from .reading import PromptReader
+from phi3core.errors import BadInput
+
+from .interface import ALL_OPTIONS, Done, End, Messages, Options, Piece, Prompt, Token, check_messages, check_room
+from .kv_cache import Kept, KeptSequences, Tokens
+from .prefill import PromptReader
+from .runtime import Runtime
 from .sampling import Sampler, log_probabilities
 
 if TYPE_CHECKING:
@@ -26,41 +28,6 @@ if TYPE_CHECKING:
 # The part of the free memory that conversations may take with their KV caches.
 _SHARE = 0.25
 _QUESTION = 256  # tokens of a longish question, for which room is made beforehand
-
-
-class Runtime(Protocol):
-    """Loaded weights with their tokenizer.
-
-    vocabulary: the number of logits. eos: ids that end an answer. piece: tokens read at once. token_bytes: bytes of KV
-    cache that a token takes.
-    """
-
-    context_length: int
-    vocabulary: int
-    eos: frozenset[int]
-    piece: int
-    token_bytes: int
-
-    def render(self, messages: Messages) -> str:
-        """The prompt that the model's own chat template makes. Raises BadInput."""
-
-    def encode(self, text: str) -> Tokens:
-        """Token ids, without any that mark a beginning."""
-
-    def text_of(self, token: int) -> str:
-        """One token by itself."""
-
-    def decoder(self) -> Callable[[int], str]:
-        """Turns the tokens of one answer into text, one after the other."""
-
-    def tokenizer_json(self) -> str:
-        """The tokenizer as Hugging Face's tokenizer.json."""
-
-    def sequence(self, capacity: int) -> Sequence:
-        """An empty sequence with room for so many tokens."""
-
-    def free(self) -> int:
-        """Bytes left of the memory that sequences take."""
 
 
 def threads() -> int:

@@ -12,12 +12,13 @@ import torch
 from tokenizers.decoders import DecodeStream
 from transformers import AutoModelForCausalLM, AutoTokenizer, DynamicCache
 
-from ..errors import BadInput
-from . import Messages
+from phi3core.errors import BadInput
+
 from .architecture import context_length, ends, token_values
-from .kept import Sequence
+from .interface import Messages
+from .kv_cache import Sequence
 from .precision import on_cpu
-from .reading import piece_for
+from .prefill import piece_for
 from .rotary import DividedSequence
 
 

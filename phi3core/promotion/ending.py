@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from .. import keys
-from ..errors import NotFound
-from ..settings import Settings
+from phi3core import tags
+from phi3core.errors import NotFound
+from phi3core.promotion.record.model import Record
+from phi3core.settings import Settings
+
 from . import finding
-from .record import Record
-from .state import State, read
+from .aliases import State, read_state
 
 _BEFORE = timedelta(minutes=5)  # at most, from the time in a copy's tags to its record
 
@@ -41,14 +42,14 @@ def _happened(settings: Settings, state: State, record: Record) -> tuple[bool, s
         return now == record.new, doubt
     if record.action == "copy":
         if ":" in record.new:  # an address, which no model's name holds
-            return False, f"See there whether a version has the tag {keys.ORIGIN_VERSION} = {record.old}: {record.new}."
+            return False, f"See there whether a version has the tag {tags.ORIGIN_VERSION} = {record.old}: {record.new}."
         return _is_copied(settings, record), ""
     return finding.happened(state, record), ""
 
 
 def _policy(settings: Settings, record: Record) -> str:
     """The policy of a record's stage as it is now, in the words of records."""
-    from . import policy  # which builds upon what is here
+    from .policy import policy  # which builds upon what is here
 
     stage = record.new.partition(" needs ")[0]
     there = policy.read(settings, record.model).get(stage, policy.Policy())
@@ -58,12 +59,12 @@ def _policy(settings: Settings, record: Record) -> str:
 def _is_copied(settings: Settings, record: Record) -> bool:
     """Whether the copy is in the other registered model of this store. Its tags were made just before its record."""
     try:
-        found = read(settings, record.new).found
+        found = read_state(settings, record.new).found
     except NotFound:
         return False
     return any(
-        version.tags.get(keys.ORIGIN_VERSION) == record.old
-        and record.started - _BEFORE <= _time(version.tags.get(keys.ORIGIN_TIME, "")) <= record.started
+        version.tags.get(tags.ORIGIN_VERSION) == record.old
+        and record.started - _BEFORE <= _time(version.tags.get(tags.ORIGIN_TIME, "")) <= record.started
         for version in found
     )
 

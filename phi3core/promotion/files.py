@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from .. import artifacts, keys, registry
-from ..errors import Conflict, Phi3Error, StoreError
-from ..registry import Version
-from ..settings import Settings
-from .state import HELD
+from phi3core import tags
+from phi3core.errors import Conflict, Phi3Error, StoreError
+from phi3core.registry import artifacts, reader
+from phi3core.registry.models import Version
+from phi3core.settings import Settings
+
+from .aliases import HELD
 
 LINE = "files"
 """The name of the line in a record's checks that tells how the files were looked at."""
@@ -58,9 +60,9 @@ class Files:
         # A version must be able to leave a stage, whatever became of its files. Where they could not be read, somebody
         # has overridden that.
         unread = stage not in HELD or isinstance(self._failed, StoreError)
-        if not unread and (self._state or registry.local_folder(self._settings, self._version)):
+        if not unread and (self._state or reader.local_folder(self._settings, self._version)):
             return self.read().digest, []
-        registered = self._version.tags.get(keys.DIGEST, "")
+        registered = self._version.tags.get(tags.DIGEST, "")
         return registered, [{"name": LINE, "met": True, "says": _UNCHECKED}] if registered else []
 
     def _read(self) -> artifacts.State:

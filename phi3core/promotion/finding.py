@@ -6,10 +6,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from . import chain, writing
-from .record import Record
-from .state import HELD, State
-from .timeline import MOVES, holder, moves, settled
+from phi3core.promotion.record.model import Record
+from phi3core.promotion.record.timeline import MOVES, holder, moves, settled
+
+from .aliases import HELD, State
+from .record import seal, writer
 
 _CLOCKS = timedelta(seconds=60)  # how far those of two machines may be apart
 
@@ -169,7 +170,7 @@ def _moved_alias(state: State, stage: str, about: Sequence[Record], known: Known
         )
         return Found(now, "repair", failed.old or old, stage, says, replaced, failed.replaced_to if replaced else "")
     says = f"{alias} was moved {f'from {replaced} ' if replaced else ''}to {name}/{now} from outside, {when}."
-    if chain.missing_head(known.records, state.head):
+    if seal.missing_head(known.records, state.head):
         says = f"{alias} is at {name}/{now}, and no record tells since when: the latest record of {name} is missing."
     return Found(now, "found", old, stage, says, replaced, "Archived" if replaced else "")
 
@@ -197,7 +198,7 @@ def _moving(records: Iterable[Record]) -> list[Record]:
 def _between(known: Sequence[Record], until: datetime | None) -> str:
     """When something was changed: after the last record that knew better, and before now or what the store says."""
     ended = [record.ended for record in known if record.ended and record.status == "done"]
-    until, since = until or writing.now(), max(ended, default=None)
+    until, since = until or writer.now(), max(ended, default=None)
     if since is None or since > until:
         return f"before {_time(until)}"
     return f"between {_time(since)} and {_time(until)}"

@@ -1,6 +1,5 @@
-"""Serving versions over OpenAI's protocol.
+"""Model servers: one child process per open version, speaking OpenAI's protocol, and the app's own ``/v1``.
 
-server.py is the ASGI app of one version (worker.py runs its model, protocol.py has its data, guard.py stands before
-it); child.py is a process that runs it; pool.py keeps the children (model_server.py and process.py are one of them,
-memory.py tells what fits); gateway.py puts all versions behind the app's own port (catalogue.py, relay.py).
+Draws nothing and keeps nothing. Its face: `pool.pool`, `pool.Pool`, `handle.ModelServer`. child/ is what runs in the
+child process, gateway/ what the app's port passes on; `guard.Guard` stands before both.
 """

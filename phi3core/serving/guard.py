@@ -37,7 +37,7 @@ class Guard:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and (refusal := self._refuse(scope)):
-            from .protocol import error_response
+            from phi3core.serving.protocol import error_response
 
             await error_response(*refusal)(scope, receive, send)
             return

@@ -13,9 +13,9 @@ from typing import Any
 
 import psutil
 
-from .. import keys
-from ..engine.architecture import token_values
-from ..engine.precision import on_cpu
+from phi3core import tags
+from phi3core.engine.architecture import token_values
+from phi3core.engine.precision import on_cpu
 
 # Resident beyond weights and conversations, measured on the default model and rounded up: Python, FastAPI and
 # onnxruntime; with torch and transformers; with mlflow, pandas and whatever library a model of somebody else brings.
@@ -58,7 +58,7 @@ def words(size: float, of: float | None = None) -> str:
 
 def _of_onnx(folder: Path) -> int:
     """Keys and values of every layer for a usual conversation."""
-    config = json.loads((folder / "artifacts" / keys.ONNX_ARTIFACT / "genai_config.json").read_text())["model"]
+    config = json.loads((folder / "artifacts" / tags.ONNX_ARTIFACT / "genai_config.json").read_text())["model"]
     decoder = config["decoder"]
     tokens = min(int(config["context_length"]), _TOKENS)
     values = decoder["num_hidden_layers"] * decoder["num_key_value_heads"] * decoder["head_size"]

@@ -17,16 +17,15 @@ from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
 
-from .. import registry
-from ..cache import size_of
-from ..errors import Busy, Phi3Error, ServerError
-from ..registry import Version
-from ..settings import Settings
-from . import memory
-from .model_server import ModelServer, Status
-from .process import CHILD, Child
+from phi3core.errors import Busy, Phi3Error, ServerError
+from phi3core.hashing import size_of
+from phi3core.registry import reader
+from phi3core.registry.models import Version
+from phi3core.settings import Settings
 
-__all__ = ["ModelServer", "Pool", "Rules", "Status", "pool"]
+from . import memory
+from .handle import ModelServer
+from .spawn import CHILD, Child
 
 
 @dataclass(frozen=True)
@@ -139,7 +138,7 @@ class Pool:
         return bool(server.failure())
 
     def _start(self, key: str, version: Version, again: str = "") -> ModelServer:
-        folder = registry.local_folder(self._settings, version)
+        folder = reader.local_folder(self._settings, version)
         size = size_of(folder) if folder else version.size or 0
         need = memory.needed(folder, size, version.wrapper)
         log = self._settings.logs / f"server-{version.name}-{version.version}-{os.getpid()}.log"

@@ -10,7 +10,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from .. import keys
+from phi3core import tags
 
 if TYPE_CHECKING:
     from mlflow.models import ModelSignature
@@ -37,11 +37,11 @@ def log_onnx(
     # MLflow writes the paths that it is given into the model, for everybody to read: so they are relative.
     with tempfile.TemporaryDirectory() as work, contextlib.chdir(work):
         shutil.copy(TEMPLATE, TEMPLATE.name)
-        shutil.copytree(folder, keys.ONNX_ARTIFACT, copy_function=_link)
+        shutil.copytree(folder, tags.ONNX_ARTIFACT, copy_function=_link)
         logged: ModelInfo = mlflow.pyfunc.log_model(
-            name=keys.ONNX_ARTIFACT,
+            name=tags.ONNX_ARTIFACT,
             python_model=TEMPLATE.name,
-            artifacts={keys.ONNX_ARTIFACT: keys.ONNX_ARTIFACT},
+            artifacts={tags.ONNX_ARTIFACT: tags.ONNX_ARTIFACT},
             signature=_chat_signature() if signature == "chat" else _prompt_signature(options),
             input_example=CHAT_EXAMPLE if signature == "chat" else PROMPT_EXAMPLE,
             model_config={**options, "signature": signature},

@@ -6,7 +6,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .. import keys
+from phi3core import tags
 
 if TYPE_CHECKING:
     from mlflow.models.model import ModelInfo
@@ -35,7 +35,7 @@ def log_pipeline(
     needed = ("mlflow", "transformers", "torch", "accelerate")
     logged: ModelInfo = mlflow.transformers.log_model(
         transformers_model=pipe,
-        name=keys.PIPELINE_ARTIFACT,
+        name=tags.PIPELINE_ARTIFACT,
         task="llm/v1/chat",
         model_config=model_config,
         pip_requirements=[f"{name}=={version(name).split('+')[0]}" for name in needed],

@@ -6,10 +6,10 @@ import json
 import time
 from dataclasses import asdict
 
-from phi3core import keys
-from phi3core.build import BuildSpec
+from phi3core import tags
+from phi3core.build.steps import BuildSpec
 from phi3core.settings import Settings
-from phi3core.store import client, experiment
+from phi3core.store.client import client, experiment
 
 
 def past_build(
@@ -19,9 +19,9 @@ def past_build(
     run_id = _run(settings, BuildSpec("onnx", name=name))
     store = client(settings)
     if version:
-        store.set_tag(run_id, keys.VERSION, str(version))
+        store.set_tag(run_id, tags.VERSION, str(version))
     if reason:
-        store.set_tag(run_id, keys.REASON, reason)
+        store.set_tag(run_id, tags.REASON, reason)
     if log:
         (settings.logs / f"build-{run_id}.log").write_text(log)
     store.set_terminated(run_id, status)
@@ -38,8 +38,8 @@ def running_build(settings: Settings, pid: int, events: list[dict[str, object]])
 
 def _run(settings: Settings, spec: BuildSpec) -> str:
     store = client(settings)
-    tags = {keys.MODEL_NAME: spec.name, keys.WRAPPER: spec.wrapper, keys.USER: "ada"}
-    run_id = str(store.create_run(experiment(settings, keys.BUILDS), tags=tags).info.run_id)
+    tag_values = {tags.MODEL_NAME: spec.name, tags.WRAPPER: spec.wrapper, tags.USER: "ada"}
+    run_id = str(store.create_run(experiment(settings, tags.BUILDS), tags=tag_values).info.run_id)
     for name, value in asdict(spec).items():
         store.log_param(run_id, f"build.{name}", str(value))
     return run_id

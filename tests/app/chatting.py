@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from streamlit.testing.v1 import AppTest
 
-from phi3core import chat, registry
+from phi3core.chat import conversation
+from phi3core.chat.conversation import Conversation
+from phi3core.registry import reader
+from phi3core.registry.models import Version
 from phi3core.settings import Settings
-
-from .. import fakes
+from tests.support import fakes
 
 WORDS = ("The", " capital", " is", " Madrid", ".")
 
@@ -19,13 +21,13 @@ def ask(at: AppTest, text: str) -> AppTest:
 
 def settled(at: AppTest) -> AppTest:
     """The page once no answer is coming: in a browser its live part draws itself again."""
-    fakes.until(lambda: not any(talk.running for talk in chat._live.values()))
+    fakes.until(lambda: not any(talk.running for talk in conversation._live.values()))
     return at.run()
 
 
-def live(at: AppTest) -> chat.Conversation:
+def live(at: AppTest) -> Conversation:
     """The conversation that the page shows."""
-    return chat._live[at.session_state["chat_conversation"]]
+    return conversation._live[at.session_state["chat_conversation"]]
 
 
 def put_into_box(at: AppTest) -> str | None:
@@ -40,5 +42,5 @@ def answers(at: AppTest) -> list[str]:
     return [str(texts[0].value) if texts else "" for texts in found]
 
 
-def chat_version(settings: Settings) -> registry.Version:
-    return registry.resolve(settings, "phi3/1")
+def chat_version(settings: Settings) -> Version:
+    return reader.resolve(settings, "phi3/1")

@@ -9,13 +9,14 @@ import pytest
 import streamlit as st
 from streamlit.testing.v1 import AppTest
 
-from pages.components import browse, reading, ui
-from phi3core import chat, keys
-from phi3core.index import index
+from pages.components.registry import browse
+from pages.components.shared import reading, ui
+from phi3core import tags
+from phi3core.chat import conversation
+from phi3core.registry.index import index
 from phi3core.settings import Settings
-
-from .. import fakes
-from .servers import FakePool
+from tests.app.servers import FakePool
+from tests.support import fakes
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 Open = Callable[..., AppTest]
@@ -27,11 +28,11 @@ def _fresh() -> Iterator[None]:
     """Streamlit's caches and the live conversations survive from one test to the next."""
     st.cache_data.clear()
     st.cache_resource.clear()
-    chat._live.clear()
+    conversation._live.clear()
     yield
     st.cache_data.clear()
     st.cache_resource.clear()
-    chat._live.clear()
+    conversation._live.clear()
 
 
 @pytest.fixture
@@ -78,15 +79,15 @@ def register(settings: Settings, tmp_path: Path) -> Register:
         metadata = {"phi3": {"wrapper": wrapper, "options": {"temperature": 0.4, "max_tokens": 50, **options}}}
         model = Model(flavors={"python_function": {}}, signature=signature, metadata=metadata)
         model.save(str(folder / "MLmodel"))
-        tags = {
-            keys.WRAPPER: wrapper,
-            keys.SOURCE: "embedded",
-            keys.PRECISION: "int4" if wrapper == "onnx" else "bfloat16",
-            keys.LICENCE: "apache-2.0",
-            keys.SIZE: "117000000",
+        tag_values = {
+            tags.WRAPPER: wrapper,
+            tags.SOURCE: "embedded",
+            tags.PRECISION: "int4" if wrapper == "onnx" else "bfloat16",
+            tags.LICENCE: "apache-2.0",
+            tags.SIZE: "117000000",
         }
-        speed = {keys.TOKENS_PER_SECOND: 123.4, keys.FIRST_TOKEN_MS: 41.0}
-        return f"{name}/{fakes.register(settings, name, folder.as_uri(), tags, speed)}"
+        speed = {tags.TOKENS_PER_SECOND: 123.4, tags.FIRST_TOKEN_MS: 41.0}
+        return f"{name}/{fakes.register(settings, name, folder.as_uri(), tag_values, speed)}"
 
     return register_
 

@@ -5,11 +5,10 @@ from __future__ import annotations
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from pages.components import ui
-from phi3core.people import Person
+from pages.components.shared import ui
+from phi3core.access.roles import Person
 from phi3core.settings import Settings
-
-from .conftest import said
+from tests.app.conftest import said
 
 ANN = Person("ann@example.org", "admin")
 RUTH = Person("ruth@example.org", "releaser")
@@ -29,15 +28,16 @@ def opened(dialog: str, number: int, *more: str, name: str = "phi3") -> AppTest:
     """One of the dialogs of moves.py for a version, open from now on. more: what it takes besides."""
 
     def page(dialog: str, name: str, number: int, more: tuple[str, ...]) -> None:
-        from pages.components import acting, moves, ui
-        from phi3core import registry
+        from pages.components.registry import move_dialogs
+        from pages.components.shared import dialogs, ui
+        from phi3core.registry import reader
 
-        acting.show_said()
+        dialogs.show_said()
         listed = ui.versions(name)
-        version = next((v for v in listed if v.version == number), None) or registry.resolve(
+        version = next((v for v in listed if v.version == number), None) or reader.resolve(
             ui.config(), f"{name}/{number}"
         )
-        getattr(moves, dialog)(name if dialog == "rollback" else version, listed, *more)
+        getattr(move_dialogs, dialog)(name if dialog == "rollback" else version, listed, *more)
 
     at = AppTest.from_function(page, args=(dialog, name, number, more), default_timeout=30)
     return at.run()

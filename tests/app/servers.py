@@ -13,13 +13,12 @@ from typing import Any, ClassVar
 
 import uvicorn
 
-from phi3core.engine import Done, End, Options, Piece, Prompt, Token
+from phi3core.engine.interface import Done, End, Options, Piece, Prompt, Token
 from phi3core.errors import BadInput
-from phi3core.registry import Version
-from phi3core.serving.pool import Status
-from phi3core.serving.server import bind, create_app
-
-from ..fakes import FakeEngine
+from phi3core.registry.models import Version
+from phi3core.serving.child.app import bind_socket, create_app
+from phi3core.serving.handle import Status
+from tests.support.fakes import FakeEngine
 
 Engines = Callable[[str], FakeEngine]
 
@@ -90,7 +89,7 @@ class FakeServer:
         self.state: Status | None = None  # what status() says, whatever is the case
         self.die_after: int | None = None
         self.dead = False
-        sock = bind("127.0.0.1", 0)
+        sock = bind_socket("127.0.0.1", 0)
         self.url = f"http://127.0.0.1:{sock.getsockname()[1]}"
         self._app = create_app(lambda: engine, [version.ref], self.key)
         config = uvicorn.Config(

@@ -9,13 +9,12 @@ from typing import Any
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from phi3core import jobs
-from phi3core.build import BuildSpec
-from phi3core.people import Person
+from phi3core.access.roles import Person
+from phi3core.build import jobs
+from phi3core.build.steps import BuildSpec
 from phi3core.settings import Settings
-
-from .builds import past_build, running_build
-from .conftest import Open, links, said
+from tests.app.builds import past_build, running_build
+from tests.app.conftest import Open, links, said
 
 
 @pytest.fixture

@@ -8,16 +8,19 @@ import pytest
 import streamlit as st
 from streamlit.testing.v1 import AppTest
 
-from pages.components import ui
-from phi3core import chat, conversations, promotion, registry
-from phi3core.build import MAX_TOKENS
+from pages.components.shared import ui
+from phi3core.build.steps import MAX_TOKENS
+from phi3core.chat import conversation, history
+from phi3core.chat.conversation import Conversation, keep_conversation
 from phi3core.errors import StoreDown
+from phi3core.promotion.delete import delete_version
+from phi3core.promotion.promote import delete_alias, promote, set_alias
+from phi3core.registry import reader
 from phi3core.settings import Settings
-
-from .. import fakes
-from .chatting import WORDS, answers, ask, chat_version, live, put_into_box, settled
-from .conftest import Open, Register, links, said
-from .servers import FakePool, HeldEngine
+from tests.app.chatting import WORDS, answers, ask, chat_version, live, put_into_box, settled
+from tests.app.conftest import Open, Register, links, said
+from tests.app.servers import FakePool, HeldEngine
+from tests.support import fakes
 
 
 @pytest.fixture
@@ -58,7 +61,7 @@ def test_production_comes_first_and_is_what_answers(
 ) -> None:
     register("phi3", wrapper="onnx")
     register("phi3", wrapper="onnx")
-    promotion.promote(settings, "phi3/1", "Production")
+    promote(settings, "phi3/1", "Production")
     register("newer", wrapper="onnx")
     at = open_page("chat")
     assert at.selectbox(key="chat_model").value == "phi3"
@@ -71,8 +74,8 @@ def test_production_comes_first_and_is_what_answers(
 def test_stages_aliases_and_numbers_can_all_be_chosen(open_page: Open, register: Register, settings: Settings) -> None:
     register()
     register()
-    promotion.promote(settings, "phi3/1", "Staging")
-    promotion.set_alias(settings, "phi3/2", "champion")
+    promote(settings, "phi3/1", "Staging")
+    set_alias(settings, "phi3/2", "champion")
     at = open_page("chat")
     labels = at.selectbox(key="chat_ref").options
     assert any(label.startswith("Staging") and label.endswith("/1") for label in labels)
@@ -86,8 +89,8 @@ def test_a_link_chooses_the_version_it_names(
 ) -> None:
     register()
     register()
-    promotion.promote(settings, "phi3/1", "Staging")
-    promotion.set_alias(settings, "phi3/1", "champion")
+    promote(settings, "phi3/1", "Staging")
+    set_alias(settings, "phi3/1", "champion")
     at = open_page("chat", ref=ref)
     assert at.selectbox(key="chat_ref").value == ref
     assert not at.warning
@@ -124,7 +127,7 @@ def test_a_link_to_what_was_registered_a_moment_ago_finds_it(
     open_page("chat")  # reads the registry
     register("new")
     register()
-    promotion.set_alias(settings, "phi3/2", "champion")
+    set_alias(settings, "phi3/2", "champion")
     at = open_page("chat", ref=ref)
     assert not at.warning
     assert at.selectbox(key="chat_ref").value == ref
@@ -161,8 +164,8 @@ def test_a_reload_brings_the_conversation_back(
     ask(at, "Two")
     shown, address = answers(at), at.query_params["c"]
     assert answers(open_page("chat", c=address)) == shown == ["One", "The capital is Madrid.", "Two", shown[3]]
-    chat._live[address].settle()
-    chat._live.clear()  # as after a restart of the app
+    conversation._live[address].settle()
+    conversation._live.clear()  # as after a restart of the app
     assert answers(open_page("chat", c=address)) == shown
 
 
@@ -181,7 +184,7 @@ def test_the_answer_that_was_selected_is_in_the_address_for_a_reload_a_link_and_
     at.button(key=f"turn_-1_{second.id}").click().run()
     assert at.query_params["turn"] == first.id
     talk.settle()
-    chat._live.clear()  # as after a restart of the app
+    conversation._live.clear()  # as after a restart of the app
     again = open_page("chat", c=talk.id, turn=first.id)
     assert answers(again) == ["One", "The capital is Madrid."]
     assert any(f"turn={first.id}" in code.value for code in again.code)  # the link that is offered
@@ -196,7 +199,7 @@ def test_a_page_opened_in_mid_answer_follows_it_to_its_end(
     held = HeldEngine(WORDS, hold_at=2)
     servers.engines = lambda ref: held
     register()
-    talk = chat.keep(chat.Conversation(settings, servers))  # type: ignore[arg-type]
+    talk = keep_conversation(Conversation(settings, servers))  # type: ignore[arg-type]
     turn = talk.ask(chat_version(settings), "Hello")
     fakes.until(lambda: turn.answer == "The capital")
     at = open_page("chat", c=talk.id)
@@ -289,7 +292,7 @@ def test_the_same_link_followed_again_from_another_page_opens_its_version_again(
 ) -> None:
     register()
     register()
-    promotion.promote(settings, "phi3/2", "Production")
+    promote(settings, "phi3/2", "Production")
     at = open_page("chat", ref="phi3/1")
     assert at.selectbox(key="chat_ref").value == "phi3/1"
     go(at, "registry")
@@ -314,8 +317,8 @@ def test_a_link_may_write_a_reference_in_any_of_its_ways(
 ) -> None:
     for _ in range(4):
         register()
-    promotion.promote(settings, "phi3/1", "Production")
-    promotion.promote(settings, "phi3/2", "Staging")
+    promote(settings, "phi3/1", "Production")
+    promote(settings, "phi3/2", "Staging")
     at = open_page("chat", ref=written)
     assert not at.exception
     assert not at.warning
@@ -351,7 +354,7 @@ def test_asking_again_takes_the_sidebar_as_it_is_now(
     at.text_area(key="chat_system").set_value("Old.")
     at.slider(key="chat_temperature_phi3/1").set_value(0.1)
     ask(at, "Hello")
-    chat._live[at.query_params["c"]].path[-1].state = state  # type: ignore[assignment]
+    conversation._live[at.query_params["c"]].path[-1].state = state  # type: ignore[assignment]
     at.run()
     at.text_area(key="chat_system").set_value("New.")
     at.slider(key="chat_temperature_phi3/1").set_value(1.5)
@@ -380,8 +383,8 @@ def reloaded(open_page: Open, register: Register, engine: fakes.FakeEngine) -> A
     at.session_state["chat_stop_phi3/1"] = ["END", "a, b"]
     ask(at, "Two")
     address = at.query_params["c"]
-    chat._live[address].settle()
-    chat._live.clear()
+    conversation._live[address].settle()
+    conversation._live.clear()
     return open_page("chat", ref="phi3/1", c=address)
 
 
@@ -430,7 +433,7 @@ def test_a_message_sent_while_the_store_is_down_comes_back_into_its_box(
         raise StoreDown("The MLflow store does not answer.")
 
     with monkeypatch.context() as patch:
-        patch.setattr(registry, seam, down)
+        patch.setattr(reader, seam, down)
         st.cache_data.clear()
         ask(at, "A long thought")
         assert at.error[0].value == "The MLflow store does not answer."
@@ -457,9 +460,9 @@ def test_a_conversation_keeps_its_version_when_production_moves_until_it_is_told
 ) -> None:
     register()
     register()
-    promotion.promote(settings, "phi3/1", "Production")
+    promote(settings, "phi3/1", "Production")
     at = ask(open_page("chat"), "One")
-    promotion.promote(settings, "phi3/2", "Production")
+    promote(settings, "phi3/2", "Production")
     ui.forget()
     ask(at, "Two")
     assert live(at).path[-1].ref == "phi3/1"
@@ -476,9 +479,9 @@ def test_a_conversation_from_the_list_says_too_that_its_alias_has_moved(
 ) -> None:
     register()
     register()
-    promotion.promote(settings, "phi3/1", "Production")
+    promote(settings, "phi3/1", "Production")
     talk = live(ask(open_page("chat"), "One"))
-    promotion.promote(settings, "phi3/2", "Production")
+    promote(settings, "phi3/2", "Production")
     ui.forget()
     at = open_page("chat", c=talk.id)
     assert "is now **phi3/2**; this conversation talks to phi3/1" in said(at)
@@ -490,10 +493,10 @@ def test_a_conversation_whose_alias_is_gone_goes_on_with_its_version(
     register()
     register()
     register()
-    promotion.promote(settings, "phi3/3", "Production")
-    promotion.set_alias(settings, "phi3/1", "champion")
+    promote(settings, "phi3/3", "Production")
+    set_alias(settings, "phi3/1", "champion")
     talk = live(ask(open_page("chat", ref="phi3@champion"), "One"))
-    promotion.delete_alias(settings, "phi3", "champion")
+    delete_alias(settings, "phi3", "champion")
     ui.forget()
     at = open_page("chat", c=talk.id)
     assert "phi3@champion is not there (any more): phi3/1 is chosen instead" in at.warning[0].value
@@ -506,10 +509,10 @@ def test_a_conversation_whose_version_was_deleted_says_who_answers_instead(
 ) -> None:
     register()
     register()
-    promotion.set_alias(settings, "phi3/1", "champion")
+    set_alias(settings, "phi3/1", "champion")
     talk = live(ask(open_page("chat", ref="phi3@champion"), "One"))
-    promotion.set_alias(settings, "phi3/2", "champion")
-    promotion.delete_version(settings, "phi3/1", "no longer needed")
+    set_alias(settings, "phi3/2", "champion")
+    delete_version(settings, "phi3/1", "no longer needed")
     ui.forget()
     at = open_page("chat", c=talk.id)
     assert "phi3/1 was deleted: from the next message on, phi3/2 answers" in at.warning[0].value
@@ -529,7 +532,7 @@ def test_a_conversation_with_an_open_version_goes_on_while_the_store_is_away(
         raise StoreDown("The MLflow store does not answer.")
 
     for name in ("models", "versions", "resolve"):
-        monkeypatch.setattr(registry, name, down)
+        monkeypatch.setattr(reader, name, down)
     ui.forget()
     at.run()
     assert answers(at) == ["One", "The capital is Madrid."]
@@ -547,8 +550,8 @@ def test_what_the_store_has_not_taken_is_said_quietly(
     register()
     at = open_page("chat")
     assert "for the store" not in said(at)
-    monkeypatch.setattr(conversations, "pending", lambda settings: 2)
-    monkeypatch.setattr(conversations, "trouble", lambda settings: "The store does not answer.")
+    monkeypatch.setattr(history, "pending", lambda settings: 2)
+    monkeypatch.setattr(history, "trouble", lambda settings: "The store does not answer.")
     at.run()
     assert "2 changes wait for the store" in said(at)
     assert not at.error

@@ -7,15 +7,15 @@ import time
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from pages.components import turns
-from pages.components.line_breaks import with_line_breaks
-from phi3core import chat
+from pages.components.chat import turns
+from pages.components.chat.line_breaks import with_line_breaks
+from phi3core.chat.conversation import Conversation, keep_conversation
 from phi3core.settings import Settings
-
-from .. import fakes
-from .chatting import WORDS, answers, ask, chat_version, live, put_into_box, settled
-from .conftest import Open, Register, said
-from .servers import FakePool, HeldEngine
+from phi3core.traces import turn
+from tests.app.chatting import WORDS, answers, ask, chat_version, live, put_into_box, settled
+from tests.app.conftest import Open, Register, said
+from tests.app.servers import FakePool, HeldEngine
+from tests.support import fakes
 
 
 @pytest.fixture
@@ -260,7 +260,7 @@ def test_a_message_sent_while_an_answer_comes_waits_in_its_box(
     held = HeldEngine(WORDS, hold_at=2)
     servers.engines = lambda ref: held
     register()
-    talk = chat.keep(chat.Conversation(settings, servers))  # type: ignore[arg-type]
+    talk = keep_conversation(Conversation(settings, servers))  # type: ignore[arg-type]
     turn = talk.ask(chat_version(settings), "Hello")
     fakes.until(lambda: turn.answer == "The capital")
     at = open_page("chat", c=talk.id)
@@ -370,11 +370,11 @@ def test_of_a_hundred_turns_the_newest_are_drawn_quickly_and_the_others_when_ask
     open_page: Open, register: Register, settings: Settings, servers: FakePool
 ) -> None:
     register()
-    turns: list[chat.Turn] = []
+    turns: list[turn.Turn] = []
     for number in range(100):
         parent = turns[-1].id if turns else ""
-        turns.append(chat.Turn(f"Question {number}", "phi3/1", parent=parent, answer="Answer", state="done"))
-    talk = chat.keep(chat.Conversation(settings, servers, turns=turns))  # type: ignore[arg-type]
+        turns.append(turn.Turn(f"Question {number}", "phi3/1", parent=parent, answer="Answer", state="done"))
+    talk = keep_conversation(Conversation(settings, servers, turns=turns))  # type: ignore[arg-type]
     at = open_page("chat", c=talk.id)
     assert answers(at)[-2:] == ["Question 99", "Answer"]
     assert len(at.chat_message) == 60

@@ -10,18 +10,20 @@ from typing import Any
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from pages.components import literal, ui
-from phi3core import chat, conversations, registry, replay, review, transfer
-from phi3core.chat import Conversation, Turn
-from phi3core.conversations import Listed
+from pages.components.shared import escape, ui
+from phi3core.chat import conversation, history, import_export, markdown_export, replay, search
+from phi3core.chat.conversation import Conversation, delete_conversation, load_conversation
+from phi3core.chat.replay import Piece
+from phi3core.chat.search import Listed
 from phi3core.errors import NotFound, StoreDown
-from phi3core.replay import Piece
-from phi3core.review import Score
+from phi3core.registry import reader
 from phi3core.settings import Settings
-
-from .. import fakes
-from .conftest import Open, Register, links, said
-from .servers import FakePool, HeldEngine
+from phi3core.traces import feedback
+from phi3core.traces.feedback import Score
+from phi3core.traces.turn import Turn
+from tests.app.conftest import Open, Register, links, said
+from tests.app.servers import FakePool, HeldEngine
+from tests.support import fakes
 
 WORDS = ("The", " capital", " is", " Madrid", ".")
 NASTY = "And **Rome**? ![x](https://evil.example/?q=1) :material/home: <b>"
@@ -41,7 +43,7 @@ def talk(
         parent = turn.id
     made._title = title
     made.adopt(turns)
-    assert conversations.flush(settings)
+    assert history.flush(settings)
     return made.id
 
 
@@ -112,7 +114,7 @@ def test_a_search_that_ran_out_of_time_says_how_far_it_came_and_looks_further(
     open_page: Open, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     talk(settings, ("The capital of Spain?", "It is Madrid."), title="Sights")
-    looked, really = list[float](), conversations.look
+    looked, really = list[float](), search.look
 
     def look(settings: Settings, text: str, limit: int, waiting: bool, seconds: float) -> Listed:
         looked.append(seconds)
@@ -120,7 +122,7 @@ def test_a_search_that_ran_out_of_time_says_how_far_it_came_and_looks_further(
             return Listed([], since=1_700_000_000_000)
         return really(settings, text, limit)
 
-    monkeypatch.setattr(conversations, "look", look)
+    monkeypatch.setattr(history, "look", look)
     at = open_page("conversations")
     at.text_input(key="conversations_search").set_value("madrid").run()
     assert "No conversation among the newest, back to 2023-11-14 22:13 UTC holds “madrid”" in said(at)
@@ -134,8 +136,8 @@ def test_a_search_that_ran_out_of_time_says_how_far_it_came_and_looks_further(
 
 
 def test_a_long_list_is_shown_bit_by_bit(open_page: Open, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    listed = [conversations.Summary(f"{n:032x}", f"Talk {n}", 1000, 1, "phi3/1", "ada") for n in range(70)]
-    monkeypatch.setattr(conversations, "look", lambda settings, text, limit, *_: Listed(listed[:limit]))
+    listed = [search.Summary(f"{n:032x}", f"Talk {n}", 1000, 1, "phi3/1", "ada") for n in range(70)]
+    monkeypatch.setattr(history, "look", lambda settings, text, limit, *_: Listed(listed[:limit]))
     at = open_page("conversations")
     assert len(rows(at)) == 30
     at.button(key="conversations_more").click().run()
@@ -155,7 +157,7 @@ def test_a_store_that_is_down_leaves_one_sentence_and_what_waits_for_it(
     assert "does not answer" in error.value
     assert at.button(key="conversations_retry")
 
-    waiting = conversations.Summary("a" * 32, "Kept here", 1000, 1, "phi3/1", "ada", pending=1)
+    waiting = search.Summary("a" * 32, "Kept here", 1000, 1, "phi3/1", "ada", pending=1)
 
     def down(settings: Settings, text: str, limit: int, waiting_: bool = False, waiting: bool = False) -> object:
         if not waiting:
@@ -163,8 +165,8 @@ def test_a_store_that_is_down_leaves_one_sentence_and_what_waits_for_it(
         return [kept]
 
     kept = waiting
-    monkeypatch.setattr(conversations, "list", down)
-    monkeypatch.setattr(conversations, "trouble", lambda _: "The MLflow store does not answer.")
+    monkeypatch.setattr(history, "list", down)
+    monkeypatch.setattr(history, "trouble", lambda _: "The MLflow store does not answer.")
     at = open_page("conversations")
     assert rows(at) == ["Kept here"]
     assert "waits for the store" in said(at)
@@ -173,9 +175,9 @@ def test_a_store_that_is_down_leaves_one_sentence_and_what_waits_for_it(
 def test_what_waits_for_the_store_is_told_with_the_reason(
     open_page: Open, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(conversations, "pending", lambda _: 3)
+    monkeypatch.setattr(history, "pending", lambda _: 3)
     assert "3 changes wait on this machine to be saved in MLflow" in said(open_page("conversations"))
-    monkeypatch.setattr(conversations, "trouble", lambda _: "The MLflow store at http://x does not answer.")
+    monkeypatch.setattr(history, "trouble", lambda _: "The MLflow store at http://x does not answer.")
     at = open_page("conversations")
     assert "3 changes wait on this machine to be saved in MLflow. The MLflow store at" in at.warning[0].value
 
@@ -223,15 +225,15 @@ def test_a_deletion_says_what_goes_and_happens_only_when_confirmed(open_page: Op
     at.menu_button(key=f"conversations_menu_{id}").click("Delete").run()
     assert "**One**, 2 turns" in said(at)
     assert "with all 2 traces in MLflow" in said(at)
-    assert len(conversations.list(settings)) == 2
+    assert len(history.search(settings)) == 2
     at.menu_button(key=f"conversations_menu_{id}").click("Delete")
     at.button(key="share_delete_confirm").click().run()
     assert not at.exception
     assert rows(at) == ["Kept"]
     assert shown(at.success[0].value) == "1 conversation deleted."
-    assert conversations.flush(settings)
+    assert history.flush(settings)
     with pytest.raises(NotFound):
-        conversations.read(settings, id)
+        history.read(settings, id)
 
 
 def test_several_are_ticked_and_deleted_at_once(open_page: Open, settings: Settings) -> None:
@@ -278,7 +280,7 @@ def test_an_export_that_fails_says_why(open_page: Open, settings: Settings, monk
     id = talk(settings, ("One", "1"))
     at = open_page("conversations")
     at.checkbox(key=key(id)).check().run()
-    monkeypatch.setattr(chat, "load", down)
+    monkeypatch.setattr(conversation, "load", down)
     at.button(key="conversations_export").click().run()
     assert at.error[0].value == "The MLflow store does not answer."
     assert not at.download_button
@@ -306,14 +308,14 @@ def test_a_file_of_two_lines_makes_two_conversations_with_links(open_page: Open,
     assert not at.error
     assert "2 conversations imported" in said(at)
     assert sorted(rows(at)) == ["One", "One", "Two", "Two"]  # at the top, and in the list
-    assert {summary.title for summary in conversations.list(settings)} == {"One", "Two"}
+    assert {summary.title for summary in history.search(settings)} == {"One", "Two"}
 
 
 def test_a_wrong_line_is_named_and_nothing_is_kept(open_page: Open, settings: Settings) -> None:
     at = imported(open_page("conversations"), ("talks.jsonl", line("One", "1") + '{"messages": [{"role": "bot"}]}'))
     assert "talks.jsonl, line 2" in at.error[0].value
     assert "Nothing of this file was kept" in at.error[0].value
-    assert conversations.list(settings) == []
+    assert history.search(settings) == []
 
 
 def test_of_two_files_the_good_one_is_kept_and_the_other_is_told(open_page: Open, settings: Settings) -> None:
@@ -324,10 +326,10 @@ def test_of_two_files_the_good_one_is_kept_and_the_other_is_told(open_page: Open
 
 def test_what_was_exported_comes_back_whole(open_page: Open, settings: Settings, servers: FakePool) -> None:
     id = talk(settings, ("One", "Two"), ("Three", "Four"), title="My talk")
-    text = transfer.to_json(chat.load(settings, servers, id))  # type: ignore[arg-type]
+    text = import_export.to_json(load_conversation(settings, servers, id))  # type: ignore[arg-type]
     at = imported(open_page("conversations"), ("talk.json", text))
     assert not at.error
-    titles = [summary.title for summary in conversations.list(settings)]
+    titles = [summary.title for summary in history.search(settings)]
     assert titles == ["My talk", "My talk"]
 
 
@@ -335,11 +337,11 @@ def test_markdown_that_was_exported_comes_back_and_other_markdown_is_told(
     open_page: Open, settings: Settings, servers: FakePool
 ) -> None:
     id = talk(settings, ("One", "## Two"), title="My talk")
-    text = transfer.to_markdown(chat.load(settings, servers, id))  # type: ignore[arg-type]
+    text = markdown_export.to_markdown(load_conversation(settings, servers, id))  # type: ignore[arg-type]
     at = imported(open_page("conversations"), ("talk.md", text), ("notes.md", "# Notes"))
     assert "1 conversation imported" in said(at)
     assert "notes.md is no conversation that was exported here" in at.error[0].value
-    assert [summary.title for summary in conversations.list(settings)] == ["My talk", "My talk"]
+    assert [summary.title for summary in history.search(settings)] == ["My talk", "My talk"]
 
 
 # ---------------------------------------------------------------- replay
@@ -422,8 +424,8 @@ def test_a_replay_is_found_again_by_its_address_after_a_restart(
     id = talk(settings, ("Capital?", "The town is Madrid."))
     at = ended(replayed(open_page("conversations"), id))
     made = at.query_params["replay"]
-    assert conversations.flush(settings)
-    chat._live.clear()
+    assert history.flush(settings)
+    conversation._live.clear()
     replay._live.clear()
     at = open_page("conversations", replay=made)
     assert not at.exception
@@ -475,7 +477,7 @@ def test_a_vote_on_two_answers_is_kept_found_again_and_can_be_changed_and_taken_
     register()
     id = talk(settings, ("Capital?", "The town is Madrid."), ("Again?", "The capital is Madrid."))
     at = ended(replayed(open_page("conversations"), id, version="phi3/2"))
-    one, two = (registry.resolve(settings, f"phi3/{number}") for number in (1, 2))
+    one, two = (reader.resolve(settings, f"phi3/{number}") for number in (1, 2))
     assert [shown(option) for option in vote_of(at).options] == [
         "Recorded · phi3/1",
         "As good as each other",
@@ -485,17 +487,17 @@ def test_a_vote_on_two_answers_is_kept_found_again_and_can_be_changed_and_taken_
 
     at = vote_of(at).set_value("new").run()
     assert not at.exception
-    assert conversations.flush(settings)
-    assert review.of_version(settings, two).against(one) == Score(won=1)
+    assert history.flush(settings)
+    assert feedback.of_version(settings, two).against(one) == Score(won=1)
     again = open_page("conversations", replay=at.query_params["replay"])
     assert vote_of(again).value == "new"
 
     vote_of(again).set_value("tie").run()
-    assert conversations.flush(settings)
-    assert review.of_version(settings, one).against(two) == Score(ties=1)
+    assert history.flush(settings)
+    assert feedback.of_version(settings, one).against(two) == Score(ties=1)
     vote_of(at).set_value(None).run()
-    assert conversations.flush(settings)
-    assert review.of_version(settings, one).against(two) == Score()
+    assert history.flush(settings)
+    assert feedback.of_version(settings, one).against(two) == Score()
 
 
 def test_there_is_nothing_to_vote_on_between_answers_of_one_version(
@@ -515,8 +517,8 @@ def test_a_viewer_sees_the_choice_and_cannot_make_it(
     register()
     settings.secrets.write_text('[roles]\ndefault = "viewer"\n')
     id = talk(settings, ("Capital?", "The town is Madrid."))
-    target = registry.resolve(settings, "phi3/2")
-    again = replay.start(chat.load(settings, ui.servers(), id), target)
+    target = reader.resolve(settings, "phi3/2")
+    again = replay.start(load_conversation(settings, ui.servers(), id), target)
     fakes.until(lambda: again.state != "running")
     at = open_page("conversations", replay=again.conversation.id)
     assert vote_of(at).proto.disabled
@@ -542,7 +544,7 @@ def test_a_replay_of_a_deleted_conversation_says_so(
     id = talk(settings, ("Capital?", "The capital is Madrid."))
     made = ended(replayed(open_page("conversations"), id)).query_params["replay"]
     replay._live.clear()
-    chat.delete(settings, id)
+    delete_conversation(settings, id)
     at = open_page("conversations", replay=made)
     assert "was deleted" in at.error[0].value
 
@@ -555,7 +557,7 @@ def test_a_replay_of_a_deleted_conversation_says_so(
     [NASTY, "# no heading", "1. no list", "- no list", "a_b_ `c` ~~d~~ | e |", "$x$ and $5", ":red[no colour]", "a\\b"],
 )
 def test_literal_text_is_no_markup(text: str) -> None:
-    escaped = literal.literal(text)
+    escaped = escape.literal(text)
     assert shown(escaped) == text
     bare = re.sub(r"\\[!-/:-@\[-`{-~]", "", escaped)
     assert not re.search(r"[!-/:-@\[-`{-~]", bare)
@@ -563,15 +565,15 @@ def test_literal_text_is_no_markup(text: str) -> None:
 
 def test_differences_leave_no_gap_between_changed_words() -> None:
     pieces = [Piece("old", "big"), Piece("new", "small"), Piece("same", " "), Piece("old", "dog"), Piece("new", "cat")]
-    assert literal.differences(pieces, "old") == ":red-background[big dog]"
-    assert literal.differences(pieces, "new") == ":green-background[small cat]"
+    assert escape.differences(pieces, "old") == ":red-background[big dog]"
+    assert escape.differences(pieces, "new") == ":green-background[small cat]"
 
 
 def test_a_difference_in_line_breaks_is_seen() -> None:
     pieces = [Piece("same", "a"), Piece("old", "\n"), Piece("new", " "), Piece("same", "b")]
-    assert literal.differences(pieces, "old") == "a:red-background[↵]  \nb"
-    assert literal.differences(pieces, "new") == "a:green-background[\u00a0]b"
+    assert escape.differences(pieces, "old") == "a:red-background[↵]  \nb"
+    assert escape.differences(pieces, "new") == "a:green-background[\u00a0]b"
 
 
 def test_a_bracket_in_a_difference_does_not_end_it() -> None:
-    assert literal.differences([Piece("new", "](x)")], "new") == r":green-background[\]\(x\)]"
+    assert escape.differences([Piece("new", "](x)")], "new") == r":green-background[\]\(x\)]"

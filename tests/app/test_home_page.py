@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from phi3core import promotion
+from phi3core.promotion.promote import promote, set_alias
 from phi3core.settings import Settings
-
-from .builds import past_build
-from .conftest import Open, Register, links, said
+from tests.app.builds import past_build
+from tests.app.conftest import Open, Register, links, said
 
 
 def test_an_empty_registry_says_what_to_do_first(open_page: Open, settings: Settings) -> None:
@@ -33,8 +32,8 @@ def test_what_is_in_production_is_shown_with_its_figures_and_ways_to_it(
 ) -> None:
     register()
     register(wrapper="transformers")
-    promotion.promote(settings, "phi3/1", "Production")
-    promotion.set_alias(settings, "phi3/1", "champion")
+    promote(settings, "phi3/1", "Production")
+    set_alias(settings, "phi3/1", "champion")
     at = open_page("home")
     assert not at.exception
     assert "In Production" in [heading.value for heading in at.subheader]
@@ -71,10 +70,10 @@ def test_a_promotion_made_elsewhere_is_shown_at_the_next_look(
 ) -> None:
     register()
     register()
-    promotion.promote(settings, "phi3/1", "Production")
+    promote(settings, "phi3/1", "Production")
     at = open_page("home")
     assert "**phi3/1**" in said(at)
-    promotion.promote(settings, "phi3/2", "Production")  # what the page has read of the registry is a moment old
+    promote(settings, "phi3/2", "Production")  # what the page has read of the registry is a moment old
     at.run()
     assert not at.exception
     assert not at.error
@@ -86,9 +85,9 @@ def test_a_version_taken_out_of_production_elsewhere_breaks_nothing(
     open_page: Open, register: Register, settings: Settings
 ) -> None:
     register()
-    promotion.promote(settings, "phi3/1", "Production")
+    promote(settings, "phi3/1", "Production")
     at = open_page("home")
-    promotion.promote(settings, "phi3/1", "None")
+    promote(settings, "phi3/1", "None")
     at.run()
     assert not at.exception
     assert "Recent builds" in [heading.value for heading in at.subheader]

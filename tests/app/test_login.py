@@ -9,17 +9,18 @@ from typing import Any
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from pages.components import ui
-from phi3core import chat, conversations, people, prompts
-from phi3core.chat import Conversation, Turn
+from pages.components.shared import ui
+from phi3core.access import roles as access
+from phi3core.access.roles import Person
+from phi3core.chat import history, prompts
+from phi3core.chat.conversation import Conversation, keep_conversation, load_conversation
 from phi3core.errors import Forbidden
-from phi3core.people import Person
 from phi3core.settings import Settings
-
-from ..test_people import LOGIN
-from .builds import past_build
-from .conftest import ROOT, Open, Register, said
-from .servers import FakePool
+from phi3core.traces.turn import Turn
+from tests.access.test_roles import LOGIN
+from tests.app.builds import past_build
+from tests.app.conftest import ROOT, Open, Register, said
+from tests.app.servers import FakePool
 
 PAGES = sorted(path.stem.removesuffix("_page") for path in Path(ROOT / "pages").glob("*_page.py"))
 VERA = {"is_logged_in": True, "email": "vera@example.org", "email_verified": True}
@@ -31,7 +32,7 @@ def sign_in(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Callable[...
 
     def sign_in(claims: dict[str, Any], roles: str = "") -> None:
         settings.secrets.write_text(f"{LOGIN}[roles]\n{roles}\n")
-        people.login.cache_clear()
+        access.login.cache_clear()
         monkeypatch.setattr(ui, "claims", lambda: claims)
 
     return sign_in
@@ -150,7 +151,7 @@ def talk(settings: Settings, servers: FakePool) -> str:
     turn = Turn("One?", "phi3/1", answer="Uno.", state="done", user="ada@example.org", thumb=True, rated_by="ada")
     made = Conversation(settings, servers, user="ada@example.org")  # type: ignore[arg-type]
     made.adopt([turn])
-    return chat.keep(made).id
+    return keep_conversation(made).id
 
 
 def test_a_viewer_can_go_on_with_somebodys_conversation_but_not_rate_rename_or_delete_it(
@@ -168,7 +169,7 @@ def test_a_viewer_can_go_on_with_somebodys_conversation_but_not_rate_rename_or_d
 
     at.chat_input(key="chat_input").set_value("Hello").run()
 
-    asked = chat.load(settings, None, talk).path[-1]  # type: ignore[arg-type]
+    asked = load_conversation(settings, None, talk).path[-1]  # type: ignore[arg-type]
     assert (asked.question, asked.user) == ("Hello", "vera@example.org")
 
 
@@ -188,7 +189,7 @@ def test_a_reviewers_thumb_is_kept_under_their_address(
     sign_in(VERA, 'reviewer = ["vera@example.org"]')
     at = open_page("chat", c=talk)
     at.feedback[0].set_value(0).run()
-    turn = chat.load(settings, None, talk).path[0]  # type: ignore[arg-type]
+    turn = load_conversation(settings, None, talk).path[0]  # type: ignore[arg-type]
     assert (turn.thumb, turn.rated_by) == (False, "vera@example.org")
 
 
@@ -209,7 +210,7 @@ def test_a_viewer_uses_saved_prompts_and_saves_none(
 def test_the_list_of_conversations_offers_to_change_only_ones_own(
     open_page: Open, settings: Settings, sign_in: Callable[..., None], talk: str
 ) -> None:
-    assert conversations.flush(settings), conversations.trouble(settings)
+    assert history.flush(settings), history.trouble(settings)
     for claims, options in ((VERA, 1), ({**VERA, "email": "ada@example.org"}, 3)):
         sign_in(claims)
         at = open_page("conversations")

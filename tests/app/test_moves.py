@@ -6,19 +6,21 @@ from pathlib import Path
 
 import pytest
 
-from phi3core import promotion, registry
-from phi3core.promotion import policy, records, requests
-from phi3core.promotion.policy import Policy
+from pages.components.registry import move_dialogs
+from phi3core.promotion.policy import policy, requests
+from phi3core.promotion.policy.policy import Policy
+from phi3core.promotion.promote import promote, set_alias
+from phi3core.promotion.record import search
+from phi3core.registry import reader
 from phi3core.settings import Settings
-from phi3core.store import client
-
-from ..judging import folder_of, version_with_files
-from .conftest import Register
-from .dialogs import ANN, RAY, RUTH, VERA, become, opened, plain, warned
+from phi3core.store.client import client
+from tests.app.conftest import Register
+from tests.app.dialogs import ANN, RAY, RUTH, VERA, become, opened, plain, warned
+from tests.support.judging import folder_of, version_with_files
 
 
 def stages(settings: Settings) -> dict[int, str]:
-    return {version.version: version.stage for version in registry.versions(settings, "phi3")}
+    return {version.version: version.stage for version in reader.versions(settings, "phi3")}
 
 
 # ---------------------------------------------------------------- moving
@@ -28,8 +30,8 @@ def test_it_says_who_leaves_what_it_becomes_and_what_moves_and_changes_nothing(
     register: Register, settings: Settings
 ) -> None:
     register(), register()
-    promotion.promote(settings, "phi3/1", "Production")
-    before = records.of_model(settings, "phi3")
+    promote(settings, "phi3/1", "Production")
+    before = search.of_model(settings, "phi3")
     at = opened("move", 2)
     assert at.radio(key="move_stage").options == ["Production", "Staging", "Archived"]
     assert "phi3/1** leaves Production: it becomes" in plain(at)
@@ -37,19 +39,19 @@ def test_it_says_who_leaves_what_it_becomes_and_what_moves_and_changes_nothing(
     assert "gets `@production`" in plain(at)
     assert "phi3/Production and `@production` mean phi3/2 from then on" in plain(at)
     assert stages(settings) == {1: "Production", 2: "None"}
-    assert records.of_model(settings, "phi3") == before
+    assert search.of_model(settings, "phi3") == before
 
 
 def test_the_move_is_what_was_said_and_its_reason_is_on_record(register: Register, settings: Settings) -> None:
     register(), register()
-    promotion.promote(settings, "phi3/1", "Production")
+    promote(settings, "phi3/1", "Production")
     at = opened("move", 2)
     at.text_area(key="move_reason").set_value("It won the review.").run()
     at.button(key="move_confirm").click().run()
     assert not at.exception
     assert "phi3/2 is now in Production. phi3/1 was archived." in plain(at)
     assert stages(settings) == {1: "Archived", 2: "Production"}
-    newest = records.of_model(settings, "phi3")[0]
+    newest = search.of_model(settings, "phi3")[0]
     assert (newest.new, newest.replaced, newest.replaced_to, newest.reason) == (
         "Production",
         "phi3/1",
@@ -61,7 +63,7 @@ def test_the_move_is_what_was_said_and_its_reason_is_on_record(register: Registe
 
 def test_what_the_old_one_becomes_is_a_choice(register: Register, settings: Settings) -> None:
     register(), register()
-    promotion.promote(settings, "phi3/1", "Production")
+    promote(settings, "phi3/1", "Production")
     at = opened("move", 2)
     at.button_group(key="move_old").set_value("None").run()
     assert "phi3/1** leaves Production: it becomes :gray[◌ None]" in plain(at)
@@ -72,7 +74,7 @@ def test_what_the_old_one_becomes_is_a_choice(register: Register, settings: Sett
 
 def test_leaving_a_stage_empty_is_told(register: Register, settings: Settings) -> None:
     register()
-    promotion.promote(settings, "phi3/1", "Production")
+    promote(settings, "phi3/1", "Production")
     at = opened("move", 1, "Archived")
     assert at.radio(key="move_stage").value == "Archived"
     assert "No version is in Production any more" in plain(at)
@@ -81,10 +83,10 @@ def test_leaving_a_stage_empty_is_told(register: Register, settings: Settings) -
 def test_what_changed_meanwhile_is_shown_before_it_is_done(register: Register, settings: Settings) -> None:
     for _ in range(3):
         register()
-    promotion.promote(settings, "phi3/1", "Production")
+    promote(settings, "phi3/1", "Production")
     at = opened("move", 2)
     at.text_area(key="move_reason").set_value("It won.").run()
-    promotion.promote(settings, "phi3/3", "Production")  # somebody else, while the dialog is open
+    promote(settings, "phi3/3", "Production")  # somebody else, while the dialog is open
     _forget()
     at.button(key="move_confirm").click().run()
     assert "The registry changed while this was open" in warned(at)
@@ -106,7 +108,7 @@ def test_a_conflict_is_told_and_the_reason_is_still_there(
     register(), register()
     at = opened("move", 2)
     at.text_area(key="move_reason").set_value("A reason that took long to write").run()
-    monkeypatch.setattr(promotion, "promote", lost)
+    monkeypatch.setattr(move_dialogs, "promote", lost)
     at.button(key="move_confirm").click().run()
     assert "phi3/3 came first" in warned(at)
     assert at.text_area(key="move_reason").value == "A reason that took long to write"
@@ -170,7 +172,7 @@ def test_an_admin_goes_on_only_with_a_reason_which_is_recorded(
     assert at.button(key="move_confirm").label == "Move to Production against the policy"
     at.button(key="move_confirm").click().run()
     assert stages(settings) == {1: "Production"}
-    newest = records.of_model(settings, "phi3")[0]
+    newest = search.of_model(settings, "phi3")[0]
     assert (newest.override, newest.user, newest.role) == ("The old one is down.", ANN.name, "admin")
     assert [check["met"] for check in newest.checks] == [False]
 
@@ -195,14 +197,14 @@ def test_what_is_approved_moves_without_more_ado_and_ends_the_request(
 
 def test_an_alias_says_whom_it_leaves_and_is_set_and_removed(register: Register, settings: Settings) -> None:
     register(), register()
-    promotion.set_alias(settings, "phi3/1", "champion")
+    set_alias(settings, "phi3/1", "champion")
     at = opened("aliases", 2)
     at.text_input(key="alias_name").set_value("@champion").run()
     assert "`@champion` leaves phi3/1 and points at phi3/2 from then on" in plain(at)
     at.button(key="alias_set").click().run()
-    assert registry.resolve(settings, "phi3@champion").version == 2
+    assert reader.resolve(settings, "phi3@champion").version == 2
     at.button(key="alias_remove_champion").click().run()
-    assert registry.resolve(settings, "phi3/2").aliases == ()
+    assert reader.resolve(settings, "phi3/2").aliases == ()
 
 
 @pytest.mark.parametrize("alias", ["production", "Staging", "latest", "v3", "no spaces"])
@@ -215,7 +217,7 @@ def test_a_reserved_or_impossible_alias_is_refused_with_a_sentence(
     at.button(key="alias_set").click().run()
     assert not at.exception
     assert "reserved" in warned(at) or "is made of" in warned(at)
-    assert registry.versions(settings, "phi3")[0].aliases == ()
+    assert reader.versions(settings, "phi3")[0].aliases == ()
 
 
 # ---------------------------------------------------------------- back, and away
@@ -223,8 +225,8 @@ def test_a_reserved_or_impossible_alias_is_refused_with_a_sentence(
 
 def test_a_rollback_names_the_previous_production_and_wants_a_reason(register: Register, settings: Settings) -> None:
     register(), register()
-    promotion.promote(settings, "phi3/1", "Production")
-    promotion.promote(settings, "phi3/2", "Production")
+    promote(settings, "phi3/1", "Production")
+    promote(settings, "phi3/2", "Production")
     at = opened("rollback", 2)
     assert "**phi3/1** was in" in plain(at)
     assert "phi3/2** leaves Production: it becomes" in plain(at)
@@ -235,7 +237,7 @@ def test_a_rollback_names_the_previous_production_and_wants_a_reason(register: R
     at.button(key="rollback_confirm").click().run()
     assert not at.exception
     assert stages(settings) == {1: "Production", 2: "Archived"}
-    newest = records.of_model(settings, "phi3")[0]
+    newest = search.of_model(settings, "phi3")[0]
     assert (newest.action, newest.reason) == ("roll back", "It loops.")
     assert "phi3/1 is in Production again" in plain(at)
 
@@ -244,8 +246,8 @@ def test_a_rollback_over_changed_files_is_told_and_left_to_an_admin(
     settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for version in (version_with_files(settings, tmp_path), version_with_files(settings, tmp_path)):
-        promotion.promote(settings, version.ref, "Production")
-    (folder_of(registry.resolve(settings, "phi3/1")) / "requirements.txt").write_text("else\n")
+        promote(settings, version.ref, "Production")
+    (folder_of(reader.resolve(settings, "phi3/1")) / "requirements.txt").write_text("else\n")
     become(RUTH, settings, monkeypatch)
     at = opened("rollback", 2)
     assert "are not those that were in Production" in warned(at)
@@ -262,12 +264,12 @@ def test_a_rollback_over_changed_files_is_told_and_left_to_an_admin(
     at.button(key="rollback_confirm").click().run()
     assert not at.exception
     assert stages(settings) == {1: "Production", 2: "Archived"}
-    assert records.of_model(settings, "phi3")[0].override == "It loops."
+    assert search.of_model(settings, "phi3")[0].override == "It loops."
 
 
 def test_without_an_earlier_production_there_is_nothing_to_go_back_to(register: Register, settings: Settings) -> None:
     register()
-    promotion.promote(settings, "phi3/1", "Production")
+    promote(settings, "phi3/1", "Production")
     at = opened("rollback", 1)
     assert "no earlier Production" in plain(at)
     assert not at.button
@@ -279,11 +281,11 @@ def test_deleting_what_is_needed_is_refused_with_the_reason_and_archiving_is_off
 ) -> None:
     register()
     if why == "alias":
-        promotion.set_alias(settings, "phi3/1", "champion")
+        set_alias(settings, "phi3/1", "champion")
     elif why == "request":
         requests.ask(settings, "phi3/1", "Production", "It is good", RAY)
     else:
-        promotion.promote(settings, "phi3/1", why)
+        promote(settings, "phi3/1", why)
     at = opened("delete", 1)
     sentence = {"alias": "has the alias @champion", "request": "is under review"}.get(why, f"is in {why}")
     assert sentence in warned(at)
@@ -304,7 +306,7 @@ def test_deleting_is_asked_twice_and_recorded(register: Register, settings: Sett
     at.text_input(key="delete_typed").set_value("phi3/1").run()
     at.button(key="delete_confirm").click().run()
     assert set(stages(settings)) == {2}
-    newest = records.of_model(settings, "phi3")[0]
+    newest = search.of_model(settings, "phi3")[0]
     assert (newest.action, newest.version, newest.reason) == ("delete", 1, "Built by mistake")
 
 
@@ -344,6 +346,6 @@ def test_asking_without_a_reason_gets_the_cores_sentence(register: Register, set
 
 
 def _forget() -> None:
-    from pages.components import ui
+    from pages.components.shared import ui
 
     ui.forget()

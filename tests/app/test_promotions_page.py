@@ -6,22 +6,30 @@ import csv
 import io
 from datetime import UTC, datetime, timedelta
 
+import plotly.graph_objects as go
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from pages.components import known, record_view, timeline
-from pages.components.known import Filter
-from phi3core import keys, promotion, registry
-from phi3core.promotion import looking, policy, records, requests
-from phi3core.promotion.policy import Policy, Threshold
-from phi3core.promotion.records import Record
-from phi3core.promotion.timeline import Span
+from pages.components.promotions import record_view, timeline
+from pages.components.shared import known
+from pages.components.shared.known import Filter
+from phi3core import tags
+from phi3core.access.roles import Person
+from phi3core.promotion import reconcile as reconcile_module
+from phi3core.promotion.policy import policy, requests
+from phi3core.promotion.policy.policy import Policy, Threshold
+from phi3core.promotion.promote import promote, set_alias
+from phi3core.promotion.reconcile import reconcile
+from phi3core.promotion.record import search, writer
+from phi3core.promotion.record.model import Record
+from phi3core.promotion.record.timeline import Span
+from phi3core.promotion.record.timeline import spans as spans_of
+from phi3core.registry import reader
 from phi3core.settings import Settings
-from phi3core.store import client, experiment
-
-from .. import fakes
-from .conftest import Open, Register, links
-from .dialogs import ANN, RAY, RUTH, VERA, become, plain, warned
+from phi3core.store.client import client, experiment
+from tests.app.conftest import Open, Register, links
+from tests.app.dialogs import ANN, RAY, RUTH, VERA, become, plain, warned
+from tests.support import fakes
 
 
 def keys_of(at: AppTest) -> set[str]:
@@ -109,7 +117,7 @@ def test_everybody_is_offered_what_the_role_allows(
     open_page: Open,
     settings: Settings,
     asked: str,
-    person: promotion.records.Person,
+    person: Person,
     may: set[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -130,10 +138,10 @@ def test_a_reviewer_approves_and_the_release_manager_promotes_from_here(
     assert "ruth@example.org** approves: I read *twenty* answers." in plain(at)
     press(at, f"request_promote_{asked}", "move_confirm", move_reason="As reviewed")
     assert not at.exception
-    assert registry.resolve(settings, "phi3/Production").version == 1
+    assert reader.resolve(settings, "phi3/Production").version == 1
     assert "phi3/1 is now in Production." in plain(at)
     assert "No request waits" in plain(at)
-    newest = records.of_model(settings, "phi3")[0]
+    newest = search.of_model(settings, "phi3")[0]
     assert (newest.action, newest.request, newest.reason, newest.user) == ("promote", asked, "As reviewed", RUTH.name)
 
 
@@ -165,11 +173,11 @@ def test_who_asked_takes_it_back(
 def history(register: Register, settings: Settings) -> list[Record]:
     """What was done to phi3 and other, newest first."""
     register(), register(), register("other")
-    promotion.promote(settings, "phi3/1", "Production", "First", RUTH)
-    promotion.set_alias(settings, "phi3/2", "champion", "Wins <b>always</b>", RUTH)
-    promotion.promote(settings, "phi3/2", "Production", "Faster", ANN)
-    promotion.promote(settings, "other/1", "Staging", "", ANN)
-    return list(records.page(settings).records)
+    promote(settings, "phi3/1", "Production", "First", RUTH)
+    set_alias(settings, "phi3/2", "champion", "Wins <b>always</b>", RUTH)
+    promote(settings, "phi3/2", "Production", "Faster", ANN)
+    promote(settings, "other/1", "Staging", "", ANN)
+    return list(search.page(settings).records)
 
 
 def test_the_record_is_listed_newest_first_and_filtered(open_page: Open, history: list[Record]) -> None:
@@ -232,14 +240,14 @@ def test_a_page_at_a_time_and_the_file_has_all_of_them(
     at.selectbox(key="promotions_action").set_value("promote").run()
     assert len(listed(at)) == 3, "another filter begins at its first page"
     monkeypatch.setattr(record_view, "_EXPORTED", 2)
-    rows = list(csv.DictReader(io.StringIO(records.export(record_view.everything(Filter(action="promote")), "csv"))))
+    rows = list(csv.DictReader(io.StringIO(search.export(record_view.everything(Filter(action="promote")), "csv"))))
     assert [(row["model"], row["version"]) for row in rows] == [("other", "1"), ("phi3", "2"), ("phi3", "1")]
 
 
 def test_an_edited_record_is_told_at_the_top_and_in_its_row(
     open_page: Open, settings: Settings, history: list[Record]
 ) -> None:
-    client(settings).set_tag(history[1].id, keys.REASON, "Nobody asked me")
+    client(settings).set_tag(history[1].id, tags.REASON, "Nobody asked me")
     at = open_page("promotions", model="phi3", record=history[1].id)
     assert "The record was tampered with" in warned(at)
     assert "was edited after it was written" in warned(at).replace("\\", "")
@@ -259,10 +267,10 @@ def test_a_deleted_record_is_missed_among_all_models(
 def test_an_old_record_of_a_model_that_was_deleted_is_missed_on_its_page(
     open_page: Open, settings: Settings, history: list[Record], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(looking, "_RECENT", 2)  # what a look reads
-    promotion.set_alias(settings, "phi3/1", "challenger", "", RUTH)
+    monkeypatch.setattr(reconcile_module, "_RECENT", 2)  # what a look reads
+    set_alias(settings, "phi3/1", "challenger", "", RUTH)
     client(settings).delete_run(history[-1].id)
-    assert promotion.look(settings, "phi3").damage == []
+    assert reconcile(settings, "phi3").damage == []
     at = open_page("promotions", model="phi3")
     at.run()  # it is looked for in the background
     assert "is missing" in warned(at)
@@ -271,8 +279,8 @@ def test_an_old_record_of_a_model_that_was_deleted_is_missed_on_its_page(
 def test_a_record_that_was_made_up_is_told_at_the_top_and_in_its_row(
     open_page: Open, settings: Settings, history: list[Record]
 ) -> None:
-    tags = {keys.ACTION: "promote", keys.MODEL_NAME: "phi3", keys.VERSION: "1", keys.TO: "Production"}
-    made = client(settings).create_run(experiment(settings, keys.PROMOTIONS), tags=tags).info.run_id
+    tag_values = {tags.ACTION: "promote", tags.MODEL_NAME: "phi3", tags.VERSION: "1", tags.TO: "Production"}
+    made = client(settings).create_run(experiment(settings, tags.PROMOTIONS), tags=tag_values).info.run_id
     client(settings).set_terminated(made)
     at = open_page("promotions", model="phi3", record=made)
     assert "was not written by this app: it has no seal" in warned(at).replace("\\", "")
@@ -281,8 +289,8 @@ def test_a_record_that_was_made_up_is_told_at_the_top_and_in_its_row(
 
 
 def test_a_digest_that_nobody_checked_is_told_as_such(open_page: Open, settings: Settings) -> None:
-    fakes.register(settings, tags={keys.DIGEST: "d" * 64})
-    record = promotion.promote(settings, "phi3/1", "Production", "", ANN).record
+    fakes.register(settings, tags={tags.DIGEST: "d" * 64})
+    record = promote(settings, "phi3/1", "Production", "", ANN).record
     at = open_page("promotions", record=record)
     assert ":gray[Files] The digest is as registered, not checked" in plain(at)
     assert "The policy, as it was met then" not in plain(at)
@@ -291,7 +299,7 @@ def test_a_digest_that_nobody_checked_is_told_as_such(open_page: Open, settings:
 def test_deleted_records_are_told_and_an_admin_restores_them(
     open_page: Open, settings: Settings, history: list[Record], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    client(settings).delete_experiment(experiment(settings, keys.PROMOTIONS))
+    client(settings).delete_experiment(experiment(settings, tags.PROMOTIONS))
     become(RUTH, settings, monkeypatch)
     at = open_page("promotions")
     assert not at.exception
@@ -308,7 +316,7 @@ def test_deleted_records_are_told_and_an_admin_restores_them(
 
 def test_what_is_under_way_is_told(open_page: Open, register: Register, settings: Settings) -> None:
     register()
-    with records.opened(settings, RUTH, model="phi3", version=1, action="promote", old="None", new="Production"):
+    with writer.opened(settings, RUTH, model="phi3", version=1, action="promote", old="None", new="Production"):
         for query in ({}, {"model": "phi3"}):
             known.forget()
             at = open_page("promotions", **query)
@@ -330,7 +338,7 @@ def test_the_timeline_is_of_one_model_and_a_way_back(open_page: Open, history: l
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
 
 
-def chart(count: int) -> timeline.go.Figure:
+def chart(count: int) -> go.Figure:
     """Each version a day in Production, the last one still there."""
     starts = [NOW - timedelta(days=count - at) for at in range(count)]
     spans = [Span(at + 1, start, start + timedelta(days=1), f"r{at}") for at, start in enumerate(starts)]
@@ -352,7 +360,7 @@ def test_a_bar_for_each_span_the_newest_on_top_and_the_present_one_marked(count:
 
 
 def test_pointing_at_a_bar_tells_who_and_why_and_runs_nothing(history: list[Record]) -> None:
-    spans = records.spans(history)
+    spans = spans_of(history)
     by_id = {record.id: record for record in history}
     told = timeline.figure(spans, by_id, "Production", datetime.now(UTC)).data[0].customdata
     assert "promote by ruth@example.org<br>First" in told[0][1]
@@ -390,7 +398,7 @@ def test_a_policy_is_explained_where_there_is_none_and_set_by_an_admin(
     assert found == {"Staging": Policy(approvals=2, other_approver=True, win_rate=0.55)}
     assert "2 approvals of the artifact as it is now, one of them not by its author" in plain(at)
     assert "a win rate of 55% or more" in plain(at)
-    assert records.of_model(settings, "phi3")[0].reason == "Agreed"
+    assert search.of_model(settings, "phi3")[0].reason == "Agreed"
 
 
 def test_a_policy_is_told_in_words_and_only_an_admin_changes_it(
@@ -417,7 +425,7 @@ def test_a_policy_that_was_damaged_says_that_nothing_passes(
     open_page: Open, register: Register, settings: Settings
 ) -> None:
     register()
-    client(settings).set_registered_model_tag("phi3", keys.POLICY, '{"Production": {"approvals": -1}}')
+    client(settings).set_registered_model_tag("phi3", tags.POLICY, '{"Production": {"approvals": -1}}')
     at = open_page("promotions", view="policies", model="phi3")
     assert not at.exception
     assert "can't be read" in warned(at)

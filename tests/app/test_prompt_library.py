@@ -11,21 +11,22 @@ import pytest
 import streamlit as st
 from streamlit.testing.v1 import AppTest
 
-from pages.components import prompt_library, snippets
-from phi3core import chat, conversations, people, prompts
-from phi3core.chat import Conversation, Turn
+from pages.components.chat import prompt_library, snippets
+from phi3core.access import roles
+from phi3core.access.roles import Person
+from phi3core.chat import history, prompts
+from phi3core.chat.conversation import Conversation, keep_conversation
 from phi3core.errors import StoreDown
-from phi3core.people import Person
 from phi3core.settings import Settings
-
-from .conftest import said
-from .servers import FakePool
+from phi3core.traces.turn import Turn
+from tests.app.conftest import said
+from tests.app.servers import FakePool
 
 
 def _button() -> None:
     import streamlit as st
 
-    from pages.components import prompt_library
+    from pages.components.chat import prompt_library
 
     prompt_library.insert("box")
     st.text_area("Box", key="box")
@@ -34,7 +35,7 @@ def _button() -> None:
 def _dialog() -> None:
     import streamlit as st
 
-    from pages.components import prompt_library
+    from pages.components.chat import prompt_library
 
     prompt_library._library("box")
     st.text_area("Box", key="box")
@@ -132,7 +133,7 @@ def test_a_text_is_saved_under_a_name_and_again_as_its_next_version(
     assert "is saved already, word for word" in said(at)
     assert [prompt.text for prompt in prompts.versions(settings, "greet")] == ["Bye {{name}}", "Hello {{name}}"]
     assert prompts.load(settings, "greet", 1).note == "a greeting"
-    assert prompts.load(settings, "greet").user == people.local(settings).name
+    assert prompts.load(settings, "greet").user == roles.local(settings).name
 
 
 @pytest.mark.parametrize(("name", "text"), [("greet", "  "), ("", "Hello"), ("with a space", "Hello")])
@@ -143,7 +144,7 @@ def test_what_can_not_be_saved_is_told_and_stays_in_its_boxes(
     assert not at.exception
     assert len(at.error) == 1
     assert at.text_area(key="prompts_text").value == text
-    assert prompts.list(settings) == []
+    assert prompts.names_of(settings) == []
 
 
 def test_editing_takes_the_chosen_prompt_over(settings: Settings, library: Callable[[], AppTest]) -> None:
@@ -164,7 +165,7 @@ def test_a_prompt_is_deleted_with_all_its_versions(settings: Settings, library: 
     at.button(key="prompts_delete").click().run()
     assert not at.exception
     assert "greet is deleted." in said(at)
-    assert [prompt.name for prompt in prompts.list(settings)] == ["other"]
+    assert [prompt.name for prompt in prompts.names_of(settings)] == ["other"]
     assert at.selectbox(key="prompts_name").value == "other"
 
 
@@ -213,7 +214,7 @@ def test_the_javascript_snippet_names_the_version_and_streams() -> None:
 
 def test_three_snippets_are_shown_in_tabs(settings: Settings) -> None:
     def page() -> None:
-        from pages.components import snippets
+        from pages.components.chat import snippets
 
         snippets.show("phi3/3", "http://localhost:8501/v1")
 
@@ -229,9 +230,9 @@ def test_three_snippets_are_shown_in_tabs(settings: Settings) -> None:
 def _menu() -> None:
     import streamlit as st
 
-    from pages.components import share
+    from pages.components.conversations import conversation_menu
 
-    share.menu(st.session_state["talk"])
+    conversation_menu.menu(st.session_state["talk"])
 
 
 @pytest.fixture
@@ -241,7 +242,7 @@ def menu(settings: Settings) -> Callable[..., AppTest]:
         if turns:
             talk.adopt(turns)
         at = AppTest.from_function(_menu, default_timeout=30)
-        at.session_state["talk"] = chat.keep(talk)
+        at.session_state["talk"] = keep_conversation(talk)
         return at.run()
 
     return open_
@@ -269,4 +270,4 @@ def test_the_menu_deletes_only_after_asking(menu: Callable[..., AppTest], settin
     at.button(key=f"share_delete_{id}").click().run()
     assert "Delete this conversation for good?" in said(at)
     assert "its trace in MLflow" in said(at)
-    assert conversations.list(settings)
+    assert history.search(settings)

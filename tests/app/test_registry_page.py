@@ -11,19 +11,24 @@ import pytest
 import streamlit as st
 from streamlit.testing.v1 import AppTest
 
-from phi3core import compare, conversations, keys, promotion, registry, review, store
-from phi3core.compare import Comparison, Difference
+from phi3core import tags
+from phi3core.access.roles import Person
+from phi3core.chat import history
 from phi3core.errors import StoreDown
-from phi3core.index import Index, index
-from phi3core.people import Person
-from phi3core.promotion import requests
+from phi3core.promotion.policy import requests
+from phi3core.promotion.promote import promote, set_alias
+from phi3core.promotion.record import search
+from phi3core.registry import compare, reader
+from phi3core.registry.compare import Comparison, Difference
+from phi3core.registry.index import Index, index
 from phi3core.settings import Settings
-from phi3core.store import Abilities, client
-from phi3core.turn import Turn
-
-from .. import fakes
-from .conftest import Open, Register, links
-from .conftest import said as escaped
+from phi3core.store import client as client_module
+from phi3core.store.client import Abilities, client
+from phi3core.traces import feedback
+from phi3core.traces.turn import Turn
+from tests.app.conftest import Open, Register, links
+from tests.app.conftest import said as escaped
+from tests.support import fakes
 
 ADA = Person("ada@example.org", "admin")
 
@@ -73,8 +78,8 @@ def test_versions_of_all_models_are_listed_newest_first_with_what_tells_them_apa
     register(wrapper="transformers")
     register(wrapper="onnx")
     register("other")
-    promotion.promote(settings, "phi3/1", "Production")
-    promotion.set_alias(settings, "phi3/2", "champion")
+    promote(settings, "phi3/1", "Production")
+    set_alias(settings, "phi3/2", "champion")
     at = open_page("registry")
     assert not at.exception
     table = at.dataframe[0].value
@@ -96,12 +101,12 @@ def test_a_list_of_many_versions_takes_as_many_calls_as_a_list_of_one(
         for _ in range(count):
             fakes.register(settings, "many", metrics={"speed": 1.0})
         counting = fakes.CountingClient(client(settings))
-        monkeypatch.setattr(store, "_client", lambda _: counting)
+        monkeypatch.setattr(client_module, "_client", lambda _: counting)
         found = index(settings)
         found.refresh()
         begun = counting.calls.total()
         at = open_page("registry")
-        assert len(rows(at)) == min(50, len(registry.versions(settings, "many")))
+        assert len(rows(at)) == min(50, len(reader.versions(settings, "many")))
         monkeypatch.undo()
         return counting.calls.total() - begun
 
@@ -130,14 +135,14 @@ def opened(open_page: Open, query: dict[str, str], expected: list[str]) -> AppTe
 
 def test_an_address_filters_and_sorts_the_list(open_page: Open, settings: Settings) -> None:
     """Every filter is in the address, so that a link and a reload show the same."""
-    ours = {keys.WRAPPER: "onnx", keys.SOURCE: "embedded"}
+    ours = {tags.WRAPPER: "onnx", tags.SOURCE: "embedded"}
     fakes.register(settings, "phi3", tags=ours, metrics={"speed": 30.0})
-    bobs = {keys.WRAPPER: "transformers", keys.SOURCE: "embedded", keys.USER: "bob@example.org"}
+    bobs = {tags.WRAPPER: "transformers", tags.SOURCE: "embedded", tags.USER: "bob@example.org"}
     fakes.register(settings, "phi3", tags=bobs, metrics={"speed": 10.0})
-    edge = {keys.WRAPPER: "onnx", keys.SOURCE: "hf:microsoft/Phi-3", "team": "search"}
+    edge = {tags.WRAPPER: "onnx", tags.SOURCE: "hf:microsoft/Phi-3", "team": "search"}
     fakes.register(settings, "edge", tags=edge, metrics={"speed": 20.0})
-    promotion.promote(settings, "phi3/1", "Production")
-    promotion.set_alias(settings, "phi3/2", "champion")
+    promote(settings, "phi3/1", "Production")
+    set_alias(settings, "phi3/2", "champion")
     for query, expected in _ADDRESSES:
         # Metrics are read last; until then the list is sorted by what is known.
         at = fakes.until(lambda query=query, expected=expected: opened(open_page, query, expected))
@@ -185,9 +190,9 @@ def test_a_model_is_one_row_with_who_holds_its_stages(open_page: Open, register:
     for _ in range(3):
         register()
     register("other")
-    promotion.promote(settings, "phi3/1", "Production")
-    promotion.promote(settings, "phi3/2", "Staging")
-    promotion.set_alias(settings, "phi3/3", "champion")
+    promote(settings, "phi3/1", "Production")
+    promote(settings, "phi3/2", "Staging")
+    set_alias(settings, "phi3/3", "champion")
     at = open_page("registry", list="Models")
     assert not at.exception
     table = at.dataframe[0].value.set_index("Model")
@@ -204,7 +209,7 @@ def test_a_row_tells_what_is_asked_for_it_and_how_often_it_was_judged(
     for _ in range(2):
         register()
     requests.ask(settings, "phi3/2", "Production", "It is better.", ADA)
-    monkeypatch.setattr(review, "counts", lambda _: {"phi3/1": 3})
+    monkeypatch.setattr(feedback, "counts", lambda _: {"phi3/1": 3})
     at = open_page("registry")
     deadline = time.monotonic() + 10
     while "Review" not in at.dataframe[0].value and time.monotonic() < deadline:
@@ -216,7 +221,7 @@ def test_a_row_tells_what_is_asked_for_it_and_how_often_it_was_judged(
 def test_a_change_of_this_app_is_in_the_list_at_once(open_page: Open, register: Register, settings: Settings) -> None:
     register()
     at = open_page("registry")
-    promotion.promote(settings, "phi3/1", "Production")
+    promote(settings, "phi3/1", "Production")
     assert [list(stage) for stage in at.run().dataframe[0].value["Stage"]] == [["Production"]]
 
 
@@ -233,7 +238,7 @@ def test_refresh_reads_what_was_changed_elsewhere(open_page: Open, settings: Set
 def test_until_the_index_is_filled_the_list_shows_what_is_there(
     open_page: Open, register: Register, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from pages.components import browse
+    from pages.components.registry import browse
 
     register()
     monkeypatch.setattr(browse, "_PATIENCE", 0.0)
@@ -314,9 +319,9 @@ def test_each_tab_has_an_address_and_only_the_open_one_is_read(
 
 
 def test_metrics_are_told_against_the_version_in_production(open_page: Open, settings: Settings) -> None:
-    fakes.register(settings, "phi3", metrics={keys.TOKENS_PER_SECOND: 100.0, keys.FIRST_TOKEN_MS: 50.0})
-    fakes.register(settings, "phi3", metrics={keys.TOKENS_PER_SECOND: 80.0, keys.FIRST_TOKEN_MS: 30.0})
-    promotion.promote(settings, "phi3/1", "Production")
+    fakes.register(settings, "phi3", metrics={tags.TOKENS_PER_SECOND: 100.0, tags.FIRST_TOKEN_MS: 50.0})
+    fakes.register(settings, "phi3", metrics={tags.TOKENS_PER_SECOND: 80.0, tags.FIRST_TOKEN_MS: 30.0})
+    promote(settings, "phi3/1", "Production")
     at = open_page("registry", model="phi3", version="2")
     assert {m.label: m.delta for m in at.metric if m.delta} == {"Speed": "-20 tokens/s", "First token": "-20 ms"}
     at = open_page("registry", model="phi3", version="1")
@@ -326,7 +331,7 @@ def test_metrics_are_told_against_the_version_in_production(open_page: Open, set
 def test_the_files_are_told_with_their_digests_and_whether_they_are_what_was_registered(
     open_page: Open, settings: Settings, tmp_path: Path
 ) -> None:
-    from .. import logged
+    from tests.support import logged
 
     folder = logged.save(tmp_path / "echo")
     logged.register(settings, "phi3", folder)
@@ -350,8 +355,8 @@ def test_the_code_to_call_it_names_the_reference_that_is_chosen(
     open_page: Open, register: Register, settings: Settings
 ) -> None:
     register()
-    promotion.promote(settings, "phi3/1", "Production")
-    promotion.set_alias(settings, "phi3/1", "champion")
+    promote(settings, "phi3/1", "Production")
+    set_alias(settings, "phi3/1", "champion")
     at = open_page("registry", model="phi3", version="1", tab="Use it")
     assert at.selectbox(key="calling_phi3/1").options == ["phi3/1", "phi3/Production", "phi3@champion"]
     assert 'mlflow.pyfunc.load_model("models:/phi3/1")' in code(at)
@@ -366,7 +371,7 @@ def test_the_code_to_call_it_names_the_reference_that_is_chosen(
 
 def test_the_record_of_a_version_is_on_its_page(open_page: Open, register: Register, settings: Settings) -> None:
     register()
-    promotion.promote(settings, "phi3/1", "Production", "It won.", ADA)
+    promote(settings, "phi3/1", "Production", "It won.", ADA)
     at = open_page("registry", model="phi3", version="1", tab="Record")
     assert not at.exception
     assert rows(at, "What") == ["promote"]
@@ -434,7 +439,7 @@ def test_chat_with_this_version_opens_the_chat_on_it(open_page: Open, register: 
 def test_compare_starts_with_the_version_in_production(open_page: Open, register: Register, settings: Settings) -> None:
     for _ in range(3):
         register()
-    promotion.promote(settings, "phi3/1", "Production")
+    promote(settings, "phi3/1", "Production")
     at = open_page("registry", model="phi3", version="3")
     at.button(key="registry_compare").click().run()
     assert not at.exception
@@ -445,10 +450,10 @@ def test_the_conversations_that_a_version_answered_in_are_listed_with_a_way_to_e
     open_page: Open, register: Register, settings: Settings
 ) -> None:
     register()
-    version = registry.resolve(settings, "phi3/1")
+    version = reader.resolve(settings, "phi3/1")
     asked = Turn("Where *is* it?", version.ref, answer="Here.", state="done", user="ada")
-    conversations.save(settings, "0" * 32, asked, [{"role": "user", "content": asked.question}])
-    assert conversations.flush(settings)
+    history.save(settings, "0" * 32, asked, [{"role": "user", "content": asked.question}])
+    assert history.flush(settings)
     at = open_page("registry", model="phi3", version="1", tab="Reviews")
     assert not at.exception
     assert links(at)[r"Where \*is\* it\?"] == "chat?c=" + "0" * 32
@@ -468,7 +473,7 @@ def test_a_description_is_edited(open_page: Open, register: Register, settings: 
     at.button(key="edit_description_save").click()
     at.run()
     assert not at.exception
-    assert registry.resolve(settings, "phi3/1").description == "A *new* one."
+    assert reader.resolve(settings, "phi3/1").description == "A *new* one."
     assert "The description of phi3/1 is saved." in said(at)
     assert "A *new* one." in said(at)
 
@@ -476,7 +481,7 @@ def test_a_description_is_edited(open_page: Open, register: Register, settings: 
 def test_tags_that_the_build_wrote_cannot_be_set_by_hand() -> None:
     import pandas as pd
 
-    from pages.components.version_edit import read
+    from pages.components.registry.version_edit import read
 
     table = pd.DataFrame({"Tag": ["team", " lang ", None, "phi3.digest"], "Value": ["a", None, "x", "0"]})
     assert read(table.iloc[:3]) == ({"team": "a", "lang": ""}, "")
@@ -516,13 +521,13 @@ def test_a_store_without_stages_or_aliases_says_what_stands_for_them(
     open_page: Open, register: Register, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     register()
-    monkeypatch.setitem(store._abilities, settings.tracking_uri, Abilities(stages=False, aliases=True))
+    monkeypatch.setitem(client_module._abilities, settings.tracking_uri, Abilities(stages=False, aliases=True))
     at = open_page("registry", model="phi3", version="1")
     assert not at.exception
     assert "This store has no stages" in said(at)
     index(settings).refresh()
     assert "Archived" not in open_page("registry").selectbox(key="stage").options
-    monkeypatch.setitem(store._abilities, settings.tracking_uri, Abilities(stages=True, aliases=False))
+    monkeypatch.setitem(client_module._abilities, settings.tracking_uri, Abilities(stages=True, aliases=False))
     st.cache_resource.clear()
     at = open_page("registry", model="phi3", version="1")
     assert not at.exception
@@ -546,7 +551,7 @@ def two_in_production(register: Register, settings: Settings) -> None:
     """phi3/1 by a promotion here, phi3/2 by somebody who set the stage at MLflow."""
     register()
     register()
-    promotion.promote(settings, "phi3/1", "Production")
+    promote(settings, "phi3/1", "Production")
     client(settings).transition_model_version_stage("phi3", "2", "Production")
 
 
@@ -597,7 +602,7 @@ def move(at: AppTest, stage: str, reason: str = "") -> AppTest:
     return at.run()
 
 
-def set_alias(at: AppTest, alias: str) -> AppTest:
+def press_set_alias(at: AppTest, alias: str) -> AppTest:
     at.button(key="registry_aliases").click().run()
     at.text_input(key="alias_name").set_value(alias)
     at.button(key="registry_aliases").click().run()
@@ -611,22 +616,22 @@ def test_moving_to_production_goes_through_promote_and_the_page_shows_what_came_
 ) -> None:
     register()
     register()
-    promotion.promote(settings, "phi3/1", "Production")
+    promote(settings, "phi3/1", "Production")
     at = move(open_page("registry", model="phi3", version="2"), "Production", "It won the review.")
     assert not at.exception
-    stages = {version.version: version.stage for version in registry.versions(settings, "phi3")}
+    stages = {version.version: version.stage for version in reader.versions(settings, "phi3")}
     assert stages == {1: "Archived", 2: "Production"}
-    assert registry.resolve(settings, "phi3/Production").version == 2
+    assert reader.resolve(settings, "phi3/Production").version == 2
     assert "phi3/2 is now in Production." in said(at)
     assert ":green-badge[:material/verified: Production]" in said(at)
-    assert promotion.records.of_model(settings, "phi3")[0].reason == "It won the review."
+    assert search.of_model(settings, "phi3")[0].reason == "It won the review."
 
 
 def test_an_alias_is_set_and_removed(open_page: Open, register: Register, settings: Settings) -> None:
     register()
     at = set_alias(open_page("registry", model="phi3", version="1"), "@champion")
     assert "@champion now points at phi3/1." in said(at)
-    assert registry.resolve(settings, "phi3@champion").version == 1
+    assert reader.resolve(settings, "phi3@champion").version == 1
     assert ":blue-badge[@champion]" in said(at)
 
 
@@ -641,7 +646,7 @@ def test_a_stage_that_was_changed_outside_is_repaired_by_the_look_and_told(
     assert not at.exception
     assert at.info
     assert "phi3/2" in re.sub(r"\\(.)", r"\1", at.info[0].value)
-    stages = {version.version: version.stage for version in registry.versions(settings, "phi3")}
+    stages = {version.version: version.stage for version in reader.versions(settings, "phi3")}
     assert stages[1] == "Production"
     assert stages[2] != "Production"
 
@@ -650,7 +655,7 @@ def test_stages_that_agree_with_their_aliases_raise_no_warning(
     open_page: Open, register: Register, settings: Settings
 ) -> None:
     register()
-    promotion.promote(settings, "phi3/1", "Production")
+    promote(settings, "phi3/1", "Production")
     at = open_page("registry", model="phi3", version="1")
     assert not at.warning
     assert not at.info

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from phi3core import registry
 from phi3core.errors import StoreDown
-
-from .conftest import Open, Register, said
+from phi3core.registry import reader
+from tests.app.conftest import Open, Register, said
 
 PAGES = ("home", "chat", "conversations", "registry", "build")
 
@@ -33,16 +32,16 @@ def test_a_page_comes_back_when_the_store_does(
     register()
     at = open_page("home")
     assert not at.error
-    real = registry.rows
+    real = reader.rows
 
     def down(*_: object, **__: object) -> None:
         raise StoreDown("The MLflow store does not answer.")
 
-    monkeypatch.setattr(registry, "rows", down)
+    monkeypatch.setattr(reader, "rows", down)
     at.run()
     assert at.error[0].value == "The MLflow store does not answer."
     assert "goes on by itself when the store answers" in said(at)
-    monkeypatch.setattr(registry, "rows", real)
+    monkeypatch.setattr(reader, "rows", real)
     retry = next(button for button in at.button if button.label == "Try again")
     retry.click().run()
     assert not at.error

@@ -64,12 +64,12 @@ class App:
 
     def model_servers(self, ref: str = "") -> list[psutil.Process]:
         """Those that serve a version, or that version; not the spare, which serves none yet."""
-        named = [(found.name(), found) for found in self._below("phi3core.serving.child")]
+        named = [(found.name(), found) for found in self._below("phi3core.serving.child.main")]
         # The system cuts a process's name to 15 bytes.
         return [found for name, found in named if (name == ref[:15] if ref else name != "phi3-spare")]
 
     def builds(self) -> list[psutil.Process]:
-        return self._below("phi3core.jobs")
+        return self._below("phi3core.build.jobs")
 
     def interrupt(self) -> int:
         """Press Ctrl-C, and return the exit status."""

@@ -7,7 +7,7 @@ import time
 
 from playwright.sync_api import Locator, Page, expect
 
-from .conftest import App
+from tests.e2e.conftest import App
 
 # Answered at length whatever is drawn by lot: 120 tokens and more in each of thirty tries.
 LONG = (

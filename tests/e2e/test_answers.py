@@ -8,8 +8,8 @@ import mlflow
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
-from .conftest import App, until
-from .pages import answer, ask, figures, messages, open_page, settled, shorten
+from tests.e2e.conftest import App, until
+from tests.e2e.pages import answer, ask, figures, messages, open_page, settled, shorten
 
 pytestmark = [pytest.mark.browser, pytest.mark.model]
 

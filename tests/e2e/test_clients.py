@@ -9,10 +9,9 @@ import openai
 import pytest
 from playwright.sync_api import Page, expect
 
-from phi3core import promotion
-
-from .conftest import App, gone, until
-from .pages import LONG, answer, figures, messages, open_page, say, shorten, watch_it_grow
+from phi3core.promotion.promote import set_alias
+from tests.e2e.conftest import App, gone, until
+from tests.e2e.pages import LONG, answer, figures, messages, open_page, say, shorten, watch_it_grow
 
 pytestmark = [pytest.mark.browser, pytest.mark.model]
 
@@ -28,7 +27,7 @@ def client(app: App) -> Iterator[openai.OpenAI]:
 
 @pytest.fixture
 def champion(app: App) -> str:
-    promotion.set_alias(app.settings, f"{MODEL}/2", "champion")
+    set_alias(app.settings, f"{MODEL}/2", "champion")
     return f"{MODEL}@champion"
 
 

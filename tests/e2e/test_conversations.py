@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
-from phi3core import conversations
-from phi3core.chat import Conversation, Turn
+from phi3core.chat import history
+from phi3core.chat.conversation import Conversation
 from phi3core.serving.pool import pool
-
-from .conftest import App
-from .pages import open_page, settled
+from phi3core.traces.turn import Turn
+from tests.e2e.conftest import App
+from tests.e2e.pages import open_page, settled
 
 pytestmark = [pytest.mark.browser, pytest.mark.model]
 
@@ -35,7 +35,7 @@ def talk(app: App, *said: tuple[str, str]) -> str:
         turns.append(turn)
         parent = turn.id
     made.adopt(turns)
-    assert conversations.flush(app.settings, 30)
+    assert history.flush(app.settings, 30)
     return made.id
 
 

@@ -13,14 +13,16 @@ import oidc_provider_mock as provider
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from phi3core import keys, people, promotion, registry
+from phi3core import tags
+from phi3core.access import roles
 from phi3core.errors import Forbidden
-from phi3core.promotion import records
-
-from ..fakes import register
-from .conftest import App, end, launch
-from .conftest import _settings as settings_of
-from .pages import settled
+from phi3core.promotion.promote import promote
+from phi3core.promotion.record import search
+from phi3core.registry import reader
+from tests.e2e.conftest import App, end, launch
+from tests.e2e.conftest import _settings as settings_of
+from tests.e2e.pages import settled
+from tests.support.fakes import register
 
 pytestmark = pytest.mark.browser
 
@@ -28,7 +30,7 @@ MODEL = "phi3-embedded"
 VERSION_PAGE = f"registry?model={MODEL}&version=2"
 # The first one is asked of a server that has drawn nothing yet.
 PAGES = (VERSION_PAGE, "", "chat", "conversations", "registry", "promotions", "build", "no-such-page")
-TAGS = {keys.WRAPPER: "onnx", keys.SOURCE: "embedded"}  # as of the demo, which is not built then
+TAGS = {tags.WRAPPER: "onnx", tags.SOURCE: "embedded"}  # as of the demo, which is not built then
 SIGN_IN_PAGE = [
     "Phi-3 Playground", "Sign in to go on.", "login", "Sign in", "It takes you to localhost and back to this page.",
 ]  # fmt: skip
@@ -128,10 +130,10 @@ def test_one_reads_as_a_viewer_and_promotes_as_a_releaser_under_ones_own_address
     expect(who).to_contain_text(re.compile("vera\u2060?@example.org *viewer"))  # the joiner makes it no link
     move = page.get_by_role("button", name="Move to a stage")
     expect(move).to_have_count(0)
-    vera = people.known(guarded.settings, VERA, ["team"])
+    vera = roles.known(guarded.settings, VERA, ["team"])
     with pytest.raises(Forbidden, match="needs the role releaser"):
-        promotion.promote(guarded.settings, f"{MODEL}/2", "Production", "as a viewer", vera)
-    assert registry.resolve(guarded.settings, f"{MODEL}/2").stage == "None"
+        promote(guarded.settings, f"{MODEL}/2", "Production", "as a viewer", vera)
+    assert reader.resolve(guarded.settings, f"{MODEL}/2").stage == "None"
 
     # Given a role by her group, and without a restart or another sign-in.
     allow(guarded.secrets, issuer, 'releaser = ["group:team"]')
@@ -143,9 +145,9 @@ def test_one_reads_as_a_viewer_and_promotes_as_a_releaser_under_ones_own_address
     dialog.get_by_label("Reason").fill("It earned it")
     dialog.get_by_role("button", name="Move to Production").click()
     expect(page.get_by_text(f"{MODEL}/2 is now in Production")).to_be_visible()
-    (record,) = [r for r in records.of_model(guarded.settings, MODEL) if r.status == "done"]
+    (record,) = [r for r in search.of_model(guarded.settings, MODEL) if r.status == "done"]
     assert (record.user, record.role, record.version, record.reason) == (VERA, "releaser", 2, "It earned it")
-    assert registry.resolve(guarded.settings, f"{MODEL}/Production").version == 2
+    assert reader.resolve(guarded.settings, f"{MODEL}/Production").version == 2
 
     # And out again: not even Back shows what was there.
     page.get_by_role("button", name="Sign out").click()
@@ -172,10 +174,10 @@ def test_a_sign_in_that_is_refused_or_tells_no_address_says_so_and_opens_nothing
 
 
 def test_a_program_needs_a_key_and_a_name_that_is_served(guarded: App, issuer: str) -> None:
-    key = people.new_key()
+    key = roles.new_key()
     ask = lambda **headers: httpx.get(f"{guarded.url}/v1/models", headers=headers)  # noqa: E731
     assert ask().status_code == 401
-    allow(guarded.secrets, issuer, more=f'[keys]\n{people.hash_of(key)} = "{VERA}"')
+    allow(guarded.secrets, issuer, more=f'[keys]\n{roles.hash_of(key)} = "{VERA}"')
     answer = ask(Authorization=f"Bearer {key}")
     assert answer.status_code == 200
     assert f"{MODEL}/2" in [model["id"] for model in answer.json()["data"]]

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from phi3core import keys, registry
+from phi3core import tags
+from phi3core.registry import reader
 from phi3core.settings import Settings
-from phi3core.store import client
-
-from .conftest import ROOT
+from phi3core.store.client import client
+from tests.e2e.conftest import ROOT
 
 pytestmark = pytest.mark.model
 
@@ -35,8 +35,8 @@ def mlflow_run(settings: Settings, entry: str, **params: str) -> subprocess.Comp
 def test_mlflow_run_builds_a_version_and_answers_a_batch_with_it(settings: Settings, tmp_path: Path) -> None:
     built = mlflow_run(settings, "build", wrapper="onnx", source="embedded", name="by-project")
     assert built.returncode == 0, built.stdout + built.stderr
-    (version,) = registry.versions(settings, "by-project")
-    assert (version.version, version.wrapper, version.tags[keys.SOURCE]) == (1, "onnx", "embedded")
+    (version,) = reader.versions(settings, "by-project")
+    assert (version.version, version.wrapper, version.tags[tags.SOURCE]) == (1, "onnx", "embedded")
     parent = client(settings).get_run(version.run_id).data.tags["mlflow.parentRunId"]
     assert client(settings).get_run(parent).data.tags["mlflow.project.entryPoint"] == "build"
 
@@ -53,4 +53,4 @@ def test_mlflow_run_of_what_cannot_be_built_fails_with_its_sentence(settings: Se
     run = mlflow_run(settings, "build", wrapper="onnx", source=str(tmp_path / "nothing"), name="never")
     assert run.returncode != 0
     assert str(tmp_path / "nothing") in run.stdout + run.stderr
-    assert registry.models(settings) == []
+    assert reader.models(settings) == []

@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, expect
 
-from .. import children, third_party
-from ..fakes import FakeEngine
-from ..serving import serving
-from .conftest import App, until
-from .pages import answer, messages, open_page, say, settled
+from tests.e2e.conftest import App, until
+from tests.e2e.pages import answer, messages, open_page, say, settled
+from tests.support import children, third_party
+from tests.support.fakes import FakeEngine
+from tests.support.serving import serving
 
 pytestmark = [pytest.mark.browser, pytest.mark.model]
 

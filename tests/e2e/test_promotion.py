@@ -10,19 +10,22 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
-from phi3core import keys, people, promotion, registry
-from phi3core.promotion import policy, records, requests
-from phi3core.promotion.policy import Policy
-
-from ..fakes import register
-from .conftest import App, end, launch
-from .conftest import _settings as settings_of
-from .pages import open_page, settled
+from phi3core import tags
+from phi3core.access import roles
+from phi3core.promotion.policy import policy, requests
+from phi3core.promotion.policy.policy import Policy
+from phi3core.promotion.promote import promote
+from phi3core.promotion.record import search
+from phi3core.registry import reader
+from tests.e2e.conftest import App, end, launch
+from tests.e2e.conftest import _settings as settings_of
+from tests.e2e.pages import open_page, settled
+from tests.support.fakes import register
 
 pytestmark = pytest.mark.browser
 
 MODEL = "phi3-embedded"
-TAGS = {keys.WRAPPER: "onnx", keys.SOURCE: "embedded"}  # as of the demo, which is not built then
+TAGS = {tags.WRAPPER: "onnx", tags.SOURCE: "embedded"}  # as of the demo, which is not built then
 WHY = "It loops on long prompts."
 
 
@@ -40,15 +43,15 @@ def team(cache: Path, empty_store: Path, tmp_path_factory: pytest.TempPathFactor
         (folder / f"model-{number}" / "MLmodel").write_text(model)
         register(settings, MODEL, (folder / f"model-{number}").as_uri(), TAGS)
     app = launch(home, cache)
-    promotion.promote(settings, f"{MODEL}/1", "Production", "The first")
-    policy.write(settings, MODEL, "Production", Policy(approvals=1), people.local(settings))
+    promote(settings, f"{MODEL}/1", "Production", "The first")
+    policy.write(settings, MODEL, "Production", Policy(approvals=1), roles.local(settings))
     yield app
     end(app)
 
 
 def become(app: App, role: str) -> None:
     """Give the user of this machine another role; pages read it anew."""
-    app.secrets.write_text(f'[roles]\n{role} = ["{people.local(app.settings).name}"]\n')
+    app.secrets.write_text(f'[roles]\n{role} = ["{roles.local(app.settings).name}"]\n')
 
 
 def dialog(page: Page) -> Locator:
@@ -110,7 +113,7 @@ def test_asked_by_a_reviewer_approved_promoted_rolled_back_and_all_on_record(pag
     write(page, "Reason", "As reviewed")
     confirm(page, "Move to Production", f"{MODEL}/2 is now in Production")
     expect(page.get_by_text("No request waits")).to_be_visible()
-    assert registry.resolve(settings, f"{MODEL}/Production").version == 2
+    assert reader.resolve(settings, f"{MODEL}/Production").version == 2
 
     page.get_by_role("radio", name="Timeline").or_(page.get_by_role("button", name="Timeline")).first.click()
     bars = page.locator(".js-plotly-plot .bars path")
@@ -120,10 +123,10 @@ def test_asked_by_a_reviewer_approved_promoted_rolled_back_and_all_on_record(pag
     write(page, "Reason", WHY)
     confirm(page, f"Roll back to {MODEL}/1", f"{MODEL}/1 is in Production again")
     expect(bars).to_have_count(3, timeout=30_000)
-    stages = {version.version: version.stage for version in registry.versions(settings, MODEL)}
+    stages = {version.version: version.stage for version in reader.versions(settings, MODEL)}
     assert stages == {1: "Production", 2: "Archived"}
 
-    newest = records.of_model(settings, MODEL)[0]
+    newest = search.of_model(settings, MODEL)[0]
     open_page(page, team, f"promotions?view=record&model={MODEL}&record={newest.id}")
     page.reload()
     shown = page.get_by_test_id("stMain")
@@ -132,5 +135,5 @@ def test_asked_by_a_reviewer_approved_promoted_rolled_back_and_all_on_record(pag
     with page.expect_download() as download:
         page.get_by_role("button", name="Export CSV").click()
     lines = Path(download.value.path()).read_text().splitlines()
-    assert len(lines) == 1 + len(records.of_model(settings, MODEL))
+    assert len(lines) == 1 + len(search.of_model(settings, MODEL))
     assert WHY in lines[1]

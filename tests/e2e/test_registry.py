@@ -9,11 +9,11 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
-from phi3core import keys, registry
-from phi3core.store import client
-
-from .conftest import App, until
-from .pages import open_page, settled
+from phi3core import tags
+from phi3core.registry import reader
+from phi3core.store.client import client
+from tests.e2e.conftest import App, until
+from tests.e2e.pages import open_page, settled
 
 pytestmark = [pytest.mark.browser, pytest.mark.model]
 
@@ -29,8 +29,8 @@ def others(app: App) -> Iterator[list[str]]:
     for name in names:
         store.create_registered_model(name)
         for number in (1, 2):
-            tags = {keys.USER: "bob@example.org", "team": name}
-            store.create_model_version(name, f"file:///nowhere/{name}/{number}", tags=tags)
+            tag_values = {tags.USER: "bob@example.org", "team": name}
+            store.create_model_version(name, f"file:///nowhere/{name}/{number}", tags=tag_values)
     yield names
     for name in names:
         store.delete_registered_model(name)
@@ -148,7 +148,7 @@ def test_a_description_and_a_tag_are_edited(page: Page, app: App) -> None:
     dialog.get_by_role("button", name="Save").click()
     expect(page.get_by_text(f"The description of {MODEL}/1 is saved.")).to_be_visible(timeout=20_000)
     expect(page.get_by_text("Slow, but it was first.")).to_be_visible()
-    assert registry.resolve(app.settings, f"{MODEL}/1").description == "Slow, but it was *first*."
+    assert reader.resolve(app.settings, f"{MODEL}/1").description == "Slow, but it was *first*."
 
 
 def test_a_copy_is_registered_with_where_it_came_from(page: Page, app: App) -> None:

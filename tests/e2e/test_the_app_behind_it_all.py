@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import BrowserContext
 
-from .conftest import App
+from tests.e2e.conftest import App
 
 pytestmark = [pytest.mark.browser, pytest.mark.model]
 

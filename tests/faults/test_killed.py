@@ -11,14 +11,15 @@ from pathlib import Path
 import psutil
 import pytest
 
-from phi3core import jobs, registry
-from phi3core.build import BuildSpec
-from phi3core.jobs import Job
+from phi3core.build import jobs
+from phi3core.build.jobs import Job
+from phi3core.build.steps import BuildSpec
+from phi3core.registry import reader
 from phi3core.settings import Settings
-
-from ..fakes import until
-from ..test_jobs import settings as settings  # a cache of its own, so that there is something to convert
-from ..test_jobs import wait_for_step
+from tests.build.test_jobs import (
+    wait_for_step,
+)
+from tests.support.fakes import until
 
 
 def _ended(settings: Settings, run_id: str) -> Job | None:
@@ -44,7 +45,7 @@ def test_a_killed_build_is_listed_as_failed_at_the_next_look(
     assert "process was killed" in job.reason
     assert [step.state for step in job.steps][:2] == ["done", "failed"]
     assert [listed.status for listed in jobs.recent(settings)] == ["FAILED"]
-    assert registry.models(settings) == []
+    assert reader.models(settings) == []
 
 
 def test_what_a_killed_build_left_half_made_is_made_again_by_the_next(settings: Settings, tiny: Path) -> None:
@@ -83,6 +84,6 @@ def test_a_build_ends_with_the_program_that_started_it(settings: Settings, tiny:
     job = until(lambda: _ended(settings, run_id))
     assert job.status == "KILLED", job.reason
     assert "the program that started it has ended" in job.reason
-    assert registry.models(settings) == []
+    assert reader.models(settings) == []
     child.wait(20)
     assert list(settings.tmp.iterdir()) == []

@@ -20,14 +20,14 @@ import psutil
 import pytest
 
 from phi3core.errors import ServerError
-from phi3core.registry import Version
-from phi3core.serving.pool import ModelServer, Pool, Rules
+from phi3core.registry.models import Version
+from phi3core.serving.handle import ModelServer
+from phi3core.serving.pool import Pool, Rules
 from phi3core.settings import Settings
-
-from .. import children, third_party
-from ..fakes import until
-from ..serving import client_of
-from ..test_gateway import passing_on
+from tests.serving.gateway.test_routes import passing_on
+from tests.support import children, third_party
+from tests.support.fakes import until
+from tests.support.serving import client_of
 
 HELLO: list[Any] = [{"role": "user", "content": "Where?"}]
 HUNG = 1.5  # seconds of silence, instead of a minute

@@ -14,23 +14,25 @@ from pathlib import Path
 
 import pytest
 
-from phi3core import jobs, patience, promotion, registry
 from phi3core import settings as settings_module
-from phi3core.build import BuildSpec
+from phi3core.build import jobs
+from phi3core.build.steps import BuildSpec
 from phi3core.errors import Phi3Error, StoreDown, StoreError
+from phi3core.promotion.promote import promote, set_alias
+from phi3core.registry import reader
 from phi3core.settings import Settings
-
-from ..fakes import until
-from ..proxy import proxy
+from phi3core.store import timeouts
+from tests.support.fakes import until
+from tests.support.proxy import proxy
 
 At = Callable[[str], Settings]
 
 CALLS: dict[str, Callable[[Settings], object]] = {
-    "list models": registry.models,
-    "list versions": lambda config: registry.versions(config, "phi3"),
-    "resolve": lambda config: registry.resolve(config, "phi3/Production"),
-    "promote": lambda config: promotion.promote(config, "phi3/1", "Production"),
-    "set an alias": lambda config: promotion.set_alias(config, "phi3/1", "champion"),
+    "list models": reader.models,
+    "list versions": lambda config: reader.versions(config, "phi3"),
+    "resolve": lambda config: reader.resolve(config, "phi3/Production"),
+    "promote": lambda config: promote(config, "phi3/1", "Production"),
+    "set an alias": lambda config: set_alias(config, "phi3/1", "champion"),
     "build": lambda config: jobs.start(config, BuildSpec("onnx")),
     "list builds": jobs.recent,
 }
@@ -76,7 +78,7 @@ def test_a_silent_store_is_told_within_five_seconds(at: At, listens: bool) -> No
         started = time.monotonic()
 
         with pytest.raises(StoreDown, match="does not answer \\(not a word within 4 s\\)"):
-            registry.models(config)
+            reader.models(config)
 
         assert time.monotonic() - started < 5
 
@@ -87,7 +89,7 @@ def test_a_silent_store_is_waited_for_once_and_not_by_everybody(at: At, monkeypa
         config = at(f"http://127.0.0.1:{port}")
         started = time.monotonic()
 
-        for call in (registry.models, jobs.recent, registry.models):
+        for call in (reader.models, jobs.recent, reader.models):
             with pytest.raises(StoreDown, match="not a word"):
                 call(config)
 
@@ -100,14 +102,14 @@ def test_a_store_that_falls_silent_and_comes_back_is_used_again(
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "1")
     with proxy(http_server) as made:
         config = at(made.url)
-        registry.models(config)
+        reader.models(config)
         made.delay = 3.0
         with pytest.raises(StoreDown, match="not a word"):
-            registry.models(config)
+            reader.models(config)
 
         made.delay = 0.0
 
-        until(lambda: not raises(StoreDown, lambda: registry.models(config)), 10)
+        until(lambda: not raises(StoreDown, lambda: reader.models(config)), 10)
 
 
 def test_files_are_waited_for_longer_and_only_they(at: At, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -116,14 +118,14 @@ def test_files_are_waited_for_longer_and_only_they(at: At, monkeypatch: pytest.M
     def for_files() -> float:
         return float(os.environ["MLFLOW_HTTP_REQUEST_TIMEOUT"])  # MLflow reads it at each call
 
-    with patience.patient():
+    with timeouts.patient():
         assert for_files() > 60
-        with patience.patient():
+        with timeouts.patient():
             pass
         assert for_files() > 60
-        assert patience.seconds() == 1
+        assert timeouts.seconds() == 1
 
-    assert for_files() == patience.seconds() == 1
+    assert for_files() == timeouts.seconds() == 1
 
 
 @contextlib.contextmanager
@@ -176,7 +178,7 @@ def test_something_else_at_the_stores_address_is_told(at: At, status: int, body:
     try:
         config = at(f"http://127.0.0.1:{server.server_port}")
         with pytest.raises(StoreError) as caught:
-            registry.models(config)
+            reader.models(config)
     finally:
         server.shutdown()
         server.server_close()
@@ -188,7 +190,7 @@ def test_a_password_in_the_address_is_not_shown(at: At, closed_port: int) -> Non
     config = at(f"http://ada:secret@127.0.0.1:{closed_port}")
 
     with pytest.raises(StoreDown) as caught:
-        registry.models(config)
+        reader.models(config)
 
     assert "secret" not in str(caught.value)
 
@@ -198,7 +200,7 @@ def test_a_database_that_is_none_is_told(at: At, tmp_path: Path) -> None:
 
     started = time.monotonic()
     with pytest.raises(StoreError):
-        registry.models(at(f"sqlite:///{tmp_path}/broken.db"))
+        reader.models(at(f"sqlite:///{tmp_path}/broken.db"))
 
     assert time.monotonic() - started < 5
 
@@ -207,18 +209,18 @@ def test_a_database_below_what_is_no_folder_is_told(at: At, tmp_path: Path) -> N
     (tmp_path / "file").write_text("")
     started = time.monotonic()
     with pytest.raises(StoreError):
-        registry.models(at(f"sqlite:///{tmp_path}/file/mlflow.db"))
+        reader.models(at(f"sqlite:///{tmp_path}/file/mlflow.db"))
 
     assert time.monotonic() - started < 5
 
 
 def test_an_address_of_no_kind_is_told(at: At) -> None:
     with pytest.raises(Phi3Error):
-        registry.models(at("gopher://store.example"))
+        reader.models(at("gopher://store.example"))
 
 
 def test_a_database_that_somebody_else_is_writing_is_waited_for(settings: Settings) -> None:
-    registry.models(settings)
+    reader.models(settings)
     database = sqlite3.connect(settings.home / "mlflow.db", check_same_thread=False)
     database.execute("BEGIN IMMEDIATE")
     threading.Timer(1.0, database.rollback).start()

@@ -8,8 +8,7 @@ import pytest
 
 import phi3core.settings
 from phi3core.settings import Settings
-
-from ..stores import STORES
+from tests.support.stores import STORES
 
 SHARE = int(os.environ.get("PHI3_RACES") or 0)
 """How many of the races in a hundred are to be run on every store; 0 for those of the ordinary tests."""

@@ -11,13 +11,15 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from phi3core import promotion, store
-from phi3core.promotion import records, state
-from phi3core.promotion.state import State
+from phi3core.promotion.aliases import State, read_state
+from phi3core.promotion.promote import promote, rollback
+from phi3core.promotion.reconcile import disagreements, reconcile
+from phi3core.promotion.record import search, timeline
 from phi3core.settings import Settings
-
-from ..fakes import register
-from .racing import CONTEXT, enter
+from phi3core.store import client as client_module
+from phi3core.store.client import client
+from tests.races.racing import CONTEXT, enter
+from tests.support.fakes import register
 
 WRITES = (
     "create_run",
@@ -54,8 +56,8 @@ class _Deadly:
 
 def _act(home: Path, uri: str, act: Callable[[Settings], object], last: int, counted: tuple[str, ...]) -> None:
     settings = enter(home, uri, "victim")
-    deadly = _Deadly(store.client(settings), last, counted)
-    store._client = lambda _: deadly  # type: ignore[assignment]
+    deadly = _Deadly(client(settings), last, counted)
+    client_module._client = lambda _: deadly  # type: ignore[assignment]
     act(settings)
 
 
@@ -78,11 +80,11 @@ def killed(
 
 
 def move(settings: Settings, ref: str, stage: str) -> None:
-    promotion.promote(settings, ref, stage)
+    promote(settings, ref, stage)
 
 
 def back(settings: Settings, model: str) -> None:
-    promotion.rollback(settings, model, "it was worse")
+    rollback(settings, model, "it was worse")
 
 
 def prepare(settings: Settings, name: str) -> None:
@@ -90,7 +92,7 @@ def prepare(settings: Settings, name: str) -> None:
     for _ in range(4):
         register(settings, name)
     for number, stage in ((1, "Production"), (2, "Production"), (3, "Staging")):
-        promotion.promote(settings, f"{name}/{number}", stage)
+        promote(settings, f"{name}/{number}", stage)
 
 
 ACTS: dict[str, Callable[[str], Callable[[Settings], None]]] = {
@@ -106,19 +108,19 @@ def judge(settings: Settings, name: str, act: str, before: State, when: str) -> 
 
     before: how it was when the promoter began who was killed.
     """
-    left = state.read(settings, name)
-    seen = promotion.look(settings, name)
-    after = state.read(settings, name)
+    left = read_state(settings, name)
+    seen = reconcile(settings, name)
+    after = read_state(settings, name)
     what = f"{when}: {before.stages} {left.aliases} {left.stages} {seen.said} {after.stages}"
     assert after.aliases == left.aliases or set(left.aliases) - set(after.aliases) == {"staging"}, what
-    assert promotion.disagreements(settings, name) == [], what
-    assert promotion.look(settings, name).said == [], what
-    told = records.of_model(settings, name)
+    assert disagreements(settings, name) == [], what
+    assert reconcile(settings, name).said == [], what
+    told = search.of_model(settings, name)
     assert "open" not in {record.status for record in told}, what
     assert "found" not in {record.action for record in told}, what  # it was nobody from outside
     for stage in ("Production", "Staging"):
-        assert records.holder(told, stage) == after.holder(stage), what
-    assert records.verify(settings, name) == [], what
+        assert timeline.holder(told, stage) == after.holder(stage), what
+    assert search.verify(settings, name) == [], what
     if "from Production" not in act:
         assert left.holder("Production") is not None, what
     happened = after.aliases != before.aliases

@@ -11,18 +11,21 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from phi3core import promotion
 from phi3core import settings as settings_module
 from phi3core.errors import Conflict
-from phi3core.promotion import records, state
-from phi3core.promotion.records import Record
+from phi3core.promotion.aliases import read_state
+from phi3core.promotion.promote import promote
+from phi3core.promotion.reconcile import reconcile
+from phi3core.promotion.record import search, timeline
+from phi3core.promotion.record.model import Record
 from phi3core.settings import Settings
-
-from ..fakes import register
+from tests.support.fakes import register
 
 # A fork of a server that has imported everything takes milliseconds, where a fresh process takes seconds.
 CONTEXT = multiprocessing.get_context("forkserver")
-CONTEXT.set_forkserver_preload(["mlflow", "mlflow.store.tracking.sqlalchemy_store", "phi3core.promotion.requests"])
+CONTEXT.set_forkserver_preload(
+    ["mlflow", "mlflow.store.tracking.sqlalchemy_store", "phi3core.promotion.policy.requests"]
+)
 
 
 @dataclass(frozen=True)
@@ -47,7 +50,7 @@ def _racer(home: Path, uri: str, user: str, orders: Connection, barrier: Any) ->
         name, number = order
         barrier.wait(60)
         try:
-            promotion.promote(settings, f"{name}/{number}", "Production", reason="I want to win")
+            promote(settings, f"{name}/{number}", "Production", reason="I want to win")
             orders.send(Ended(number, "done", ""))
         except Conflict as error:
             orders.send(Ended(number, "conflict", str(error)))
@@ -99,9 +102,9 @@ def racers(settings: Settings, name: str, homes: list[Path]) -> Iterator[Race]:
 def judge(race: Race, before: dict[int, str], ended: list[Ended]) -> None:
     """Raise AssertionError unless there is exactly one winner, all agree on it, and the records tell the same."""
     settings, name = race.settings, race.name
-    now = state.read(settings, name)
+    now = read_state(settings, name)
     winner = now.holder("Production")
-    told = records.page(settings, model=name, limit=200).records
+    told = search.page(settings, model=name, limit=200).records
     what = "\n".join([str(now.aliases), str(now.stages), *map(str, ended), *map(_line, told[: 2 * len(ended)])])
 
     assert [number for number, stage in now.stages.items() if stage == "Production"] == [winner], what
@@ -116,9 +119,9 @@ def judge(race: Race, before: dict[int, str], ended: list[Ended]) -> None:
             assert now.stages[one.number] == before[one.number], what
         elif one.number != winner:
             assert now.stages[one.number] == "Archived", what
-    assert records.holder(told, "Production") == winner, what
+    assert timeline.holder(told, "Production") == winner, what
     assert {r.action for r in told} == {"promote"}, what  # nothing had to be repaired, and nothing was from outside
-    assert promotion.look(settings, name).said == [], what
+    assert reconcile(settings, name).said == [], what
 
 
 def _line(record: Record) -> str:

@@ -10,13 +10,17 @@ from threading import Event, Thread
 
 import pytest
 
-from phi3core import promotion
-from phi3core.promotion import looking, records, state
+from phi3core.promotion import reconcile as reconcile_module
+from phi3core.promotion.aliases import read_state
+from phi3core.promotion.delete import delete_version
+from phi3core.promotion.promote import promote
+from phi3core.promotion.reconcile import reconcile
+from phi3core.promotion.record import search, timeline
 from phi3core.settings import Settings
-
-from ..fakes import until
-from .conftest import ALL
-from .killing import ACTS, judge, killed, move, prepare
+from phi3core.store.client import client
+from tests.races.conftest import ALL
+from tests.races.killing import ACTS, judge, killed, move, prepare
+from tests.support.fakes import until
 
 SAMPLE = ("from Staging to Production",)
 
@@ -30,7 +34,7 @@ def test_wherever_a_promoter_is_killed_the_next_look_leaves_everything_in_order(
     for last in itertools.count(1):
         name = f"{fresh}-{last}"
         prepare(everywhere, name)
-        before = state.read(everywhere, name)
+        before = read_state(everywhere, name)
         if not killed(everywhere, ACTS[act](name), last, all_calls=ALL):
             break
         judge(everywhere, name, act, before, f"killed after call {last}")
@@ -45,13 +49,13 @@ def test_production_has_a_holder_at_every_moment_of_a_promotion(settings: Settin
 
     def watch() -> None:
         while not ended.is_set():
-            if state.read(settings, "watched").holder("Production") is None:
+            if read_state(settings, "watched").holder("Production") is None:
                 missing.append("nobody")
 
     watcher = Thread(target=watch)
     watcher.start()
     for number in (3, 4, 1):
-        promotion.promote(settings, f"watched/{number}", "Production")
+        promote(settings, f"watched/{number}", "Production")
     ended.set()
     watcher.join()
 
@@ -63,18 +67,18 @@ def test_a_promoter_that_died_on_another_machine_is_left_alone_for_a_minute(
 ) -> None:
     prepare(settings, "phi3")
     assert killed(settings, partial(move, ref="phi3/3", stage="Production"), 4, home=tmp_path / "other-machine")
-    left = state.read(settings, "phi3")
+    left = read_state(settings, "phi3")
     assert left.holder("Production") == 3
     assert left.stages[3] != "Production"
 
-    waiting = promotion.look(settings, "phi3")
+    waiting = reconcile(settings, "phi3")
 
     assert waiting.said == []
     assert [record.ref for record in waiting.in_flight] == ["phi3/3"]
     assert waiting.wrong != []
-    monkeypatch.setattr(looking, "_PATIENCE", timedelta(0))
+    monkeypatch.setattr(reconcile_module, "_PATIENCE", timedelta(0))
 
-    seen = promotion.look(settings, "phi3")
+    seen = reconcile(settings, "phi3")
 
     assert (seen.in_flight, seen.wrong) == ([], [])
     assert any("was interrupted" in sentence for sentence in seen.said)
@@ -90,20 +94,20 @@ def test_a_look_that_is_killed_is_finished_by_the_next(settings: Settings) -> No
     for last in itertools.count(1):
         name = f"looked-at-{last}"
         prepare(settings, name)
-        store = state.client(settings)
+        store = client(settings)
         store.set_registered_model_alias(name, "production", "4")
         store.transition_model_version_stage(name, "1", "Staging")
-        if not killed(settings, partial(promotion.look, name=name), last):
+        if not killed(settings, partial(reconcile, name=name), last):
             break
 
-        promotion.look(settings, name)
+        reconcile(settings, name)
 
-        after = state.read(settings, name)
+        after = read_state(settings, name)
         assert after.stages == {1: "Archived", 2: "Archived", 3: "Staging", 4: "Production"}, last
-        assert promotion.look(settings, name).said == []
-        told = records.of_model(settings, name)
-        assert records.holder(told, "Production") == 4
-        assert records.verify(settings, name) == []
+        assert reconcile(settings, name).said == []
+        told = search.of_model(settings, name)
+        assert timeline.holder(told, "Production") == 4
+        assert search.verify(settings, name) == []
     assert last > 5
 
 
@@ -113,14 +117,14 @@ def test_a_version_whose_deletion_was_killed_is_there_or_gone(settings: Settings
         prepare(settings, name)
         if not killed(settings, partial(_delete, ref=f"{name}/4"), last):
             break
-        gone = until(lambda name=name: 4 not in state.read(settings, name).stages) if last > 2 else False
+        gone = until(lambda name=name: 4 not in read_state(settings, name).stages) if last > 2 else False
 
-        promotion.look(settings, name)
+        reconcile(settings, name)
 
-        (record,) = records.page(settings, model=name, action="delete").records
+        (record,) = search.page(settings, model=name, action="delete").records
         assert record.status == ("done" if gone else "interrupted")
     assert last > 3
 
 
 def _delete(settings: Settings, ref: str) -> None:
-    promotion.delete_version(settings, ref, "not needed")
+    delete_version(settings, ref, "not needed")

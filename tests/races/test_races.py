@@ -11,13 +11,14 @@ from threading import Barrier
 
 import pytest
 
-from phi3core import promotion
-from phi3core.promotion import records, state
+from phi3core.promotion.aliases import read_state
+from phi3core.promotion.promote import promote
+from phi3core.promotion.reconcile import reconcile
+from phi3core.promotion.record import search, timeline
 from phi3core.settings import Settings
-
-from ..fakes import register
-from .conftest import ALL, SHARE
-from .racing import judge, racers
+from tests.races.conftest import ALL, SHARE
+from tests.races.racing import judge, racers
+from tests.support.fakes import register
 
 COUNTS = {2: 2 * SHARE, 8: max(1, SHARE // 2)} if ALL else {2: 6, 8: 2}
 
@@ -31,9 +32,9 @@ def test_promoters_on_as_many_machines_leave_exactly_one_version_in_production(
     homes = [tmp_path / f"machine-{number}" for number in range(promoters)]
     with racers(everywhere, fresh, homes) as race:
         for _ in range(COUNTS[promoters]):
-            before = state.read(everywhere, fresh).stages
+            before = read_state(everywhere, fresh).stages
             judge(race, before, race.run())
-    assert records.verify(everywhere, fresh) == []
+    assert search.verify(everywhere, fresh) == []
 
 
 def test_promoters_of_one_machine_come_one_after_the_other_and_all_succeed(
@@ -41,11 +42,11 @@ def test_promoters_of_one_machine_come_one_after_the_other_and_all_succeed(
 ) -> None:
     with racers(everywhere, fresh, [tmp_path / "machine"] * 4) as race:
         for _ in range(max(1, SHARE // 5) if ALL else 3):
-            before = state.read(everywhere, fresh).stages
+            before = read_state(everywhere, fresh).stages
             ended = race.run()
             judge(race, before, ended)
             assert {one.how for one in ended} == {"done"}
-    assert records.verify(everywhere, fresh) == []
+    assert search.verify(everywhere, fresh) == []
 
 
 def test_promoters_in_threads_of_one_process_come_one_after_the_other_and_all_succeed(
@@ -57,15 +58,15 @@ def test_promoters_in_threads_of_one_process_come_one_after_the_other_and_all_su
 
     def act(number: int) -> str:
         start.wait(30)
-        return promotion.promote(settings, f"{fresh}/{number}", "Production").record
+        return promote(settings, f"{fresh}/{number}", "Production").record
 
     with ThreadPoolExecutor(4) as pool:
         done = list(pool.map(act, (1, 2, 3, 4)))
 
-    now, listed = state.read(settings, fresh), records.of_model(settings, fresh)
+    now, listed = read_state(settings, fresh), search.of_model(settings, fresh)
     assert sorted(now.stages.values()) == ["Archived", "Archived", "Archived", "Production"]
-    assert promotion.look(settings, fresh).said == []
+    assert reconcile(settings, fresh).said == []
     assert {record.id for record in listed} == set(done)
     assert {record.status for record in listed} == {"done"}
-    assert records.holder(listed, "Production") == now.holder("Production")
-    assert records.verify(settings, fresh) == []
+    assert timeline.holder(listed, "Production") == now.holder("Production")
+    assert search.verify(settings, fresh) == []

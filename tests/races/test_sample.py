@@ -6,14 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from phi3core.promotion import records, state
+from phi3core.promotion.aliases import read_state
+from phi3core.promotion.record import search
 from phi3core.settings import Settings
-
-from ..stores import STORES
-from .conftest import ALL
-from .killing import ACTS, killed, prepare
-from .killing import judge as judge_killed
-from .racing import judge, racers
+from tests.races.conftest import ALL
+from tests.races.killing import ACTS, killed, prepare
+from tests.races.killing import judge as judge_killed
+from tests.races.racing import judge, racers
+from tests.support.stores import STORES
 
 KILLED = dict(zip(ACTS, (4, 3, 4, 3), strict=True))
 """After which of its writes each act is killed: the alias has moved, and not everything that follows it."""
@@ -27,9 +27,9 @@ def test_a_few_races_leave_exactly_one_version_in_production_on_each_store(
 ) -> None:
     with racers(store, fresh, [tmp_path / "one-machine", tmp_path / "another"]) as race:
         for _ in range(3):
-            before = state.read(store, fresh).stages
+            before = read_state(store, fresh).stages
             judge(race, before, race.run())
-    assert records.verify(store, fresh) == []
+    assert search.verify(store, fresh) == []
 
 
 def test_a_promoter_that_was_killed_at_each_act_leaves_everything_in_order_on_each_store(
@@ -37,8 +37,8 @@ def test_a_promoter_that_was_killed_at_each_act_leaves_everything_in_order_on_ea
 ) -> None:
     prepare(store, fresh)
     for act, last in KILLED.items():
-        before = state.read(store, fresh)
+        before = read_state(store, fresh)
         assert killed(store, ACTS[act](fresh), last), act
         judge_killed(store, fresh, act, before, act)
-        assert state.read(store, fresh).aliases != before.aliases, act
-    assert state.read(store, fresh).stages == {1: "Archived", 2: "None", 3: "Archived", 4: "Staging"}
+        assert read_state(store, fresh).aliases != before.aliases, act
+    assert read_state(store, fresh).stages == {1: "Archived", 2: "None", 3: "Archived", 4: "Staging"}

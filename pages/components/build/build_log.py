@@ -1,0 +1,119 @@
+"""How a build is drawn: its steps, its end, its log."""
+
+from __future__ import annotations
+
+from urllib.parse import quote
+
+import streamlit as st
+
+from pages.components.shared import ui
+from phi3core.build import jobs
+from phi3core.build.jobs import Job, Step
+from phi3core.build.steps import TITLES
+from phi3core.errors import Phi3Error
+from phi3core.markdown import safe_markdown
+from phi3core.store.client import without_password
+
+STATUS = {
+    "RUNNING": (":blue[:material/progress_activity:]", "running, started"),
+    "SCHEDULED": (":blue[:material/schedule:]", "waiting, since"),
+    "FINISHED": (":green[:material/check_circle:]", "built"),
+    "FAILED": (":red[:material/error:]", "failed"),
+    "KILLED": (":gray[:material/cancel:]", "cancelled"),
+}
+_STEP_ICONS = {
+    "waiting": ":gray[:material/radio_button_unchecked:]",
+    "running": ":blue[:material/progress_activity:]",
+    "done": ":green[:material/check_circle:]",
+    "failed": ":red[:material/error:]",
+}
+
+
+def show(job: Job) -> None:
+    """One build, whatever its state."""
+    icon, word = STATUS[job.status]
+    with st.container(border=True, key=f"build_{job.run_id}"):
+        st.markdown(f"{icon} {line(job)} :gray[· {word} {ui.ago(job.started)}]")
+        if job.running:
+            for step in job.steps:
+                _show_step(step)
+            if ui.person().may("releaser"):
+                st.button(
+                    "Cancel",
+                    icon=":material/stop_circle:",
+                    key=f"cancel_{job.run_id}",
+                    on_click=_cancel,
+                    args=(job.run_id,),
+                )
+        elif job.status == "FINISHED":
+            _show_links(job)
+        elif job.status == "FAILED":
+            ui.show_error(job.reason or "It ended without a reason.")
+        else:
+            st.caption(f"{safe_markdown(job.reason)} Nothing was registered.")
+        if not job.running:
+            _show_more(job)
+
+
+def line(job: Job) -> str:
+    """Markdown: what is built from what. Anybody may have written the run's parameters."""
+    name, source = safe_markdown(job.ref or job.spec.name), ui.code(job.spec.source)
+    return f"**{name}** {ui.wrapper(job.spec.wrapper)} from {source}"
+
+
+def _show_step(step: Step) -> None:
+    line = f"{_STEP_ICONS[step.state]} {TITLES[step.name]}"
+    if step.state == "done" and step.seconds is not None:
+        line += f" :gray[· {step.seconds:.1f} s]"
+    if step.state == "running" and step.text:
+        line += f" :gray[· {safe_markdown(step.text)}]"
+    st.markdown(line)
+    if step.state == "running" and step.fraction is not None:
+        st.progress(step.fraction)
+
+
+def _show_links(job: Job) -> None:
+    with st.container(horizontal=True, vertical_alignment="center"):
+        query = {"model": job.spec.name, "version": str(job.version)}
+        st.page_link("pages/registry_page.py", label=job.ref, icon=":material/inventory_2:", query_params=query)
+        st.page_link("pages/chat_page.py", label="Chat with it", icon=":material/chat:", query_params={"ref": job.ref})
+        show_run(job.experiment_id, job.run_id)
+
+
+def show_run(experiment_id: str, run_id: str) -> None:
+    """The run in MLflow's own UI: a link where the store is a server, else how to open it there."""
+    uri = ui.config().tracking_uri
+    path = f"/#/experiments/{quote(experiment_id)}/runs/{quote(run_id)}"
+    if uri.startswith("http"):
+        url = without_password(uri, uri).replace(":…@", "@").rstrip("/") + path
+        st.link_button("Run in MLflow", url, icon=":material/open_in_new:", type="tertiary")
+        return
+    with st.popover("Run", icon=":material/science:", type="tertiary"):
+        st.markdown(f"Run `{run_id}`. To see it in MLflow's own UI, start that once:")
+        st.code(f"mlflow ui --backend-store-uri {uri}", language="sh", wrap_lines=True)
+        st.link_button("Open the run there", f"http://127.0.0.1:5000{path}", icon=":material/open_in_new:")
+
+
+def _show_more(job: Job) -> None:
+    with st.expander("Steps and log", icon=":material/list_alt:"):
+        for step in job.steps:
+            _show_step(step)
+        path = jobs.log_path(ui.config(), job.run_id)
+        text = path.read_bytes().decode(errors="replace") if path.is_file() else ""
+        if text:
+            st.code(_tail(text), language=None, height=240)
+        else:
+            st.caption("There is no log on this machine; the run's artifacts may hold one.")
+
+
+def _tail(text: str) -> str:
+    """The end of a log, with progress bars (which redraw their line) cut to their last state."""
+    lines = [line.rstrip("\r").rsplit("\r", 1)[-1] for line in text.split("\n")]
+    return "\n".join(lines[-200:])
+
+
+def _cancel(run_id: str) -> None:
+    try:
+        jobs.cancel(ui.config(), run_id, ui.person())
+    except Phi3Error as error:
+        st.toast(str(error), icon=":material/info:")

@@ -1,0 +1,60 @@
+"""Asking a model that can't be chatted with: a JSON form for its /invocations."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import streamlit as st
+
+from pages.components.shared import later, ui
+from phi3core.chat.answer import invoke_server
+from phi3core.errors import Phi3Error
+
+from . import examples
+from .context import Seen
+from .target import Chosen
+
+
+def show(chosen: Chosen, seen: Seen) -> None:
+    """The signature, a request to edit, and what came back."""
+    assert seen.server is not None
+    signature = seen.props.get("signature") or {}
+    st.info(
+        f"{ui.code(chosen.ref)} can't be chatted with: it takes neither messages nor one text. Ask it with inputs of "
+        "its own, as MLflow's /invocations takes them.",
+        icon=":material/data_object:",
+    )
+    with st.expander("Signature", icon=":material/schema:", expanded=True):
+        if signature:
+            st.code(json.dumps({n: p for n, p in signature.items() if p}, indent=2), "json", height=240)
+        else:
+            st.caption("The model was logged without one.")
+    key = f"chat_body_{chosen.ref}"
+    st.session_state.setdefault(key, json.dumps(examples.example(signature), indent=2))
+    body = st.text_area("Inputs, as JSON", key=key, height=220)
+    if st.button("Predict", type="primary", icon=":material/play_arrow:", key="chat_predict"):
+        server = seen.server
+        st.session_state["chat_prediction"] = (chosen.ref, later.begin(lambda: invoke_server(server, body)))
+    ref, coming = st.session_state.get("chat_prediction", ("", None))
+    if ref == chosen.ref and coming is not None:
+        st.fragment(_show_result, run_every=None if coming.done() else 0.5)(coming, coming.done())
+
+
+def _show_result(coming: Any, done: bool) -> None:
+    if not coming.done():
+        st.caption(":material/progress_activity: The model works on it …")
+        return
+    if not done:
+        st.rerun()
+    try:
+        found = coming.result()
+    except Phi3Error as error:
+        ui.show_error(str(error))
+        return
+    text = json.dumps(found, indent=2, ensure_ascii=False)
+    st.caption("Predictions")
+    if len(text) > 100_000:
+        st.download_button("Download them", text, "predictions.json", "application/json", icon=":material/download:")
+        text = text[:100_000] + "\n…"
+    st.code(text, "json", wrap_lines=True, height=400 if text.count("\n") > 20 else "content")

@@ -1,0 +1,169 @@
+"""Below an answer: its figures, and what can be done with it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import streamlit as st
+
+from pages.components.shared import ui
+from pages.components.shared.escape import literal
+from phi3core.chat.conversation import Conversation
+from phi3core.errors import Phi3Error
+from phi3core.markdown import safe_markdown
+from phi3core.traces.turn import Turn
+
+from . import token_view
+from .target import Chosen
+
+_AGAIN = "Ask once more; this answer stays beside the new one"
+_EDIT = "Edit the message and send it again; this one stays beside it"
+_BRANCH = "Go on from here in a new conversation"
+
+
+@dataclass(frozen=True)
+class Asking:
+    """With what a turn is asked again or otherwise: as the page stands now."""
+
+    conversation: Conversation
+    chosen: Chosen
+    system: str
+    options: dict[str, Any]
+
+    def again(self, turn: Turn, question: str | None = None, forget: int | None = None) -> None:
+        """Ask it and draw the page; what is wrong is said."""
+        try:
+            self.conversation.again(
+                self.chosen.target, self.system, self.options, turn=turn, question=question, forget=forget,
+                asked_ref=self.chosen.asked, user=ui.person().name,
+            )  # fmt: skip
+        except Phi3Error as error:
+            ui.show_error(str(error))
+            return
+        st.session_state.pop("chat_editing", None)
+        st.rerun()
+
+
+@st.fragment
+def show(asking: Asking, turn: Turn, last: bool) -> None:
+    """Figures, thumbs and buttons: a click on them draws no other turn."""
+    st.caption(figures(turn))
+    with st.container(horizontal=True, vertical_alignment="center", gap="xsmall"):  # one row on a phone too
+        _thumbs(asking.conversation, turn)
+        label = {"failed": "Try again", "stopped": "Ask again"}.get(turn.state, "Regenerate")
+        key = "chat_again" if last else f"turn_again_{turn.id}"
+        if st.button(label if last else "", icon=":material/refresh:", key=key, type="tertiary", help=_AGAIN):
+            asking.again(turn)
+        if st.button("", icon=":material/edit:", key=f"turn_edit_open_{turn.id}", type="tertiary", help=_EDIT):
+            st.session_state["chat_editing"] = turn.id
+            st.rerun()
+        if st.button("", icon=":material/call_split:", key=f"turn_branch_{turn.id}", type="tertiary", help=_BRANCH):
+            _branch(asking.conversation, turn)
+        _popover("", ":material/content_copy:", "Copy as text", f"turn_copy_{turn.id}", lambda: _copy(turn))
+        _popover("", ":material/code:", "Rendered prompt and request", f"turn_sent_{turn.id}", lambda: _sent(turn))
+        if turn.tokens:
+            shown = st.session_state.get(f"turn_tokens_{turn.id}")
+            _toggle(turn, bool(shown))
+    if turn.comment:
+        st.caption(f":material/comment: {literal(turn.comment)}")
+    if turn.tokens and st.session_state.get(f"turn_tokens_{turn.id}"):
+        token_view.show(turn.tokens, f"turn_figure_{turn.id}")
+
+
+def _toggle(turn: Turn, shown: bool) -> None:
+    name = f"turn_tokens_{turn.id}"
+    help = "Hide the token probabilities" if shown else "Show the token probabilities"
+    st.button(
+        "", icon=":material/equalizer:", key=f"turn_probabilities_{turn.id}", type="tertiary", help=help,
+        on_click=st.session_state.update, args=({name: not shown},),
+    )  # fmt: skip
+
+
+def _popover(label: str, icon: str, help: str, key: str, draw: Callable[[], None]) -> None:
+    """Drawn only once it is opened: a hundred rendered prompts are megabytes."""
+    popover = st.popover(label, icon=icon, help=help, type="tertiary", key=key, on_change="rerun")
+    if popover.open:
+        with popover:
+            draw()
+
+
+def _copy(turn: Turn) -> None:
+    st.caption("The answer as it was written; the button at its corner copies it.")
+    st.code(turn.answer, language=None, wrap_lines=True, height=300 if len(turn.answer) > 1000 else "content")
+
+
+def _sent(turn: Turn) -> None:
+    if turn.prompt:
+        st.caption("What the model read." if turn.raw else "What the model read, by its own chat template.")
+        st.code(turn.prompt, language=None, wrap_lines=True, height=300 if len(turn.prompt) > 1000 else "content")
+    st.caption("Asked with")
+    asked: dict[str, Any] = {"model": turn.ref, "asked_for": turn.asked_ref, **turn.options, "seed": turn.seed}
+    asked |= {"response_format": turn.schema} if turn.schema is not None else {}
+    asked |= {"turns_left_out": turn.forgot} if turn.forgot else {}
+    asked |= {"system": turn.system} if turn.system else {}
+    st.code(json.dumps({n: v for n, v in asked.items() if v not in ("", None)}, indent=2, ensure_ascii=False), "json")
+
+
+def _thumbs(conversation: Conversation, turn: Turn) -> None:
+    if not turn.answer:
+        return
+    key = f"turn_thumb_{turn.id}"
+    st.session_state[key] = None if turn.thumb is None else int(turn.thumb)
+    may = ui.person().may("reviewer")
+    st.feedback("thumbs", key=key, on_change=_rate, args=(conversation, turn, key), disabled=not may)
+    if turn.thumb is None or not may:
+        return
+    with st.popover("", icon=":material/comment:", help="Say why", type="tertiary", key=f"turn_why_{turn.id}"):
+        with st.form(f"turn_comment_{turn.id}", border=False):
+            comment = st.text_area(
+                "Comment", turn.comment, placeholder="What is good or bad about it?", height=80,
+                key=f"turn_comment_text_{turn.id}",
+            )  # fmt: skip
+            if st.form_submit_button("Save", key=f"turn_comment_save_{turn.id}"):
+                _told(lambda: conversation.rate(turn, turn.thumb, comment, ui.person()))
+                st.rerun(scope="fragment")
+
+
+def _rate(conversation: Conversation, turn: Turn, key: str) -> None:
+    value = st.session_state[key]
+    thumb = None if value is None else bool(value)
+    _told(lambda: conversation.rate(turn, thumb, turn.comment, ui.person()))
+
+
+def _told(act: Callable[[], None]) -> None:
+    try:
+        act()
+    except Phi3Error as error:
+        st.toast(safe_markdown(str(error)), icon=":material/error:")
+
+
+def _branch(conversation: Conversation, turn: Turn) -> None:
+    try:
+        made = conversation.branch(turn, ui.person().name)
+    except Phi3Error as error:
+        ui.show_error(str(error))
+        return
+    st.session_state["chat_conversation"] = made.id
+    st.query_params["c"] = made.id
+    st.toast("This is a new conversation; the one before stays as it is.", icon=":material/call_split:")
+    st.rerun()
+
+
+def figures(turn: Turn) -> str:
+    """One line: who answered, how fast, how much."""
+    said = [ui.code(turn.ref) if turn.ref.startswith("endpoint:") else turn.ref]
+    if turn.tokens_per_second:
+        said.append(f"{turn.tokens_per_second:.0f} tokens/s")
+    if turn.first_token_ms:
+        said.append(f"first token {turn.first_token_ms:,.0f} ms")
+    if turn.prompt_tokens:
+        cached = f" ({turn.cached_tokens:,} cached)" if turn.cached_tokens else ""
+        said.append(f"{turn.prompt_tokens:,}{cached} + {turn.completion_tokens:,} tokens")
+    elif turn.completion_tokens:
+        said.append(f"{turn.completion_tokens:,} tokens")
+    if turn.forgot:
+        said.append(f"without the oldest {turn.forgot} {'turn' if turn.forgot == 1 else 'turns'}")
+    return " · ".join(said)

@@ -1,0 +1,112 @@
+"""What can be done with a conversation besides talking: its link, its name, its files, its end."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+import streamlit as st
+
+from pages.components.shared import links, ui
+from pages.components.shared.escape import short
+from phi3core.chat import import_export, markdown_export
+from phi3core.chat.conversation import Conversation, delete_conversation, rename_conversation
+from phi3core.errors import Phi3Error
+
+from . import replays
+
+_PAGE = "pages/conversations_page.py"
+_FILES = {
+    "Markdown": ("md", "text/markdown", markdown_export.to_markdown, "To read: the answers that are shown."),
+    "JSON": ("json", "application/json", import_export.to_json, "To keep: everything, for “Import” to bring back."),
+    "JSONL": (
+        "jsonl",
+        "application/jsonl",
+        lambda conversation: import_export.to_jsonl([conversation]),
+        "To train with: OpenAI messages, one conversation a line.",
+    ),
+}
+
+
+def menu(conversation: Conversation) -> None:
+    """A popover with everything there is to do with a conversation; nothing where it has no turns yet."""
+    if not conversation.tree:
+        return
+    id = conversation.id
+    with st.popover("Share", icon=":material/ios_share:", type="tertiary", key=f"share_{id}"):
+        st.caption("Link, for whoever can open this app")
+        ref = conversation.asked_ref or conversation.ref
+        st.code(links.of_chat(id, ref, conversation.selected), language=None, wrap_lines=True)
+        st.caption("Export")
+        with st.container(horizontal=True):
+            for name, (ending, mime, write, about) in _FILES.items():
+                st.download_button(
+                    name, lambda write=write: write(conversation), f"{file_name(conversation.title)}.{ending}", mime,
+                    key=f"share_{ending}_{id}", icon=":material/download:", on_click="ignore", help=about,
+                )  # fmt: skip
+        st.caption("Conversation")
+        with st.container(horizontal=True):
+            own = may_change(conversation.author)
+            if own and st.button("Rename", icon=":material/edit:", key=f"share_rename_{id}"):
+                rename(id, conversation.title)
+            busy = conversation.running
+            if st.button("Replay", icon=":material/replay:", key=f"share_replay_{id}", disabled=busy):
+                replays.choose(conversation)
+            if own and st.button("Delete", icon=":material/delete:", key=f"share_delete_{id}"):
+                delete([(id, conversation.title, len(conversation.tree))])
+
+
+def may_change(author: str) -> bool:
+    """Whether whoever looks may rename and delete a conversation of this author."""
+    me = ui.person()
+    return me.may("admin") or me.name.casefold() == author.casefold()
+
+
+def file_name(title: str) -> str:
+    """A title as every file system takes it, without an ending."""
+    return re.sub(r"[^\w]+", "-", title).strip("-_").lower()[:60] or "conversation"
+
+
+@st.dialog("Rename", icon=":material/edit:")
+def rename(id: str, title: str) -> None:
+    with st.form("share_rename_form", border=False):
+        new = st.text_input("Title", title, max_chars=200, key=f"share_title_{id}")
+        pressed = st.form_submit_button("Rename", type="primary", key="share_rename_confirm", width="stretch")
+    if pressed:
+        try:
+            rename_conversation(ui.config(), id, new, ui.person())
+        except Phi3Error as error:
+            ui.show_error(str(error))
+            return
+        st.rerun()
+
+
+@st.dialog("Delete", icon=":material/delete:")
+def delete(doomed: Sequence[tuple[str, str, int]]) -> None:
+    """doomed: id, title and number of turns of each conversation."""
+    turns = sum(count for _, _, count in doomed)
+    which = "this conversation" if len(doomed) == 1 else f"these {len(doomed)} conversations"
+    st.markdown(f"Delete {which} for good?")
+    lines = [f"- **{short(title)}**, {counted(count, 'turn')}" for _, title, count in doomed[:8]]
+    st.markdown("\n".join(lines + [f"- and {len(doomed) - 8} more"] * (len(doomed) > 8)))
+    traces = f", with {'its trace' if turns == 1 else f'all {turns} traces'} in MLflow" if ui.config().tracing else ""
+    st.markdown(
+        f"Their questions, answers and ratings go{traces}. What branched from them or repeats them stays. "
+        "It can't be undone."
+    )
+    if st.button("Delete", type="primary", icon=":material/delete:", key="share_delete_confirm", width="stretch"):
+        try:
+            for id, _, _ in doomed:
+                delete_conversation(ui.config(), id, ui.person())
+        except (Phi3Error, OSError) as error:
+            ui.show_error(str(error))
+            return
+        if st.session_state.get("chat_conversation") in [id for id, _, _ in doomed]:
+            del st.session_state["chat_conversation"]
+        st.session_state["conversations_said"] = f"{counted(len(doomed), 'conversation')} deleted."
+        st.switch_page(_PAGE)
+
+
+def counted(count: int, noun: str) -> str:
+    """A number with its noun."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"

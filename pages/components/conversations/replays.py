@@ -1,0 +1,299 @@
+"""A conversation asked once more: chosen, watched while it runs, and shown beside what was recorded."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
+
+from pages.components.shared import links, ui
+from pages.components.shared.escape import differences, literal, short
+from pages.components.shared.waiting import patiently
+from phi3core import tags
+from phi3core.chat import replay
+from phi3core.chat.conversation import Conversation, load_conversation
+from phi3core.chat.replay import Compared, Replay
+from phi3core.errors import BadInput, NotFound, Phi3Error
+from phi3core.registry import reader
+from phi3core.registry.models import Reference
+from phi3core.traces.feedback import Better
+from phi3core.traces.turn import Turn
+
+_PAGE = "pages/conversations_page.py"
+
+
+# ---------------------------------------------------------------- choosing
+
+
+@st.dialog("Replay", icon=":material/replay:")
+def choose(conversation: Conversation) -> None:
+    """Start a replay, with the version that answered or another one."""
+    count = len(conversation.path)
+    st.markdown(
+        f"**{short(conversation.title)}**: {'its question is' if count == 1 else f'its {count} questions are'} asked "
+        "again, each with its recorded history, parameters and seed. The answers become a conversation of their own."
+    )
+    with ui.told():
+        ref = _pick(conversation)
+    if st.button("Start", type="primary", icon=":material/replay:", key="replay_start", width="stretch"):
+        try:
+            started = patiently("Starting …", _start, conversation, ref, ui.person().name)
+        except Phi3Error as error:
+            ui.show_error(str(error))
+            return
+        st.switch_page(_PAGE, query_params={"replay": started.conversation.id})
+
+
+def _start(conversation: Conversation, ref: str, user: str) -> Replay:
+    endpoint = _endpoints().get(ref)
+    target = endpoint or reader.resolve(ui.config(), ref)
+    return replay.start(conversation, target, asked_ref=ref, user=user)
+
+
+def _pick(conversation: Conversation) -> str:
+    """A version reference or an endpoint's; the one that answered last comes first."""
+    recorded = conversation.ref
+    models = {model.name: model for model in ui.models() if model.newest}
+    endpoints = _endpoints()
+    options = [*models, *endpoints]
+    if not options:
+        raise NotFound("There is no version to replay it with: build one first.")
+    own = recorded if recorded in endpoints else recorded.rpartition("/")[0]
+    start = options.index(own) if own in options else 0
+    left, right = st.columns(2)
+    name = left.selectbox(
+        "Model", options, start, format_func=lambda o: o.removeprefix("endpoint:") if o in endpoints else o,
+        key=f"replay_model_{conversation.id}",
+    )  # fmt: skip
+    if name in endpoints:
+        right.caption("A remote endpoint: what is asked leaves this machine.")
+        return name
+    numbers = {f"{name}/{v.version}": f"/{v.version} · {v.wrapper or 'other'} {v.precision}" for v in ui.versions(name)}
+    labels = _aliases(name, models[name].aliases) | numbers
+    refs = list(labels)
+    at = refs.index(recorded) if recorded in refs else 0
+    return right.selectbox(
+        "Version", refs, at, format_func=lambda ref: labels.get(ref, ref) + _as_recorded(ref, recorded),
+        key=f"replay_version_{conversation.id}_{name}",
+    )  # fmt: skip
+
+
+def _as_recorded(ref: str, recorded: str) -> str:
+    return " · as recorded" if ref == recorded else ""
+
+
+def _aliases(name: str, aliases: dict[str, int]) -> dict[str, str]:
+    """References by stage and alias, with their labels."""
+    return {
+        str(Reference(name, alias=alias)): f"{tags.RESERVED_ALIASES.get(alias, f'@{alias}')}  →  /{number}"
+        for alias, number in sorted(aliases.items())
+    }
+
+
+def _endpoints() -> dict[str, object]:
+    """The remote endpoints by their references."""
+    from phi3core.endpoints.config import load_endpoints
+
+    return {endpoint.ref: endpoint for endpoint in load_endpoints(ui.config())}
+
+
+# ---------------------------------------------------------------- showing
+
+
+def show(id: str) -> None:
+    """A replay by the id of the conversation that it makes or made, whatever its state."""
+    with ui.told():
+        repeated, original, under_way = patiently("Reading the replay …", _load, id, ui.servers())
+    st.subheader(short(repeated.title), anchor=False)
+    with st.container(horizontal=True):
+        for label, conversation in (("Recorded", original), ("Replayed", repeated)):
+            links.to_chat(conversation.id, label)
+    if under_way is None or under_way.state != "running":
+        _ended(original, repeated, under_way)
+        return
+
+    @st.fragment(run_every=0.5)
+    def progress() -> None:
+        if under_way.state != "running":
+            st.rerun()  # with its figures and chart, and without looking again
+        _running(under_way)
+
+    progress()
+
+
+def _load(id: str, pool: object) -> tuple[Conversation, Conversation, Replay | None]:
+    """The new conversation, the one it repeats, and the replay itself where this process runs it."""
+    under_way = replay.running(id)
+    if under_way is not None:
+        return under_way.conversation, under_way.original, under_way
+    config = ui.config()
+    repeated = load_conversation(config, pool, id)  # type: ignore[arg-type]
+    if repeated.origin is None or repeated.origin.kind != "replay":
+        raise BadInput("This conversation repeats no other one: replay one from the list.")
+    try:
+        original = load_conversation(config, pool, repeated.origin.conversation)  # type: ignore[arg-type]
+    except NotFound as error:
+        raise NotFound("The conversation that this one repeats was deleted: there is nothing to compare.") from error
+    return repeated, original, None
+
+
+def _running(under_way: Replay) -> None:
+    at, total = min(under_way.done + 1, under_way.total), under_way.total
+    current = under_way.conversation.current
+    waiting = f" · {current.waiting}" if current and current.waiting else ""
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.progress(under_way.done / max(total, 1), f"Asking question {at} of {total}{literal(waiting)}")
+        st.button("Stop", icon=":material/stop_circle:", key="replay_stop", on_click=under_way.stop)
+    for pair_at, pair in enumerate(under_way.compared, start=1):
+        _pair(pair_at, pair)
+
+
+def _ended(original: Conversation, repeated: Conversation, under_way: Replay | None) -> None:
+    with ui.told():
+        pairs = under_way.compared if under_way else replay.compare(original, repeated)
+    total = under_way.total if under_way else len(original.path)
+    if under_way and under_way.state == "failed":
+        ui.show_error(under_way.error)
+    elif under_way and under_way.state == "stopped":
+        st.caption(f":material/stop_circle: Stopped after {len(pairs)} of {total} questions.")
+    if not pairs:
+        st.info("No answer came, so there is nothing to compare.", icon=":material/compare_arrows:")
+        return
+    _summary(pairs)
+    votes = _my_votes(repeated) if any(pair.votable for pair in pairs) else {}
+    for at, pair in enumerate(pairs, start=1):
+        with _pair(at, pair):
+            if pair.votable:
+                _vote(repeated, pair, votes.get(pair.new.id))
+    _speeds(pairs)
+
+
+def _summary(pairs: Sequence[Compared]) -> None:
+    """How much is the same, in one line."""
+    same, failed = sum(pair.same for pair in pairs), sum(pair.new.state == "failed" for pair in pairs)
+    count = len(pairs)
+    if same == count:
+        words = "The answer is the same" if count == 1 else f"All {count} answers are the same"
+        st.success(f"{words}, to the letter.", icon=":material/check_circle:")
+        return
+    words = "The answer is different." if count == 1 else f"{same} of {count} answers are the same."
+    words += f" {failed} failed." if failed else ""
+    st.info(words, icon=":material/compare_arrows:")
+    st.caption("On :red-background[red], what only the recorded answer has; on :green-background[green], the new one.")
+
+
+def _pair(at: int, pair: Compared) -> DeltaGenerator:
+    """A question with both answers, in a frame to which more can be added."""
+    frame = st.container(border=True, key=f"replay_pair_{at}")
+    with frame:
+        with st.container(horizontal=True, vertical_alignment="center", wrap=False):
+            st.markdown(f"**{at}** · {short(pair.old.question, 300)}", width="stretch")
+            _badge(pair)
+        if pair.same:
+            st.markdown(literal(pair.old.answer))
+            for name, turn in (("Recorded", pair.old), ("Replayed", pair.new)):
+                _head(name, turn)
+            return frame
+        recorded, replayed = st.columns(2, gap="medium")
+        pieces = pair.diff
+        for column, name, side, turn in (
+            (recorded, "Recorded", "old", pair.old),
+            (replayed, "Replayed", "new", pair.new),
+        ):
+            with column:
+                _head(name, turn)
+                if turn.answer:
+                    st.markdown(differences(pieces, side))
+                elif not turn.error:
+                    st.caption("No answer.")
+                if turn.error:
+                    ui.show_error(turn.error)
+    return frame
+
+
+def _head(name: str, turn: Turn) -> None:
+    st.caption(f"{name} · {_figures(turn)}")
+    if turn.note:  # how it was asked is a part of what differs
+        st.caption(f":material/info: {literal(turn.note)}")
+
+
+def _badge(pair: Compared) -> None:
+    if pair.new.state == "failed":
+        st.badge("failed", icon=":material/error:", color="red")
+    elif pair.same:
+        st.badge("same", icon=":material/check:", color="green")
+    else:
+        st.badge("different", icon=":material/difference:", color="orange")
+
+
+def _figures(turn: Turn) -> str:
+    figures = [short(turn.ref)]
+    figures += [f"{turn.completion_tokens:,} tokens"] if turn.completion_tokens else []
+    figures += [f"{turn.tokens_per_second:,.0f} tokens/s"] if turn.tokens_per_second else []
+    return " · ".join(figures)
+
+
+# ---------------------------------------------------------------- voting
+
+
+def _my_votes(repeated: Conversation) -> dict[str, Better]:
+    """What this person said of this replay before, read once."""
+    person, kept = ui.person(), f"replay_votes_{repeated.id}"
+    if kept not in st.session_state:
+        try:
+            st.session_state[kept] = patiently("Reading your votes …", replay.votes, ui.config(), repeated, person)
+        except Phi3Error as error:
+            ui.show_warning(f"What you voted before can't be read. {error}")
+            return {}
+    return dict(st.session_state[kept])
+
+
+def _vote(repeated: Conversation, pair: Compared, before: Better | None) -> None:
+    """Which of the two answers is better. Choosing the chosen one again takes the vote back."""
+    may, key = ui.person().may("reviewer"), f"replay_vote_{pair.new.id}"
+    words = {"old": f"Recorded · {pair.old.ref}", "tie": "As good as each other", "new": f"Replayed · {pair.new.ref}"}
+    st.segmented_control(
+        "Which answer is better?", list(words), default=before, format_func=lambda better: short(words[better]),
+        key=key, disabled=not may, on_change=_voted, args=(repeated, pair, key),
+        help=None if may else "Voting needs the role reviewer.",
+    )  # fmt: skip
+    if error := st.session_state.pop(f"{key}_error", ""):
+        ui.show_error(error)
+
+
+def _voted(repeated: Conversation, pair: Compared, key: str) -> None:
+    try:
+        replay.vote(ui.config(), repeated, pair, st.session_state[key], ui.person())
+    except (Phi3Error, OSError) as error:
+        st.session_state[f"{key}_error"] = f"Your vote is not kept: {error}"
+
+
+# ---------------------------------------------------------------- speed
+
+
+def _speeds(pairs: Sequence[Compared]) -> None:
+    """The speed of each answer, where there are enough to see something."""
+    if len(pairs) < 2 or not any(pair.new.tokens_per_second and pair.old.tokens_per_second for pair in pairs):
+        return
+    import plotly.graph_objects as go
+
+    turns = [str(at) for at, _ in enumerate(pairs, start=1)]
+    bars = (
+        ("Recorded", "#8A97A6", [pair.old.tokens_per_second or None for pair in pairs]),
+        ("Replayed", "#2F86CF", [pair.new.tokens_per_second or None for pair in pairs]),
+    )
+    figure = go.Figure([go.Bar(name=name, x=turns, y=speeds, marker_color=color) for name, color, speeds in bars])
+    figure.update_traces(hovertemplate="%{y:.0f} tokens/s")
+    figure.update_layout(
+        barmode="group", bargap=0.5, height=240, margin={"l": 0, "r": 0, "t": 8, "b": 0},
+        legend={"orientation": "h", "y": 1.15},
+        xaxis={"title": "Question", "type": "category"}, yaxis={"title": "tokens/s", "rangemode": "tozero"},
+    )  # fmt: skip
+    st.markdown("**Speed**")
+    st.plotly_chart(
+        figure,
+        config={"displayModeBar": False},
+        key="replay_speeds",
+        alt="Tokens per second of each answer, recorded and replayed",
+    )

@@ -1,0 +1,49 @@
+"""A policy as a checklist: what a stage needs, and the evidence behind each line."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import streamlit as st
+
+from pages.components.shared import known
+from pages.components.shared.escape import short
+from pages.components.shared.waiting import patiently
+from phi3core.promotion.policy.policy import Check
+from phi3core.registry.models import Version
+
+_EVIDENCE = 300  # letters of one line
+
+
+def of(version: Version, stage: str) -> list[Check]:
+    """What the stage needs of the version, and what is met now. Raises Phi3Error."""
+    return patiently("Checking the policy …", known.checks, version, stage)
+
+
+def show(checks: Sequence[Check], stage: str) -> None:
+    """One line each: met or not, its name, its evidence."""
+    if not checks:
+        st.caption(f"No policy: {stage} needs nothing of a version of this model.")
+        return
+    title = f"**What {stage} needs** · {summary(checks)}"
+    st.markdown("  \n".join([title, *(line(check.met, check.name, check.says) for check in checks)]))
+
+
+def show_recorded(checks: Sequence[Mapping[str, Any]]) -> None:
+    """The policy's state as a record keeps it."""
+    lines = [line(bool(check.get("met")), str(check.get("name", "")), str(check.get("says", ""))) for check in checks]
+    st.markdown("  \n".join(lines))
+
+
+def summary(checks: Sequence[Check]) -> str:
+    """Markdown: how many lines are met."""
+    met = sum(check.met for check in checks)
+    color = "green" if met == len(checks) else "orange"
+    return f":{color}[{met} of {len(checks)} met]"
+
+
+def line(met: bool, name: str, says: str) -> str:
+    """Markdown. The evidence may quote anybody."""
+    icon = ":green[:material/check_circle:]" if met else ":red[:material/cancel:]"
+    return f"{icon} **{short(name)}** · {short(says, _EVIDENCE)}"

@@ -1,0 +1,89 @@
+"""The dialog that copies a version: where to, what goes along, how far it is."""
+
+from __future__ import annotations
+
+import time
+from concurrent.futures import Future
+from urllib.parse import urlsplit
+
+import streamlit as st
+
+from pages.components.shared import dialogs, later, ui
+from pages.components.shared.escape import literal, short
+from phi3core.errors import Phi3Error
+from phi3core.promotion.copy import Copied, copy_version
+from phi3core.registry.models import Version
+
+_HERE, _THERE = "This store", "Another tracking server"
+
+
+class _Progress:
+    """How far a copy is, as its thread last told."""
+
+    def __init__(self) -> None:
+        self.share, self.text = 0.0, "Starting"
+
+    def __call__(self, share: float, text: str) -> None:
+        self.share, self.text = share, text
+
+
+@st.dialog("Copy a version", icon=":material/content_copy:")
+def show(version: Version) -> None:
+    if under_way := st.session_state.get("copy_under_way"):
+        _follow(*under_way)
+        return
+    where = st.segmented_control(
+        "To", [_HERE, _THERE], default=_HERE, required=True, key="copy_where", label_visibility="collapsed"
+    )
+    to = ""
+    if where == _THERE:
+        to = st.text_input("Tracking URI", placeholder="http://mlflow.example.org:5000", key="copy_to").strip()
+    default = version.name if where == _THERE else ""
+    name = st.text_input(
+        "Registered model", default, placeholder="phi3-edge", key=f"copy_name_{where}", help="Made where there is none."
+    ).strip()
+    dialogs.bullets(_consequences(version, name, to, where == _THERE))
+    reason = dialogs.reason("copy_reason", version.ref)
+    ready = bool(name) and (where == _HERE or bool(to))
+    if st.button("Copy", type="primary", disabled=not ready, key="copy_confirm", width="stretch"):
+        progress = _Progress()
+        config, person = ui.config(), ui.person()
+        future = later.begin(lambda: copy_version(config, version.ref, name, person, to, reason, progress))
+        st.session_state["copy_under_way"] = (version.ref, future, progress)
+        _follow(version.ref, future, progress)
+
+
+def _consequences(version: Version, name: str, to: str, far: bool) -> list[str]:
+    target = f"a new version of {short(name)}" if name else "a new version"
+    if not far:
+        return [
+            f"{short(version.ref)} becomes {target} as well. Both share the same files: nothing is sent.",
+            "Description and tags go along, and tags that say where it came from. Stage and aliases do not.",
+        ]
+    size = f" ({ui.megabytes(version.size)})" if version.size else ""
+    host = short(urlsplit(to).hostname or to) if to else "the other server"
+    return [
+        f"The files{size}, metrics and parameters go to {host}; when all is there, they are registered as {target}.",
+        "Description and tags go along, and tags that say where it came from. Stage, aliases and conversations do not.",
+        "It goes on when this is closed.",
+    ]
+
+
+def _follow(ref: str, future: Future[Copied], progress: _Progress) -> None:
+    """Until it has ended: how far it is. A click elsewhere ends only the looking."""
+    bar = st.empty()
+    while not future.done():
+        bar.progress(min(max(progress.share, 0.0), 1.0), literal(f"{progress.text} …"))
+        time.sleep(0.2)
+    bar.empty()
+    st.session_state.pop("copy_under_way", None)
+    ui.forget()
+    try:
+        copied = future.result()
+    except Phi3Error as error:
+        ui.show_error(str(error))
+        return
+    st.session_state.pop("copy_reason_about", None)
+    place = f" at {copied.uri}" if copied.uri else ""
+    st.session_state["registry_said"] = f"{ref} is copied: the copy is {copied.ref}{place}."
+    st.rerun()

@@ -1,0 +1,74 @@
+"""A metric over the versions of a registered model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from phi3core import tags
+from phi3core.registry.models import Version
+
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
+
+_LINE, _HERE, _PRODUCTION = "#8A97A6", "#2F86CF", "#2E9E5B"  # told apart on a light and on a dark ground
+TITLES = {
+    tags.TOKENS_PER_SECOND: "Speed, tokens/s",
+    tags.FIRST_TOKEN_MS: "First token, ms",
+    tags.PEAK_MEMORY: "Memory, MB",
+    tags.SIZE_METRIC: "Size, MB",
+    tags.SECONDS: "Building it, s",
+}
+_SCALES = {tags.PEAK_MEMORY: 1e-6, tags.SIZE_METRIC: 1e-6}
+
+
+def title(metric: str) -> str:
+    return TITLES.get(metric, metric)
+
+
+def names(versions: Sequence[Version]) -> list[str]:
+    """Every metric that one of the versions has: those we measure first."""
+    found = {name for version in versions for name in version.metrics}
+    return [name for name in TITLES if name in found] + sorted(found - TITLES.keys())
+
+
+def figure(versions: Sequence[Version], metric: str, here: int) -> go.Figure:
+    """A point for each version that has the metric, in the order of their numbers. here: the one that is looked at."""
+    import plotly.graph_objects as go
+
+    known = sorted((v for v in versions if metric in v.metrics), key=lambda version: version.version)
+    values = [version.metrics[metric] * _SCALES.get(metric, 1.0) for version in known]
+    chart = go.Figure(
+        go.Scatter(
+            x=[version.version for version in known],
+            y=values,
+            mode="lines+markers",
+            line={"color": _LINE, "width": 1.5},
+            marker={"size": [12 if v.version == here else 8 for v in known], "color": [_color(v, here) for v in known]},
+            customdata=[[v.version, "" if v.stage == "None" else f" · {v.stage}"] for v in known],
+            hovertemplate="version %{customdata[0]}%{customdata[1]}<br>%{y:,.4~g}<extra></extra>",
+            showlegend=False,
+        )
+    )
+    few = len(known) <= 12
+    chart.update_layout(
+        height=260,
+        margin={"l": 0, "r": 8, "t": 8, "b": 0},
+        dragmode=False,
+        xaxis={
+            "title": "version",
+            "tickvals": [version.version for version in known] if few else None,
+            "tickformat": "d",
+            "showgrid": False,
+            "zeroline": False,
+            "fixedrange": True,
+        },
+        yaxis={"rangemode": "tozero", "automargin": True, "fixedrange": True, "zeroline": False, "nticks": 5},
+    )
+    return chart
+
+
+def _color(version: Version, here: int) -> str:
+    if version.version == here:
+        return _HERE
+    return _PRODUCTION if version.stage == "Production" else _LINE

@@ -1,0 +1,62 @@
+"""What a move will change, in words, before it does."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from pages.components.shared import ui
+from pages.components.shared.escape import short
+from phi3core.promotion.aliases import HELD
+from phi3core.promotion.plan import Plan, plan_move
+from phi3core.promotion.promote import Promotion
+from phi3core.registry.models import Version
+
+
+def of(version: Version, stage: str, listed: list[Version], old: str = "Archived") -> Plan:
+    """listed: all versions of the model. old: what the version that leaves becomes. Raises BadInput."""
+    return plan_move(ui.config(), version, stage, listed, old=old)
+
+
+def lines(plan: Plan) -> list[str]:
+    """Markdown, one thing that happens a line."""
+    name, ref, alias = short(plan.version.name), short(plan.version.ref), ui.code(f"@{plan.stage.lower()}")
+    found = []
+    for left in plan.leaving:
+        loses = f" and loses {alias}" if plan.stage.lower() in left.aliases and not plan.unguarded else ""
+        found.append(f"**{short(left.ref)}** leaves {plan.stage}: it becomes {ui.stage_badge(plan.becomes)}{loses}.")
+    own = [change for change in plan.changes if change.ref == plan.version.ref]
+    does = [
+        f"moves from {ui.stage_badge(change.old)} to {ui.stage_badge(change.new)}"
+        if change.what == "stage"
+        else f"gets {ui.code(change.new)}"
+        if change.new
+        else f"loses {ui.code(change.old)}"
+        for change in own
+    ]
+    if does:
+        found.append(f"**{ref}** {_joined(does)}.")
+    if plan.stage in HELD:
+        found.append(f"{name}/{plan.stage} and {alias} mean {ref} from then on, for every client that asks for them.")
+    if plan.vacated:
+        found.append(f"**No version is in {plan.vacated} any more**, until another is moved there.")
+    if plan.unguarded:
+        found.append("This store has no aliases: nothing but this app keeps two versions from the same stage.")
+    return [*found, "The move is recorded with your name and reason."]
+
+
+def _joined(parts: list[str]) -> str:
+    return " and ".join([", ".join(parts[:-1]), parts[-1]] if len(parts) > 1 else parts)
+
+
+def show(plan: Plan) -> list[str]:
+    """Draw it, and return the lines."""
+    said = lines(plan)
+    st.markdown("\n".join(["**What will change**", "", *(f"- {line}" for line in said)]))
+    return said
+
+
+def left(done: Promotion) -> str:
+    """A sentence about who left the stage, "" where nobody did."""
+    if done.replaced is None:
+        return ""
+    return f" {done.replaced.ref} {'was archived' if done.replaced_to == 'Archived' else 'is in no stage now'}."

@@ -1,0 +1,204 @@
+"""A version's page: what it is, what can be done with it, and under tabs everything that is known of it.
+
+Its head comes from one look at the model, which also repairs and tells what was changed from outside. While a slow
+store is asked, what the index knows is shown.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import streamlit as st
+
+from pages.components.promotions import record_state, request_dialogs, requests_list
+from pages.components.shared import later, reading, ui
+from pages.components.shared.escape import literal, short
+from pages.components.shared.reading import Seen
+from phi3core import tags
+from phi3core.promotion.reconcile import Look
+from phi3core.registry.models import Version
+from phi3core.store.client import Abilities
+
+from . import copy_dialog, move_dialogs, navigation, undo_dialogs, version_parts
+
+_MEASURED = "Measured once, when the version was built, on the machine that built it."
+_TABS = ("Overview", "Signature", "Metrics", "Files", "Reviews", "Record", "Use it")
+_COPY, _DELETE, _ROLL_BACK = "Copy to …", "Delete …", "Roll back Production …"
+_ICONS = {_COPY: "content_copy", _DELETE: "delete", _ROLL_BACK: "undo"}
+
+
+def show(name: str, asked: str, changed: bool) -> None:
+    """The page of the version that the address asks for, or why there is none. changed: a dialog of it just did."""
+    reading.begin(name, asked)
+    state = reading.looked(name, changed)
+    look = state.value.look if state.value else None
+    listed = list(look.versions) if look else [] if state.value else reading.indexed(name)
+    version = next((v for v in listed if str(v.version) == asked), None)
+    _crumbs(name, len(listed))
+    if version is None:
+        _not_there(name, asked, state, listed)
+        return
+    st.title(short(version.ref), anchor=False)
+    _line(version)
+    reading.follow(name, state)
+    if look:
+        _told(look)
+    if state.value:
+        _lacking(state.value.abilities)
+    _buttons(version, listed, state.value.abilities if state.value else Abilities())
+    if state.value and (mine := [r for r in state.value.requests if r.version == version.version]):
+        requests_list.show(mine)
+    _figures(version, listed)
+    _tabs(version, listed)
+
+
+def _crumbs(name: str, count: int) -> None:
+    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+        navigation.button("Registry", ":material/inventory_2:", "version_all", {})
+        label = f"{short(name)}{f' · {count} version' + ('s' if count != 1 else '') if count else ''}"
+        navigation.button(label, ":material/list:", "version_siblings", {"model": name})
+
+
+def _not_there(name: str, asked: str, state: later.State[Seen], listed: Sequence[Version]) -> None:
+    st.title(short(name), anchor=False)
+    if state.value is None:  # nothing is known of it yet
+        reading.follow(name, state)
+        if not state.error:
+            st.skeleton(height=320)
+        return
+    reading.follow(name, state)
+    if not listed and state.value.look is not None:
+        st.info(f"{short(name)} has no version yet.", icon=":material/inventory_2:")
+        st.page_link("pages/build_page.py", label="Build a version", icon=":material/construction:")
+        return
+    if not listed:
+        ui.show_warning(f"There is no registered model “{short(name)}”. It was deleted, or the address is wrong.")
+        return
+    ui.show_warning(f"{short(name)} has no version {short(asked)}. It was deleted, or the address is wrong.")
+    newest = listed[0]
+    query = {"model": name, "version": str(newest.version)}
+    label = f"The newest, {short(newest.ref)}"
+    navigation.button(label, ":material/arrow_forward:", "version_newest", query)
+
+
+def _line(version: Version) -> None:
+    badges = " ".join(part for part in (ui.stage_badge(version.stage), ui.alias_badges(version)) if part)
+    st.markdown(f"{badges} :gray[·] {ui.wrapper(version.wrapper)}")
+    facts = [
+        f"by {short(version.owner)}" if version.owner not in ("", "unknown") else "",
+        f"registered {ui.ago(version.created)}",
+    ]
+    facts += [short(version.precision), short(version.tags.get(tags.LICENCE, ""))]
+    facts += ["" if version.status in ("", "READY") else f"not ready ({short(version.status)})"]
+    st.caption(" · ".join(fact for fact in facts if fact))
+
+
+def _told(look: Look) -> None:
+    """What this look repaired or found, who is at work, and what is wrong with the record."""
+    if look.said:
+        st.info(literal(" ".join(look.said)), icon=":material/build:")
+    for record in look.in_flight:
+        since = ui.ago(record.started)
+        st.info(f"{short(record.user)} is at work: {short(record.says)}, since {since}.", icon=":material/sync:")
+    if look.wrong:
+        repair = "The alias decides: move a version to its stage, and the stages follow."
+        ui.show_warning(f"{' '.join(look.wrong)} {repair}")
+    if look.damage:
+        record_state.damage(look.damage)
+
+
+def _lacking(able: Abilities) -> None:
+    if not able.stages:
+        st.caption(":material/info: This store has no stages: the aliases @production and @staging stand for them.")
+    if not able.aliases:
+        words = "This store has no aliases: stages alone say what is in Production, and MLflow lets several be."
+        st.caption(f":material/info: {words}")
+
+
+def _buttons(version: Version, listed: list[Version], able: Abilities) -> None:
+    person = ui.person()
+    with st.container(horizontal=True, vertical_alignment="center", key="version_buttons"):
+        if st.button("Chat", icon=":material/chat:", type="primary", key="registry_chat"):
+            st.switch_page("pages/chat_page.py", query_params={"ref": version.ref})
+        if person.may("releaser"):
+            if st.button("Move to a stage", icon=":material/verified:", key="registry_move"):
+                move_dialogs.move_dialog(version, listed)
+            if able.aliases and st.button("Aliases", icon=":material/alternate_email:", key="registry_aliases"):
+                move_dialogs.aliases_dialog(version, listed)
+        may_ask = person.may("reviewer") and version.stage != "Production"
+        if may_ask and st.button("Ask for a promotion", icon=":material/front_hand:", key="registry_ask"):
+            request_dialogs.request_dialog(version, listed)
+        if st.button("Compare", icon=":material/compare_arrows:", key="registry_compare"):
+            navigation.to(_against(version, listed))
+        options = [_COPY, *([_ROLL_BACK] if version.stage == "Production" else [])] if person.may("releaser") else []
+        options += [_DELETE] if person.may("admin") else []
+        if options:
+            chosen = st.menu_button(
+                "More", options, icon=":material/more_horiz:", key="registry_more",
+                format_func=lambda option: f":material/{_ICONS[option]}: {option}",
+            )  # fmt: skip
+            _do(chosen, version, listed)
+
+
+def _do(chosen: str | None, version: Version, listed: list[Version]) -> None:
+    if chosen == _COPY:
+        copy_dialog.show(version)
+    elif chosen == _ROLL_BACK:
+        undo_dialogs.rollback_dialog(version.name, listed)
+    elif chosen == _DELETE:
+        undo_dialogs.delete_dialog(version, listed)
+
+
+def _against(version: Version, listed: Sequence[Version]) -> dict[str, str]:
+    """What it is compared with first: the version in Production, else the one before it."""
+    others = [other for other in listed if other.version != version.version]
+    before = next((other for other in others if other.version < version.version), others[0] if others else version)
+    other = reading.production(others) or before
+    return {"compare": other.ref, "with": version.ref}
+
+
+def _figures(version: Version, listed: Sequence[Version]) -> None:
+    """Four figures; where another version is in Production, how they differ from its."""
+    other = reading.production([v for v in listed if v.version != version.version])
+    speed, first = tags.TOKENS_PER_SECOND, tags.FIRST_TOKEN_MS
+    with st.container(horizontal=True, gap="large"):
+        shown = {
+            "Speed": (_number(version, speed, "tokens/s"), _delta(version, other, speed, "tokens/s"), "normal"),
+            "First token": (_number(version, first, "ms"), _delta(version, other, first, "ms"), "inverse"),
+        }
+        for label, (value, delta, color) in shown.items():
+            help = _MEASURED + (f" Below: against {other.ref}, in Production." if delta and other else "")
+            st.metric(label, value, delta, delta_color=color, width="content", help=help)
+        st.metric("Memory", ui.megabytes(version.metrics.get(tags.PEAK_MEMORY)), width="content")
+        st.metric("Size", ui.megabytes(version.size), width="content")
+
+
+def _number(version: Version, metric: str, unit: str) -> str:
+    value = version.metrics.get(metric)
+    return "–" if value is None else f"{value:,.0f} {unit}"
+
+
+def _delta(version: Version, other: Version | None, metric: str, unit: str) -> str | None:
+    if other is None or metric not in version.metrics or metric not in other.metrics:
+        return None
+    change = round(version.metrics[metric] - other.metrics[metric])
+    return f"{change:+,} {unit}" if change else None
+
+
+@st.fragment
+def _tabs(version: Version, listed: list[Version]) -> None:
+    """Only the open one is read; a switch draws nothing else anew."""
+    tabs = dict(zip(_TABS, st.tabs(_TABS, key="tab", bind="query-params")))
+    parts = {
+        "Overview": lambda: version_parts.overview(version),
+        "Signature": lambda: version_parts.takes(version),
+        "Metrics": lambda: version_parts.metrics(version, listed),
+        "Files": lambda: version_parts.files(version),
+        "Reviews": lambda: version_parts.reviews(version, reading.production(listed)),
+        "Record": lambda: version_parts.record(version),
+        "Use it": lambda: version_parts.use(version),
+    }
+    for name, tab in tabs.items():
+        if tab.open:
+            with tab:
+                parts[name]()

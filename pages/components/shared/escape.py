@@ -1,0 +1,81 @@
+"""Anybody's text shown letter by letter: Markdown that means nothing but itself."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+from phi3core.chat.replay import Piece
+from phi3core.traces.turn import one_line, without_control
+
+_MARKUP = re.compile(r"([!-/:-@\[-`{-~])")
+_JOINER = "\u2060"  # WORD JOINER: no width, but it parts what would be taken for more than letters
+_SPACE = "\u00a0"
+# What Streamlit replaces even where it is escaped: icons and emoji, links without brackets, arrows on their own.
+_ICON = re.compile(r":(?=[\w+/-])")
+_WWW = re.compile(r"\b(www)\.", re.IGNORECASE)
+_ARROW = re.compile(r"(?<!\S)([<>~-])([->=]{1,2})(?!\S)")
+_COLORS = {"old": "red", "new": "green"}
+
+
+def literal(text: str) -> str:
+    """Markdown that shows the text as it is; line breaks stay, and so do spaces."""
+    return "  \n".join(_line(line) or _SPACE for line in without_control(text).split("\n"))
+
+
+def short(text: str, length: int = 80) -> str:
+    """Markdown that shows the start of the text as it is, on one line."""
+    return _line(one_line(text, length))
+
+
+def differences(pieces: Iterable[Piece], side: str) -> str:
+    """Markdown of one of two answers, with what only it has on a colour. side: ``old`` or ``new``."""
+    return "".join(_colored(text, side) if changed else literal(text) for changed, text in _joined(pieces, side))
+
+
+def _joined(pieces: Iterable[Piece], side: str) -> list[tuple[bool, str]]:
+    """One answer's stretches, changed or not. What two changed words have between them but no letters is no
+    agreement that anybody cares for: it counts as changed.
+    """
+    kept = [(piece.kind != "same", piece.text) for piece in pieces if piece.kind in ("same", side)]
+    joined: list[tuple[bool, str]] = []
+    for at, (changed, text) in enumerate(kept):
+        between = 0 < at < len(kept) - 1 and kept[at - 1][0] and kept[at + 1][0]
+        changed = changed or (between and not re.search(r"[\w\n]", text))
+        if joined and joined[-1][0] == changed:
+            text = joined.pop()[1] + text
+        joined.append((changed, text))
+    return joined
+
+
+def _colored(text: str, side: str) -> str:
+    lines = without_control(text).split("\n")
+    shown = [_background(line, side, at < len(lines) - 1) for at, line in enumerate(lines)]
+    return "  \n".join(shown)
+
+
+def _background(line: str, side: str, broken: bool) -> str:
+    """A line, or its part; broken: the line break behind it is part of the difference, so it shows as a sign."""
+    start, text, end = _parted(line)
+    if not text:  # only the spaces differ: they are what is to be seen
+        text, start, end = _SPACE * len(line), "", ""
+    text = _line(text) + ("↵" if broken else "")
+    return f"{start}:{_COLORS[side]}-background[{text}]{end}" if text else ""
+
+
+def _parted(line: str) -> tuple[str, str, str]:
+    """A line's spaces at its start, its text, and its spaces at its end: a coloured stretch may not begin with them."""
+    text = line.strip(" \t")
+    if not text:
+        return "", "", ""
+    start = line.index(text)
+    return _line(line[:start]), text, _line(line[start + len(text) :])
+
+
+def _line(line: str) -> str:
+    line = line.replace("\t", "    ")
+    line = _ICON.sub(":" + _JOINER, line).replace("@", _JOINER + "@")
+    line = _ARROW.sub(rf"\1{_JOINER}\2", _WWW.sub(rf"\1{_JOINER}.", line))
+    line = _MARKUP.sub(r"\\\1", line)
+    line = line.replace("  ", _SPACE + " ")
+    return _SPACE + line[1:] if line.startswith(" ") else line

@@ -1,0 +1,5 @@
+"""Where weights come from: the embedded model, a folder on this machine, a Hugging Face repository.
+
+Knows nothing of MLflow, nor what the weights are for. Its face: `source.parse_source`, `fetch.fetch_weights`,
+`files.check_weights`.
+"""

@@ -1,0 +1,109 @@
+"""Weights from a Hugging Face repository, at an exact commit."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+from phi3core import hashing
+from phi3core.errors import BadInput, NotFound, SourceError
+
+from .files import check_weights
+from .source import Report, Source, Weights
+
+# What a Transformers model needs. Pickled weights (.bin, .pt) are left out on purpose: loading them runs code.
+_FILES = ["*.json", "*.safetensors", "*.model", "*.txt", "*.jinja", "README.md", "LICENSE*"]
+
+
+def fetch(source: Source, report: Report) -> Weights:
+    """Download the repository, or the folder in it, into the hub's own cache (``HF_HOME``). Raises as sources.fetch."""
+    from huggingface_hub import HfApi, snapshot_download
+
+    with _hub_errors(source):
+        report(None, f"asking the hub about {source.repo}")
+        info = HfApi().model_info(source.repo, revision=source.revision or None, files_metadata=True, timeout=15)
+        revision = str(info.sha)
+        patterns = [f"{source.path}/*"] if source.path else _FILES
+        wanted = [f for f in info.siblings or [] if any(_matches(f.rfilename, p) for p in patterns)]
+        if not wanted:
+            raise NotFound(f"{source} has no such folder. Look at the repository's files and write the folder's name.")
+        total = sum(file.size or 0 for file in wanted)
+        with _watch_download(source.repo, total, report):
+            root = snapshot_download(source.repo, revision=revision, allow_patterns=patterns)
+    folder = Path(root) / source.path if source.path else Path(root)
+    licence = str(getattr(info.card_data, "license", None) or "unknown")
+    key = hashing.key_of("hub", source.repo, revision, source.path)
+    return Weights(folder, check_weights(folder), str(source), revision, licence, key)
+
+
+def _matches(name: str, pattern: str) -> bool:
+    from fnmatch import fnmatch
+
+    return fnmatch(name, pattern)
+
+
+@contextlib.contextmanager
+def _hub_errors(source: Source) -> Iterator[None]:
+    import huggingface_hub.errors as hub
+
+    where = f"{source.repo}" + (f" at {source.revision}" if source.revision else "")
+    try:
+        yield
+    except hub.GatedRepoError as error:
+        raise SourceError(
+            f"{source.repo} is gated: accept its terms on its page, then set HF_TOKEN to a token of that account."
+        ) from error
+    except hub.RevisionNotFoundError as error:
+        raise NotFound(
+            f"{source.repo} has no revision “{source.revision}”. Check the branch, tag or commit."
+        ) from error
+    except hub.RepositoryNotFoundError as error:
+        raise NotFound(
+            f"There is no repository {source.repo} on the hub, or it is private: check the name, or set HF_TOKEN."
+        ) from error
+    except hub.HFValidationError as error:
+        raise BadInput(f"“{source.repo}” is not a repository name: {error}") from error
+    except (hub.HfHubHTTPError, OSError) as error:
+        _reraise_full_disk(error)
+        raise SourceError(f"The hub can't be reached for {where} ({_short(error)}). Check the network.") from error
+    except Exception as error:
+        # huggingface_hub lets its HTTP client's connection errors through; they share no base with its own.
+        if type(error).__module__.split(".")[0] in ("httpx", "httpx2", "httpcore", "httpcore2", "requests"):
+            raise SourceError(f"The hub can't be reached for {where} ({_short(error)}). Check the network.") from error
+        raise
+
+
+def _reraise_full_disk(error: BaseException) -> None:
+    import errno
+
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        raise error
+
+
+def _short(error: BaseException) -> str:
+    return str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
+
+
+@contextlib.contextmanager
+def _watch_download(repo: str, total: int, report: Report) -> Iterator[None]:
+    """Report the growth of the hub's cache folder while the body downloads into it."""
+    from huggingface_hub import constants
+
+    blobs = Path(constants.HF_HUB_CACHE) / f"models--{repo.replace('/', '--')}" / "blobs"
+    done = threading.Event()
+
+    def watch() -> None:
+        while not done.wait(0.5):
+            have = hashing.size_of(blobs) if blobs.is_dir() else 0
+            share = min(have / total, 1.0) if total else None
+            report(share, f"downloading {have / 1e6:,.0f} of {total / 1e6:,.0f} MB")
+
+    watcher = threading.Thread(target=watch, daemon=True)
+    watcher.start()
+    try:
+        yield
+    finally:
+        done.set()
+        watcher.join()

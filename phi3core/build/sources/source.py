@@ -1,0 +1,78 @@
+"""Where weights come from: the embedded model, a folder on this machine, a Hugging Face repository.
+
+``parse`` reads what a person wrote, ``fetch`` brings the files here and says what they are, ``check``
+looks at them without loading them. Knows nothing of MLflow, and nothing of what the weights are for.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from phi3core.errors import BadInput
+
+Report = Callable[[float | None, str], None]
+"""How far a step is (0 to 1, or None when that can't be told) and what it is doing, in words."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """A place to get weights from, as written by a person.
+
+    kind: ``embedded``, ``folder`` or ``hub``. path is the folder, or the folder inside the repository.
+    """
+
+    kind: Literal["embedded", "folder", "hub"]
+    repo: str = ""
+    revision: str = ""
+    path: str = ""
+
+    def __str__(self) -> str:
+        if self.kind != "hub":
+            return self.path or self.kind
+        revision = f"@{self.revision.replace('/', '%2F')}" if self.revision else ""
+        return f"hf:{self.repo}{revision}" + (f"/{self.path}" if self.path else "")
+
+
+@dataclass(frozen=True)
+class Weights:
+    """Files on this machine that are a model.
+
+    format: ``transformers`` (config.json and safetensors) or ``onnx`` (genai_config.json and ONNX).
+    key: changes whenever the content does; conversions are cached under it.
+    """
+
+    folder: Path
+    format: Literal["transformers", "onnx"]
+    source: str
+    revision: str
+    licence: str
+    key: str
+
+
+def parse_source(text: str) -> Source:
+    """Read ``embedded``, a folder, or ``hf:owner/repo[@revision][/folder]``.
+
+    A slash inside a revision is written ``%2F`` (``hf:owner/repo@refs%2Fpr%2F1``). Raises BadInput.
+    """
+    text = text.strip()
+    if not text:
+        raise BadInput("Say where the weights come from: embedded, a folder, or hf:owner/repo.")
+    if text == "embedded":
+        return Source("embedded")
+    if not text.startswith("hf:"):
+        try:
+            return Source("folder", path=str(Path(text).expanduser().resolve()))
+        except (RuntimeError, ValueError, OSError) as error:
+            raise BadInput(f"“{text}” is not a folder: {error}.") from error
+    found = re.fullmatch(r"hf:([\w.-]+/[\w.-]+?)(?:@([^/@\s]+))?(?:/([^@\s]+?))?/?", text)
+    if not found:
+        raise BadInput(
+            f"“{text}” is not a Hugging Face source. Write hf:owner/repo, hf:owner/repo@revision "
+            "or hf:owner/repo@revision/folder."
+        )
+    repo, revision, folder = found.groups()
+    return Source("hub", repo=repo, revision=(revision or "").replace("%2F", "/"), path=folder or "")

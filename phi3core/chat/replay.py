@@ -1,0 +1,186 @@
+"""Asking a conversation's questions once more, and comparing the answers.
+
+Every turn is asked with its recorded history, parameters and seed, so that differences do not add up from turn to
+turn. The result is a conversation of its own.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+from phi3core.access import roles
+from phi3core.access.roles import Person
+from phi3core.errors import BadInput, Phi3Error
+from phi3core.settings import Settings
+from phi3core.traces.feedback import Better
+from phi3core.traces.turn import Origin, Turn
+
+from . import history
+from .answer import Target
+from .conversation import Conversation, keep_conversation
+
+_PREFIX = "Replay: "
+_live: dict[str, Replay] = {}
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A stretch of text: in both answers (``same``), only in the recorded one (``old``) or only in the new one."""
+
+    kind: Literal["same", "old", "new"]
+    text: str
+
+
+@dataclass(frozen=True)
+class Compared:
+    """A recorded turn beside its repetition."""
+
+    old: Turn
+    new: Turn
+
+    @property
+    def same(self) -> bool:
+        """Whether both answers are the same to the letter."""
+        return self.old.answer == self.new.answer
+
+    @property
+    def votable(self) -> bool:
+        """Whether it can be said which one is better: two answers of two versions that are not the same text."""
+        answered = all(turn.answer and turn.state == "done" for turn in (self.old, self.new))
+        return answered and not self.same and self.old.ref != self.new.ref
+
+    @property
+    def diff(self) -> list[Piece]:
+        """The two answers word by word; joined, ``same`` and ``old`` are the old one, ``same`` and ``new`` the new."""
+        return diff(self.old.answer, self.new.answer)
+
+
+class Replay:
+    """A repetition under way. conversation: the new one, which grows; total: turns to ask; done: those that ended.
+
+    state: ``failed`` means that it ended early, and `error` says why; what was answered is kept.
+    """
+
+    def __init__(self, original: Conversation, conversation: Conversation, turns: list[Turn]) -> None:
+        self.original, self.conversation = original, conversation
+        self.total, self.done = len(turns), 0
+        self.state: Literal["running", "done", "stopped", "failed"] = "running"
+        self.error = ""
+        self._turns = turns
+        self._stop = threading.Event()
+
+    def stop(self) -> None:
+        """End it, hanging up on the answer that runs; what was answered is kept."""
+        self._stop.set()
+        if turn := self.conversation.current:
+            turn.stop()
+
+    def follow(self, every: float = 0.1) -> Iterator[Replay]:
+        """The replay again and again, at most every so many seconds, until it has ended."""
+        while self.state == "running":
+            yield self
+            time.sleep(every)
+        yield self
+
+    @property
+    def compared(self) -> list[Compared]:
+        """What has been answered so far, in order."""
+        return compare(self.original, self.conversation)
+
+    def _run(self, target: Target, asked_ref: str) -> None:
+        try:
+            self.state = self._all(target, asked_ref)
+        except Phi3Error as error:
+            self.error, self.state = str(error), "failed"
+        except Exception as error:  # a bug must not leave it running for ever
+            self.error, self.state = f"The replay broke off: {error!r}", "failed"
+
+    def _all(self, target: Target, asked_ref: str) -> Literal["done", "stopped", "failed"]:
+        for old in self._turns:
+            if self._stop.is_set():
+                return "stopped"
+            new = self.conversation.repeat(old, target, self.original.sent_for(old), asked_ref)
+            if self._stop.is_set():
+                new.stop()  # `stop` may have looked for it before it was there
+            for _ in new.follow():
+                pass
+            if new.state == "failed":
+                self.error = new.error
+                return "failed"
+            if new.state == "stopped":
+                return "stopped"
+            self.done += 1
+        return "done"
+
+
+def start(original: Conversation, target: Target, asked_ref: str = "", user: str = "") -> Replay:
+    """Repeat the conversation's active path with a version or an endpoint, in the background.
+
+    asked_ref: as in `Conversation.ask`. Raises BadInput where there is nothing to repeat or an answer is coming.
+    """
+    if original.running:
+        raise BadInput("An answer is still coming: wait for it, or stop it, then replay.")
+    turns = [turn for turn in original.path if turn.answer]
+    if not turns:
+        raise BadInput("There is no answer in this conversation to compare with.")
+    title = re.sub(f"^({_PREFIX})*", _PREFIX, original.title)
+    made = keep_conversation(original.another(Origin("replay", original.id), title, user))
+    found = _live[made.id] = Replay(original, made, turns)
+    for old in [id for id, held in _live.items() if held.state != "running"][:-20]:
+        _live.pop(old, None)
+    threading.Thread(target=found._run, args=(target, asked_ref), daemon=True).start()
+    return found
+
+
+def running(id: str) -> Replay | None:
+    """The replay that makes the conversation with this id, if this process started it lately."""
+    return _live.get(id)
+
+
+def compare(original: Conversation, repeated: Conversation) -> list[Compared]:
+    """The pairs of turns of which the second repeats the first; also for replays of an earlier day."""
+    pairs = [(original.tree.get(turn.copy_of), turn) for turn in repeated.path if turn.state != "running"]
+    return [Compared(old, new) for old, new in pairs if old is not None]
+
+
+def vote(
+    settings: Settings, repeated: Conversation, pair: Compared, better: Better | None, person: Person, comment: str = ""
+) -> None:
+    """Say which of the two answers is better; one's latest word counts, None takes it back.
+
+    It is kept as an assessment on the new answer's trace, and may wait for the store as turns do. Raises Forbidden for
+    a viewer, BadInput where there is nothing to choose between.
+    """
+    roles.require(person, "reviewer", "voting on answers")
+    if better is not None and not pair.votable:
+        raise BadInput("There is nothing to choose between: it takes two different answers of two versions.")
+    sides = {
+        name: {"ref": turn.ref, "model_id": turn.model_id, "turn": turn.id}
+        for name, turn in (("new", pair.new), ("old", pair.old))
+    }
+    event = {"turn": pair.new.id, "better": better, "user": person.name, "comment": comment, **sides}
+    history.vote(settings, repeated.id, event)
+
+
+def votes(settings: Settings, repeated: Conversation, person: Person) -> dict[str, Better]:
+    """The person's votes on a replay: the new turn's id → which answer is better. Raises StoreDown."""
+    return history.votes(settings, repeated.id, person.name)
+
+
+def diff(old: str, new: str) -> list[Piece]:
+    """Two texts word by word."""
+    before, after = re.findall(r"\s+|\w+|[^\w\s]", old), re.findall(r"\s+|\w+|[^\w\s]", new)
+    pieces: list[Piece] = []
+    for kind, i, j, k, m in difflib.SequenceMatcher(None, before, after, autojunk=False).get_opcodes():
+        if kind == "equal":
+            pieces.append(Piece("same", "".join(before[i:j])))
+            continue
+        pieces += [Piece("old", "".join(before[i:j]))] if j > i else []
+        pieces += [Piece("new", "".join(after[k:m]))] if m > k else []
+    return pieces

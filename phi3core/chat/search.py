@@ -1,0 +1,231 @@
+"""The list of conversations: the newest, or those that hold a text, in few calls of the store.
+
+A conversation has no row of its own in the store: it is what its traces have in common.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import re
+import sys
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from phi3core import tags
+from phi3core.settings import Settings
+from phi3core.traces import outbox
+from phi3core.traces import trace as traces
+from phi3core.traces.turn import Origin, clean, one_line
+
+if TYPE_CHECKING:
+    from mlflow.entities import Trace, TraceInfo
+
+TITLE_LENGTH = 80  # characters
+_PAGE = 500  # traces between two looks at how many conversations they make, and at the clock
+_READ = 100  # the same where they are read whole
+
+
+@dataclass(frozen=True)
+class Summary:
+    """A conversation in a list. when: its last turn, in milliseconds since 1970. ref, user: of its last turn.
+
+    author: who asked its first question. turns: of the whole tree. pending: how many of them wait for the store.
+    """
+
+    id: str
+    title: str
+    when: int
+    turns: int
+    ref: str
+    user: str
+    origin: Origin | None = None
+    pending: int = 0
+    author: str = ""
+
+
+@dataclass(frozen=True)
+class Listed:
+    """Conversations, newest first. since: nothing older was looked at, for lack of time; in milliseconds, 0 for all."""
+
+    rows: Sequence[Summary]
+    since: int = 0
+
+
+def default_title(question: str) -> str:
+    """The start of a conversation's first question, on one line."""
+    return one_line(question, TITLE_LENGTH) or "…"
+
+
+def look(
+    settings: Settings, text: str = "", limit: int = 50, waiting: bool = False, seconds: float = math.inf
+) -> Listed:
+    """The newest conversations first. text: only those in whose title, questions or answers it occurs, in any case.
+
+    waiting: only what waits for the store, without asking it. seconds: about how long to look back in the store for
+    them. Raises StoreDown where the store does not answer.
+    """
+    events = outbox.events(settings)
+    stored: dict[str, _Row] = {}
+    since = 0
+    if settings.tracing and not waiting:
+        ids = {event["conversation"] for event in events}
+        stored, since = _rows(settings, text.strip(), limit, ids, time.monotonic() + seconds)
+    return Listed(_merged(settings, stored, events, text.strip())[:limit], since)
+
+
+@dataclass
+class _Row:
+    """What is known of a conversation in a list. turns: their ids. question: its first, asked at `began`."""
+
+    id: str
+    title: str = ""
+    titled: int = 0
+    question: str = ""
+    began: int = 0
+    when: int = 0
+    ref: str = ""
+    user: str = ""
+    author: str = ""
+    turns: set[str] = field(default_factory=set)
+    origin: Origin | None = None
+    pending: int = 0
+    hit: bool = False
+
+    def add(self, id: str, when: int, title: str, question: str, ref: str, user: str) -> None:
+        if not self.turns or when < self.began:
+            self.question, self.began, self.author = question, when, user
+        if title and (not self.title or when < self.titled):
+            self.title, self.titled = title, when
+        if when >= self.when:
+            self.when, self.ref, self.user = when, ref, user
+        self.turns.add(id)
+
+    def summary(self) -> Summary:
+        title = self.title or default_title(self.question)  # one from before there were titles, as it is read
+        count = len(self.turns)
+        return Summary(self.id, title, self.when, count, self.ref, self.user, self.origin, self.pending, self.author)
+
+
+def _rows(settings: Settings, text: str, limit: int, waiting: set[str], deadline: float) -> tuple[dict[str, _Row], int]:
+    """The newest conversations of the store, and those about which something waits, by id; and `Listed.since`."""
+    most = limit + len(waiting)  # some of them may be deleted
+    complete: dict[str, TraceInfo] | None = None
+    if text:
+        sessions, since = _hits(settings, text, most, deadline)
+    else:
+        sessions, since, complete = _newest(settings, most, deadline)
+    rows: dict[str, _Row] = {}
+    for info in _of_sessions(settings, sessions | waiting) if complete is None else complete.values():
+        id = info.trace_metadata[traces.SESSION]
+        if tags.VERSION not in info.tags:
+            continue  # somebody else's
+        row = rows.setdefault(id, _Row(id, hit=id in sessions))
+        tag_values, user = info.tags, info.trace_metadata.get(traces.USER, "")
+        title, asked, ref = tag_values.get(tags.TITLE, ""), info.request_preview or "", tag_values.get(tags.VERSION, "")
+        row.add(info.trace_id[3:], info.request_time, title, asked, ref, user)
+        row.origin = row.origin or traces.origin_of(info)
+    return rows, since
+
+
+def _newest(settings: Settings, limit: int, deadline: float) -> tuple[set[str], int, dict[str, TraceInfo] | None]:
+    """The ids of the newest conversations and `Listed.since`; with all traces, by their ids, where all were seen."""
+    found: dict[str, TraceInfo] = {}
+    sessions: dict[str, None] = {}  # in order
+    ours = f"metadata.`{traces.SESSION}` LIKE '%' AND tags.`{tags.VERSION}` LIKE '%'"
+    for seen, info in enumerate(traces.infos(settings, ours, "DESC", sys.maxsize), start=1):
+        found[info.trace_id] = info
+        sessions[info.trace_metadata[traces.SESSION]] = None
+        if seen % _PAGE == 0 and len(sessions) > limit:
+            return {*[*sessions][:limit]}, 0, None
+        if seen % _PAGE == 0 and time.monotonic() > deadline:
+            return {*sessions}, info.request_time, None
+    return {*sessions}, 0, found
+
+
+def _hits(settings: Settings, text: str, limit: int, deadline: float) -> tuple[set[str], int]:
+    """The ids of the newest conversations that hold the text, and `Listed.since`."""
+    pattern = _pattern(text)
+    titled = (
+        (info, _within(text, info.tags.get(tags.TITLE, "")))
+        for info in traces.infos(settings, f"tags.`{tags.TITLE}` ILIKE '{pattern}'", "DESC", sys.maxsize)
+    )
+    # The store looks into whole traces, names of fields and all: what it finds is looked at again.
+    told = (
+        (trace.info, _said(text, trace))
+        for trace in traces.search(settings, f"trace.text ILIKE '{pattern}'", "DESC", sys.maxsize, page=_READ)
+    )
+    by_title, titles_since = _first(titled, limit, deadline, _PAGE)
+    by_text, texts_since = _first(told, limit, deadline, _READ)
+    return by_title | by_text, max(titles_since, texts_since)
+
+
+def _first(looked_at: Iterable[tuple[TraceInfo, bool]], limit: int, deadline: float, page: int) -> tuple[set[str], int]:
+    """The conversations of the first traces that are hits, and when the last one was that there was time to look at."""
+    found: set[str] = set()
+    for seen, (info, hit) in enumerate(looked_at, start=1):
+        if hit and (session := info.trace_metadata.get(traces.SESSION)):
+            found.add(session)
+        if len(found) >= limit:
+            break
+        if seen % page == 0 and time.monotonic() > deadline:
+            return found, info.request_time
+    return found, 0
+
+
+def _pattern(text: str) -> str:
+    """A pattern that at least everything matches that holds the text.
+
+    MLflow's filters know no escape, a trace's text is JSON within JSON, and SQLite's ILIKE knows the case of ASCII
+    only: what any of them could get wrong becomes a wildcard, “ss” too, which may be an “ß”.
+    """
+    letters = re.sub("ss", "%", clean(text), flags=re.IGNORECASE)
+    return re.sub("%+", "%", "".join(["%", *(letter if _safe(letter) else "%" for letter in letters), "%"]))
+
+
+def _safe(letter: str) -> bool:
+    if letter.isascii():
+        return letter.isalnum() or letter == " "
+    return letter.isalpha() and letter.lower() == letter.upper()
+
+
+def _within(text: str, *where: str) -> bool:
+    return any(text.casefold() in place.casefold() for place in where)
+
+
+def _said(text: str, trace: Trace) -> bool:
+    with contextlib.suppress(KeyError, IndexError, TypeError, ValueError):
+        turn = traces.turn_of(trace)
+        asked = trace.data.spans[0].inputs or {}
+        before = [m["content"] for m in asked.get("messages", []) if m["role"] != "system"]
+        return _within(text, turn.question, turn.answer, *before)
+    return False
+
+
+def _of_sessions(settings: Settings, sessions: set[str]) -> Iterator[TraceInfo]:
+    ids = [id for id in sessions if re.fullmatch(r"[0-9A-Za-z_-]+", id)]
+    if ids:
+        yield from traces.infos(settings, f"metadata.`{traces.SESSION}` RLIKE '^({'|'.join(ids)})$'")
+
+
+def _merged(
+    settings: Settings, rows: dict[str, _Row], events: Sequence[dict[str, Any]], text: str
+) -> Sequence[Summary]:
+    """The rows of the store with what waits for it, newest first."""
+    for event in events:
+        id = event["conversation"]
+        if event["kind"] == "delete":
+            rows.pop(id, None)
+        elif event["kind"] == "turn":
+            turn = event["turn"]
+            row = rows.setdefault(id, _Row(id))
+            row.add(turn["id"], turn["when"], event["title"], turn["question"], turn["ref"], turn["user"])
+            row.origin = row.origin or (Origin(**event["origin"]) if event["origin"] else None)
+            row.pending += settings.tracing
+            row.hit = row.hit or _within(text, turn["question"], turn["answer"])
+        elif event["kind"] == "rename" and id in rows:
+            rows[id].title, rows[id].titled = event["title"], -1
+    shown = [row for row in rows.values() if row.hit or _within(text, row.title)]
+    return [row.summary() for row in sorted(shown, key=lambda row: row.when, reverse=True)]

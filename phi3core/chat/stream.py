@@ -1,0 +1,155 @@
+"""One answer by OpenAI's protocol, streamed into a turn by the openai client.
+
+Whose server it is, and what an error means there, is for answering.py to know.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import socket
+import time
+from collections.abc import Iterable
+from typing import Any
+
+from phi3core.errors import ServerError
+from phi3core.traces.turn import Token, Turn
+
+# What the openai client takes by name; everything else travels in its extra_body.
+_RAW = {"max_tokens", "temperature", "top_p", "seed", "stop", "presence_penalty", "frequency_penalty", "logprobs"}
+_CHAT = _RAW | {"max_completion_tokens", "top_logprobs", "response_format"}
+_CONNECT, _SILENCE = 10.0, 600.0  # seconds: until a connection stands, and between two pieces of an answer
+_SHORTEST = 0.02  # seconds from the first piece to the last, for a speed to mean anything
+_BURST = 0.0002  # seconds a token: what comes faster waited in a buffer, and this is only how fast it is read
+
+
+def warm_client() -> None:
+    """Import the openai client, so that the first answer does not wait for it (0.4 s, more while others import too)."""
+    import openai.resources.chat  # noqa: F401
+
+
+def stream_answer(
+    url: str, key: str, model: str, turn: Turn, messages: list[dict[str, str]], conversation: str = ""
+) -> None:
+    """Fill the turn in with the answer of the server at this base URL, which ends in /v1.
+
+    conversation: its id, by which a server of ours finds what it has kept of it; empty tells the server none.
+    Raises the openai client's errors, and ServerError for an answer that breaks off without one.
+    """
+    from openai import DefaultHttpxClient, OpenAI, Timeout
+
+    timeout = Timeout(_SILENCE, connect=_CONNECT)
+    hooks = {"request": [_stoppable(turn)]}
+    # A redirect would take the key to who knows whom.
+    with DefaultHttpxClient(timeout=timeout, follow_redirects=False, event_hooks=hooks) as http:
+        client = OpenAI(base_url=url, api_key=key, max_retries=0, timeout=timeout, http_client=http)
+        request = _asked(turn) | ({"prompt_cache_key": conversation} if conversation and not turn.raw else {})
+        request |= {"model": model, "stream": True, "stream_options": {"include_usage": True}}
+        # Named before the clock starts: the client imports half of itself for it, the first time.
+        create: Any = client.completions.create if turn.raw else client.chat.completions.create
+        asking = {"prompt": turn.question} if turn.raw else {"messages": messages}
+        asked, first, last = time.perf_counter(), 0.0, 0.0
+        counted = False
+        try:
+            chunks = create(**asking, **request)
+            for chunk in chunks:
+                if turn.stopping:
+                    break
+                counted = counted or bool(chunk.usage)
+                if _take(turn, chunk):
+                    last = time.perf_counter()
+                    first = first or last
+        finally:  # an answer that was stopped or broke off has its figures too
+            if turn.finish_reason and not counted:
+                turn.completion_tokens = 0  # pieces were counted so far, and what is a piece is the model's own affair
+            turn.first_token_ms = (first - asked) * 1000 if first else 0.0
+            turn.tokens_per_second = _speed(turn.completion_tokens, last - first)
+    if not turn.finish_reason and not turn.stopping:
+        raise ServerError("The answer broke off.")
+
+
+def _speed(tokens: int, seconds: float) -> float:
+    """Tokens per second after the first one; 0 where they came so close together that it tells nothing of the model."""
+    if tokens < 2 or seconds < max(_SHORTEST, tokens * _BURST):
+        return 0.0
+    return (tokens - 1) / seconds
+
+
+def _asked(turn: Turn) -> dict[str, Any]:
+    """The turn's options as the openai client takes them."""
+    options = turn.options | ({"seed": turn.seed} if turn.seed is not None else {})
+    if turn.raw:  # the older protocol has one number in place of the two
+        if options.pop("logprobs", False):
+            options["logprobs"] = options.get("top_logprobs", 0)
+        options.pop("top_logprobs", None)
+    if turn.schema is not None:
+        named = {"name": "answer", "schema": turn.schema, "strict": True}
+        options["response_format"] = (
+            {"type": "json_schema", "json_schema": named} if turn.schema else {"type": "json_object"}
+        )
+    known = _RAW if turn.raw else _CHAT
+    request = {name: value for name, value in options.items() if name in known}
+    return request | {"extra_body": {name: value for name, value in options.items() if name not in known}}
+
+
+def _take(turn: Turn, chunk: Any) -> bool:
+    """Put one chunk of the stream into the turn; whether it held text."""
+    if chunk.usage:
+        turn.prompt_tokens, turn.completion_tokens = chunk.usage.prompt_tokens, chunk.usage.completion_tokens
+        details = getattr(chunk.usage, "prompt_tokens_details", None)
+        turn.cached_tokens = getattr(details, "cached_tokens", None) or 0
+    if not chunk.choices:
+        return False
+    choice = chunk.choices[0]
+    text = choice.text if turn.raw else choice.delta.content
+    if choice.finish_reason:
+        turn.finish_reason = choice.finish_reason
+    if choice.logprobs:
+        turn.tokens.extend(_old_tokens(choice.logprobs) if turn.raw else _tokens(choice.logprobs))
+    if text:
+        turn.completion_tokens += 1  # so far; the server's own count comes last
+        turn.update(answer=turn.answer + text, waiting="")
+    return bool(text)
+
+
+def _tokens(logprobs: Any) -> Iterable[Token]:
+    for token in logprobs.content or []:
+        top = tuple((other.token, _finite(other.logprob)) for other in token.top_logprobs or [])
+        yield Token(token.token, _finite(token.logprob), top)
+
+
+def _old_tokens(logprobs: Any) -> Iterable[Token]:
+    tops = logprobs.top_logprobs or []
+    for at, (text, logprob) in enumerate(zip(logprobs.tokens or [], logprobs.token_logprobs or [])):
+        top = tops[at] if at < len(tops) and tops[at] else {}
+        yield Token(text, _finite(logprob), tuple((other, _finite(value)) for other, value in top.items()))
+
+
+def _finite(logprob: float | None) -> float:
+    """As OpenAI writes the impossible: JSON knows no infinity."""
+    return logprob if logprob is not None and math.isfinite(logprob) else -9999.0
+
+
+def _stoppable(turn: Turn) -> Any:
+    """A hook for the openai client's requests by which stopping the turn cuts its connection at once.
+
+    Closing a response from another thread would not wake the one that reads it, and there is none yet while the
+    server has not answered; the socket itself is there as soon as the connection stands.
+    """
+
+    def traced(event: str, info: dict[str, Any]) -> None:
+        if event in ("connection.connect_tcp.complete", "connection.start_tls.complete"):
+            connection = info["return_value"].get_extra_info("socket")
+            turn.when_stopped(lambda: _cut(connection))
+
+    def hook(request: Any) -> None:
+        request.extensions["trace"] = traced
+
+    return hook
+
+
+def _cut(connection: Any) -> None:
+    if connection is not None:
+        with contextlib.suppress(OSError, ValueError):
+            # Not SSLSocket's own, which takes the encryption away from under the reader.
+            socket.socket.shutdown(connection, socket.SHUT_RDWR)

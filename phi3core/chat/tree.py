@@ -1,0 +1,120 @@
+"""Turns as a tree: what was asked again or otherwise hangs beside the first, and nothing is ever lost.
+
+Knows neither servers nor stores.
+"""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Iterable
+
+from phi3core.errors import NotFound
+from phi3core.traces.turn import Turn
+
+
+class Tree:
+    """Every turn by its id, in the order they were asked, and the active path through them."""
+
+    def __init__(self, turns: Iterable[Turn] = ()) -> None:
+        self.tree = {turn.id: turn for turn in turns}
+        self._leaf = self._latest_below("")
+
+    @property
+    def path(self) -> list[Turn]:
+        """The active turns, root to leaf."""
+        return self.path_to(self._leaf)
+
+    @property
+    def running(self) -> bool:
+        return self.current is not None
+
+    @property
+    def current(self) -> Turn | None:
+        """The turn whose answer is coming, wherever it hangs."""
+        return next((turn for turn in reversed([*self.tree.values()]) if turn.state == "running"), None)
+
+    @property
+    def asked_ref(self) -> str:
+        """The reference that its last turn was asked by, such as ``phi3/Production``; empty when it has none."""
+        return next((turn.asked_ref for turn in reversed(self.path)), "")
+
+    @property
+    def ref(self) -> str:
+        """The concrete version or endpoint that its last turn was put to; empty when it has none."""
+        return next((turn.ref for turn in reversed(self.path)), "")
+
+    def path_to(self, turn: Turn | str) -> list[Turn]:
+        """The turns from the root to this one; empty for ""."""
+        found: dict[str, Turn] = {}
+        at = turn if isinstance(turn, str) else turn.id
+        while at in self.tree and at not in found:
+            found[at] = self.tree[at]
+            at = found[at].parent
+        return [*reversed(found.values())]
+
+    def siblings(self, turn: Turn) -> list[Turn]:
+        """The alternatives at the turn's place, itself among them, in the order they were asked."""
+        return [other for other in [*self.tree.values()] if other.parent == turn.parent]
+
+    @property
+    def selected(self) -> str:
+        """The id of the path's leaf where it is not the turn asked last, where a path leads by itself; else empty."""
+        return self._leaf if self._leaf != self._latest_below("") else ""
+
+    def select(self, turn: Turn | str) -> None:
+        """Make the path go through a turn (an id; any, for ""), to the most recent leaf below it. Raises NotFound."""
+        self._leaf = self._latest_below(self._place(turn))
+
+    def messages(self, system: str = "", parent: Turn | str | None = None, forget: int = 0) -> list[dict[str, str]]:
+        """The turns up to parent (None: the end of the path) as OpenAI messages, without the `forget` oldest.
+
+        Left out are questions without any answer, and raw prompts, which are no messages.
+        """
+        said = [{"role": "system", "content": system}] if system.strip() else []
+        for turn in self.path_to(self._leaf if parent is None else parent)[max(forget, 0) :]:
+            if turn.answer and not turn.raw:
+                said += [{"role": "user", "content": turn.question}, {"role": "assistant", "content": turn.answer}]
+        return said
+
+    def sent_for(self, turn: Turn) -> list[dict[str, str]]:
+        """The messages that are or were sent for a turn whose parent is in the tree."""
+        if turn.sent is not None:
+            return turn.sent
+        question = {"role": "user", "content": turn.question}
+        return [*self.messages(turn.system, turn.parent, turn.forgot), question]
+
+    def _place(self, parent: Turn | str | None) -> str:
+        """The id of a turn. Raises NotFound."""
+        if parent is None:
+            return self._leaf
+        at = parent if isinstance(parent, str) else parent.id
+        if at and at not in self.tree:
+            raise NotFound("The turn is not in this conversation (any more).")
+        return at
+
+    def _latest_below(self, id: str) -> str:
+        """The most recently asked turn that has this one (any, for "") before it; else this one itself."""
+        below = {id} if id else None
+        last = id
+        for turn in [*self.tree.values()]:  # a turn comes after the one it follows
+            if below is None or turn.parent in below:
+                last = turn.id
+                if below is not None:
+                    below.add(turn.id)
+        return last
+
+
+def copies(turns: Iterable[Turn]) -> list[Turn]:
+    """The turns under new ids, hanging together as before; ratings stay with the originals."""
+    turns = [*turns]
+    ids = {turn.id: uuid.uuid4().hex for turn in turns}
+    now = time.time_ns() // 1_000_000
+    return [
+        Turn.from_plain(
+            turn.plain()
+            | {"id": ids[turn.id], "parent": ids.get(turn.parent, ""), "copy_of": turn.id, "when": now + at}
+            | {"thumb": None, "comment": "", "rated_by": ""}
+        )
+        for at, turn in enumerate(turns)
+    ]

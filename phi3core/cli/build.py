@@ -1,0 +1,113 @@
+"""Building versions, and the demo."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+from typing import Any
+
+import click
+from filelock import FileLock
+
+from phi3core import settings, tags
+from phi3core.access import roles
+from phi3core.access.roles import Person
+from phi3core.errors import BadInput, Cancelled, Phi3Error
+from phi3core.settings import Settings
+
+from .group import main
+
+
+@main.command()
+def demo() -> None:
+    """Register the embedded model both ways, as phi3-embedded/1 and /2, unless that is done already."""
+    prepare_demo(settings.load())
+
+
+@main.command()
+@click.option("--wrapper", type=click.Choice(tags.WRAPPERS), required=True)
+@click.option(
+    "--source", default="embedded", show_default=True, help="embedded, a folder, or hf:owner/repo[@rev][/folder]"
+)
+@click.option("--name", default=None, help="The registered model. Default: phi3-embedded, or the source's own name.")
+@click.option(
+    "--precision", default="", help="transformers: bfloat16, float32, float16. onnx: int4, int4-mixed, int8, fp32."
+)
+@click.option(
+    "--signature", type=click.Choice(["prompt", "chat"]), default="prompt", show_default=True, help="onnx only."
+)
+@click.option("--max-tokens", type=int, default=300, show_default=True, help="The default length of an answer.")
+@click.option("--temperature", type=float, default=None, help="The default temperature. Default: the model's own.")
+@click.option("--json", "as_json", is_flag=True, help="Print the version as JSON.")
+def build(name: str | None, as_json: bool, **options: Any) -> None:
+    """Build a version and register it. Ctrl-C cancels; nothing is registered then."""
+    from phi3core.build.steps import BuildSpec, suggest_name
+    from phi3core.registry import reader
+    from phi3core.registry.models import to_json
+
+    config = settings.load()
+    spec = BuildSpec(name=name or suggest_name(options["source"]), **options)
+    job = _build(config, spec, err=as_json)
+    if as_json:
+        click.echo(json.dumps(to_json(reader.resolve(config, job.ref)), indent=2))
+    else:
+        click.echo(f"Registered {job.ref}.")
+
+
+def prepare_demo(config: Settings) -> None:
+    """Build what is missing of the demo, one version after the other."""
+    from phi3core.build.steps import BuildSpec
+    from phi3core.errors import NotFound
+    from phi3core.registry import reader
+
+    # The app's own act, whatever role there is for whoever starts it.
+    owner = Person(roles.local(config).name, "releaser")
+    with FileLock(config.locks / "demo.lock"):
+        try:
+            there = reader.versions(config, tags.DEMO_MODEL)
+        except NotFound:
+            there = []
+        made = {v.wrapper for v in there if v.tags.get(tags.SOURCE) == "embedded"}
+        if "onnx" in made:
+            return  # the last one is there; an earlier one that is not was deleted by somebody
+        for number, wrapper in enumerate(tags.WRAPPERS, start=1):
+            if wrapper in made:
+                continue
+            click.echo(f"Building {tags.DEMO_MODEL}, {number} of {len(tags.WRAPPERS)}: the {wrapper} wrapper")
+            job = _build(config, BuildSpec(wrapper), person=owner)  # type: ignore[arg-type]
+            click.echo(f"  Registered {job.ref}.")
+
+
+def _build(config: Settings, spec: Any, err: bool = False, person: Person | None = None) -> Any:
+    """Build, printing each step with its progress until it has ended; Ctrl-C cancels it."""
+    from phi3core.build import jobs
+    from phi3core.build.steps import TITLES
+
+    shown: dict[str, str] = {}
+    job, run_id = None, ""
+    try:
+        run_id = jobs.start(config, spec, person)
+        for job in jobs.follow(config, run_id):
+            for number, step in enumerate(job.steps, start=1):
+                if step.state == "waiting":
+                    continue
+                share = f"{step.fraction:4.0%} " if step.fraction is not None and step.state == "running" else ""
+                text = f"{step.seconds:.1f} s" if step.seconds is not None else share + step.text
+                line = f"  {number}/{len(job.steps)} {TITLES[step.name]}: {text}"
+                # One line per new thing said and per tenth, so that a log stays readable.
+                said = step.state + re.sub(r"[\d., %]+", "", step.text) + str(int((step.fraction or 0) * 10))
+                if shown.get(step.name) != said:
+                    shown[step.name] = said
+                    click.echo(line, err=err)
+    except KeyboardInterrupt:
+        with contextlib.suppress(BadInput):
+            if run_id:
+                jobs.cancel(config, run_id, person)
+        job = jobs.get(config, run_id) if run_id else None
+        if job is None or job.status != "FINISHED":  # it may have been past the point of no return
+            raise Cancelled("Stopped; nothing was registered. Run it again to go on from what is prepared.") from None
+    assert job is not None
+    if job.status != "FINISHED":
+        raise Phi3Error(f"{job.reason} The log is {jobs.log_path(config, run_id)}.")
+    return job

@@ -1,0 +1,216 @@
+"""Talking to a version, and answering files of prompts."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+
+from phi3core import settings
+from phi3core.errors import BadInput, Phi3Error
+from phi3core.settings import Settings
+
+from .group import REF_HELP, main
+
+
+@main.command(help=f"Talk to a version: one PROMPT, or line by line without one. {REF_HELP}")
+@click.argument("ref")
+@click.argument("prompt", required=False)
+@click.option("--system", default="", help="The system prompt.")
+@click.option("--max-tokens", type=int, default=None)
+@click.option("--temperature", type=float, default=None)
+@click.option("--seed", type=int, default=None)
+@click.option("--json", "as_json", is_flag=True, help="Print the whole turn as JSON when it has ended.")
+def chat(ref: str, prompt: str | None, system: str, as_json: bool, **options: Any) -> None:
+    """Stream answers to the terminal."""
+    from phi3core.chat.conversation import Conversation
+    from phi3core.registry import reader
+
+    config = settings.load()
+    version = reader.resolve(config, ref)
+    with _pool(config) as pool, _sent(config):
+        conversation = Conversation(config, pool)
+        for question in [prompt] if prompt is not None else _lines(version.ref):
+            turn = conversation.ask(version, question, system, options, asked_ref=ref)
+            try:
+                _print_turn(turn, as_json)
+            except Phi3Error as error:
+                if prompt is not None:
+                    raise
+                click.echo(f"Error: {error}", err=True)  # the conversation goes on
+            finally:
+                conversation.settle(0)
+
+
+@contextlib.contextmanager
+def _sent(config: Settings) -> Iterator[None]:
+    """Before the program ends, what was said is sent to the store."""
+    from phi3core.chat import history
+
+    try:
+        yield
+    finally:
+        if not history.flush(config):
+            click.echo("What was said waits for the store on this machine; the app sends it when it runs.", err=True)
+
+
+def _print_turn(turn: Any, as_json: bool) -> None:
+    shown = 0
+    try:
+        for _ in turn.follow(every=0.02):
+            if not as_json:
+                click.echo(turn.answer[shown:], nl=False)
+                shown = len(turn.answer)
+    except KeyboardInterrupt:
+        turn.stop()
+        for _ in turn.follow():
+            pass
+    if turn.state == "failed":
+        raise Phi3Error(turn.error)
+    if as_json:
+        click.echo(json.dumps(turn.plain(), indent=2))
+    else:
+        click.echo()
+        told = turn.ref
+        if turn.completion_tokens:
+            told += f" · {turn.prompt_tokens} + {turn.completion_tokens} tokens"
+        if turn.tokens_per_second:
+            told += f" · {turn.tokens_per_second:.0f} tokens/s · first token {turn.first_token_ms:.0f} ms"
+        click.echo(click.style(told, dim=True), err=True)
+
+
+def _lines(ref: str) -> Iterator[str]:
+    click.echo(f"Talking to {ref}. An empty line ends it.", err=True)
+    while True:
+        try:
+            line = input("> ")
+        except (EOFError, KeyboardInterrupt):
+            return
+        if not line.strip():
+            return
+        yield line
+
+
+@main.command(help=f"Answer a file of prompts, one per line, or JSON lines with a “prompt”. {REF_HELP}")
+@click.argument("ref")
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--output", type=click.Path(path_type=Path), required=True, help="JSON lines: one turn per prompt.")
+@click.option("--max-tokens", type=int, default=None)
+@click.option("--temperature", type=float, default=None)
+@click.option("--seed", type=int, default=None)
+def batch(ref: str, file: Path, output: Path, **options: Any) -> None:
+    """Answer many prompts; under “mlflow run” the answers become an artifact of the run."""
+    from phi3core.chat.conversation import Conversation
+    from phi3core.registry import reader
+
+    config = settings.load()
+    questions = _questions(file)
+    version = reader.resolve(config, ref)
+    if output.is_dir():
+        raise BadInput(f"{output} is a folder: name a file in it.")
+    part = output.with_name(output.name + ".part")
+    with _pool(config) as pool, _sent(config), _opened(part) as out:
+        for number, question in enumerate(questions, start=1):
+            conversation = Conversation(config, pool)
+            turn = conversation.ask(version, question, options=options, asked_ref=ref)
+            conversation.settle(0)
+            if turn.state == "failed":
+                raise Phi3Error(f"Prompt {number} of {len(questions)}: {turn.error}")
+            out.write(json.dumps(turn.plain()) + "\n")
+            out.flush()
+            click.echo(f"{number} of {len(questions)} answered", err=True)
+    part.replace(output)  # earlier answers stay until all the new ones are there
+    if run_id := os.environ.get("MLFLOW_RUN_ID"):
+        from phi3core.store.client import client, errors
+
+        with errors(config):
+            client(config).log_artifact(run_id, str(output))
+    click.echo(f"Wrote {len(questions)} answers of {version.ref} to {output}.")
+
+
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[Any]:
+    try:
+        with path.open("w", encoding="utf-8", newline="") as file:
+            yield file
+    except OSError as error:
+        raise BadInput(f"{path.parent} can't be written to: {error.strerror}.") from error
+
+
+def _questions(file: Path) -> list[str]:
+    try:
+        lines = [line for line in file.read_text().splitlines() if line.strip()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadInput(f"{file} can't be read: {error}.") from error
+    if not lines:
+        raise BadInput(f"{file} holds no prompts: write one per line.")
+    return [_question(line, number) for number, line in enumerate(lines, start=1)]
+
+
+def _question(line: str, number: int) -> str:
+    if not line.lstrip().startswith("{"):
+        return line
+    try:
+        return str(json.loads(line)["prompt"])
+    except (ValueError, KeyError) as error:
+        raise BadInput(f"Line {number} is no JSON object with a “prompt”: {line[:80]}") from error
+
+
+@main.command()
+@click.argument("id")
+@click.option("--output", type=click.Path(path_type=Path), required=True, help="A file, .md, .json or .jsonl.")
+def export(id: str, output: Path) -> None:
+    """Write a conversation to a file: as Markdown or JSONL the answers that are shown, as JSON everything.
+
+    ID stands in the address of its page, as in /chat?c=ID.
+    """
+    from phi3core.chat import import_export, markdown_export
+    from phi3core.chat.conversation import load_conversation
+
+    formats: dict[str, Any] = {
+        ".md": markdown_export.to_markdown,
+        ".json": import_export.to_json,
+        ".jsonl": lambda conversation: import_export.to_jsonl([conversation]),
+    }
+    write = formats.get(output.suffix.lower())
+    if write is None:
+        raise BadInput(f"{output} tells no format: end its name with {', '.join(formats)}.")
+    config = settings.load()
+    with _pool(config) as pool:
+        text = write(found := load_conversation(config, pool, id))
+    with _opened(output) as out:
+        out.write(text)
+    click.echo(f"Wrote “{found.title}” to {output}.")
+
+
+@main.command("import")
+@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
+def import_(files: tuple[Path, ...]) -> None:
+    """Read conversations from files that “export” or the Conversations page wrote, or of OpenAI messages."""
+    from phi3core.chat import import_export
+
+    config = settings.load()
+    with _pool(config) as pool, _sent(config):
+        for file in files:
+            try:
+                data = file.read_bytes()
+            except OSError as error:
+                raise BadInput(f"{file} can't be read: {error.strerror}.") from error
+            for made in import_export.read(config, pool, file.name, data):
+                click.echo(f"{made.id}  {made.title}")
+
+
+@contextlib.contextmanager
+def _pool(config: Settings) -> Iterator[Any]:
+    from phi3core.serving.pool import Pool
+
+    pool = Pool(config)
+    try:
+        yield pool
+    finally:
+        pool.close()

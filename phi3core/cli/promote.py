@@ -1,0 +1,109 @@
+"""Changing the registry, through the one path that keeps its record."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import click
+
+from phi3core import settings
+from phi3core.errors import BadInput
+
+from .group import REF_HELP, main
+
+if TYPE_CHECKING:
+    from phi3core.promotion.promote import Promotion
+
+_REASON = "Why; kept on the record."
+
+
+@main.command("promote", help=f"Move a version to a stage, or set or remove an alias. {REF_HELP}")
+@click.argument("ref")
+@click.option("--stage", help="None, Staging, Production or Archived.")
+@click.option("--alias", help="Point this alias at the version.")
+@click.option("--remove-alias", help="Remove this alias from the model.")
+@click.option("--reason", default="", help=_REASON)
+@click.option(
+    "--old",
+    type=click.Choice(["Archived", "None"], case_sensitive=False),
+    default="Archived",
+    show_default=True,
+    help="What the version becomes that leaves the stage.",
+)
+@click.option("--override", default="", help="An admin's reason for going on though the policy is not met.")
+@click.option("--request", "request_id", default="", help="The request that this carries out.")
+@click.option("--json", "as_json", is_flag=True, help="Print the version as it is now as JSON.")
+def promote_command(
+    ref: str,
+    stage: str | None,
+    alias: str | None,
+    remove_alias: str | None,
+    reason: str,
+    old: str,
+    override: str,
+    request_id: str,
+    as_json: bool,
+) -> None:
+    """Change the registry through the one path that keeps its record."""
+    from phi3core.promotion.promote import delete_alias, promote, set_alias
+    from phi3core.registry import reader
+    from phi3core.registry.models import to_json
+
+    if sum(option is not None for option in (stage, alias, remove_alias)) != 1:
+        raise BadInput("Say one of --stage, --alias or --remove-alias.")
+    config = settings.load()
+    if stage is not None:
+        done = promote(config, ref, stage, reason, old=old, override=override, request=request_id)
+        version, said = done.version, f"{done.version.ref} is now in {done.stage}.{_left(done)}"
+    elif alias is not None:
+        version = set_alias(config, ref, alias, reason)
+        said = f"@{alias} now points at {version.ref}."
+    else:
+        version = reader.resolve(config, ref)
+        delete_alias(config, version.name, str(remove_alias), reason)
+        version, said = reader.resolve(config, version.ref), f"@{remove_alias} is removed from {version.name}."
+    click.echo(json.dumps(to_json(version), indent=2) if as_json else said)
+
+
+@main.command("rollback")
+@click.argument("model")
+@click.option("--reason", required=True, help=_REASON)
+@click.option("--override", is_flag=True, help="An admin goes on though its files have changed, for the same reason.")
+@click.option("--json", "as_json", is_flag=True, help="Print the version that is in Production now as JSON.")
+def rollback_command(model: str, reason: str, override: bool, as_json: bool) -> None:
+    """Put the version back that was in Production before, as the record of MODEL tells."""
+    from phi3core.promotion.promote import rollback
+    from phi3core.registry.models import to_json
+
+    done = rollback(settings.load(), model, reason, override=override)
+    if as_json:
+        click.echo(json.dumps(to_json(done.version), indent=2))
+    else:
+        click.echo(f"{done.version.ref} is in Production again.{_left(done)}")
+
+
+def _left(done: Promotion) -> str:
+    if done.replaced is None:
+        return ""
+    return f" {done.replaced.ref} {'was archived' if done.replaced_to == 'Archived' else 'is in no stage now'}."
+
+
+@main.command(help=f"Delete a version for good, after asking for its name. {REF_HELP}")
+@click.argument("ref")
+@click.option("--reason", required=True, help=_REASON)
+@click.option("--confirm", default="", metavar="REF", help="The version's name once more, instead of being asked.")
+def delete(ref: str, reason: str, confirm: str) -> None:
+    """Refused while it is in Production or Staging, has an alias, or is asked for."""
+    from phi3core.promotion.delete import delete_version, why_not_deleted
+    from phi3core.registry import reader
+
+    config = settings.load()
+    version = reader.resolve(config, ref)
+    if refused := why_not_deleted(config, version):
+        raise BadInput(refused)
+    typed = confirm or click.prompt(f"This deletes {version.ref} for good. Type {version.ref} to go on", err=True)
+    if typed.strip() != version.ref:
+        raise BadInput(f"“{typed}” is not {version.ref}: nothing was deleted.")
+    delete_version(config, version.ref, reason)
+    click.echo(f"{version.ref} is deleted.")

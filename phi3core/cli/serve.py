@@ -1,0 +1,140 @@
+"""The servers: one version over OpenAI's protocol, and the app."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+
+import click
+
+from phi3core import settings
+from phi3core.access import roles
+from phi3core.errors import BadInput, Cancelled, Phi3Error
+
+from .build import prepare_demo
+from .group import REF_HELP, main
+
+
+@main.command(help=f"Serve a version over OpenAI's protocol. {REF_HELP}")
+@click.argument("ref")
+@click.option("--host", default="127.0.0.1", show_default=True, help="Beyond loopback an API key is needed.")
+@click.option("--port", type=int, default=8000, show_default=True)
+@click.option("--api-key", default=None, envvar="PHI3_API_KEY", help="Ask clients for this key.")
+def serve(ref: str, host: str, port: int, api_key: str | None) -> None:
+    """Serve until Ctrl-C."""
+    from phi3core.engine.loader import open_artifact
+    from phi3core.registry import reader
+    from phi3core.serving.child.app import bind_socket, create_app, run_app
+    from phi3core.serving.guard import LOOPBACK
+
+    if host not in LOOPBACK and not api_key:
+        raise BadInput(f"Listening on {host} lets others in: set --api-key too, or stay on 127.0.0.1.")
+    sock = bind_socket(host, port)
+    config = settings.load()
+    version = reader.resolve(config, ref)
+    folder = reader.download(config, version)
+    click.echo(f"Loading {version.ref} …")
+    engine = open_artifact(folder, version.name in config.trusted)
+    names = list(dict.fromkeys([version.ref, ref]))
+    app = create_app(
+        lambda: engine, names, api_key, local=host in LOOPBACK, parallel=config.parallel, queue=config.queue
+    )
+    click.echo(f"Serving {version.ref} on http://{host}:{sock.getsockname()[1]}/v1 (Ctrl-C stops)")
+    with contextlib.suppress(KeyboardInterrupt):  # uvicorn raises it again once it has ended tidily
+        run_app(app, sock)
+
+
+@main.command()
+@click.argument("email")
+def key(email: str) -> None:
+    """Make a key for EMAIL to call /v1 with, and the line that lets it in."""
+    made = roles.new_key()
+    click.echo(f"The key, which is shown only now:\n\n    {made}\n")
+    click.echo(f"This goes below [keys] in {settings.load().secrets}; take it out again, and the key opens nothing:\n")
+    click.echo(f"    {roles.hash_of(made)} = {json.dumps(email.strip(), ensure_ascii=False)}")
+
+
+@main.command()
+@click.option("--port", type=int, default=8501, show_default=True)
+@click.option("--address", default="127.0.0.1", show_default=True, help="Beyond loopback a login is needed.")
+def app(port: int, address: str) -> None:
+    """Prepare the demo and serve the pages on http://localhost:PORT. What “make run” does."""
+    from phi3core.serving.child.app import bind_socket
+    from phi3core.serving.guard import LOOPBACK
+
+    config = settings.load()
+    login = roles.login(config)
+    if address not in LOOPBACK and not login:
+        raise BadInput(roles.no_login(config, address))
+    bind_socket(address, port).close()
+    log = config.logs / "app.log"
+    root = Path(__file__).resolve().parents[2]
+    command = [sys.executable, "-m", "streamlit", "run", str(root / "server.py"), f"--server.port={port}"]
+    command.append(f"--server.address={address}")
+    with log.open("ab") as file:
+        child = subprocess.Popen(
+            command,
+            cwd=root,
+            stdin=subprocess.PIPE,
+            stdout=file,
+            stderr=subprocess.STDOUT,
+            env={**os.environ, "PHI3_STOP_WITH_STDIN": "1"},
+            start_new_session=True,
+        )
+    try:
+        try:
+            prepare_demo(config)  # while the app starts: both take a second or two when there is nothing to build
+        except Cancelled:
+            raise
+        except Phi3Error as error:
+            click.echo(f"The embedded model could not be prepared: {error}", err=True)
+        _wait_for(lambda: _healthy(address, port), child, log)
+        own = login.get("redirect_uri", "http://localhost:{port}").removesuffix("/oauth2callback")
+        at = own.replace("{port}", str(port))  # as Streamlit reads it too
+        click.echo(f"The playground is at {at} (Ctrl-C stops it; logs are in {config.logs}).")
+        child.wait()
+    except KeyboardInterrupt:
+        click.echo("Stopping.")
+    finally:
+        _end(child)
+    if child.returncode not in (0, -signal.SIGTERM, -signal.SIGINT):
+        raise Phi3Error(f"The app ended unexpectedly (exit status {child.returncode}). Its log is {log}.")
+
+
+def _healthy(address: str, port: int) -> bool:
+    host = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}.get(address, address)  # noqa: S104
+    try:
+        at = f"[{host}]" if ":" in host else host
+        with urllib.request.urlopen(f"http://{at}:{port}/_stcore/health", timeout=2) as answer:
+            return bool(answer.status == 200)
+    except OSError:
+        return False
+
+
+def _wait_for(ready: Callable[[], bool], child: subprocess.Popen[bytes], log: Path) -> None:
+    deadline = time.monotonic() + 60
+    while not ready():
+        if child.poll() is not None:
+            last = (log.read_text(errors="replace").strip().splitlines() or ["it said nothing"])[-1]
+            raise Phi3Error(f"The app could not start: {last} Its log is {log}.")
+        if time.monotonic() > deadline:
+            raise Phi3Error(f"The app did not answer within 60 s. Its log is {log}.")
+        time.sleep(0.1)
+
+
+def _end(child: subprocess.Popen[bytes]) -> None:
+    """The app's children end with it."""
+    child.terminate()
+    try:
+        child.wait(10)
+    except subprocess.TimeoutExpired:
+        child.kill()
+        child.wait()

@@ -1,0 +1,198 @@
+"""Generation on the artifact of a version; the model server drives it.
+
+An engine knows one model and nothing of HTTP, MLflow's registry or conversations. Streaming is the
+primitive: a whole answer is its join. tokens.py generates on the weights of a version that our wrappers made,
+through a runtime (onnx.py, transformers.py); pyfunc.py drives any other MLflow model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterator
+from dataclasses import dataclass, replace
+from typing import Any, Literal, Protocol
+
+from phi3core.errors import BadInput, ContextFull, OptionError
+
+# True on the app's port too, where there is no /invocations.
+NO_CHAT = (
+    "This model can't be chatted with: its signature takes neither messages nor one text. Use the JSON form on the "
+    "app's Chat page, or “mlflow models serve”, which takes its inputs at /invocations."
+)
+
+Messages = list[dict[str, str]]
+Prompt = str | Messages
+
+
+@dataclass(frozen=True)
+class Options:
+    """Generation options under OpenAI's names (top_k and repetition_penalty are Hugging Face's).
+
+    temperature 0 decodes greedily. seed None draws a new one each time. max_tokens is cut to what the
+    context still holds. presence_penalty and frequency_penalty count the answer's tokens, repetition_penalty
+    the prompt's too. logprobs: how many likeliest alternatives to tell with each token; None tells no
+    probabilities. json_schema: a JSON schema, as text, that the answer must follow. prompt_cache_key: a name for the
+    conversation, which finds what is kept of it; changes no answer.
+    """
+
+    max_tokens: int = 300
+    temperature: float = 0.2
+    top_p: float = 0.9
+    top_k: int = 50
+    repetition_penalty: float = 1.0
+    seed: int | None = None
+    stop: tuple[str, ...] = ()
+    presence_penalty: float = 0.0
+    frequency_penalty: float = 0.0
+    n: int = 1
+    logprobs: int | None = None
+    json_schema: str | None = None
+    prompt_cache_key: str = ""
+
+    def but(self, **changes: Any) -> Options:
+        """These options with every change that is not None. Raises OptionError for values out of range."""
+        changed = replace(self, **{name: value for name, value in changes.items() if value is not None})
+        checks = (
+            ("max_tokens", changed.max_tokens >= 1, "at least 1"),
+            ("temperature", 0 <= changed.temperature <= 2, "between 0 and 2"),
+            ("top_p", 0 < changed.top_p <= 1, "above 0 and at most 1"),
+            ("top_k", changed.top_k >= 1, "at least 1"),
+            ("repetition_penalty", 0 < changed.repetition_penalty <= 2, "above 0 and at most 2"),
+            ("seed", changed.seed is None or 0 <= changed.seed < 2**31, "between 0 and 2,147,483,647"),
+            ("stop", len(changed.stop) <= 4 and all(changed.stop), "at most four sequences, none of them empty"),
+            ("presence_penalty", -2 <= changed.presence_penalty <= 2, "between -2 and 2"),
+            ("frequency_penalty", -2 <= changed.frequency_penalty <= 2, "between -2 and 2"),
+            ("n", 1 <= changed.n <= 8, "between 1 and 8"),
+            ("top_logprobs", changed.logprobs is None or 0 <= changed.logprobs <= 20, "between 0 and 20"),
+        )
+        for name, fine, rule in checks:
+            if not fine:
+                raise OptionError(name, f"{name} must be {rule}.")
+        return changed
+
+
+# What every engine that samples by itself can do; an engine lists what it honours in `supports`.
+ALL_OPTIONS = frozenset(Options.__dataclass_fields__)
+# What an option is where it has no effect: accepted from a model that does not know it.
+WITHOUT_EFFECT: dict[str, Any] = {
+    "temperature": 1.0,
+    "top_p": 1.0,
+    "repetition_penalty": 1.0,
+    "presence_penalty": 0.0,
+    "frequency_penalty": 0.0,
+    "stop": (),
+    "n": 1,
+}
+
+
+@dataclass(frozen=True)
+class Token:
+    """One token of an answer: its text, the natural logarithm of its probability, the likeliest alternatives."""
+
+    text: str
+    logprob: float
+    top: tuple[tuple[str, float], ...] = ()
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Text as it comes. index: which of the `n` answers. tokens: told where `logprobs` asked for them."""
+
+    text: str
+    index: int = 0
+    tokens: tuple[Token, ...] = ()
+
+
+@dataclass(frozen=True)
+class End:
+    """The end of one answer. finish_reason: ``stop`` (the model or a stop sequence ended it) or ``length``."""
+
+    finish_reason: str
+    index: int = 0
+
+
+@dataclass(frozen=True)
+class Done:
+    """The end of all `n` answers. cached_tokens: how many of the prompt's were kept from earlier.
+
+    counted: False where the model tells no counts and nobody else can: those here mean nothing then.
+    """
+
+    prompt_tokens: int
+    completion_tokens: int
+    cached_tokens: int = 0
+    counted: bool = True
+
+
+class Engine(Protocol):
+    """One loaded model.
+
+    chat: how it takes a conversation: ``template`` (rendered into a prompt), ``messages`` (as they are), ``prompt``
+    (one text and no conversation) or ``none`` (only `predict`). context_length: tokens, None where nobody knows.
+    supports: the names of the options that it honours. signature: MLflow's, as plain data, where there is one.
+    stream, read_ahead and predict run in one thread; the others may be called meanwhile.
+    """
+
+    @property
+    def chat(self) -> Literal["template", "messages", "prompt", "none"]: ...
+
+    @property
+    def context_length(self) -> int | None: ...
+
+    options: Options
+
+    @property
+    def supports(self) -> frozenset[str]: ...
+
+    @property
+    def signature(self) -> dict[str, Any] | None: ...
+
+    def prepare(self, messages: Messages) -> Prompt:
+        """What `stream` takes for these OpenAI messages: the rendered prompt, or the messages. Raises BadInput."""
+
+    def count(self, prompt: Prompt) -> int | None:
+        """The prompt's length in tokens, whether or not there is room for it; None where nobody knows."""
+
+    def check(self, prompt: Prompt, options: Options) -> int:
+        """Raise BadInput for a request that can't be answered, such as a prompt that fills the context.
+
+        Returns how many tokens of memory the answer needs, prompt included; 0 where nobody knows.
+        """
+
+    def fits(self, tokens: int) -> bool:
+        """Whether the memory set aside for conversations holds one of so many tokens beside those that are running."""
+
+    def stream(
+        self, prompt: Prompt, options: Options, stopped: Callable[[], bool]
+    ) -> Iterator[Piece | End | Done | None]:
+        """Answer: pieces of text as they come, one End for each of the `n` answers, then one Done.
+
+        None says that work was done and nothing is to be told yet, so that a caller with several streams can turn
+        to another. Ends early, still with End and Done, once stopped() is true. Raises BadInput as `check` does.
+        """
+
+    def read_ahead(self, prompt: Prompt, options: Options) -> Generator[None, None, None]:
+        """Read a prompt that nobody asked to answer yet, a piece at a step: the next turn begins with it.
+
+        Changes no answer, only how soon it comes. Closing it keeps what was read.
+        """
+
+    def predict(self, body: dict[str, Any]) -> Any:
+        """MLflow's /invocations: a request body in, predictions as plain data out. Raises BadInput."""
+
+
+def check_room(prompt_tokens: int, context_length: int) -> int:
+    """Tokens left for the answer. Raises BadInput for an empty prompt, ContextFull for a full context."""
+    if prompt_tokens == 0:
+        raise BadInput("The prompt is empty: write something for the model to answer.")
+    if prompt_tokens >= context_length:
+        raise ContextFull(
+            f"The conversation has {prompt_tokens:,} tokens and the model's context holds {context_length:,}. "
+            "Shorten it, or start a new conversation."
+        )
+    return context_length - prompt_tokens
+
+
+def check_messages(messages: Messages) -> None:
+    """Raise BadInput unless there is a message with something in it to answer."""
+    if not messages or not messages[-1]["content"].strip():
+        raise BadInput("The last message is empty: write something for the model to answer.")

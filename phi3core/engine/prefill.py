@@ -1,0 +1,87 @@
+"""How a prompt is read: in which pieces, so that others have their turn between them and no answer depends on it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .kv_cache import Kept, Tokens
+
+if TYPE_CHECKING:
+    from .runtime import Runtime
+
+_PIECE = 0.3  # seconds that reading a piece should take at most, on a machine that turns out to be slow
+_SMALLEST = 8  # tokens: smaller pieces would take longer together
+
+
+def piece_for(size: int) -> int:
+    """How many tokens of a prompt to read at once, by the weights' bytes: about 0.2 to 0.4 s of work on four cores.
+
+    Fixed by the version, not measured: where kernels round by the piece, an answer depends on it.
+    """
+    fitting = int(64e9 / max(size, 1))
+    return 1 << (min(max(fitting, 8), 64).bit_length() - 1)
+
+
+class PromptReader:
+    """Reads prompts on this machine. grain: a reading may be cut at its multiples only, 1 where it may be anywhere."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
+        self.grain = grain_of(runtime)
+        self._pace = 0.0  # seconds that reading a token takes here, at best
+
+    def read(self, kept: Kept, tokens: Tokens, start: int, end: int) -> Iterator[None]:
+        """Bring a sequence that has read these tokens up to `start` to `end`, a piece at each step."""
+        for first, last in pieces(start, end, self._piece, self.grain):
+            begun = time.perf_counter()
+            kept.sequence.append(tokens[first:last])
+            kept.read = tokens[:last]
+            if last - first >= _SMALLEST:
+                pace = (time.perf_counter() - begun) / (last - first)
+                self._pace = min(self._pace or pace, pace)
+            yield None
+
+    @property
+    def _piece(self) -> int:
+        """Tokens to read at once: fewer on a slow machine, where it changes no answer, for others wait so long."""
+        if self.grain > 1 or not self._pace:
+            return self._runtime.piece
+        fitting = max(_SMALLEST, int(_PIECE / self._pace))
+        return min(self._runtime.piece, 1 << (fitting.bit_length() - 1))
+
+
+def pieces(start: int, end: int, size: int, grain: int) -> Iterator[tuple[int, int]]:
+    """Cuts of [start, end), at multiples of the size where the grain is no smaller: there they change what is read.
+
+    Never a piece of one token, which is read differently everywhere.
+    """
+    first = start + size if grain == 1 else (start // size + 1) * size
+    cuts = [start, *range(first, end, size), end]
+    if len(cuts) > 2 and cuts[-1] - cuts[-2] == 1:
+        del cuts[-2]
+    if len(cuts) > 2 and cuts[1] - cuts[0] == 1:
+        del cuts[1]
+    for at in range(len(cuts) - 1):
+        if cuts[at] < cuts[at + 1]:
+            yield cuts[at], cuts[at + 1]
+
+
+def grain_of(runtime: Runtime) -> int:
+    """Where a kept prompt may be cut: anywhere (1) if this machine's kernels read it the same, else between pieces."""
+    # A piece of one token more than fills any kernel's tile: some compute that last row as they do a single token.
+    tokens = np.arange(max(runtime.piece, 16) + 2, dtype=np.int32) % runtime.vocabulary
+
+    def read(*ends: int) -> np.ndarray[Any, Any]:
+        sequence, begin = runtime.sequence(len(tokens)), 0
+        for end in ends:
+            sequence.append(tokens[begin:end])
+            begin = end
+        sequence.append_one(int(tokens[-1]))
+        return sequence.logits()
+
+    last = len(tokens) - 1
+    return 1 if np.array_equal(read(last), read(2, 5, 12, last)) else runtime.piece

@@ -1,0 +1,177 @@
+"""How an MLflow model that our wrappers did not make wants to be asked, read off its signature and metadata.
+
+Nothing of the model's own is loaded or run here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from phi3core.errors import BadInput
+
+from .interface import Messages, Options
+
+if TYPE_CHECKING:
+    from mlflow.models import Model
+
+# What MLflow notes of ChatModel, a chat pipeline, ChatAgent and ResponsesAgent, and where their messages go.
+_TASKS = {
+    "agent/v1/chat": "messages",
+    "llm/v1/chat": "messages",
+    "agent/v2/chat": "messages",
+    "agent/v1/responses": "input",
+}
+# How models name our options, where it is not the same name.
+_NAMES = {"max_tokens": ("max_tokens", "max_new_tokens", "max_output_tokens", "max_completion_tokens")}
+# A pipeline of mlflow.transformers has these columns too, but fails on them or looks its tokenizer up in the hub.
+_BROKEN_IN_PIPELINES = {"stop", "n", "presence_penalty", "frequency_penalty"}
+_TEMPERATURE_LEAST = 1e-3
+
+
+class Asked(Options):
+    """Options that know which of them somebody asked for; a model keeps its own defaults for the others."""
+
+    asked: frozenset[str] = frozenset()
+
+    def but(self, **changes: Any) -> Options:
+        changed = super().but(**changes)
+        named = {name for name, value in changes.items() if value is not None}
+        object.__setattr__(changed, "asked", self.asked | named)
+        return changed
+
+
+@dataclass(frozen=True)
+class Form:
+    """A model's way of being asked.
+
+    chat: as engine.Engine has it. field: the input column that takes the messages or the text, None for the only
+    one, which has no name. tensor: numpy's type of that input, where it is a tensor. columns, params: our options
+    that the model takes beside it or as parameters, with its own names for them. pipeline: logged by
+    mlflow.transformers.
+    """
+
+    chat: Literal["messages", "prompt", "none"]
+    field: str | None = None
+    tensor: Any = None
+    columns: tuple[tuple[str, str], ...] = ()
+    params: tuple[tuple[str, str], ...] = ()
+    pipeline: bool = False
+
+    @property
+    def supports(self) -> frozenset[str]:
+        """`n` is the engine's own doing: it asks again."""
+        if self.chat == "none":
+            return frozenset()
+        return frozenset({"n", *(ours for ours, _ in self.columns), *(ours for ours, _ in self.params)})
+
+    def fill(self, question: str | Messages, options: Options) -> tuple[Any, dict[str, Any] | None]:
+        """What `predict` and `predict_stream` take: the data and the parameters."""
+        values = _values(options, self.supports)
+        if self.pipeline and values.get("temperature", 1) < _TEMPERATURE_LEAST:
+            values |= _greedy(dict(self.columns))
+        params = {theirs: values[ours] for ours, theirs in self.params if ours in values}
+        return self._data(question, values), params or None
+
+    def _data(self, question: str | Messages, values: dict[str, Any]) -> Any:
+        if self.tensor is not None:
+            import numpy as np
+
+            shape = (1,) * max(len(self.tensor.shape), 1)
+            array = np.array([question], dtype=object if self.tensor.type.kind == "O" else None).reshape(shape)
+            return array if self.field is None else {self.field: array}
+        if self.field is None:
+            return [question]
+        # A bare string: of a list MLflow would make one row that holds a list.
+        return {self.field: question} | {theirs: values[ours] for ours, theirs in self.columns if ours in values}
+
+
+def form_of(model: Model) -> Form:
+    """Read a model's metadata."""
+    signature, metadata = model.signature, model.metadata or {}
+    pipeline = "transformers" in model.flavors
+    inputs = signature.inputs.inputs if signature and signature.inputs is not None else []
+    if metadata.get("task") in _TASKS:
+        field: str | None = _TASKS[metadata["task"]]
+    elif len(found := [column for column in inputs if _takes_messages(column)]) == 1 and _alone(found[0], inputs):
+        field = found[0].name
+    else:
+        return _prompt_form(signature, inputs, pipeline)
+    return Form("messages", field, None, *_options(signature, inputs, field, pipeline), pipeline)
+
+
+def defaults_of(model: Model, form: Form) -> Options:
+    """The model's own defaults where its parameters tell them; elsewhere what changes nothing."""
+    known = Asked(temperature=1.0, top_p=1.0)
+    schema = model.signature.params if model.signature else None
+    given = {param.name: param.default for param in schema.params} if schema else {}
+    for ours, theirs in form.params:
+        default = given[theirs]
+        try:
+            known = known.but(**{ours: tuple(default) if ours == "stop" else default})  # type: ignore[assignment]
+        except (BadInput, TypeError):
+            continue  # a value of its own that means “off”, such as a top_k of 0
+    object.__setattr__(known, "asked", frozenset())
+    return known
+
+
+def _prompt_form(signature: Any, inputs: list[Any], pipeline: bool) -> Form:
+    found = [column for column in inputs if _is_text(column)]
+    required = [column for column in found if getattr(column, "required", True)] or found
+    if len(required) != 1 or not _alone(required[0], inputs):
+        return Form("none")
+    column = required[0]
+    tensor = column if hasattr(column, "shape") else None
+    return Form("prompt", column.name, tensor, *_options(signature, inputs, column.name, pipeline), pipeline)
+
+
+def _options(signature: Any, inputs: list[Any], field: str | None, pipeline: bool) -> tuple[Any, Any]:
+    """Our options among the optional columns and among the parameters, each with the model's own name."""
+    params = {param.name: param for param in signature.params.params} if signature and signature.params else {}
+    columns = {column.name for column in inputs if column.name != field and not hasattr(column, "shape")}
+    in_params, in_columns = [], []
+    for ours in Options.__dataclass_fields__:
+        if ours in ("n", "logprobs", "json_schema") or (pipeline and ours in _BROKEN_IN_PIPELINES):
+            continue
+        for theirs in _NAMES.get(ours, (ours,)):
+            if theirs in params and (ours == "stop") == bool(params[theirs].shape):
+                in_params.append((ours, theirs))
+                break
+            if theirs in columns:
+                in_columns.append((ours, theirs))
+                break
+    return tuple(in_columns), tuple(in_params)
+
+
+def _values(options: Options, supported: frozenset[str]) -> dict[str, Any]:
+    """What to tell the model: what was asked for, and always the limit, so that it is known when it was reached."""
+    asked = options.asked if isinstance(options, Asked) else frozenset(Options.__dataclass_fields__)
+    named = [name for name in supported & (asked | {"max_tokens"}) if getattr(options, name) is not None]
+    values = {name: getattr(options, name) for name in named}
+    return values | ({"stop": list(options.stop)} if "stop" in values else {})
+
+
+def _greedy(columns: dict[str, str]) -> dict[str, Any]:
+    """Transformers refuses a temperature of 0: the likeliest token always, or as good as."""
+    if "top_k" in columns:
+        return {"temperature": 1.0, "top_k": 1}
+    return {"temperature": _TEMPERATURE_LEAST}
+
+
+def _alone(column: Any, inputs: list[Any]) -> bool:
+    return not any(getattr(other, "required", True) for other in inputs if other is not column)
+
+
+def _takes_messages(column: Any) -> bool:
+    """Whether a column is a list of objects with a role and a content."""
+    inner = getattr(getattr(column, "type", None), "dtype", None)  # Array's element
+    names = {part.name for part in getattr(inner, "properties", [])}
+    return column.name is not None and {"role", "content"} <= names
+
+
+def _is_text(column: Any) -> bool:
+    from mlflow.types import DataType
+
+    if hasattr(column, "shape"):
+        return column.type.kind in "OUS" and all(size in (-1, 1) for size in column.shape)
+    return bool(column.type == DataType.string)

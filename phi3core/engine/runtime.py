@@ -1,0 +1,44 @@
+"""What generation needs of loaded weights: a tokenizer, and sequences of tokens that give logits."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+from .interface import Messages
+from .kv_cache import Sequence, Tokens
+
+
+class Runtime(Protocol):
+    """Loaded weights with their tokenizer.
+
+    vocabulary: the number of logits. eos: ids that end an answer. piece: tokens read at once. token_bytes: bytes of KV
+    cache that a token takes.
+    """
+
+    context_length: int
+    vocabulary: int
+    eos: frozenset[int]
+    piece: int
+    token_bytes: int
+
+    def render(self, messages: Messages) -> str:
+        """The prompt that the model's own chat template makes. Raises BadInput."""
+
+    def encode(self, text: str) -> Tokens:
+        """Token ids, without any that mark a beginning."""
+
+    def text_of(self, token: int) -> str:
+        """One token by itself."""
+
+    def decoder(self) -> Callable[[int], str]:
+        """Turns the tokens of one answer into text, one after the other."""
+
+    def tokenizer_json(self) -> str:
+        """The tokenizer as Hugging Face's tokenizer.json."""
+
+    def sequence(self, capacity: int) -> Sequence:
+        """An empty sequence with room for so many tokens."""
+
+    def free(self) -> int:
+        """Bytes left of the memory that sequences take."""

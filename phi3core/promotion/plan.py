@@ -1,0 +1,98 @@
+"""What a move to a stage will change, as data, before anything changes: shown in the dialogs, then carried out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from phi3core import tags
+from phi3core.errors import BadInput
+from phi3core.registry.models import Version
+from phi3core.settings import Settings
+from phi3core.store.client import abilities
+
+from .aliases import HELD
+
+
+@dataclass(frozen=True)
+class Change:
+    """One thing of one version that becomes another: its stage, or a reserved alias that it gets or loses."""
+
+    ref: str
+    what: str
+    """``stage`` or ``alias``"""
+    old: str
+    new: str
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a move changes. leaving: the versions that leave the stage for it, the alias's holder first.
+
+    becomes: what those become. vacated: the stage that nobody is in from then on, or "". unguarded: the store has no
+    aliases, so that nothing but our own care keeps two versions from the stage.
+    """
+
+    version: Version
+    stage: str
+    leaving: tuple[Version, ...]
+    becomes: str
+    vacated: str
+    changes: tuple[Change, ...]
+    unguarded: bool
+
+    @property
+    def replaced(self) -> Version | None:
+        return self.leaving[0] if self.leaving else None
+
+
+def stage_of(text: str) -> str:
+    """A stage as MLflow writes it. Raises BadInput."""
+    stage = text.strip().capitalize()
+    if stage not in tags.STAGES:
+        raise BadInput(f"“{text}” is not a stage. The stages are {', '.join(tags.STAGES)}.")
+    return stage
+
+
+def plan_move(
+    settings: Settings, version: Version, stage: str, listed: list[Version], *, old: str = "Archived"
+) -> Plan:
+    """What moving a version changes. listed: all versions of its model. old: what the one that leaves becomes.
+
+    Raises BadInput for what is no stage, or none in this store.
+    """
+    stage, able = stage_of(stage), abilities(settings)
+    if old not in ("Archived", "None"):
+        raise BadInput(f"A version that leaves a stage becomes Archived or None, not “{old}”.")
+    if not able.stages and stage == "Archived":
+        raise BadInput(
+            "This store has no stages: a version can have the alias @production or @staging, or neither. "
+            "Move it to None instead."
+        )
+    leaving = _leaving(version, stage, listed) if stage in HELD else ()
+    becomes = old if able.stages else "None"
+    changes = [Change(left.ref, "stage", left.stage, becomes) for left in leaving if left.stage != becomes]
+    if version.stage != stage:
+        changes.append(Change(version.ref, "stage", version.stage, stage))
+    if able.aliases:
+        for alias, whose in tags.RESERVED_ALIASES.items():
+            if whose == stage and alias not in version.aliases:
+                changes.append(Change(version.ref, "alias", "", f"@{alias}"))
+            if whose != stage and alias in version.aliases:
+                changes.append(Change(version.ref, "alias", f"@{alias}", ""))
+    held = next((whose for alias, whose in tags.RESERVED_ALIASES.items() if alias in version.aliases), "")
+    return Plan(
+        version, stage, leaving, becomes, held if held != stage else "", tuple(changes), unguarded=not able.aliases
+    )
+
+
+def _leaving(version: Version, stage: str, listed: list[Version]) -> tuple[Version, ...]:
+    """Who has the stage or its alias. Who has the other's alias too stays with that one, and becomes nothing else."""
+    others = {alias for alias, whose in tags.RESERVED_ALIASES.items() if whose != stage}
+    there = [
+        other
+        for other in listed
+        if other.version != version.version
+        and (stage.lower() in other.aliases or other.stage == stage)
+        and not others & set(other.aliases)
+    ]
+    return tuple(sorted(there, key=lambda other: (stage.lower() not in other.aliases, -other.version)))

@@ -1,0 +1,241 @@
+"""Writing records: a run that is made with its whole intent before the first change, and closed after the last.
+
+We only append: nothing that was written is written anew. Sealed and chained (chain.py), so that an edit shows.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import json
+import secrets
+import socket
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, TypedDict, Unpack
+
+from filelock import FileLock, Timeout
+
+from phi3core import tags
+from phi3core.access.roles import Person
+from phi3core.errors import BadInput, Conflict, NotFound, Phi3Error
+from phi3core.settings import Settings
+from phi3core.store.client import client, errors, experiment
+
+from . import seal
+from .model import Record, of_run, title, when
+
+_LONGEST = 2000  # characters of a sentence: MLflow cuts a run's tag at 8,000 without a word
+_LONGEST_CHECKS = 7500
+_NAME = 250  # characters of a run's name: PostgreSQL refuses longer ones
+_TRIES = 8
+
+
+class Intent(TypedDict, total=False):
+    """What a record may say besides what it must; everything is "" or empty when left out. See Record."""
+
+    old: str
+    new: str
+    replaced: str
+    replaced_to: str
+    reason: str
+    digest: str
+    checks: Iterable[Mapping[str, Any]]
+    override: str
+    request: str
+
+
+@dataclass
+class Opened:
+    """A record that is open. outcome: what it will say when it is done. ended: when that was true, if not now."""
+
+    id: str
+    seal: str
+    outcome: str = ""
+    ended: datetime | None = None
+
+
+@contextlib.contextmanager
+def opened(
+    settings: Settings, person: Person, *, model: str, version: int | None, action: str, **intent: Unpack[Intent]
+) -> Iterator[Opened]:
+    """A record around a change: open while it is under way; then done, or failed when the change raises.
+
+    Raises BadInput for a reason that is too long, Conflict where the experiment of records was deleted, StoreDown.
+    """
+    tag_values = _tags(settings, person, model, version, action, intent)
+    with _alive(settings) as lock:
+        record = _create(settings, tag_values | {tags.LOCK: lock}, {})
+        try:
+            yield record
+        except BaseException as error:
+            with contextlib.suppress(Phi3Error):  # what went wrong is told; the next look closes the record
+                close(settings, record, "failed", str(error)[:_LONGEST] or repr(error))
+            raise
+        close(settings, record, "done", record.outcome or "Done.")
+
+
+def append(
+    settings: Settings, person: Person, *, model: str, version: int | None, action: str, **intent: Unpack[Intent]
+) -> Record:
+    """A record of something that has no steps: written with its outcome, all at once. Raises as `opened` does."""
+    tag_values = _tags(settings, person, model, version, action, intent)
+    result = {tags.STATUS: "done", tags.OUTCOME: "Done.", tags.ENDED: str(_now())}
+    made = _create(settings, tag_values, result)
+    store = client(settings)
+    with errors(settings):
+        store.set_terminated(made.id, seal.STATUSES["done"], int(result[tags.ENDED]))
+        return of_run(store.get_run(made.id), settings.record_key)
+
+
+def close(settings: Settings, record: Opened | Record, status: str, outcome: str) -> None:
+    """Write what came of a record. status: done, failed or interrupted."""
+    from mlflow.entities import RunTag
+
+    at = int(record.ended.timestamp() * 1000) if record.ended else _now()
+    result = {tags.STATUS: status, tags.OUTCOME: outcome, tags.ENDED: str(at)}
+    sealed = result | {tags.CLOSING: seal.of_result(result | {tags.SEAL: record.seal}, settings.record_key)}
+    store = client(settings)
+    with errors(settings):
+        store.log_batch(record.id, tags=[RunTag(name, value) for name, value in sealed.items()])
+        store.set_terminated(record.id, seal.STATUSES[status], at)
+
+
+def finish(settings: Settings, record: Record) -> None:
+    """Tell MLflow how a record was closed, where its writer died in between."""
+    at = int((record.ended or now()).timestamp() * 1000)
+    with errors(settings):
+        client(settings).set_terminated(record.id, seal.STATUSES.get(record.written, "KILLED"), at)
+
+
+def alive(settings: Settings, record: Record) -> bool | None:
+    """Whether whoever opened a record on this machine still runs; None where it was opened on another one."""
+    if record.host != host(settings) or not record.lock:
+        return None
+    file = settings.locks / f"record-{record.lock}.lock"
+    try:
+        with FileLock(file, timeout=0):
+            file.unlink(missing_ok=True)
+            return False
+    except Timeout:
+        return True
+
+
+@functools.cache
+def host(settings: Settings) -> str:
+    """This machine's name with a random mark of its home: who shares it shares its locks."""
+    file = settings.locks / "host"
+    with FileLock(f"{file}.lock"):
+        if not file.exists():
+            file.write_text(secrets.token_hex(4))
+        return f"{socket.gethostname()}/{file.read_text()}"
+
+
+def now() -> datetime:
+    """The time as a record keeps it, to the millisecond."""
+    return when(_now())
+
+
+def _tags(
+    settings: Settings, person: Person, model: str, version: int | None, action: str, intent: Intent
+) -> dict[str, str]:
+    for text in (intent.get("reason", ""), intent.get("override", "")):
+        if len(text) > _LONGEST:
+            raise BadInput(f"The reason has {len(text)} characters. Write at most {_LONGEST}.")
+    return {
+        tags.ACTION: action,
+        tags.MODEL_NAME: model,
+        tags.VERSION: "" if version is None else str(version),
+        tags.FROM: intent.get("old", ""),
+        tags.TO: intent.get("new", ""),
+        tags.REPLACED: intent.get("replaced", ""),
+        tags.REPLACED_TO: intent.get("replaced_to", ""),
+        tags.REASON: intent.get("reason", "").strip(),
+        tags.USER: person.name,
+        tags.ROLE: person.role,
+        tags.HOST: host(settings),
+        tags.DIGEST: intent.get("digest", ""),
+        tags.CHECKS: _checks(intent.get("checks", ())),
+        tags.OVERRIDE: intent.get("override", "").strip(),
+        tags.REQUEST: intent.get("request", ""),
+        tags.LOCK: "",
+    }
+
+
+def _create(settings: Settings, tag_values: dict[str, str], result: dict[str, str]) -> Opened:
+    """One call makes the run with all its tags, so that no record is ever half-written; then the chain goes on."""
+    home, model, started = experiment(settings, tags.PROMOTIONS), tag_values[tags.MODEL_NAME], _now()
+    tag_values = tag_values | {tags.PREVIOUS: newest(settings, model) or ""}
+    tag_values |= {tags.SEAL: seal.of_intent(tag_values, started, settings.record_key)}
+    if result:
+        result = result | {tags.CLOSING: seal.of_result(result | tag_values, settings.record_key)}
+    ref = f"{model}/{tag_values[tags.VERSION]}" if tag_values[tags.VERSION] else model
+    says = title(ref, tag_values[tags.ACTION], tag_values[tags.FROM], tag_values[tags.TO])
+    with errors(settings):
+        run = client(settings).create_run(
+            home, started, tag_values | result | {tags.NOTE: _note(says, tag_values)}, says[:_NAME]
+        )
+    _set_head(settings, model, home, tag_values[tags.SEAL])
+    return Opened(run.info.run_id, tag_values[tags.SEAL])
+
+
+def newest(settings: Settings, model: str) -> str | None:
+    """The seal of a model's latest record, "" where it has none; None where no such model is registered.
+
+    model: "" for the records that are of no model, whose latest is named by a tag of their experiment.
+    """
+    store = client(settings)
+    with contextlib.suppress(NotFound), errors(settings):
+        if model:
+            return str((store.get_registered_model(model).tags or {}).get(tags.RECORD, ""))
+        home = store.get_experiment_by_name(tags.PROMOTIONS)
+        return str(home.tags.get(tags.RECORD, "")) if home else None
+    return None
+
+
+def _set_head(settings: Settings, model: str, home: str, seal: str) -> None:
+    for attempt in range(_TRIES):
+        try:
+            with contextlib.suppress(NotFound), errors(settings):
+                if model:
+                    client(settings).set_registered_model_tag(model, tags.RECORD, seal)
+                else:
+                    client(settings).set_experiment_tag(home, tags.RECORD, seal)
+            return
+        except Conflict:  # two machines make the tag at once, and the database refuses one of them
+            if attempt == _TRIES - 1:
+                raise
+            time.sleep(0.02 * (attempt + 1))
+
+
+@contextlib.contextmanager
+def _alive(settings: Settings) -> Iterator[str]:
+    """Holds a lock of this record's own, which falls with the process, however that ends: its name."""
+    mark = secrets.token_hex(8)
+    file = settings.locks / f"record-{mark}.lock"
+    with FileLock(file):
+        yield mark
+    file.unlink(missing_ok=True)
+
+
+def _checks(checks: Iterable[Mapping[str, Any]]) -> str:
+    """As JSON that fits into a tag: evidence that is too long is cut."""
+    listed = [dict(check) for check in checks]
+    for longest in (_LONGEST, 500, 100, 20, 0):
+        cut = [check | {"says": str(check.get("says", ""))[:longest]} for check in listed]
+        text = json.dumps(cut, ensure_ascii=False)
+        if len(text) <= _LONGEST_CHECKS:
+            return text if cut else ""
+    raise BadInput(f"A policy of {len(listed)} lines is too long to be recorded. Make it shorter.")
+
+
+def _note(says: str, tag_values: dict[str, str]) -> str:
+    left = f"{tag_values[tags.REPLACED]} → {tag_values[tags.REPLACED_TO]}" if tag_values[tags.REPLACED] else ""
+    parts = (says, left, f"by {tag_values[tags.USER]}", tag_values[tags.REASON], tag_values[tags.OVERRIDE])
+    return " · ".join(part for part in parts if part)
+
+
+def _now() -> int:
+    return int(time.time() * 1000)

@@ -1,0 +1,254 @@
+"""What the Model Registry holds, as plain data: models, versions, and what a person writes to name one.
+
+Knows MLflow's entities, and asks no store.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from phi3core import tags
+from phi3core.errors import BadInput
+
+if TYPE_CHECKING:
+    from mlflow.entities.model_registry import ModelVersion, RegisteredModel
+
+
+@dataclass(frozen=True)
+class Model:
+    """A registered model. production and staging are version numbers, by alias; newest is the highest one."""
+
+    name: str
+    description: str
+    created: datetime
+    updated: datetime
+    aliases: dict[str, int]
+    newest: int | None
+    tags: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def production(self) -> int | None:
+        return self.aliases.get("production")
+
+    @property
+    def staging(self) -> int | None:
+        return self.aliases.get("staging")
+
+
+@dataclass(frozen=True)
+class Version:
+    """A model version. metrics are its source run's; source is MLflow's URI of the logged model.
+
+    owner: who made it, by its tag phi3.user, else its run's; empty where nobody says. In a store without stages, stage
+    is what the reserved aliases say; in one without aliases, the reserved two are what the stages say.
+    """
+
+    name: str
+    version: int
+    stage: str
+    aliases: tuple[str, ...]
+    description: str
+    tags: dict[str, str]
+    created: datetime
+    run_id: str
+    source: str
+    status: str
+    metrics: dict[str, float]
+    owner: str = ""
+
+    @property
+    def ref(self) -> str:
+        return f"{self.name}/{self.version}"
+
+    @property
+    def place(self) -> str:
+        """The stage that it is in by the aliases, which are the truth: MLflow's stage may have been changed outside."""
+        held = next((stage for alias, stage in tags.RESERVED_ALIASES.items() if alias in self.aliases), "")
+        return held or ("None" if self.stage in tags.RESERVED_ALIASES.values() else self.stage)
+
+    @property
+    def wrapper(self) -> str:
+        """``transformers``, ``onnx``, or empty when neither of our wrappers made it."""
+        return self.tags.get(tags.WRAPPER, "")
+
+    @property
+    def size(self) -> int | None:
+        """Bytes of the logged model, where its tags tell."""
+        text = self.tags.get(tags.SIZE, "")
+        return int(text) if text.isdigit() else None
+
+    @property
+    def precision(self) -> str:
+        return self.tags.get(tags.PRECISION, "")
+
+
+@dataclass(frozen=True)
+class Row:
+    """A line of the list of models: the model, and of its versions the one in Production, else the newest.
+
+    version is None where the model has none, or where the store has no stages and does not say.
+    """
+
+    model: Model
+    version: Version | None
+
+
+@dataclass(frozen=True)
+class Rows:
+    """A page of rows. next: what to ask the next page with; empty on the last."""
+
+    rows: tuple[Row, ...]
+    next: str
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a version takes from its source run."""
+
+    metrics: dict[str, float] = field(default_factory=dict)
+    parameters: dict[str, str] = field(default_factory=dict)
+    experiment_id: str = ""
+    owner: str = ""
+
+
+@dataclass(frozen=True)
+class Reference:
+    """What a person wrote to name a version: exactly one of number, alias and stage is set."""
+
+    name: str
+    number: int | None = None
+    alias: str | None = None
+    stage: str | None = None
+
+    def __str__(self) -> str:
+        """The one way to write it: a reserved alias as its stage, a number without zeros."""
+        if self.number is not None:
+            return f"{self.name}/{self.number}"
+        stage = self.stage or tags.RESERVED_ALIASES.get(self.alias or "")
+        return f"{self.name}/{stage}" if stage else f"{self.name}@{self.alias}"
+
+
+@dataclass(frozen=True)
+class Detail:
+    """The parts of a version that are read only when it is opened."""
+
+    signature: dict[str, Any]
+    parameters: dict[str, str]
+    flavors: tuple[str, ...]
+    experiment_id: str
+    options: dict[str, Any]
+    """The generation options the version was logged with; empty when neither of our wrappers made it."""
+    mlmodel_error: str = ""
+
+    @cached_property
+    def inputs(self) -> list[str]:
+        return [_column(c) for c in self.signature.get("inputs") or []]
+
+    @cached_property
+    def outputs(self) -> list[str]:
+        return [_column(c) for c in self.signature.get("outputs") or []]
+
+    @cached_property
+    def params(self) -> list[str]:
+        return [f"{p['name']}: {p['type']} = {p['default']!r}" for p in self.signature.get("params") or []]
+
+
+def split_reference(text: str) -> Reference:
+    """Read ``name/3``, ``name@alias`` or ``name/Production``, split at the last ``/`` or ``@``. Raises BadInput."""
+    at = max(text.rfind("/"), text.rfind("@"))
+    name, selector = text[:at].strip(), text[at + 1 :].strip()
+    if at < 1 or not name or not selector:
+        raise BadInput(f"“{text}” names no version. Write name/3, name@alias or name/Production.")
+    if text[at] == "@":
+        return Reference(name, alias=(tags.RESERVED_ALIASES.get(selector.lower()) and selector.lower()) or selector)
+    if selector.isdecimal():
+        return Reference(name, number=int(selector))
+    stage = selector.capitalize()
+    if stage in ("Production", "Staging"):
+        return Reference(name, stage=stage)
+    if stage in tags.STAGES:
+        raise BadInput(f"Many versions can be {stage}: name one of them by its number, as in {name}/3.")
+    raise BadInput(
+        f"“{selector}” is neither a version number nor a stage. Write {name}/3, {name}/Production, {name}/Staging "
+        f"or, for an alias, {name}@{selector}."
+    )
+
+
+def to_json(value: Model | Version) -> dict[str, Any]:
+    """A plain dictionary, dates in ISO 8601, for ``--json``."""
+    plain: dict[str, Any] = {
+        name: item.isoformat() if isinstance(item, datetime) else item for name, item in asdict(value).items()
+    }
+    if isinstance(value, Version):
+        plain |= {"ref": value.ref, "wrapper": value.wrapper, "size_bytes": value.size}
+    else:
+        plain |= {"production": value.production, "staging": value.staging}
+    return plain
+
+
+def model_of(found: RegisteredModel, numbers: dict[str, int]) -> Model:
+    """An entity of MLflow's as ours. numbers: its aliases."""
+    return Model(
+        name=found.name,
+        description=found.description or "",
+        created=_when(found.creation_timestamp),
+        updated=_when(found.last_updated_timestamp or found.creation_timestamp),
+        aliases=numbers,
+        newest=max((int(version.version) for version in found.latest_versions or []), default=None),
+        tags=dict(found.tags or {}),
+    )
+
+
+def version_of(found: ModelVersion, numbers: dict[str, int], run: Run, stages: bool = True) -> Version:
+    """An entity of MLflow's as ours. numbers: its model's aliases. stages: whether the store knows of stages."""
+    number = int(found.version)
+    aliases = tuple(sorted(alias for alias, at in numbers.items() if at == number))
+    held = next((tags.RESERVED_ALIASES[alias] for alias in aliases if alias in tags.RESERVED_ALIASES), "None")
+    tag_values = dict(found.tags or {})
+    return Version(
+        name=found.name,
+        version=number,
+        stage=(found.current_stage or "None") if stages else held,
+        aliases=aliases,
+        description=found.description or "",
+        tags=tag_values,
+        created=_when(found.creation_timestamp),
+        run_id=found.run_id or "",
+        source=found.source or "",
+        status=found.status or "",
+        metrics=run.metrics,
+        owner=tag_values.get(tags.USER) or run.owner or found.user_id or "",
+    )
+
+
+def numbers_of(found: RegisteredModel, aliases: bool = True) -> dict[str, int]:
+    """A model's aliases. aliases: whether the store knows of them; if not, its stages stand in for the reserved two."""
+    if aliases:
+        return {alias: int(number) for alias, number in (found.aliases or {}).items()}
+    return holders(found.latest_versions or [])
+
+
+def holders(versions: Sequence[ModelVersion]) -> dict[str, int]:
+    """What stands in for the reserved aliases where a store has none: in each stage the highest version.
+
+    It is what ``models:/name/Production`` gives in MLflow, and all that a list of models tells of its versions.
+    """
+    found: dict[str, int] = {}
+    for alias, stage in tags.RESERVED_ALIASES.items():
+        if there := [int(version.version) for version in versions if version.current_stage == stage]:
+            found[alias] = max(there)
+    return found
+
+
+def _when(milliseconds: int | None) -> datetime:
+    return datetime.fromtimestamp((milliseconds or 0) / 1000, UTC)
+
+
+def _column(column: dict[str, Any]) -> str:
+    name, kind = column.get("name", ""), str(column.get("type", ""))
+    optional = "" if column.get("required", True) else ", optional"
+    return f"{name}: {kind}{optional}" if name else kind

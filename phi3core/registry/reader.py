@@ -1,0 +1,289 @@
+"""The Model Registry: reading models and versions, and editing what may be edited of a version.
+
+Never one call per row: a model's versions take four calls, whatever their number. Aliases come from the
+registered model, because MLflow leaves them out of the versions it lists. Stages and aliases are moved in promotion/.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import unquote, urlsplit
+
+from phi3core import folder_cache, hashing
+from phi3core.access import roles
+from phi3core.access.roles import Person
+from phi3core.errors import BadInput, NotFound
+from phi3core.settings import Settings
+from phi3core.store.client import abilities, changed, client, errors, paged, without_password
+from phi3core.store.timeouts import patient
+
+from .models import (
+    Detail,
+    Model,
+    Reference,
+    Row,
+    Rows,
+    Run,
+    Version,
+    model_of,
+    numbers_of,
+    split_reference,
+    version_of,
+)
+
+if TYPE_CHECKING:
+    import mlflow.entities
+    from mlflow.entities.model_registry import ModelVersion, RegisteredModel
+
+_OTHERS_TAGS = ("phi3.", "mlflow.")
+
+
+def resolve(settings: Settings, text: str) -> Version:
+    """The concrete version that a reference means now. Stages are resolved by their alias. Raises NotFound."""
+    reference = split_reference(text)
+    aliases = _numbers(settings, reference.name)
+    if reference.number is not None:
+        number = reference.number
+    else:
+        alias = reference.alias or str(reference.stage).lower()
+        if alias not in aliases:
+            raise NotFound(_no_alias(reference, aliases))
+        number = aliases[alias]
+    store = client(settings)
+    try:
+        if number > 2**31 - 1:
+            raise NotFound("No store counts so far.")
+        with errors(settings):
+            found = store.get_model_version(reference.name, str(number))
+    except NotFound as error:
+        raise NotFound(
+            f"{reference.name} has no version {number}. “python -m phi3core models {reference.name}” lists them."
+        ) from error
+    return version_of(found, aliases, _run(settings, found.run_id), abilities(settings).stages)
+
+
+def models(settings: Settings) -> list[Model]:
+    """All registered models, most recently changed first."""
+    able = abilities(settings)
+    pages = paged(settings, lambda **page: client(settings).search_registered_models(**page))
+    found = [model_of(model, numbers_of(model, able.aliases)) for page in pages for model in page]
+    return sorted(found, key=lambda model: model.updated, reverse=True)
+
+
+def rows(settings: Settings, text: str = "", limit: int = 50, token: str = "") -> Rows:
+    """A page of models, most recently changed first, each with a version and its metrics, in three calls.
+
+    text: a part of the name. token: Rows.next of the page before.
+    """
+    able = abilities(settings)
+    quote = '"' if "'" in text else "'"  # MLflow's filters know no escape, but % stands for anything
+    part = text.replace('"', "%") if quote == '"' else text
+    with errors(settings):
+        page = client(settings).search_registered_models(
+            filter_string=f"name ILIKE {quote}%{part}%{quote}" if text else None,
+            max_results=limit,
+            order_by=["last_updated_timestamp DESC", "name ASC"],
+            page_token=token or None,
+        )
+    numbers = {model.name: numbers_of(model, able.aliases) for model in page}
+    shown = {model.name: _shown(model, numbers[model.name]) for model in page}
+    runs = runs_of(settings, (version.run_id for version in shown.values() if version))
+    return Rows(
+        tuple(
+            Row(
+                model_of(model, numbers[model.name]),
+                version_of(version, numbers[model.name], runs.get(version.run_id or "", Run()), able.stages)
+                if (version := shown[model.name])
+                else None,
+            )
+            for model in page
+        ),
+        page.token or "",
+    )
+
+
+def _shown(model: RegisteredModel, numbers: dict[str, int]) -> ModelVersion | None:
+    """Of what MLflow gives with a model, the newest version of each stage, the one in Production, else the newest."""
+    given = {int(version.version): version for version in model.latest_versions or []}
+    return given.get(numbers.get("production", 0)) or given.get(max(given, default=0))
+
+
+def versions(settings: Settings, name: str) -> list[Version]:
+    """All versions of a model, newest first, with stage, aliases and metrics. Raises NotFound."""
+    able, aliases = abilities(settings), _numbers(settings, name)
+    quote = '"' if "'" in name else "'"
+    where = f"name={quote}{name}{quote}"
+    pages = paged(settings, lambda **page: client(settings).search_model_versions(where, **page))
+    found = [version for page in pages for version in page]
+    runs = runs_of(settings, (version.run_id for version in found))
+    listed = [version_of(version, aliases, runs.get(version.run_id or "", Run()), able.stages) for version in found]
+    return sorted(listed, key=lambda version: version.version, reverse=True)
+
+
+def detail(settings: Settings, version: Version) -> Detail:
+    """Signature, parameters and flavors of one version."""
+    import mlflow
+
+    run = _run(settings, version.run_id)
+    try:
+        info = mlflow.models.get_model_info(f"models:/{version.ref}")
+    except Exception as error:  # whatever an artifact store raises: the rest of the page must still show
+        reason = f"The model's own files can't be read: {str(error).splitlines()[0] if str(error) else error!r}"
+        return Detail({}, run.parameters, (), run.experiment_id, {}, reason)
+    signature = {}
+    if info.signature:
+        for part, text in info.signature.to_dict().items():
+            signature[part] = json.loads(text) if text else []
+    options = ((info.metadata or {}).get("phi3") or {}).get("options") or {}
+    return Detail(signature, run.parameters, tuple(info.flavors), run.experiment_id, dict(options))
+
+
+def runs_of(settings: Settings, run_ids: Iterable[str | None]) -> dict[str, Run]:
+    """Source runs by id, in one call for every hundred, whichever experiments they are in."""
+    return {run_id: run for part in runs_in_parts(settings, run_ids) for run_id, run in part.items()}
+
+
+def runs_in_parts(settings: Settings, run_ids: Iterable[str | None]) -> Iterator[dict[str, Run]]:
+    """The same, a hundred at a time."""
+    from mlflow.entities import ViewType
+
+    unique = sorted({run_id for run_id in run_ids if run_id})
+    if not unique:
+        return
+    pages = paged(settings, lambda **page: client(settings).search_experiments(view_type=ViewType.ALL, **page))
+    experiments = [experiment.experiment_id for page in pages for experiment in page]
+    for start in range(0, len(unique), 100):
+        listed = ",".join(f"'{run_id}'" for run_id in unique[start : start + 100])
+        with errors(settings):
+            runs = client(settings).search_runs(
+                experiments, f"attributes.run_id IN ({listed})", ViewType.ALL, max_results=100
+            )
+        yield {run.info.run_id: _facts(run) for run in runs}
+
+
+def _run(settings: Settings, run_id: str | None) -> Run:
+    """What a version takes from its source run; empty when that was deleted for good."""
+    if run_id:
+        with contextlib.suppress(NotFound), errors(settings):
+            return _facts(client(settings).get_run(run_id))
+    return Run()
+
+
+def _facts(run: mlflow.entities.Run) -> Run:
+    owner = run.data.tags.get("mlflow.user") or run.info.user_id or ""
+    return Run(dict(run.data.metrics), dict(run.data.params), str(run.info.experiment_id), owner)
+
+
+def _numbers(settings: Settings, name: str) -> dict[str, int]:
+    try:
+        able = abilities(settings)
+        with errors(settings):
+            return numbers_of(client(settings).get_registered_model(name), able.aliases)
+    except NotFound as error:
+        store = without_password(settings.tracking_uri, settings.tracking_uri)
+        raise NotFound(
+            f"There is no registered model “{name}” in {store}. “python -m phi3core models” lists them."
+        ) from error
+
+
+def _no_alias(reference: Reference, aliases: dict[str, int]) -> str:
+    if reference.stage:
+        return f"No version of {reference.name} is in {reference.stage} yet. Promote one first."
+    named = ", ".join(f"@{alias}" for alias in sorted(aliases)) or "none yet"
+    return f"{reference.name} has no alias @{reference.alias}. Its aliases: {named}."
+
+
+# ---------------------------------------------------------------- edits
+
+
+def describe(settings: Settings, ref: str, text: str, person: Person | None = None) -> Version:
+    """Give a version another description, as Markdown. Raises Forbidden, BadInput or NotFound."""
+    version = _edited(settings, ref, person)
+    with errors(settings):
+        client(settings).update_model_version(version.name, str(version.version), text.strip())
+    return _after(settings, version)
+
+
+def tag(settings: Settings, ref: str, key: str, value: str, person: Person | None = None) -> Version:
+    """Give a version a tag, or its tag another value. Raises Forbidden, NotFound, and BadInput for a tag of ours."""
+    version = _edited(settings, ref, person)
+    key = _free_key(key)
+    with errors(settings):
+        client(settings).set_model_version_tag(version.name, str(version.version), key, value.strip())
+    return _after(settings, version)
+
+
+def untag(settings: Settings, ref: str, key: str, person: Person | None = None) -> Version:
+    """Take a tag away from a version. Raises Forbidden, NotFound, and BadInput for a tag of ours."""
+    version = _edited(settings, ref, person)
+    key = _free_key(key)
+    if key not in version.tags:
+        raise NotFound(f"{version.ref} has no tag “{key}”.")
+    with errors(settings):
+        client(settings).delete_model_version_tag(version.name, str(version.version), key)
+    return _after(settings, version)
+
+
+def _edited(settings: Settings, ref: str, person: Person | None) -> Version:
+    roles.require(person or roles.local(settings), "releaser", f"editing {ref}")
+    return resolve(settings, ref)
+
+
+def _free_key(key: str) -> str:
+    key = key.strip()
+    if not key:
+        raise BadInput("A tag needs a name.")
+    if key.lower().startswith(_OTHERS_TAGS):
+        raise BadInput(f"“{key}” can't be edited: tags that start with phi3. or mlflow. are written by the programs.")
+    return key
+
+
+def _after(settings: Settings, version: Version) -> Version:
+    changed(settings, version.name)
+    return resolve(settings, version.ref)
+
+
+# ---------------------------------------------------------------- files
+
+
+def artifact_uri(settings: Settings, version: Version) -> str:
+    """Where a version's files are: a path or URI that MLflow's artifact stores understand."""
+    store = client(settings)
+    with errors(settings):
+        if version.source.startswith("models:/m-"):
+            return str(store.get_logged_model(version.source.removeprefix("models:/")).artifact_location)
+        return str(store.get_model_version_download_uri(version.name, str(version.version)))
+
+
+def local_folder(settings: Settings, version: Version, uri: str = "") -> Path | None:
+    """The version's files where the store keeps them on this machine; None when they must be downloaded.
+
+    uri: what `artifact_uri` said, where that is known.
+    """
+    place = urlsplit(uri or artifact_uri(settings, version))
+    if place.scheme not in ("", "file"):
+        return None
+    folder = Path(unquote(place.path))
+    if not (folder / "MLmodel").is_file():
+        again = "Build the version again." if version.wrapper else "Put the files back, or log and register it again."
+        raise NotFound(f"The files of {version.ref} are gone: {folder} holds no model. {again}")
+    return folder
+
+
+def download(settings: Settings, version: Version) -> Path:
+    """The version's files on this machine, downloaded once and kept in the cache."""
+    import mlflow
+
+    if folder := local_folder(settings, version):
+        return folder
+
+    def make(part: Path) -> None:
+        with errors(settings), patient():
+            mlflow.artifacts.download_artifacts(f"models:/{version.ref}", dst_path=str(part))
+
+    key = hashing.key_of(settings.tracking_uri, version.ref, version.source)
+    return folder_cache.entry(settings.cache, "versions", key, make)

@@ -1,0 +1,291 @@
+"""The model server: one version behind OpenAI's protocol, as an ASGI app.
+
+    GET  /health               {"status": "loading" | "ready" | "failed", "running": 1, "waiting": 0, ...}
+    GET  /v1/models
+    POST /v1/chat/completions  streamed and not
+    POST /v1/completions       the prompt as it is, without a chat template
+    POST /apply-template       the prompt that messages become (as llama.cpp's server has it)
+    POST /tokenize             how many tokens a prompt or messages have (as vLLM's server has it)
+    GET  /props                how the model takes a conversation, its context and options (likewise)
+    POST /invocations          MLflow's own protocol, for models of another kind
+
+worker.py runs the model in a thread of its own; the event loop stays free to answer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import socket
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
+from dataclasses import asdict
+from typing import Any, TypeVar
+
+import uvicorn
+from fastapi import FastAPI, Request
+from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.types import Receive, Scope, Send
+
+from phi3core.engine.interface import NO_CHAT, Done, End, Engine, Messages, Piece, Prompt
+from phi3core.errors import BadInput, Conflict, NotFound, Phi3Error
+from phi3core.serving.guard import LOOPBACK, Guard, one_key
+from phi3core.serving.protocol import error_body, event
+
+from . import failures
+from .requests import ChatRequest, CompletionRequest, TemplateRequest, TokenizeRequest
+from .responses import Choice, Format
+from .worker import Answer, Worker
+
+T = TypeVar("T")
+
+
+def create_app(
+    load: Callable[[], Engine],
+    names: list[str],
+    key: str | None,
+    local: bool = True,
+    parallel: int = 8,
+    queue: int = 32,
+    on_hung: Callable[[], object] | None = None,
+) -> FastAPI:
+    """The app that serves one model.
+
+    names: what clients may call it, the first being what answers say. key: the API key, or None. local: accept
+    only requests addressed to loopback. parallel, queue, on_hung: see Worker.
+    """
+    worker = Worker(load, parallel, queue, on_hung)
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        worker.start()
+        yield
+
+    # FastAPI's own documentation pages load their scripts from the internet.
+    app = FastAPI(lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
+    app.add_middleware(Guard, door=one_key(key), hosts=LOOPBACK if local else None)
+    failures.handle(app)
+
+    @app.get("/health")
+    async def health() -> dict[str, Any]:
+        return {
+            "status": worker.status,
+            "model": names[0],
+            "error": worker.error or None,
+            "pid": os.getpid(),
+            "running": worker.running,
+            "waiting": worker.waiting,
+        }
+
+    @app.get("/v1/models")
+    async def models() -> dict[str, Any]:
+        listed = [{"id": name, "object": "model", "created": 0, "owned_by": "phi3-playground"} for name in names]
+        return {"object": "list", "data": listed}
+
+    @app.get("/props")
+    async def props() -> dict[str, Any]:
+        engine = worker.engine
+        return {
+            "chat": engine.chat,
+            "n_ctx": engine.context_length,
+            "default_generation_settings": asdict(engine.options),
+            "supports": sorted(engine.supports),
+            "signature": engine.signature,
+        }
+
+    @app.post("/apply-template")
+    async def apply_template(request: TemplateRequest) -> dict[str, Any]:
+        engine = worker.engine
+        if engine.chat != "template":
+            raise BadInput("This model has no chat template: there is no rendered prompt.")
+        return {"prompt": await asyncio.to_thread(engine.prepare, request.plain())}
+
+    @app.post("/tokenize")
+    async def tokenize(request: TokenizeRequest) -> dict[str, Any]:
+        engine = worker.engine
+        prompt: Prompt = request.prompt or ""
+        if request.messages:
+            prompt = await asyncio.to_thread(engine.prepare, request.plain())
+        count = await asyncio.to_thread(engine.count, prompt)
+        shown = prompt if isinstance(prompt, str) else None
+        return {"count": count, "max_model_len": engine.context_length, "prompt": shown}
+
+    @app.post("/v1/chat/completions", response_model=None)
+    async def chat(request: ChatRequest, http: Request) -> Response:
+        _check_name(request.model, names)
+        if worker.engine.chat == "none":
+            raise BadInput(NO_CHAT)
+        messages = request.plain()
+        prompt = await asyncio.to_thread(worker.engine.prepare, messages)
+        return await _answer(worker, request, http, prompt, names[0], messages)
+
+    @app.post("/v1/completions", response_model=None)
+    async def completions(request: CompletionRequest, http: Request) -> Response:
+        _check_name(request.model, names)
+        if worker.engine.chat not in ("template", "prompt"):
+            if worker.engine.chat == "none":
+                raise BadInput(NO_CHAT)
+            raise BadInput("This model takes messages and no prompt of text: use /v1/chat/completions instead.")
+        return await _answer(worker, request, http, request.prompt, names[0])
+
+    @app.post("/invocations", response_model=None)
+    async def invocations(http: Request) -> Response:
+        engine, body = worker.engine, await _json_object(http)
+        return await _while_there(http, worker.call(lambda: engine.predict(body)), JSONResponse)
+
+    return app
+
+
+async def _answer(
+    worker: Worker,
+    request: ChatRequest | CompletionRequest,
+    http: Request,
+    prompt: Prompt,
+    name: str,
+    messages: Messages | None = None,
+) -> Response:
+    engine = worker.engine
+    options = request.options(engine.options, engine.supports)
+    # Before the stream begins, while an error can still have a status of its own.
+    need = await asyncio.to_thread(engine.check, prompt, options)
+    with_usage = bool(request.stream_options and request.stream_options.include_usage)
+    form = Format(isinstance(request, ChatRequest), name, options.logprobs is not None, with_usage)
+    answer = worker.answer(prompt, options, need)
+
+    def then(text: str) -> None:
+        """The next turn begins with this answer: read it while the person does."""
+        if messages and options.n == 1 and engine.chat == "template":
+            told = [*messages, {"role": "assistant", "content": text}]
+            asyncio.get_running_loop().run_in_executor(None, lambda: worker.read_ahead(engine.prepare(told), options))
+
+    if request.stream:
+        headers = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
+        return _Stream(answer, _events(answer, form, then), headers)
+
+    def whole(result: tuple[list[Choice], Done]) -> Response:
+        choices, done = result
+        then(choices[0].text)
+        return JSONResponse(form.whole(choices, done))
+
+    try:
+        return await _while_there(http, _collect(answer, options.n), whole)
+    finally:
+        await answer.aclose()
+
+
+async def _while_there(http: Request, work: Coroutine[Any, Any, T], respond: Callable[[T], Response]) -> Response:
+    """The response that some work leads to; the work is given up when the client hangs up."""
+    working, leaving = asyncio.ensure_future(work), asyncio.ensure_future(_hung_up(http))
+    try:
+        await asyncio.wait({working, leaving}, return_when=asyncio.FIRST_COMPLETED)
+        if not working.done():
+            return Response(status_code=499)  # nobody is there to read it
+        return respond(working.result())
+    finally:
+        for task in (working, leaving):
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError, Exception):
+                await task
+
+
+class _Stream(StreamingResponse):
+    """Gives the answer up however the response ends: also when nobody is there before it has begun."""
+
+    def __init__(self, answer: Answer, events: AsyncIterator[str], headers: dict[str, str]) -> None:
+        super().__init__(events, media_type="text/event-stream", headers=headers)
+        self._answer = answer
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            await self._answer.aclose()
+
+
+async def _collect(answer: Answer, n: int) -> tuple[list[Choice], Done]:
+    choices = [Choice() for _ in range(n)]
+    done = Done(0, 0)
+    async for items in answer:
+        for item in items:
+            match item:
+                case Piece():
+                    choices[item.index].text += item.text
+                    choices[item.index].tokens += item.tokens
+                case End():
+                    choices[item.index].finish_reason = item.finish_reason
+                case Done():
+                    done = item
+    return choices, done
+
+
+async def _hung_up(http: Request) -> None:
+    while (await http.receive())["type"] != "http.disconnect":
+        pass
+
+
+async def _events(answer: Answer, form: Format, then: Callable[[str], None]) -> AsyncIterator[str]:
+    opened, text = -1, ""
+    try:
+        async for items in answer:
+            lines = []
+            for item in items:
+                if isinstance(item, Done):
+                    if form.with_usage:
+                        lines.append(form.usage(item))
+                    lines.append("data: [DONE]\n\n")
+                    then(text)
+                    continue
+                if item.index > opened:
+                    opened = item.index
+                    lines.append(form.first(opened))
+                if isinstance(item, End):
+                    lines.append(form.end(item.finish_reason, item.index))
+                else:
+                    text += item.text
+                    lines.append(form.piece(item.text, item.index, item.tokens))
+            yield "".join(lines)
+    except Exception as error:  # the status is long sent: tell it in the stream, as OpenAI does
+        told = str(error) if isinstance(error, Phi3Error) else f"The model failed in mid-answer: {error}"
+        yield event(error_body(500, told))
+
+
+async def _json_object(http: Request) -> dict[str, Any]:
+    try:
+        body = await http.json()
+    except ValueError as error:
+        raise BadInput(f"The body is no JSON: {error}.") from error
+    if not isinstance(body, dict):
+        raise BadInput("The body must be a JSON object.")
+    return body
+
+
+def _check_name(model: str, names: list[str]) -> None:
+    if model and model not in names:
+        raise NotFound(f"The model “{model}” is not served here; this server has {', '.join(names)}.")
+
+
+# ---------------------------------------------------------------- listening
+
+
+def bind_socket(host: str, port: int) -> socket.socket:
+    """A listening address; port 0 takes any free one. Raises Conflict when it is taken, BadInput when it is none."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    # The protocol is named because asyncio sends at once (TCP_NODELAY) only where it is; else tokens wait 40 ms.
+    sock = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        sock.bind((host, port))
+        sock.listen()  # from here on a client waits, instead of being refused
+    except (OSError, OverflowError) as error:
+        sock.close()
+        if isinstance(error, OSError) and error.errno in (98, 48):  # EADDRINUSE on Linux and macOS
+            raise Conflict(f"Port {port} is in use. Stop what uses it, or choose another with --port.") from error
+        raise BadInput(f"Can't listen on {host}:{port}: {error}.") from error
+    return sock
+
+
+def run_app(app: FastAPI, sock: socket.socket) -> None:
+    """Serve until SIGINT or SIGTERM."""
+    config = uvicorn.Config(app, log_level="warning", access_log=False, timeout_graceful_shutdown=2)
+    uvicorn.Server(config).run(sockets=[sock])

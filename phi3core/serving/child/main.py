@@ -1,0 +1,114 @@
+"""The child process of pool.py: a model server that is told what to serve after it has started.
+
+It imports what every model server needs, listens on a free loopback port, prints ``{"port": N}`` and reads one
+line of JSON from standard input: {"ref", "names", "artifact": folder or null, "log", "trusted", "parallel", "queue"}.
+Then it loads and serves. It ends when standard input closes, whatever it is doing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import json
+import os
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+from phi3core.engine.interface import Engine
+from phi3core.errors import Phi3Error, ServerError
+from phi3core.parent_process import when_parent_ends
+
+from .app import bind_socket, create_app, run_app
+
+# Not torch, transformers and mlflow: they take seconds and hundreds of megabytes, and most versions need none.
+_AHEAD = ("numpy", "onnxruntime_genai", "phi3core.engine.tokens", "phi3core.engine.onnx")
+_NO_MEMORY = re.compile(r"MemoryError|bad_alloc|out of memory|(failed|can't|cannot|unable) to allocate", re.IGNORECASE)
+
+
+def main() -> None:
+    """Serve what the parent says."""
+    sock = bind_socket("127.0.0.1", 0)
+    _be_called("phi3-spare")
+    for module in _AHEAD:
+        with contextlib.suppress(ImportError):  # a version that needs it will say so
+            importlib.import_module(module)
+    print(json.dumps({"port": sock.getsockname()[1]}), flush=True)
+    order = _order()
+    # Not sys.exit: a generation may be running in another thread, and there is nobody left to finish it for.
+    when_parent_ends(lambda: os._exit(0))
+    _settle(order)
+    app = create_app(
+        lambda: load(order),
+        order["names"],
+        os.environ["PHI3_SERVER_KEY"],
+        parallel=order["parallel"],
+        queue=order["queue"],
+        on_hung=_hung,
+    )
+    run_app(app, sock)
+
+
+def _hung() -> None:
+    print(
+        "The model does not come back from an answer that was given up: its process ends.", file=sys.stderr, flush=True
+    )
+    os._exit(1)
+
+
+def load(order: dict[str, Any]) -> Engine:
+    """The engine of the version, from its folder where that is known, else asked from the store and downloaded."""
+    from phi3core.engine.loader import open_artifact
+
+    try:
+        return open_artifact(Path(order["artifact"] or _download(order["ref"])), order["trusted"])
+    except (MemoryError, Phi3Error) as error:
+        if any(_NO_MEMORY.search(repr(one)) for one in (error, error.__cause__)):
+            raise ServerError(
+                f"Memory ran out while {order['ref']} was loading. Close other programs, or open a smaller version."
+            ) from error
+        raise
+
+
+def _download(ref: str) -> str:
+    from phi3core import settings
+    from phi3core.registry import reader
+
+    config = settings.load()
+    folder = str(reader.download(config, reader.resolve(config, ref)))
+    print(json.dumps({"folder": folder}), flush=True)  # so that the pool tells loading from downloading
+    return folder
+
+
+def _order() -> dict[str, Any]:
+    """The line from the parent; ends the process when there will be none."""
+    line = b""
+    while not line.endswith(b"\n"):
+        # Not sys.stdin, whose buffer would keep the end of the pipe from when_parent_ends.
+        piece = os.read(0, 65536)
+        if not piece:
+            os._exit(0)
+        line += piece
+    order: dict[str, Any] = json.loads(line)
+    return order
+
+
+def _settle(order: dict[str, Any]) -> None:
+    """What this process becomes with its order: a log of its own, and the first to go."""
+    log = os.open(order["log"], os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+    os.dup2(log, 2)
+    os.close(log)
+    _be_called(order["ref"])
+    with contextlib.suppress(OSError):  # where memory runs out, Linux is to kill this process and not the app
+        Path("/proc/self/oom_score_adj").write_text("500")
+
+
+def _be_called(name: str) -> None:
+    """For people who look at processes: what top shows, on Linux. The system cuts it to 15 bytes."""
+    with contextlib.suppress(OSError):
+        Path("/proc/self/comm").write_text(name)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,241 @@
+"""Requests of OpenAI's chat and completions protocol, as data.
+
+After OpenAI's API reference, with top_k and repetition_penalty as vLLM and Hugging Face's TGI name them.
+What a model can't do is refused by name, never ignored.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from phi3core.engine.interface import WITHOUT_EFFECT, Messages, Options
+from phi3core.errors import BadInput, OptionError
+
+# Accepted and without effect on the answer, as at OpenAI.
+_HARMLESS = {"user", "metadata", "store", "service_tier", "safety_identifier", "prompt_cache_key"}
+# Accepted when they ask for what is the case anyway.
+_NEUTRAL: dict[str, tuple[Any, ...]] = {
+    "best_of": (1,),
+    "echo": (False,),
+    "suffix": ("",),
+    "tools": ([],),
+    "functions": ([],),
+    "logit_bias": ({},),
+    "modalities": (["text"],),
+    "parallel_tool_calls": (True, False),
+    "tool_choice": ("none", "auto"),
+}
+
+
+# Beside a message or a part of it, and nothing that a model reads: where an earlier answer found what it says, and what
+# to keep of the prompt for the next time.
+_BESIDE = {"annotations", "prompt_cache_breakpoint"}
+
+
+class RequestError(BadInput):
+    """A request that is refused because of one parameter."""
+
+    def __init__(self, message: str, param: str, code: str = "invalid_value") -> None:
+        super().__init__(message)
+        self.param, self.code = param, code
+
+
+class _Known(BaseModel):
+    """Something in a request that may hold more than is known here: `refuse_unknown` tells by its name what does."""
+
+    model_config = ConfigDict(extra="allow", populate_by_name=True)
+
+    def refuse_unknown(self, where: str) -> None:
+        """Raise RequestError for what says something and would be ignored."""
+        for name, value in (self.model_extra or {}).items():
+            if name not in _BESIDE and value not in (None, False, [], {}):
+                told = f"This server does not support {where}.{name}: leave it out."
+                raise RequestError(told, f"{where}.{name}", "unsupported_parameter")
+
+
+class Part(_Known):
+    """A part of a message; text only."""
+
+    type: str
+    text: str = ""
+
+
+class Message(_Known):
+    """A chat message."""
+
+    role: Literal["system", "developer", "user", "assistant"]
+    content: str | list[Part] | None = None
+
+    def plain(self, where: str = "message") -> dict[str, str]:
+        """The message as engines take it. where: what to call it. Raises RequestError for what is more than text."""
+        self.refuse_unknown(where)
+        role = "system" if self.role == "developer" else self.role  # OpenAI's newer word for it
+        if isinstance(self.content, list):
+            if odd := [part.type for part in self.content if part.type != "text"]:
+                told = f"This model reads text only; the message holds a part of type “{odd[0]}”."
+                raise RequestError(told, "messages")
+            for number, part in enumerate(self.content):
+                part.refuse_unknown(f"{where}.content[{number}]")
+            return {"role": role, "content": "".join(part.text for part in self.content)}
+        return {"role": role, "content": self.content or ""}
+
+
+def _plain(messages: list[Message]) -> Messages:
+    return [message.plain(f"messages[{number}]") for number, message in enumerate(messages)]
+
+
+class StreamOptions(_Known):
+    """include_usage: end the stream with a chunk that holds the usage."""
+
+    include_usage: bool = False
+    include_obfuscation: bool = False
+
+
+class JsonSchema(_Known):
+    """What response_format of type json_schema names."""
+
+    name: str = ""
+    description: str | None = None
+    strict: bool | None = None
+    shape: dict[str, Any] = Field(alias="schema")
+
+
+class ResponseFormat(_Known):
+    """The form of the answer: free text, any JSON object, or JSON that follows a schema."""
+
+    type: Literal["text", "json_object", "json_schema"]
+    json_schema: JsonSchema | None = None
+
+    def schema_text(self) -> str | None:
+        self.refuse_unknown("response_format")
+        if self.type == "text":
+            return None
+        if self.type == "json_object":
+            return json.dumps({"type": "object"})
+        if self.json_schema is None:
+            raise RequestError("response_format of type json_schema needs a json_schema.", "response_format")
+        self.json_schema.refuse_unknown("response_format.json_schema")
+        return json.dumps(self.json_schema.shape, sort_keys=True)
+
+
+class Request(BaseModel):
+    """What chat and completions requests share."""
+
+    model_config = ConfigDict(extra="allow")
+
+    model: str = ""
+    stream: bool | None = False
+    stream_options: StreamOptions | None = None
+    max_tokens: int | None = None
+    max_completion_tokens: int | None = None
+    temperature: float | None = None
+    top_p: float | None = None
+    top_k: int | None = None
+    repetition_penalty: float | None = None
+    presence_penalty: float | None = None
+    frequency_penalty: float | None = None
+    seed: int | None = None
+    stop: str | list[str] | None = None
+    n: int | None = None
+    response_format: ResponseFormat | None = None
+
+    def options(self, defaults: Options, supports: frozenset[str]) -> Options:
+        """The defaults with what the request asks for. Raises BadInput for what can't be done."""
+        for name, value in (self.model_extra or {}).items():
+            if value is None or name in _HARMLESS or value in _NEUTRAL.get(name, ()):
+                continue
+            told = f"This server does not support {name}={json.dumps(value)[:80]}: leave it out."
+            raise RequestError(told, name, "unsupported_parameter")
+        if self.stream_options and not self.stream:
+            raise RequestError("stream_options goes with stream=true only.", "stream_options")
+        if self.stream_options:
+            self.stream_options.refuse_unknown("stream_options")
+        asked = self._asked()
+        if (key := (self.model_extra or {}).get("prompt_cache_key")) and "prompt_cache_key" in supports:
+            asked["prompt_cache_key"] = str(key)
+        for name, value in asked.items():
+            if value is not None and name not in supports and value != WITHOUT_EFFECT.get(name):
+                told = f"This model does not support {_PUBLIC.get(name, name)}: leave it out."
+                raise RequestError(told, _PUBLIC.get(name, name), "unsupported_parameter")
+        try:
+            return defaults.but(**asked)
+        except OptionError as error:
+            raise RequestError(str(error), self._spelled(error.option)) from error
+
+    def _spelled(self, option: str) -> str:
+        """An option as this request writes it."""
+        newer = option == "max_tokens" and self.max_completion_tokens is not None
+        return "max_completion_tokens" if newer else option
+
+    def _asked(self) -> dict[str, Any]:
+        stop = (self.stop,) if isinstance(self.stop, str) else tuple(self.stop) if self.stop is not None else None
+        longest = self.max_completion_tokens if self.max_completion_tokens is not None else self.max_tokens
+        return {
+            "max_tokens": longest,
+            "temperature": self.temperature,
+            "top_p": self.top_p,
+            "top_k": self.top_k,
+            "repetition_penalty": self.repetition_penalty,
+            "presence_penalty": self.presence_penalty,
+            "frequency_penalty": self.frequency_penalty,
+            "seed": self.seed,
+            "stop": stop,
+            "n": self.n,
+            "logprobs": self._alternatives(),
+            "json_schema": self.response_format.schema_text() if self.response_format else None,
+        }
+
+    def _alternatives(self) -> int | None:
+        raise NotImplementedError
+
+
+# The request's name for an option, where it is another.
+_PUBLIC = {"json_schema": "response_format"}
+
+
+class ChatRequest(Request):
+    """POST /v1/chat/completions."""
+
+    messages: list[Message] = Field(min_length=1)
+    logprobs: bool | None = None
+    top_logprobs: int | None = None
+
+    def plain(self) -> Messages:
+        return _plain(self.messages)
+
+    def _alternatives(self) -> int | None:
+        if self.top_logprobs is not None and not self.logprobs:
+            raise RequestError("top_logprobs goes with logprobs=true only.", "top_logprobs")
+        return (self.top_logprobs or 0) if self.logprobs else None
+
+
+class CompletionRequest(Request):
+    """POST /v1/completions, with one prompt of text."""
+
+    prompt: str
+    logprobs: int | None = None
+
+    def _alternatives(self) -> int | None:
+        return self.logprobs
+
+
+class TemplateRequest(BaseModel):
+    """POST /apply-template, as llama.cpp's server has it."""
+
+    messages: list[Message] = Field(min_length=1)
+
+    def plain(self) -> Messages:
+        return _plain(self.messages)
+
+
+class TokenizeRequest(BaseModel):
+    """POST /tokenize, as vLLM's server has it: a prompt or messages."""
+
+    prompt: str | None = None
+    messages: list[Message] | None = None
+
+    def plain(self) -> Messages:
+        return _plain(self.messages or [])

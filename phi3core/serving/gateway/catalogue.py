@@ -1,0 +1,61 @@
+"""What the gateway asks the store: the names of all versions, and memory for what was asked a moment ago."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Coroutine
+from typing import Any, Generic, TypeVar
+
+from phi3core.registry import reader
+from phi3core.registry.models import split_reference
+from phi3core.settings import Settings
+from phi3core.store.client import client, paged
+
+T = TypeVar("T")
+
+
+class Remembered(Generic[T]):
+    """What a call gave is kept for some seconds; whoever asks meanwhile shares it. Errors are not kept."""
+
+    def __init__(self, call: Callable[[str], Coroutine[Any, Any, T]], seconds: float) -> None:
+        self._call, self._seconds = call, seconds
+        self._kept: dict[str, tuple[float, asyncio.Future[T]]] = {}
+
+    async def get(self, key: str) -> T:
+        now = time.monotonic()
+        found = self._kept.get(key)
+        if found is None or (found[1].done() and now - found[0] > self._seconds):
+            self._kept = {old: entry for old, entry in self._kept.items() if now - entry[0] <= self._seconds}
+            found = self._kept[key] = (now, asyncio.ensure_future(self._call(key)))
+            found[1].add_done_callback(lambda future: self._settle(key, future))
+        return await asyncio.shield(found[1])  # a client that hangs up takes nothing from those who share it
+
+    def _settle(self, key: str, future: asyncio.Future[T]) -> None:
+        failed = future.cancelled() or future.exception()
+        if failed and key in self._kept and self._kept[key][1] is future:
+            del self._kept[key]
+
+
+def references(settings: Settings) -> list[dict[str, Any]]:
+    """Every name by which a version can be asked for, in the shape of OpenAI's models; root: the version it means.
+
+    A call for the models and one for every thousand versions, however many models there are.
+    """
+    numbers: dict[str, list[tuple[int, int]]] = {}
+    for page in paged(settings, lambda **part: client(settings).search_model_versions("", **part)):
+        for version in page:
+            created = int(version.creation_timestamp or 0) // 1000
+            numbers.setdefault(version.name, []).append((int(version.version), created))
+    listed = []
+    for model in reader.models(settings):
+        made = dict(numbers.get(model.name, []))
+        names = {f"{model.name}/{number}": number for number in sorted(made, reverse=True)}
+        for alias, number in sorted(model.aliases.items()):
+            names[str(split_reference(f"{model.name}@{alias}"))] = number
+        listed += [_listed(name, f"{model.name}/{number}", made.get(number, 0)) for name, number in names.items()]
+    return listed
+
+
+def _listed(name: str, root: str, created: int) -> dict[str, Any]:
+    return {"id": name, "object": "model", "created": created, "owned_by": "phi3-playground", "root": root}

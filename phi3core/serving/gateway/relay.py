@@ -1,0 +1,76 @@
+"""The client's end of a request that the gateway passes on: its body, its leaving, and the reply to it."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from starlette.exceptions import HTTPException
+
+from phi3core.serving.guard import Receive, Send
+from phi3core.serving.protocol import error_body, event
+
+JSON = {"content-type": "application/json"}
+_PASSED_ON = ("content-type", "cache-control", "retry-after", "x-accel-buffering")
+_MOST = 32_000_000  # bytes of a request
+
+
+class Reply:
+    """The response to the client. As little work as possible for each piece."""
+
+    def __init__(self, send: Send) -> None:
+        self._send = send
+        self.begun = self._ended = self._sized = False
+        self._last = b""
+
+    async def begin(self, status: int, headers: Any, length: int | None = None) -> None:
+        kept = [(name.encode(), headers[name].encode("latin-1")) for name in _PASSED_ON if name in headers]
+        if length is not None:
+            self._sized = True
+            kept.append((b"content-length", str(length).encode()))
+        await self._send({"type": "http.response.start", "status": status, "headers": kept})
+        self.begun = True
+
+    async def piece(self, piece: bytes) -> None:
+        await self._send({"type": "http.response.body", "body": piece, "more_body": True})
+        self._last = piece
+
+    async def fail(self, text: str, code: str) -> None:
+        """Tell it in the stream, as OpenAI does, since the status is long sent."""
+        boundary = "" if not self._last or self._last.endswith(b"\n\n") else "\n\n"
+        await self.piece((boundary + event(error_body(500, text, code))).encode())
+
+    async def abort(self, text: str) -> None:
+        """End the response early, whether it has begun or not."""
+        if not self.begun:
+            await self.begin(503, JSON)
+            await self.piece(json.dumps(error_body(503, text, "stopping")).encode())
+        elif not self._ended and not self._sized:
+            await self.fail(text, "stopping")
+        await self.end()
+
+    async def end(self) -> None:
+        if not self._ended:
+            self._ended = True
+            await self._send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+async def gone(receive: Receive) -> None:
+    """Come back when the client has hung up."""
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+async def read(receive: Receive) -> bytes:
+    """A request's body. Raises HTTPException for one that is too long or breaks off."""
+    pieces, size = [], 0
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise HTTPException(400, "The request broke off.")
+        pieces.append(message.get("body", b""))
+        size += len(pieces[-1])
+        if size > _MOST:
+            raise HTTPException(413, f"The request is too long: {_MOST // 1_000_000} MB are the most.")
+        if not message.get("more_body"):
+            return b"".join(pieces)

@@ -1,0 +1,250 @@
+"""The MLflow store: a client, what the store can do, our experiments, and MLflow's errors in our words.
+
+A store that is away is told within five seconds: a silence is waited for once, four seconds, and what else is asked of
+a silent store within the next two gets the same answer at once.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import logging
+import re
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from filelock import FileLock
+
+from phi3core.errors import BadInput, Conflict, NotFound, StoreDown, StoreError
+from phi3core.settings import Settings
+
+from . import timeouts
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+_SILENCE = 2.0
+_QUICK, _SLOW = 1.0, 2.0  # seconds for a page of an answer: more may be asked for next, or less
+
+
+@dataclass(frozen=True)
+class Abilities:
+    """What a store knows of: Unity Catalog has no stages, Azure ML has no aliases."""
+
+    stages: bool = True
+    aliases: bool = True
+
+
+_silent: dict[str, tuple[float, str]] = {}  # by address: until when nobody asks again, and what is said instead
+_abilities: dict[str, Abilities] = {}
+_listeners: list[Callable[[Settings, str], None]] = []
+
+
+def client(settings: Settings) -> MlflowClient:
+    """A client of the store, tracking and registry both. Raises StoreDown where it can't be reached or opened."""
+    until, said = _silent.get(settings.tracking_uri, (0.0, ""))
+    if time.monotonic() < until:
+        raise StoreDown(said)
+    return _client(settings)
+
+
+@functools.cache
+def _client(settings: Settings) -> MlflowClient:
+    import mlflow
+
+    # Stages are deprecated, and we know: the alias is our truth (docs/decisions/0002).
+    warnings.filterwarnings(
+        "ignore", message=".*(transition_model_version_stage|latest_versions)", category=FutureWarning
+    )
+    logging.getLogger("mlflow").setLevel(logging.WARNING)  # its notices are not for the people we talk to
+    try:
+        timeouts.reach(settings.tracking_uri)
+        with errors(settings):
+            if urlsplit(settings.tracking_uri).scheme in ("http", "https"):
+                timeouts.wait_once()
+            if settings.artifacts:
+                # Two processes that create the tables of a new store at once would break each other.
+                with FileLock(settings.locks / "store.lock"):
+                    mlflow.MlflowClient(settings.tracking_uri).search_experiments(max_results=1)
+            made = mlflow.MlflowClient(settings.tracking_uri, settings.tracking_uri)
+    except OSError as error:  # no way to the host, or the folder of a SQLite file can't be made
+        raise StoreDown(_down(settings, str(error))) from error
+    # What MLflow does without a client, such as fetching files, goes to the same store.
+    mlflow.set_tracking_uri(settings.tracking_uri)
+    mlflow.set_registry_uri(settings.tracking_uri)
+    return made
+
+
+def ask(settings: Settings) -> None:
+    """Raise StoreDown unless the store answers."""
+    with errors(settings):
+        client(settings).search_experiments(max_results=1)
+
+
+def paged(settings: Settings, ask: Callable[..., Any], few: int = 1000, most: int = 1000) -> Iterator[Any]:
+    """All that a search of the client gives, page by page.
+
+    ask: is given `max_results` and `page_token`. At first it is asked for few, then for as many as the store manages
+    long before its silence is a failure. Raises as `errors` does.
+    """
+    token, size = None, few
+    while True:
+        asked = time.monotonic()
+        with errors(settings):
+            page = ask(max_results=size, page_token=token)
+        took = time.monotonic() - asked
+        yield page
+        token = page.token
+        if not token:
+            return
+        if took < _QUICK:
+            size = min(2 * size, most)
+        elif took > _SLOW:
+            size = max(size // 2, 1)
+
+
+def abilities(settings: Settings) -> Abilities:
+    """What the store can do, found out once by asking it for a stage and an alias of a model that nobody has.
+
+    A store that knows of them says that there is no such model; one that does not, that there is no such call. Raises
+    StoreDown.
+    """
+    if known := _abilities.get(settings.tracking_uri):
+        return known
+    # MLflow's client would look for the model first, and never get to ask.
+    store = client(settings)._get_registry_client()  # type: ignore[no-untyped-call]
+    nobody = "phi3-nobody-has-this-model"
+    found = Abilities(
+        stages=_knows(settings, lambda: store.get_latest_versions(nobody, ["Production"])),
+        aliases=_knows(settings, lambda: store.get_model_version_by_alias(nobody, "production")),
+    )
+    _abilities[settings.tracking_uri] = found
+    return found
+
+
+def _knows(settings: Settings, ask: Callable[[], object]) -> bool:
+    from mlflow.exceptions import MlflowException
+
+    with errors(settings):
+        try:
+            ask()
+        except MlflowException as error:
+            text = str(error.message)
+            # A client of Unity Catalog refuses by itself, in words only; other stores answer with a status.
+            if error.error_code in ("ENDPOINT_NOT_FOUND", "NOT_IMPLEMENTED", "FEATURE_DISABLED"):
+                return False
+            if re.search(r"unsupported|not supported|error code (404|405|501)", text):
+                return False
+            if error.error_code not in (
+                "RESOURCE_DOES_NOT_EXIST",
+                "NOT_FOUND",
+                "INVALID_PARAMETER_VALUE",
+                "BAD_REQUEST",
+            ):
+                raise
+        return True
+
+
+def changed(settings: Settings, model: str) -> None:
+    """Tell whoever keeps a copy of the registry that this process has changed a registered model."""
+    for listener in _listeners:
+        listener(settings, model)
+
+
+def on_change(listener: Callable[[Settings, str], None]) -> None:
+    """Have the listener called, in the thread that made the change, with the settings and the model's name."""
+    _listeners.append(listener)
+
+
+def experiment(settings: Settings, name: str) -> str:
+    """The id of one of our experiments, created when it is not there yet."""
+    from mlflow.exceptions import MlflowException
+
+    store = client(settings)
+    with errors(settings):
+        found = store.get_experiment_by_name(name)
+        if found is None:
+            location = (settings.artifacts / name).as_uri() if settings.artifacts else None
+            try:
+                return str(store.create_experiment(name, artifact_location=location))
+            except MlflowException:
+                found = store.get_experiment_by_name(name)  # somebody else was faster
+                if found is None:
+                    raise
+        if found.lifecycle_stage == "deleted":
+            raise Conflict(
+                f"The experiment “{name}” was deleted, and a deleted experiment keeps its name. "
+                f"Restore it (mlflow experiments restore -x {found.experiment_id}) and try again."
+            )
+        return str(found.experiment_id)
+
+
+@contextlib.contextmanager
+def errors(settings: Settings) -> Iterator[None]:
+    """Translate what MLflow and its database raise: NotFound, BadInput, Conflict, StoreError or StoreDown."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        yield
+    except MlflowException as error:
+        text = str(error.message).strip()
+        if error.error_code == "RESOURCE_DOES_NOT_EXIST":
+            raise NotFound(f"The store has no such thing: {text}") from error
+        if re.search(r"IntegrityError|UniqueViolation", text):  # the latter is PostgreSQL's own name
+            raise Conflict("Somebody else changed the same thing at this moment. Look, and try again.") from error
+        if error.error_code in ("INVALID_PARAMETER_VALUE", "BAD_REQUEST"):
+            raise BadInput(text) from error
+        if error.error_code == "RESOURCE_ALREADY_EXISTS":
+            raise Conflict(text) from error
+        if broken := re.search(r"too many (500) error responses", text):
+            where = without_password(settings.tracking_uri, settings.tracking_uri)
+            raise StoreError(
+                f"The MLflow store at {where} failed with error {broken[1]}. Its log says more."
+            ) from error
+        if re.search(r"Max retries|Connection|[Tt]imed? ?out|OperationalError|unable to open|\b50[234]\b", text):
+            raise StoreDown(_down(settings, text)) from error
+        raise StoreError(f"MLflow could not do this: {text[:500]}") from error
+    except Exception as error:
+        # SQLAlchemy's and requests' errors reach us raw now and then; neither is imported for this alone.
+        if type(error).__module__.split(".")[0] in ("sqlalchemy", "sqlite3", "requests", "urllib3"):
+            raise StoreDown(_down(settings, str(error))) from error
+        raise
+
+
+def _down(settings: Settings, text: str) -> str:
+    why = _why(text)
+    said = (
+        f"The MLflow store at {settings.tracking_uri} does not answer ({why}). "
+        "Check that it runs and that MLFLOW_TRACKING_URI is right, then try again."
+    )
+    said = without_password(said, settings.tracking_uri)
+    if why == _slow():
+        _silent[settings.tracking_uri] = time.monotonic() + _SILENCE, said
+    return said
+
+
+def _why(text: str) -> str:
+    """What is wrong, in a few words where we know it."""
+    for pattern, words in (
+        (r"refused", "the connection is refused"),
+        (r"[Tt]imed? ?out|timeout", _slow()),
+        (r"not known|resolve|getaddrinfo|No address", "its name leads nowhere"),
+        (r"too many (\d+) error responses", r"it answers with error \1"),
+    ):
+        if found := re.search(pattern, text):
+            return found.expand(words)
+    return (text.splitlines() or [""])[0][:200]
+
+
+def _slow() -> str:
+    return f"not a word within {timeouts.seconds():g} s"
+
+
+def without_password(text: str, uri: str) -> str:
+    """The text without the password that the URI holds, if it holds one."""
+    password = urlsplit(uri).password
+    return text.replace(f":{password}@", ":…@") if password else text

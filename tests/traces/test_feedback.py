@@ -1,0 +1,236 @@
+"""What people say about a version, as it is kept and counted."""
+
+from __future__ import annotations
+
+import uuid
+
+import pytest
+
+from phi3core import tags
+from phi3core.access.roles import Person
+from phi3core.chat import history, replay
+from phi3core.chat.replay import Compared
+from phi3core.errors import BadInput, Forbidden
+from phi3core.registry import reader
+from phi3core.registry.models import Version
+from phi3core.settings import Settings
+from phi3core.store.client import client
+from phi3core.traces import feedback, trace
+from phi3core.traces.feedback import Score
+from tests.support import fakes
+from tests.support.judging import ADA, BOB, Talk, answered, kept, talk_of, voted
+
+
+def versions(settings: Settings, count: int, name: str = "phi3") -> list[Version]:
+    made = [fakes.register(settings, name, logged(settings)) for _ in range(count)]
+    return [reader.resolve(settings, f"{name}/{number}") for number in made]
+
+
+def logged(settings: Settings) -> str:
+    """The URI of a logged model without files."""
+    return f"models:/{client(settings).create_logged_model('0').model_id}"
+
+
+# ---------------------------------------------------------------- thumbs
+
+
+def test_thumbs_and_comments_are_counted_with_the_conversations_they_were_given_in(settings: Settings) -> None:
+    one, two = versions(settings, 2)
+    up = answered(one, thumb=True, comment="Right.", rated_by="ada")
+    down = answered(one, thumb=False, rated_by="bob")
+    first = kept(settings, up, down, answered(one))
+    kept(settings, answered(one))
+    kept(settings, answered(two, thumb=True, rated_by="ada"))
+
+    found = feedback.of_version(settings, one)
+
+    assert (found.up, found.down, found.conversations, found.given) == (1, 1, 2, 2)
+    assert [(c.user, c.text, c.up, c.conversation) for c in found.comments] == [("ada", "Right.", True, first)]
+    assert found.people == ("ada", "bob")
+    assert found.talks[-1].conversation == first
+    assert len({talk.conversation for talk in found.talks}) == 2
+    assert {talk.question for talk in found.talks} == {up.question}
+    judged = feedback.of_version(settings, one, conversations=False)
+    assert (judged.up, judged.down, judged.comments) == (found.up, found.down, found.comments)
+
+
+def test_what_a_judge_or_a_script_says_does_not_count(settings: Settings) -> None:
+    from mlflow.entities import AssessmentSource, Feedback
+
+    (one,) = versions(settings, 1)
+    turn = answered(one)
+    kept(settings, turn)
+    for kind in ("LLM_JUDGE", "CODE"):
+        source = AssessmentSource(source_type=kind, source_id="gpt")
+        trace.tracer(settings).log_assessment(turn.trace_id, Feedback(name=tags.THUMB, value=True, source=source))
+        told = {tags.BETTER: "new", tags.NEW: one.ref, tags.OLD: "phi3/9", tags.OLD_TURN: "0" * 32}
+        given = Feedback(name=tags.VOTE, value=f"{one.ref} > phi3/9", source=source, metadata=told)
+        trace.tracer(settings).log_assessment(turn.trace_id, given)
+
+    found = feedback.of_version(settings, one)
+
+    assert (found.given, found.conversations) == (0, 1)
+
+
+def test_a_thumb_that_was_changed_counts_as_it_is_now_and_one_taken_back_not_at_all(settings: Settings) -> None:
+    (one,) = versions(settings, 1)
+    changed, gone = (answered(one, thumb=True, rated_by="ada") for _ in range(2))
+    id = kept(settings, changed, gone)
+    changed.thumb, gone.thumb = False, None
+    for turn in (changed, gone):
+        history.rate(settings, id, turn)
+    history.flush(settings)
+
+    found = feedback.of_version(settings, one)
+
+    assert (found.up, found.down) == (0, 1)
+
+
+def test_a_model_made_again_under_the_name_of_a_deleted_one_starts_without_reviews(settings: Settings) -> None:
+    (old,) = versions(settings, 1)
+    kept(settings, answered(old, thumb=True, rated_by="ada"))
+    client(settings).delete_registered_model("phi3")
+    fakes.register(settings, "phi3", logged(settings))
+    new = reader.resolve(settings, "phi3/1")
+
+    assert feedback.of_version(settings, new).given == 0
+    assert feedback.of_version(settings, new).conversations == 0
+    assert feedback.of_version(settings, old).given == 1
+
+
+def test_reviews_are_found_whatever_the_model_is_called(settings: Settings) -> None:
+    for name in ("it's", "a b", "a@b", "Φ", 'a"b', "100%", "a_b", "x" * 260):
+        mine, other = answered(f"{name}/1", thumb=True, rated_by="ada"), answered("other/1", thumb=True, rated_by="ada")
+        pair = Compared(answered(f"{name}/1", "Paris."), answered(f"{name}/2"))
+        id = kept(settings, mine, other, pair.old, pair.new)
+        replay.vote(settings, Talk(settings, id), pair, "new", ADA)
+        history.flush(settings)
+        one, two = (named(name, number) for number in (1, 2))
+
+        assert feedback.of_version(settings, one).up == 1, name
+        assert feedback.of_version(settings, one).score == Score(lost=1), name
+        assert feedback.of_version(settings, two).against(one) == Score(won=1), name
+
+
+def named(name: str, number: int) -> Version:
+    from datetime import UTC, datetime
+
+    return Version(name, number, "None", (), "", {}, datetime.now(UTC), "", "", "READY", {})
+
+
+def test_reviews_take_the_same_few_calls_however_many_answers_were_judged(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, two = versions(settings, 2)
+    kept(settings, *(answered(one, thumb=True, rated_by="ada") for _ in range(30)), answered(two))
+    counting = fakes.CountingClient(client(settings))
+    monkeypatch.setattr(trace, "client", lambda _: counting)
+
+    found = feedback.of_version(settings, one)
+
+    assert found.up == 30
+    assert counting.calls == {"search_traces": 2}
+
+
+def test_a_list_is_told_how_often_each_version_was_judged(settings: Settings) -> None:
+    one, two, _ = versions(settings, 3)
+    kept(settings, answered(one, thumb=True, rated_by="ada"), answered(one, thumb=False, rated_by="bob"))
+    voted(settings, two, one, "tie", ADA)
+
+    assert feedback.counts(settings) == {one.ref: 3, two.ref: 1}
+
+
+# ---------------------------------------------------------------- votes
+
+
+def test_votes_count_for_either_side_and_ties_are_told_beside(settings: Settings) -> None:
+    one, two, three = versions(settings, 3)
+    for better in ("new", "new", "old", "tie"):
+        voted(settings, two, one, better, ADA)
+    voted(settings, one, two, "old", ADA)  # the second version was recorded, and the first one repeated it
+    voted(settings, three, two, "new", ADA)
+
+    found = feedback.of_version(settings, two)
+
+    assert found.against(one) == Score(won=3, lost=1, ties=1)
+    assert found.against(one).rate == 0.75
+    assert (found.votes_won, found.votes_lost, found.ties) == (3, 2, 1)
+    assert feedback.of_version(settings, one).against(two) == Score(won=1, lost=3, ties=1)
+    assert feedback.of_version(settings, one).against(three) == Score()
+    assert Score(ties=3).rate is None
+
+
+def test_ones_latest_vote_on_a_pair_counts_and_everybody_has_one(settings: Settings) -> None:
+    one, two = versions(settings, 2)
+    pair = voted(settings, two, one, "new", ADA)
+    voted(settings, two, one, "old", ADA, pair)
+    voted(settings, two, one, "new", BOB, pair)
+    voted(settings, two, one, "tie", Person("ADA@example.org", "reviewer"), pair)
+
+    found = feedback.of_version(settings, two)
+
+    assert found.against(one) == Score(won=1, ties=1)
+    assert {(v.user.casefold(), v.better) for v in found.votes} == {(ADA.name, "tie"), (BOB.name, "new")}
+    assert feedback.votes_in(settings, talk_of(pair), BOB.name) == {pair.new.id: "new"}
+
+
+def test_a_vote_can_be_taken_back_with_all_that_it_overrode(settings: Settings) -> None:
+    one, two = versions(settings, 2)
+    pair = voted(settings, two, one, "new", ADA)
+    voted(settings, two, one, "old", ADA, pair)
+    voted(settings, two, one, "new", BOB, pair)
+
+    voted(settings, two, one, None, ADA, pair)
+
+    assert feedback.of_version(settings, two).against(one) == Score(won=1)
+    assert feedback.votes_in(settings, talk_of(pair), ADA.name) == {}
+
+
+def test_a_vote_is_an_assessment_that_anybody_can_read_in_mlflow(settings: Settings) -> None:
+    one, two = versions(settings, 2)
+    pair = voted(settings, two, one, "old", ADA)
+
+    (given,) = client(settings).get_trace(pair.new.trace_id).info.assessments
+
+    assert (given.name, given.value, given.source.source_id) == ("vote", "phi3/1 > phi3/2", ADA.name)
+    assert given.metadata[tags.NEW] == "phi3/2"
+    assert given.metadata[tags.OLD] == "phi3/1"
+
+
+def test_a_vote_waits_for_the_store_with_its_answer_and_is_known_meanwhile(settings: Settings) -> None:
+    one, two = versions(settings, 2)
+    pair = Compared(answered(one), answered(two, "Paris."))
+    talk = Talk(settings, uuid.uuid4().hex)
+    with store_away(settings):
+        history.save(settings, talk.id, pair.new, [], sync=False)
+        replay.vote(settings, talk, pair, "new", ADA)
+        replay.vote(settings, talk, pair, "old", BOB)
+        assert history.votes(settings, talk.id, ADA.name) == {pair.new.id: "new"}
+        replay.vote(settings, talk, pair, None, ADA)
+        assert replay.votes(settings, talk, ADA) == {}
+
+    assert history.flush(settings)
+    assert replay.votes(settings, talk, BOB) == {pair.new.id: "old"}
+    assert replay.votes(settings, talk, ADA) == {}
+
+
+def store_away(settings: Settings):
+    """Nothing is sent while somebody else holds the lock of the outbox."""
+    from filelock import FileLock
+
+    return FileLock(settings.locks / "outbox.lock")
+
+
+def test_one_votes_as_a_reviewer_and_on_two_different_answers_of_two_versions(settings: Settings) -> None:
+    talk = Talk(settings, uuid.uuid4().hex)
+    fine = Compared(answered("phi3/1"), answered("phi3/2", "Paris."))
+    with pytest.raises(Forbidden, match="reviewer"):
+        replay.vote(settings, talk, fine, "new", Person("eve", "viewer"))
+    for old, new in (
+        (answered("phi3/1"), answered("phi3/1", "Paris.")),
+        (answered("phi3/1"), answered("phi3/2")),
+        (answered("phi3/1"), answered("phi3/2", "")),
+    ):
+        with pytest.raises(BadInput, match="two different answers"):
+            replay.vote(settings, talk, Compared(old, new), "new", ADA)
+    assert history.pending(settings) == 0
