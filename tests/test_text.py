@@ -1,0 +1,26 @@
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import pytest
+
+from phi3core.text import join_words, plural
+from phi3core.timestamps import from_ms, now_ms, to_ms
+
+
+def test_a_noun_fits_its_count() -> None:
+    assert [f"{count} {plural(count, 'file')}" for count in (0, 1, 2)] == ["0 files", "1 file", "2 files"]
+
+
+@pytest.mark.parametrize(
+    ("items", "words"), [([], ""), (["a"], "a"), (["a", "b"], "a and b"), (["a", "b", "c"], "a, b and c")]
+)
+def test_a_list_reads_as_in_a_sentence(items: list[str], words: str) -> None:
+    assert join_words(iter(items)) == words
+
+
+def test_milliseconds_are_a_time_in_utc_and_back() -> None:
+    when = datetime(2026, 11, 28, 9, 30, 15, 250_000, UTC)
+    assert from_ms(to_ms(when)) == when
+    assert to_ms(when.replace(microsecond=250_999)) == to_ms(when)
+    assert abs(now_ms() - to_ms(datetime.now(UTC))) < 1000
