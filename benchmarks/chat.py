@@ -25,7 +25,7 @@ import psutil
 
 from phi3core import hashing, settings, tags
 from phi3core.build.sources import embedded
-from phi3core.engine.tokens import threads
+from phi3core.engine.cpu import thread_count
 from phi3core.registry import reader
 from phi3core.registry.models import Version
 from phi3core.serving.handle import ModelServer
@@ -46,7 +46,7 @@ def decoding(server: ModelServer, app: str, version: Version, folder: Path, gguf
     direct, through = client(server.url, server.key), client(app)
     runs = {
         "bare": lambda: rivals.run("bare_onnx", folder, TOKENS, 0),
-        "bare, our threads": lambda: rivals.run("bare_onnx", folder, TOKENS, threads()),
+        "bare, our threads": lambda: rivals.run("bare_onnx", folder, TOKENS, thread_count()),
         "server": lambda: ask(direct, version.ref, STORY, TOKENS).speed,
         "app": lambda: ask(through, version.ref, STORY, TOKENS).speed,
     }
@@ -62,7 +62,7 @@ def decoding(server: ModelServer, app: str, version: Version, folder: Path, gguf
         row("decode, through the app's port / the same", speeds["app"] / speeds["bare"], 0.90, True, "")
         own = [f"{speeds[name] / speeds['bare, our threads']:.2f}" for name in ("server", "app")]
         print(
-            f"    the bare loop left to itself takes one thread on some machines; told to take {threads()}: "
+            f"    the bare loop left to itself takes one thread on some machines; told to take {thread_count()}: "
             f"{own[0]}, through the app's port {own[1]}"
         )
         if not rivals.has_llama_cpp():

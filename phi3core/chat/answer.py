@@ -38,7 +38,7 @@ def answer(pool: Pool, turn: Turn, target: Target, messages: list[dict[str, str]
     try:
         if isinstance(target, Version):
             server = pool.open(target)
-            with server.using():
+            with server.hold():
                 warm_client()  # while the server loads there is time for it
                 _wait(server, turn)
                 if not turn.stopping:

@@ -5,14 +5,13 @@ Whose server it is, and what an error means there, is for answering.py to know.
 
 from __future__ import annotations
 
-import contextlib
 import math
-import socket
 import time
 from collections.abc import Iterable
 from typing import Any
 
 from phi3core.errors import ServerError
+from phi3core.http_client import shut_down, trace_socket
 from phi3core.traces.turn import Token, Turn
 
 # What the openai client takes by name; everything else travels in its extra_body.
@@ -137,19 +136,9 @@ def _stoppable(turn: Turn) -> Any:
     server has not answered; the socket itself is there as soon as the connection stands.
     """
 
-    def traced(event: str, info: dict[str, Any]) -> None:
-        if event in ("connection.connect_tcp.complete", "connection.start_tls.complete"):
-            connection = info["return_value"].get_extra_info("socket")
-            turn.when_stopped(lambda: _cut(connection))
+    trace = trace_socket(lambda connection: turn.when_stopped(lambda: shut_down(connection)))
 
     def hook(request: Any) -> None:
-        request.extensions["trace"] = traced
+        request.extensions["trace"] = trace
 
     return hook
-
-
-def _cut(connection: Any) -> None:
-    if connection is not None:
-        with contextlib.suppress(OSError, ValueError):
-            # Not SSLSocket's own, which takes the encryption away from under the reader.
-            socket.socket.shutdown(connection, socket.SHUT_RDWR)

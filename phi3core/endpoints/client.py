@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import socket
 from collections.abc import Callable
@@ -10,8 +9,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from phi3core.engine.pyfunc_output import Reader
+from phi3core.engine.pyfunc_output import AnswerReader
 from phi3core.errors import BadInput, Busy, Cancelled, ServerError
+from phi3core.http_client import shut_down, trace_socket
 
 from .config import Endpoint
 
@@ -83,25 +83,25 @@ def invoke_endpoint(
 
 
 class _Line:
-    """The connection of one call, to be cut from another thread: closing its client would not wake who reads it."""
+    """The connection of one call, to be cut from another thread."""
 
     def __init__(self) -> None:
         self.is_cut = False
-        self._socket: Any = None
+        self._socket: socket.socket | None = None
+        self._trace = trace_socket(self._connected)
 
     def cut(self) -> None:
         self.is_cut = True
-        if self._socket is not None:
-            with contextlib.suppress(OSError, ValueError):
-                # Not SSLSocket's own, which takes the encryption away from under the reader.
-                socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
+        shut_down(self._socket)
 
     def watch(self, event: str, info: dict[str, Any]) -> None:
         """The client's trace: it tells of each connection as it stands."""
-        if event in ("connection.connect_tcp.complete", "connection.start_tls.complete"):
-            self._socket = info["return_value"].get_extra_info("socket")
+        self._trace(event, info)
         if self.is_cut:
             raise ConnectionAbortedError
+
+    def _connected(self, connection: socket.socket | None) -> None:
+        self._socket = connection
 
 
 def _headers(endpoint: Endpoint) -> dict[str, str]:
@@ -134,7 +134,7 @@ def _answer(endpoint: Endpoint, answer: httpx2.Response, options: dict[str, Any]
             f"{endpoint.name} answered with something that is no JSON: “{_short(answer.text, endpoint)}”. "
             "Is its url right?"
         ) from error
-    reader = Reader()
+    reader = AnswerReader()
     try:
         text = reader.whole(said)
     except ServerError as error:

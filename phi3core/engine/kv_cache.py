@@ -34,7 +34,7 @@ class Sequence(Protocol):
 
 
 @dataclass(eq=False)
-class Kept:
+class CachedSequence:
     """A sequence and the prompt that it has read. whole: the prompt's last token was read too, alone.
 
     asked: the length of the last prompt that was answered; what lies beyond was read ahead. key: whose it is, as
@@ -75,7 +75,7 @@ class Kept:
         return shared - grain if shared and last - shared == 1 else shared
 
 
-class KeptSequences:
+class SequenceCache:
     """The sequences of one model: those in use, and idle ones within a budget of bytes; the least recently used go.
 
     free: the bytes that the machine has left now. Half of them stay free, whatever the budget says: another model may
@@ -93,8 +93,8 @@ class KeptSequences:
     ) -> None:
         self._make, self._token_bytes, self._context = make, token_bytes, context_length
         self._budget, self._grain, self._free = budget, grain, free
-        self._idle: list[Kept] = []
-        self._running: list[Kept] = []
+        self._idle: list[CachedSequence] = []
+        self._running: list[CachedSequence] = []
 
     @property
     def bytes(self) -> int:
@@ -111,7 +111,7 @@ class KeptSequences:
         used = sum(kept.capacity for kept in self._running)
         return (used + self._capacity(need)) * self._token_bytes <= self.budget
 
-    def take(self, tokens: Tokens, need: int, key: str = "") -> tuple[Kept, int]:
+    def take(self, tokens: Tokens, need: int, key: str = "") -> tuple[CachedSequence, int]:
         """A sequence with room for `need` tokens, and how many of these it has read already; give it back.
 
         key: of the conversation, where the client told one: it may always go on in its own sequence.
@@ -127,26 +127,26 @@ class KeptSequences:
             if best and shared and self._is_own(best, shared, key):
                 self._idle.remove(best)  # the same conversation, which has outgrown it
             self._make_room(capacity)
-            best, shared = Kept(self._make(capacity), capacity), 0
+            best, shared = CachedSequence(self._make(capacity), capacity), 0
         best.key = key
         self._running.append(best)
         return best, shared
 
-    def give(self, kept: Kept) -> None:
+    def give(self, kept: CachedSequence) -> None:
         """Keep a sequence for later, if it has read anything."""
         kept.used = time.monotonic()
         self._running.remove(kept)
         if len(kept.read):
             self._idle.append(kept)
 
-    def drop(self, kept: Kept) -> None:
+    def drop(self, kept: CachedSequence) -> None:
         """Forget a sequence whose state nobody knows."""
         self._running.remove(kept)
 
-    def _is_worth(self, kept: Kept, shared: int, capacity: int, key: str) -> bool:
+    def _is_worth(self, kept: CachedSequence, shared: int, capacity: int, key: str) -> bool:
         return self._is_own(kept, shared, key) or self.bytes + capacity * self._token_bytes > self.budget
 
-    def _is_own(self, kept: Kept, shared: int, key: str) -> bool:
+    def _is_own(self, kept: CachedSequence, shared: int, key: str) -> bool:
         """Two conversations may share a system prompt: one does not take the other's sequence while there is room."""
         return (bool(key) and kept.key == key) or shared * 2 >= kept.length
 

@@ -15,11 +15,11 @@ import psutil
 from phi3core.errors import BadInput
 
 from . import genai
+from .cpu import thread_count
 from .interface import Messages
 from .kv_cache import Sequence
 from .prefill import piece_for
 from .rotary import DividedSequence
-from .tokens import threads
 
 
 class OnnxRuntime:
@@ -39,7 +39,7 @@ class OnnxRuntime:
         self.divide = divide if divide < self.context_length else 0
         self._folder = folder
         # Told, because the runtime's own guess is one thread on some machines, which halves the speed.
-        overlay = {"model": {"decoder": {"session_options": {"intra_op_num_threads": threads()}}}}
+        overlay = {"model": {"decoder": {"session_options": {"intra_op_num_threads": thread_count()}}}}
         self._model = genai.Model(folder, json.dumps(overlay), cuda=og.is_cuda_available())
         self._tokenizer = og.Tokenizer(str(folder))
 

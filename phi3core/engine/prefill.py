@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .kv_cache import Kept, Tokens
+from .kv_cache import CachedSequence, Tokens
 
 if TYPE_CHECKING:
     from .runtime import Runtime
@@ -34,7 +34,7 @@ class PromptReader:
         self.grain = grain_of(runtime)
         self._pace = 0.0  # seconds that reading a token takes here, at best
 
-    def read(self, kept: Kept, tokens: Tokens, start: int, end: int) -> Iterator[None]:
+    def read(self, kept: CachedSequence, tokens: Tokens, start: int, end: int) -> Iterator[None]:
         """Bring a sequence that has read these tokens up to `start` to `end`, a piece at each step."""
         for first, last in pieces(start, end, self._piece, self.grain):
             begun = time.perf_counter()

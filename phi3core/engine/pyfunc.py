@@ -1,7 +1,7 @@
 """Drives any MLflow model that our wrappers did not make, through MLflow's pyfunc.
 
-Such a model is somebody's code: whatever it does, an answer fails with a sentence and the server lives on. How it
-wants to be asked stands in forms.py, what it may answer in shapes.py.
+Such a model brings its own code: whatever that does, an answer fails with a sentence and the server lives on. How it
+is asked stands in pyfunc_input.py, what it may answer in pyfunc_output.py.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from phi3core.errors import BadInput, ServerError
 
-from .foreign import each, load, running, told
 from .interface import NO_CHAT, Done, End, Messages, Options, Piece, Prompt, check_messages
-from .pyfunc_input import defaults_of, form_of
-from .pyfunc_output import Reader
+from .pyfunc_input import default_options, read_input_spec
+from .pyfunc_model import error_line, iterate_chunks, load_model, translate_errors
+from .pyfunc_output import AnswerReader
 
 if TYPE_CHECKING:
     from mlflow.models import Model
@@ -37,13 +37,13 @@ class PyfuncEngine:
     context_length: int | None = None
 
     def __init__(self, folder: Path) -> None:
-        self._model = load(folder)
+        self._model = load_model(folder)
         self._folder = folder
         metadata = self._model.metadata
         self._streams = bool(metadata.flavors["python_function"].get("streamable"))
-        with running(folder, loading=True):  # somebody's file, too
-            self._form = form_of(metadata)
-            self.options: Options = defaults_of(metadata, self._form)
+        with translate_errors(folder, loading=True):  # somebody's file, too
+            self._form = read_input_spec(metadata)
+            self.options: Options = default_options(metadata, self._form)
             self.signature: dict[str, Any] | None = _signature(metadata)
         self.chat: Literal["messages", "prompt", "none"] = self._form.chat
         self.supports: frozenset[str] = self._form.supports
@@ -80,7 +80,7 @@ class PyfuncEngine:
         prompt_tokens = completion_tokens = 0
         counted = False
         for index in range(options.n):
-            reader = Reader(_as_json if self.chat == "prompt" else None)
+            reader = AnswerReader(_as_json if self.chat == "prompt" else None)
             if not stopped():
                 texts = self._ask(prompt, options, reader)
                 try:
@@ -117,11 +117,11 @@ class PyfuncEngine:
         with _asking():
             schema = metadata.get_input_schema()  # type: ignore[no-untyped-call]
             parsed = scoring_server._parse_json_data(dict(body), metadata, schema)  # type: ignore[no-untyped-call]
-        with running(self._folder):
+        with translate_errors(self._folder):
             answer = self._model.predict(parsed.data, params=parsed.params)
         return _jsonable(answer, bare)
 
-    def _ask(self, prompt: Prompt, options: Options, reader: Reader) -> Generator[str, None, None]:
+    def _ask(self, prompt: Prompt, options: Options, reader: AnswerReader) -> Generator[str, None, None]:
         """The texts of one answer as they come."""
         if self._streams:
             begun = False
@@ -135,12 +135,12 @@ class PyfuncEngine:
                     raise
                 self._streams = False  # it was logged as one that streams, and has no code for it
         data, params = self._form.fill(prompt, options)
-        with running(self._folder):
+        with translate_errors(self._folder):
             answer = self._model.predict(data, params=params)
         yield reader.whole(answer)
 
-    def _pieces(self, prompt: Prompt, options: Options, reader: Reader) -> Iterator[str]:
-        chunks = each(lambda: self._model.predict_stream(*self._form.fill(prompt, options)), self._folder)
+    def _pieces(self, prompt: Prompt, options: Options, reader: AnswerReader) -> Iterator[str]:
+        chunks = iterate_chunks(lambda: self._model.predict_stream(*self._form.fill(prompt, options)), self._folder)
         try:
             for chunk in chunks:
                 yield reader.piece(chunk)
@@ -148,7 +148,7 @@ class PyfuncEngine:
             chunks.close()
         reader.close()
 
-    def _reason(self, reader: Reader, options: Options) -> str:
+    def _reason(self, reader: AnswerReader, options: Options) -> str:
         """MLflow's chat pipeline says “stop” of an answer that ran into the limit, too."""
         limited = "max_tokens" in self.supports and reader.completion_tokens >= options.max_tokens
         return "length" if limited and reader.finish_reason == "stop" else reader.finish_reason
@@ -171,7 +171,7 @@ def _asking() -> Iterator[None]:
     try:
         yield
     except (MlflowException, ValueError, TypeError, KeyError, AttributeError) as error:
-        raise BadInput(f"The request can't be read: {told(error).partition('. IMPORTANT')[0]}.") from error
+        raise BadInput(f"The request can't be read: {error_line(error).partition('. IMPORTANT')[0]}.") from error
 
 
 def _as_json(answer: Any) -> str:

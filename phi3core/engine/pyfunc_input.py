@@ -86,7 +86,7 @@ class Form:
         return {self.field: question} | {theirs: values[ours] for ours, theirs in self.columns if ours in values}
 
 
-def form_of(model: Model) -> Form:
+def read_input_spec(model: Model) -> Form:
     """Read a model's metadata."""
     signature, metadata = model.signature, model.metadata or {}
     pipeline = "transformers" in model.flavors
@@ -100,7 +100,7 @@ def form_of(model: Model) -> Form:
     return Form("messages", field, None, *_options(signature, inputs, field, pipeline), pipeline)
 
 
-def defaults_of(model: Model, form: Form) -> Options:
+def default_options(model: Model, form: Form) -> Options:
     """The model's own defaults where its parameters tell them; elsewhere what changes nothing."""
     known = Asked(temperature=1.0, top_p=1.0)
     schema = model.signature.params if model.signature else None

@@ -21,7 +21,7 @@ class _NoText(ServerError):
     """An answer in none of the shapes that hold a text."""
 
 
-class Reader:
+class AnswerReader:
     """Reads one answer, piece by piece or whole; the rest of what the model tells stands in its fields.
 
     finish_reason is ``stop`` unless the model says otherwise. Token counts are 0 where it tells none, and `counted` is

@@ -5,19 +5,17 @@ Knows nothing of ONNX or PyTorch: a runtime brings a tokenizer and sequences of 
 
 from __future__ import annotations
 
-import os
 import secrets
 from collections.abc import Callable, Generator, Iterator
 from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-import psutil
 
 from phi3core.errors import BadInput
 
 from .interface import ALL_OPTIONS, Done, End, Messages, Options, Piece, Prompt, Token, check_messages, check_room
-from .kv_cache import Kept, KeptSequences, Tokens
+from .kv_cache import CachedSequence, SequenceCache, Tokens
 from .prefill import PromptReader
 from .runtime import Runtime
 from .sampling import Sampler, log_probabilities
@@ -28,13 +26,6 @@ if TYPE_CHECKING:
 # The part of the free memory that conversations may take with their KV caches.
 _SHARE = 0.25
 _QUESTION = 256  # tokens of a longish question, for which room is made beforehand
-
-
-def threads() -> int:
-    """How many threads compute: one for each physical core that this process may use."""
-    cores = psutil.cpu_count(logical=False) or 1
-    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else cores
-    return max(1, min(cores, allowed))
 
 
 class TokenEngine:
@@ -53,7 +44,7 @@ class TokenEngine:
         self.context_length: int = runtime.context_length
         budget = int(runtime.free() * _SHARE) if budget is None else budget
         self._reader = PromptReader(runtime)
-        self._kept = KeptSequences(
+        self._kept = SequenceCache(
             runtime.sequence, runtime.token_bytes, runtime.context_length, budget, self._reader.grain, runtime.free
         )
 
@@ -126,7 +117,7 @@ class TokenEngine:
         finally:
             (self._kept.give if sound else self._kept.drop)(kept)
 
-    def _read(self, kept: Kept, tokens: Tokens, start: int, stopped: Callable[[], bool]) -> Iterator[None]:
+    def _read(self, kept: CachedSequence, tokens: Tokens, start: int, stopped: Callable[[], bool]) -> Iterator[None]:
         """Bring the sequence to the end of the prompt, in pieces; the last token alone."""
         last = len(tokens) - 1
         if stopped():
@@ -140,7 +131,7 @@ class TokenEngine:
 
     def _answer(
         self,
-        kept: Kept,
+        kept: CachedSequence,
         sampler: Sampler,
         options: Options,
         limit: int,

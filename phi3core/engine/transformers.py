@@ -15,9 +15,9 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, DynamicCache
 from phi3core.errors import BadInput
 
 from .architecture import context_length, ends, token_values
+from .cpu import cpu_dtype
 from .interface import Messages
 from .kv_cache import Sequence
-from .precision import on_cpu
 from .prefill import piece_for
 from .rotary import DividedSequence
 
@@ -30,7 +30,7 @@ class TransformersRuntime:
         dtype = "auto" if precision == "auto" else getattr(torch, precision)
         model = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, use_safetensors=True)
         if precision == "auto" and device == "cpu":
-            model = model.to(getattr(torch, on_cpu(str(model.dtype).removeprefix("torch."))))
+            model = model.to(getattr(torch, cpu_dtype(str(model.dtype).removeprefix("torch."))))
         self._model = model.to(device).eval()
         self._tokenizer = AutoTokenizer.from_pretrained(tokenizer)
         if not self._tokenizer.is_fast:

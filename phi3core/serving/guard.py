@@ -17,14 +17,14 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 Refusal = tuple[int, str, str]
 """Status, what the client reads, OpenAI's code."""
-Door = Callable[[str], Refusal | None]
+Authorize = Callable[[str], Refusal | None]
 """Why somebody with this key ("" without one) is not let in; None where they are."""
 
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 WRONG_KEY: Refusal = (401, "The API key is missing or wrong: send it as Authorization: Bearer KEY.", "invalid_api_key")
 
 
-def one_key(key: str | None) -> Door:
+def require_key(key: str | None) -> Authorize:
     """Lets in who has this key; None: everybody."""
     return lambda given: None if not key or secrets.compare_digest(given.encode(), key.encode()) else WRONG_KEY
 
@@ -32,7 +32,7 @@ def one_key(key: str | None) -> Door:
 class Guard:
     """ASGI middleware. hosts: the names it may be asked for; None accepts any Host."""
 
-    def __init__(self, app: App, door: Door, hosts: frozenset[str] | None) -> None:
+    def __init__(self, app: App, door: Authorize, hosts: frozenset[str] | None) -> None:
         self._app, self._door, self._hosts = app, door, hosts
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

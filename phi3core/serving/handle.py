@@ -112,7 +112,7 @@ class ModelServer:
         self.used = time.monotonic()
 
     @contextlib.contextmanager
-    def using(self) -> Iterator[ModelServer]:
+    def hold(self) -> Iterator[ModelServer]:
         """Meanwhile it is stopped neither for being idle nor for its memory."""
         with self._lock:
             self._held += 1
@@ -222,9 +222,9 @@ class ModelServer:
 
     def _progress(self) -> str:
         if not self._order.get("artifact") and not self._child.folder:
-            return "downloading" + (f" {memory.words(self.size)}" if self.size else "")
+            return "downloading" + (f" {memory.format_size(self.size)}" if self.size else "")
         grown = max(0, self._child.rss() - self._child.base)
-        return memory.words(min(grown, self.size), self.size) if self.size else ""
+        return memory.format_size(min(grown, self.size), self.size) if self.size else ""
 
     def _doing(self) -> str:
         running, waiting = int(self._health.get("running", 0)), int(self._health.get("waiting", 0))
@@ -239,7 +239,7 @@ class ModelServer:
             how += " while the model was loading"
         said = f"Its process {how}."
         if code == -9 and not self.ready:
-            said += f" Most likely memory ran out: the model needs about {memory.words(self.needs)}."
+            said += f" Most likely memory ran out: the model needs about {memory.format_size(self.needs)}."
         last = _last_words(self.log, self._log_start)
         return f"{said} Its last words: {last}" if last else said
 

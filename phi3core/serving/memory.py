@@ -15,7 +15,7 @@ import psutil
 
 from phi3core import tags
 from phi3core.engine.architecture import token_values
-from phi3core.engine.precision import on_cpu
+from phi3core.engine.cpu import cpu_dtype
 
 # Resident beyond weights and conversations, measured on the default model and rounded up: Python, FastAPI and
 # onnxruntime; with torch and transformers; with mlflow, pandas and whatever library a model of somebody else brings.
@@ -36,7 +36,7 @@ def needed(folder: Path | None, size: int, wrapper: str) -> int:
         if wrapper == "transformers" and folder:
             config = json.loads((folder / "model" / "config.json").read_text())
             saved = str(config.get("dtype") or config.get("torch_dtype"))
-            computed = saved if _has_gpu() else on_cpu(saved)
+            computed = saved if _has_gpu() else cpu_dtype(saved)
             return size * _width(computed) // _width(saved) + overhead + _of_transformers(config, _width(computed))
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         pass  # damaged or unusual: loading it will tell, and with more words
@@ -48,7 +48,7 @@ def available() -> int:
     return max(0, min([psutil.virtual_memory().available, *_left_in_groups()]))
 
 
-def words(size: float, of: float | None = None) -> str:
+def format_size(size: float, of: float | None = None) -> str:
     """A size as people write it, ``7.2 GB``; with ``of`` a part of it, ``2.3 of 7.2 GB``."""
     whole = size if of is None else of
     unit, name, digits = (1e9, "GB", 1) if whole >= 1e9 else (1e6, "MB", 0)

@@ -29,7 +29,7 @@ from .spawn import CHILD, Child
 
 
 @dataclass(frozen=True)
-class Rules:
+class PoolTimeouts:
     """When the pool acts by itself; all in seconds.
 
     every: between two rounds of its thread, which see at once what has died. health: between two questions to a child
@@ -56,11 +56,11 @@ class Pool:
         self,
         settings: Settings,
         spare: bool = False,
-        rules: Rules | None = None,
+        rules: PoolTimeouts | None = None,
         available: Callable[[], int] = memory.available,
         command: tuple[str, ...] = CHILD,
     ) -> None:
-        self._settings, self._rules = settings, rules or Rules()
+        self._settings, self._rules = settings, rules or PoolTimeouts()
         self._available, self._command = available, command
         self._servers: dict[str, ModelServer] = {}
         self._opening: dict[str, threading.Lock] = {}
@@ -192,7 +192,9 @@ class Pool:
 
     def _too_large(self, version: Version, need: int) -> Phi3Error:
         free, running = max(0, self._free()), self.running()
-        told = f"{version.ref} needs about {memory.words(need)} of memory, and {memory.words(free)} are free"
+        told = (
+            f"{version.ref} needs about {memory.format_size(need)} of memory, and {memory.format_size(free)} are free"
+        )
         if free + sum(server.takes for server in running) < need:
             return ServerError(f"{told} on this machine. End other programs, or open a smaller version.")
         refs = ", ".join(server.ref for server in running)

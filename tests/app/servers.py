@@ -113,7 +113,7 @@ class FakeServer:
     def alive(self) -> bool:
         return not self.dead
 
-    def using(self) -> contextlib.AbstractContextManager[FakeServer]:
+    def hold(self) -> contextlib.AbstractContextManager[FakeServer]:
         return contextlib.nullcontext(self)
 
     def close(self) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from phi3core.engine.kv_cache import Kept, KeptSequences, Tokens
+from phi3core.engine.kv_cache import CachedSequence, SequenceCache, Tokens
 
 
 def some_tokens(length: int, first: int = 1) -> Tokens:
@@ -35,11 +35,11 @@ class FakeSequence:
         self.rewinds.append(length)
 
 
-def sequences(budget: int = 1_000_000, grain: int = 1, token_bytes: int = 1, context: int = 8192) -> KeptSequences:
-    return KeptSequences(FakeSequence, token_bytes, context, budget, grain, lambda: 10**9)
+def sequences(budget: int = 1_000_000, grain: int = 1, token_bytes: int = 1, context: int = 8192) -> SequenceCache:
+    return SequenceCache(FakeSequence, token_bytes, context, budget, grain, lambda: 10**9)
 
 
-def read(kept: KeptSequences, tokens: Tokens, answer: int = 10) -> tuple[Kept, int]:
+def read(kept: SequenceCache, tokens: Tokens, answer: int = 10) -> tuple[CachedSequence, int]:
     """Take a sequence, read the whole prompt, give it back."""
     sequence, shared = kept.take(tokens, len(tokens) + answer)
     sequence.read, sequence.whole = tokens, True
@@ -47,12 +47,12 @@ def read(kept: KeptSequences, tokens: Tokens, answer: int = 10) -> tuple[Kept, i
     return sequence, shared
 
 
-def whole(tokens: Tokens) -> Kept:
-    return Kept(FakeSequence(1024), 1024, tokens, whole=True)
+def whole(tokens: Tokens) -> CachedSequence:
+    return CachedSequence(FakeSequence(1024), 1024, tokens, whole=True)
 
 
-def broken_off(tokens: Tokens) -> Kept:
-    return Kept(FakeSequence(1024), 1024, tokens, whole=False)
+def broken_off(tokens: Tokens) -> CachedSequence:
+    return CachedSequence(FakeSequence(1024), 1024, tokens, whole=False)
 
 
 # ---------------------------------------------------------------- what is shared
@@ -236,7 +236,7 @@ def test_the_least_recently_used_goes_first(monkeypatch: pytest.MonkeyPatch) -> 
     assert kept.bytes <= kept.budget
 
 
-def kept_shares(kept: KeptSequences, tokens: Tokens) -> int:
+def kept_shares(kept: SequenceCache, tokens: Tokens) -> int:
     return max(one.shares(tokens, 1) for one in kept._idle)
 
 
@@ -256,7 +256,7 @@ def test_a_conversation_that_says_its_name_goes_on_in_its_own_sequence_however_l
 
 def test_half_of_what_the_machine_has_left_stays_free() -> None:
     free = 100_000
-    kept = KeptSequences(FakeSequence, 1, 8192, 50_000, 1, lambda: free)
+    kept = SequenceCache(FakeSequence, 1, 8192, 50_000, 1, lambda: free)
     assert kept.budget == 50_000
     free = 4000  # another model has been loaded
     assert kept.fits(2000)

@@ -14,7 +14,7 @@ import pytest
 from phi3core.engine.interface import Done, End, Options, Piece
 from phi3core.engine.loader import open_artifact
 from phi3core.engine.pyfunc import PyfuncEngine
-from phi3core.engine.pyfunc_output import Reader
+from phi3core.engine.pyfunc_output import AnswerReader
 from phi3core.errors import BadInput, Phi3Error, ServerError, SourceError
 from phi3core.settings import Settings
 from tests.support import third_party
@@ -482,7 +482,7 @@ def test_an_answer_that_is_no_data_fails_with_its_type(tmp_path: Path) -> None:
 )
 def test_a_conversations_answer_that_is_no_text_names_what_came(output: Any, told: str) -> None:
     with pytest.raises(ServerError, match=told):
-        Reader().whole(output)
+        AnswerReader().whole(output)
 
 
 # ---------------------------------------------------------------- pickles
@@ -626,12 +626,12 @@ def test_every_shape_of_a_whole_answer_is_read() -> None:
         {"messages": [{"role": "assistant", "content": "hi", "id": "1"}]},
         {"output": [{"type": "message", "id": "1", "content": [{"type": "output_text", "text": "hi"}]}]},
     ):
-        assert Reader().whole(answer) == "hi", answer
+        assert AnswerReader().whole(answer) == "hi", answer
 
 
 def test_a_reason_of_the_models_own_means_that_it_was_done() -> None:
     for said, reason in (("eos_token", "stop"), ("length", "length"), ("content_filter", "content_filter")):
-        reader = Reader()
+        reader = AnswerReader()
         reader.whole({"choices": [{"message": {"content": "x"}, "finish_reason": said}]})
         assert reader.finish_reason == reason
 

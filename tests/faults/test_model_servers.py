@@ -22,7 +22,7 @@ import pytest
 from phi3core.errors import ServerError
 from phi3core.registry.models import Version
 from phi3core.serving.handle import ModelServer
-from phi3core.serving.pool import Pool, Rules
+from phi3core.serving.pool import Pool, PoolTimeouts
 from phi3core.settings import Settings
 from tests.serving.gateway.test_routes import passing_on
 from tests.support import children, third_party
@@ -35,7 +35,7 @@ HUNG = 1.5  # seconds of silence, instead of a minute
 
 @pytest.fixture
 def pool(settings: Settings) -> Iterator[Pool]:
-    opened = Pool(settings, command=children.COMMAND, rules=Rules(every=0.05, health=0.2, hung=HUNG))
+    opened = Pool(settings, command=children.COMMAND, rules=PoolTimeouts(every=0.05, health=0.2, hung=HUNG))
     yield opened
     opened.close()
 
@@ -149,7 +149,7 @@ def test_a_server_that_hangs_is_ended_told_and_replaced(
 
 
 def test_a_server_that_is_silent_says_so_before_it_is_ended(settings: Settings, named: Callable[..., Version]) -> None:
-    pool = Pool(settings, command=children.COMMAND, rules=Rules(every=0.05, health=0.2))
+    pool = Pool(settings, command=children.COMMAND, rules=PoolTimeouts(every=0.05, health=0.2))
     try:
         server = pool.open(named("talker"))
         server.wait_ready(60)
@@ -311,12 +311,13 @@ def _request(url: str, body: dict[str, Any]) -> socket.socket:
 
 PARENT = """
 import sys
-from phi3core import registry, settings
+from phi3core import settings
+from phi3core.registry import reader
 from phi3core.serving.pool import Pool
-from tests import children
+from tests.support import children
 config = settings.load()
 pool = Pool(config, spare=True, command=children.COMMAND)
-ready, held = (pool.open(registry.resolve(config, ref)) for ref in ("ready/1", "held/1"))
+ready, held = (pool.open(reader.resolve(config, ref)) for ref in ("ready/1", "held/1"))
 ready.wait_ready(60)
 pool.warm()
 print("open", flush=True)

@@ -9,7 +9,7 @@ from typing import Any
 import psutil
 import pytest
 
-from phi3core.engine import precision
+from phi3core.engine import cpu
 from phi3core.serving import memory
 
 MB = 1_000_000
@@ -42,7 +42,7 @@ def test_a_transformers_version_takes_what_this_machine_computes_it_in(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, native: bool, width: int, weights: int
 ) -> None:
     """16 bits become 32 where the CPU does not multiply them; conversations are kept as the weights are."""
-    monkeypatch.setattr(precision, "has_bfloat16", lambda: native)
+    monkeypatch.setattr(cpu, "has_bfloat16", lambda: native)
     monkeypatch.setattr(memory, "_has_gpu", lambda: False)
     config = {"num_hidden_layers": 30, "num_attention_heads": 9, "num_key_value_heads": 3, "hidden_size": 576}
     (tmp_path / "model").mkdir()
@@ -64,8 +64,8 @@ def test_a_transformers_version_takes_what_this_machine_computes_it_in(
 )
 def test_a_cpu_says_whether_it_multiplies_16_bits(tmp_path: Path, cpuinfo: str, native: bool) -> None:
     (tmp_path / "cpuinfo").write_text(cpuinfo)
-    assert bool(precision._flags(tmp_path / "cpuinfo") & {"avx512_bf16", "amx_bf16", "bf16"}) == native
-    assert precision._flags(tmp_path / "none") == set()
+    assert bool(cpu._cpu_flags(tmp_path / "cpuinfo") & {"avx512_bf16", "amx_bf16", "bf16"}) == native
+    assert cpu._cpu_flags(tmp_path / "none") == set()
 
 
 @pytest.mark.parametrize("wrapper", ["onnx", "transformers", ""])
@@ -77,10 +77,10 @@ def test_what_the_files_do_not_tell_is_left_out(tmp_path: Path, wrapper: str) ->
 
 
 def test_sizes_are_written_as_people_do() -> None:
-    assert [memory.words(size) for size in (7_200_000_000, 86_000_000, 0)] == ["7.2 GB", "86 MB", "0 MB"]
-    assert memory.words(2.3e9, 7.2e9) == "2.3 of 7.2 GB"
-    assert memory.words(12e6, 86e6) == "12 of 86 MB"
-    assert memory.words(12e6, 7.2e9) == "0.0 of 7.2 GB"
+    assert [memory.format_size(size) for size in (7_200_000_000, 86_000_000, 0)] == ["7.2 GB", "86 MB", "0 MB"]
+    assert memory.format_size(2.3e9, 7.2e9) == "2.3 of 7.2 GB"
+    assert memory.format_size(12e6, 86e6) == "12 of 86 MB"
+    assert memory.format_size(12e6, 7.2e9) == "0.0 of 7.2 GB"
 
 
 # ---------------------------------------------------------------- limits

@@ -25,7 +25,7 @@ from phi3core.registry import reader
 from phi3core.registry.models import Version
 from phi3core.serving import handle
 from phi3core.serving.handle import ModelServer
-from phi3core.serving.pool import Pool, Rules
+from phi3core.serving.pool import Pool, PoolTimeouts
 from phi3core.settings import Settings
 from phi3core.store.client import client
 from tests.conftest import MODEL, Built
@@ -112,7 +112,7 @@ def test_two_versions_have_a_process_each(pool: Pool, settings: Settings, versio
 
 
 def test_a_killed_child_has_failed_and_opening_again_starts_another(settings: Settings, version: Version) -> None:
-    pool = Pool(settings, rules=Rules(every=600))  # which does not look after it meanwhile
+    pool = Pool(settings, rules=PoolTimeouts(every=600))  # which does not look after it meanwhile
     try:
         _kill_and_open_again(pool, version)
     finally:
@@ -192,10 +192,11 @@ def test_a_model_with_spaces_in_its_name_opens_too(pool: Pool, settings: Setting
 
 PARENT = """
 import sys
-from phi3core import registry, settings
+from phi3core import settings
+from phi3core.registry import reader
 from phi3core.serving.pool import Pool
 config = settings.load()
-server = Pool(config).open(registry.resolve(config, "tiny/1"))
+server = Pool(config).open(reader.resolve(config, "tiny/1"))
 server.wait_ready(60)
 print(server.pid, flush=True)
 sys.stdin.read()
@@ -301,7 +302,7 @@ def make_pool(settings: Settings) -> Iterator[Callable[..., Pool]]:
     made: list[Pool] = []
 
     def make(idle_minutes: float = 30, available: Callable[[], int] = lambda: 10**12, **options: Any) -> Pool:
-        rules = Rules(**{"every": 0.05, "health": 0.2, "grace": 0.0, **options.pop("rules", {})})
+        rules = PoolTimeouts(**{"every": 0.05, "health": 0.2, "grace": 0.0, **options.pop("rules", {})})
         own = replace(settings, idle_minutes=idle_minutes)
         made.append(Pool(own, rules=rules, available=available, command=children.COMMAND, **options))
         return made[-1]
@@ -396,7 +397,7 @@ def test_what_could_not_be_loaded_gives_its_memory_back(quick: Pool, named: Call
 
 
 def test_a_process_that_can_not_be_started_is_told(settings: Settings, named: Callable[..., Version]) -> None:
-    pool = Pool(settings, spare=True, command=("/there/is/no/such/program",), rules=Rules(every=0.05))
+    pool = Pool(settings, spare=True, command=("/there/is/no/such/program",), rules=PoolTimeouts(every=0.05))
     pool.warm()
     try:
         for name in ("one", "two"):
@@ -573,7 +574,7 @@ def test_what_answers_is_not_idle_however_long_it_takes(
     pool = make_pool(idle_minutes=0.01)
     version = named("slow", words=30, pause=0.1)
     server = pool.open(version)
-    with server.using():
+    with server.hold():
         server.wait_ready(60)
 
     assert ask(server).endswith(" 29")
@@ -584,7 +585,7 @@ def test_what_somebody_uses_is_not_idle(make_pool: Callable[..., Pool], named: C
     pool = make_pool(idle_minutes=0.01)
     server = pool.open(named("used"))
 
-    with server.using():
+    with server.hold():
         server.wait_ready(60)
         time.sleep(1.5)
         assert pool.running() == [server]
@@ -741,7 +742,7 @@ def test_who_is_in_use_or_loading_or_just_opened_is_not_stopped_for_its_memory(
 
     with pytest.raises(Busy):
         pool.open(registry_version(pool, "other"))
-    with loading.using():
+    with loading.hold():
         time.sleep(2.5)
         with pytest.raises(Busy):
             pool.open(registry_version(pool, "other"))

@@ -22,7 +22,7 @@ from phi3core.settings import Settings
 from tests.support import fakes
 
 ROOT = Path(__file__).resolve().parents[2]
-_CODE = f"import sys; sys.path.insert(0, {str(ROOT)!r}); from tests.children import main; main()"
+_CODE = f"import sys; sys.path.insert(0, {str(ROOT)!r}); from tests.support.children import main; main()"
 COMMAND = (sys.executable, "-c", _CODE)
 
 

@@ -9,7 +9,7 @@ import streamlit as st
 from phi3core.access import roles
 from phi3core.access.roles import Person
 from phi3core.errors import Phi3Error
-from phi3core.serving.gateway.front import FAILED
+from phi3core.serving.gateway.front import SIGN_IN_FAILED
 
 from . import ui
 from .escape import short
@@ -27,7 +27,7 @@ def ask() -> None:
     """The sign-in page. Who has signed in comes back to the address that is open now."""
     with _sheet():
         st.title("Phi-3 Playground", anchor=False)
-        if st.context.cookies.get(FAILED):
+        if st.context.cookies.get(SIGN_IN_FAILED):
             st.warning("The sign-in did not work. Try again, or ask your administrator.", icon=":material/warning:")
         provider = urlsplit(roles.login(ui.config())["server_metadata_url"]).hostname or ""
         st.markdown("Sign in to go on.")

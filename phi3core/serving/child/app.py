@@ -30,7 +30,7 @@ from starlette.types import Receive, Scope, Send
 
 from phi3core.engine.interface import NO_CHAT, Done, End, Engine, Messages, Piece, Prompt
 from phi3core.errors import BadInput, Conflict, NotFound, Phi3Error
-from phi3core.serving.guard import LOOPBACK, Guard, one_key
+from phi3core.serving.guard import LOOPBACK, Guard, require_key
 from phi3core.serving.protocol import error_body, event
 
 from . import failures
@@ -64,7 +64,7 @@ def create_app(
 
     # FastAPI's own documentation pages load their scripts from the internet.
     app = FastAPI(lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
-    app.add_middleware(Guard, door=one_key(key), hosts=LOOPBACK if local else None)
+    app.add_middleware(Guard, door=require_key(key), hosts=LOOPBACK if local else None)
     failures.handle(app)
 
     @app.get("/health")

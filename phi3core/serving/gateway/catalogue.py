@@ -15,7 +15,7 @@ from phi3core.store.client import client, paged
 T = TypeVar("T")
 
 
-class Remembered(Generic[T]):
+class AsyncTTLCache(Generic[T]):
     """What a call gave is kept for some seconds; whoever asks meanwhile shares it. Errors are not kept."""
 
     def __init__(self, call: Callable[[str], Coroutine[Any, Any, T]], seconds: float) -> None:

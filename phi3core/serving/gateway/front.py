@@ -19,7 +19,7 @@ import psutil
 
 from phi3core.serving.guard import App, Receive, Scope, Send, headers_of, hostname, is_own
 
-FAILED = "phi3_sign_in_failed"
+SIGN_IN_FAILED = "phi3_sign_in_failed"
 """A cookie that is there for a moment after a sign-in that came to nothing."""
 _WANTED = "phi3_wanted"
 _LOGIN, _CALLBACK, _SIGNED_IN = "/auth/login", "/oauth2callback", b"_streamlit_user="
@@ -86,7 +86,7 @@ def _leave(scope: Scope, answer: dict[str, Any]) -> None:
         _set_cookie(answer, _WANTED, quote(page, safe=""), _MINUTES * 60)
     if answer["status"] >= 400:  # the provider can't be reached
         _go(answer, page if ours else "/")
-        _set_cookie(answer, FAILED, "1", 30)
+        _set_cookie(answer, SIGN_IN_FAILED, "1", 30)
 
 
 def _come_back(scope: Scope, answer: dict[str, Any]) -> None:
@@ -102,7 +102,7 @@ def _come_back(scope: Scope, answer: dict[str, Any]) -> None:
         return  # a sign-out ends here too
     _go(answer, page if _is_page(page) else "/")
     if not _signs_in(answer):
-        _set_cookie(answer, FAILED, "1", 30)
+        _set_cookie(answer, SIGN_IN_FAILED, "1", 30)
 
 
 def _is_page(page: str) -> bool:

@@ -35,7 +35,7 @@ from phi3core.serving.pool import Pool
 from phi3core.serving.protocol import error_body
 from phi3core.settings import Settings
 
-from .catalogue import Remembered, references
+from .catalogue import AsyncTTLCache, references
 from .relay import JSON, Reply, gone, read
 
 if TYPE_CHECKING:
@@ -78,8 +78,8 @@ class Gateway:
         settings = self._settings
         self._pool, self._loop = pool, asyncio.get_running_loop()
         self._threads = ThreadPoolExecutor(8, thread_name_prefix="gateway")
-        self._versions = Remembered(lambda ref: self.call(reader.resolve, settings, ref), _RESOLVED)
-        self._listed = Remembered(lambda _: self.call(references, settings), _LISTED)
+        self._versions = AsyncTTLCache(lambda ref: self.call(reader.resolve, settings, ref), _RESOLVED)
+        self._listed = AsyncTTLCache(lambda _: self.call(references, settings), _LISTED)
         self._session = aiohttp.ClientSession(
             # A connection of its own for each request: one that is kept may have been closed by the other end.
             connector=aiohttp.TCPConnector(force_close=True, limit=0),
@@ -192,7 +192,7 @@ class _Forward:
 
     async def _ask(self, body: dict[str, Any], reply: Reply) -> None:
         server = await self._gateway.server(body["model"])
-        with server.using():
+        with server.hold():
             await self._ready(server)
             payload = json.dumps({**body, "model": server.ref}).encode()
             await self._pass_on(server, payload, reply)

@@ -14,7 +14,7 @@ from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.routing import Route, WebSocketRoute
 from starlette.websockets import WebSocket
 
-from phi3core.serving.gateway.front import FAILED, Front, send_at_once
+from phi3core.serving.gateway.front import SIGN_IN_FAILED, Front, send_at_once
 
 HOSTS = frozenset({"localhost", "play.example"})
 
@@ -77,7 +77,7 @@ def test_who_signs_in_comes_back_to_the_page_that_was_asked_for(page: str) -> No
     answer = there_and_back(page)
     assert (answer.status_code, answer.headers["location"]) == (302, page)
     assert "_streamlit_user=vera" in answer.headers["set-cookie"]
-    assert FAILED not in answer.headers["set-cookie"]
+    assert SIGN_IN_FAILED not in answer.headers["set-cookie"]
     assert "phi3_wanted=; Path=/; Max-Age=0" in answer.headers["set-cookie"]
 
 
@@ -85,20 +85,20 @@ def test_who_signs_in_comes_back_to_the_page_that_was_asked_for(page: str) -> No
 def test_a_sign_in_that_came_to_nothing_goes_back_there_too_and_says_so(back: str) -> None:
     answer = there_and_back("/chat", back)
     assert answer.headers["location"] == "/chat"
-    assert answer.cookies[FAILED] == "1"
+    assert answer.cookies[SIGN_IN_FAILED] == "1"
 
 
 def test_a_provider_that_does_not_answer_leaves_one_on_the_page_and_says_so() -> None:
     answer = get("/auth/login?down=1", Referer="http://localhost:8501/chat?c=0a")
     assert (answer.status_code, answer.headers["location"]) == (302, "/chat?c=0a")
-    assert answer.cookies[FAILED] == "1"
+    assert answer.cookies[SIGN_IN_FAILED] == "1"
     assert get("/auth/login?down=1").headers["location"] == "/"
 
 
 def test_a_sign_out_ends_at_the_first_page_and_is_no_failure() -> None:
     answer = get("/oauth2callback", Cookie="phi3_wanted=%2Fchat")
     assert answer.headers["location"] == "/"
-    assert FAILED not in answer.headers["set-cookie"]
+    assert SIGN_IN_FAILED not in answer.headers["set-cookie"]
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,7 @@ _PICKLES = {".pkl", ".pickle", ".joblib", ".dill", ".cloudpickle"}
 _END = object()
 
 
-def load(folder: Path) -> PyFuncModel:
+def load_model(folder: Path) -> PyFuncModel:
     """The model of a folder. Raises SourceError for one that can't be loaded, or may not be."""
     import mlflow.pyfunc
     from mlflow.models import Model
@@ -33,14 +33,14 @@ def load(folder: Path) -> PyFuncModel:
     try:
         flavor = Model.load(folder).flavors.get("python_function")
     except Exception as error:  # a foreign file, read by MLflow: no common base
-        raise SourceError(f"The model's MLmodel file can't be read: {told(error)}.") from error
+        raise SourceError(f"The model's MLmodel file can't be read: {error_line(error)}.") from error
     if flavor is None:
         raise SourceError(
             "This model has no python_function flavor, so MLflow does not know how to ask it. "
             "Log it with a flavor that has one, or wrap it in a PythonModel."
         )
     _refuse_pickles(folder, flavor)
-    with running(folder, loading=True):
+    with translate_errors(folder, loading=True):
         model: PyFuncModel = mlflow.pyfunc.load_model(str(folder))
         return model
 
@@ -83,25 +83,25 @@ def _is_pickle(path: Path) -> bool:
     return False
 
 
-def each(start: Callable[[], Any], folder: Path) -> Generator[Any, None, None]:
+def iterate_chunks(start: Callable[[], Any], folder: Path) -> Generator[Any, None, None]:
     """What an iterator of the model's gives; its errors are translated, those of our caller are not."""
-    with running(folder):
+    with translate_errors(folder):
         chunks = iter(start())
     try:
         while True:
-            with running(folder):
+            with translate_errors(folder):
                 chunk = next(chunks, _END)
             if chunk is _END:
                 return
             yield chunk
     finally:
         if hasattr(chunks, "close"):
-            with suppress(Phi3Error), running(folder):  # nobody listens any more
+            with suppress(Phi3Error), translate_errors(folder):  # nobody listens any more
                 chunks.close()
 
 
 @contextmanager
-def running(folder: Path, loading: bool = False) -> Iterator[None]:
+def translate_errors(folder: Path, loading: bool = False) -> Iterator[None]:
     """Turn whatever the model's code raises, sys.exit and Ctrl-C of its own making included, into a sentence."""
     from mlflow.exceptions import MlflowException
 
@@ -110,18 +110,18 @@ def running(folder: Path, loading: bool = False) -> Iterator[None]:
     except Phi3Error:
         raise
     except BaseException as error:
-        if "MLFLOW_ALLOW_PICKLE_DESERIALIZATION" in told(error, 2000):
+        if "MLFLOW_ALLOW_PICKLE_DESERIALIZATION" in error_line(error, 2000):
             raise SourceError(PICKLED) from error
         if (missing := _missing(error)) is not None:
             package = f"the Python package “{missing.name.partition('.')[0]}”" if missing.name else "a Python package"
             raise SourceError(
-                f"The model needs {package}, which can't be imported here: {told(missing)}. Install what it asks for "
-                f"with “pip install -r {folder / 'requirements.txt'}” and restart."
+                f"The model needs {package}, which can't be imported here: {error_line(missing)}. "
+                f"Install what it asks for with “pip install -r {folder / 'requirements.txt'}” and restart."
             ) from error
         if loading:
             raise SourceError(f"The model can't be loaded: {_named(error)}.") from error
         if isinstance(error, MlflowException) and _is_refusal(error):
-            raise BadInput(f"The model does not take this request: {told(error)}.") from error
+            raise BadInput(f"The model does not take this request: {error_line(error)}.") from error
         raise ServerError(f"The model failed: {_named(error)}.") from error
 
 
@@ -143,10 +143,10 @@ def _is_refusal(error: MlflowException) -> bool:
 def _named(error: BaseException) -> str:
     """An error with its type; where MLflow wrapped somebody's, theirs."""
     inner = error.__cause__ if type(error).__module__.startswith("mlflow.") and error.__cause__ else error
-    return ": ".join(filter(None, (type(inner).__name__, told(inner))))
+    return ": ".join(filter(None, (type(inner).__name__, error_line(inner))))
 
 
-def told(error: BaseException, limit: int = 300) -> str:
+def error_line(error: BaseException, limit: int = 300) -> str:
     """The first line of what an error says, without its full stop; empty where it says nothing."""
     try:
         text = str(error).strip()

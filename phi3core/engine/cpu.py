@@ -1,14 +1,27 @@
-"""In which precision this machine computes. Imports no PyTorch: the app guesses memory by it."""
+"""What this machine's CPU computes with: how many threads, and in which precision.
+
+Imports no PyTorch: the app estimates a model's memory by it.
+"""
 
 from __future__ import annotations
 
+import os
 import platform
 import sys
 from functools import cache
 from pathlib import Path
 
+import psutil
 
-def on_cpu(saved: str) -> str:
+
+def thread_count() -> int:
+    """How many threads compute: one for each physical core that this process may use."""
+    cores = psutil.cpu_count(logical=False) or 1
+    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else cores
+    return max(1, min(cores, allowed))
+
+
+def cpu_dtype(saved: str) -> str:
     """What weights saved as ``float16`` or ``bfloat16`` are computed in on this machine's CPU; others as they are.
 
     bfloat16 where the CPU has instructions for it; emulated, 16 bits are several times slower than 32.
@@ -20,13 +33,13 @@ def on_cpu(saved: str) -> str:
 
 @cache
 def has_bfloat16() -> bool:
-    """Whether the CPU multiplies bfloat16 by itself."""
+    """Whether the CPU has instructions that multiply bfloat16."""
     if sys.platform == "darwin":
         return platform.machine() == "arm64"
-    return bool({"avx512_bf16", "amx_bf16", "bf16"} & _flags(Path("/proc/cpuinfo")))
+    return bool({"avx512_bf16", "amx_bf16", "bf16"} & _cpu_flags(Path("/proc/cpuinfo")))
 
 
-def _flags(cpuinfo: Path) -> set[str]:
+def _cpu_flags(cpuinfo: Path) -> set[str]:
     try:
         lines = cpuinfo.read_text().splitlines()
     except OSError:
