@@ -15,11 +15,16 @@ export DO_NOT_TRACK := true
 # Where this is set, each of the thousands of processes would compile the same files.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: run test test-fast test-races lint format types setup setup-dev bench bench-real-size bench-registry lock clean help
+.PHONY: run dev test test-fast test-races lint format types hooks setup setup-dev bench bench-real-size bench-registry lock \
+	clean help
 .DEFAULT_GOAL := help
 
 run: $(VENV)/.installed-$(TORCH) ## Install, prepare the embedded model, serve on http://localhost:$(PORT)
 	@exec $(PY) -m phi3core app --port $(PORT) --address $(ADDRESS)
+
+dev: $(VENV)/.installed-$(TORCH) ## The same, and a page that is open is drawn anew when a file is saved
+	@export STREAMLIT_SERVER_FILE_WATCHER_TYPE=auto STREAMLIT_SERVER_RUN_ON_SAVE=true; \
+	exec $(PY) -m phi3core app --port $(PORT) --address $(ADDRESS)
 
 test: setup-dev lint types ## Everything: lint, types, unit and page tests, Chromium journeys
 	@PHI3_CHROMIUM="$$(sh scripts/find-chromium.sh)" || exit 1; export PHI3_CHROMIUM; \
@@ -44,9 +49,12 @@ format: setup-dev ## Rewrite the code in the project's style
 types: setup-dev ## mypy, strict, on phi3core
 	@$(VENV)/bin/mypy
 
-setup: $(VENV)/.installed-$(TORCH) ## The virtual environment, without running anything
+hooks: setup-dev ## Have Git run lint and types before each commit
+	@$(VENV)/bin/pre-commit install
 
-setup-dev: $(VENV)/.installed-dev
+setup: $(VENV)/.installed-$(TORCH) ## The virtual environment with the command phi3, without running anything
+
+setup-dev: $(VENV)/.installed-dev ## The same with what tests and checks need
 
 bench: $(VENV)/.installed-$(TORCH) ## Speed against its limits and llama.cpp (compiles llama-cpp-python; wants an idle machine)
 	@$(PY) -m pip install --quiet -c constraints.txt -r requirements-bench.txt
@@ -77,6 +85,7 @@ $(VENV)/.created:
 
 $(VENV)/.installed-$(TORCH): $(VENV)/.created requirements.txt constraints.txt
 	@sh scripts/install.sh "$(PY)" "$(TORCH)" requirements.txt
+	@$(PY) -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
 
 $(VENV)/.installed-dev: $(VENV)/.installed-$(TORCH) requirements-dev.txt

@@ -99,5 +99,5 @@ def _choices(expected: str) -> str:
 
 
 def _path(place: Sequence[str | int]) -> str:
-    """``metrics[0].metric``"""
+    """``metrics[0].metric``."""
     return "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in place).removeprefix(".")

@@ -57,9 +57,9 @@ sys.path.insert(0, sys.argv[1])
 import server
 from streamlit.testing.v1 import AppTest
 from tests.app.servers import FakePool
-from pages.components import ui
-from phi3core import chat
-from tests.fakes import until
+from pages.components.shared import ui
+from phi3core.chat import conversation
+from tests.support.fakes import until
 
 pool = FakePool()
 ui.servers = lambda: pool
@@ -71,7 +71,7 @@ for page in ("conversations", "registry", "promotions", "build", "chat"):
     assert not at.exception, at.exception
     seen.append(page)
 at.chat_input(key="chat_input").set_value("Hello").run()
-until(lambda: not any(held.running for held in chat._live.values()))
+until(lambda: not any(held.running for held in conversation._live.values()))
 at.run()
 assert not at.exception, at.exception
 print(json.dumps({"seen": seen, "answer": at.chat_message[1].markdown[0].value, "loaded": sorted(sys.modules)}))

@@ -135,7 +135,6 @@ def _stoppable(turn: Turn) -> Any:
     Closing a response from another thread would not wake the one that reads it, and there is none yet while the
     server has not answered; the socket itself is there as soon as the connection stands.
     """
-
     trace = trace_socket(lambda connection: turn.when_stopped(lambda: shut_down(connection)))
 
     def hook(request: Any) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from phi3core import __version__
 from phi3core.errors import Phi3Error
 
 REF_HELP = "REF is name/3, name@alias or name/Production."
@@ -23,6 +24,7 @@ class Commands(click.Group):
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="phi3")
 def main() -> None:
     """Build Phi-3 as an MLflow model, register it, promote it, and talk to it."""
     # A program that ends us with SIGTERM wants the same tidy end as Ctrl-C; and a shell that starts us in the

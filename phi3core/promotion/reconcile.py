@@ -200,7 +200,7 @@ def _calls_for_work(settings: Settings, state: State, known: Known) -> bool:
 
 
 def _elsewhere(settings: Settings, record: Record) -> bool:
-    """Whether somebody on another machine moves or deletes a version. (On this one the lock says so.)"""
+    """Whether a process on another machine moves or deletes a version; on this one the lock says so."""
     moving = record.action in (*MOVES, "delete") and not record.written
     return moving and writer.alive(settings, record) is None and is_alive(settings, record)
 
