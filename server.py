@@ -15,16 +15,16 @@ import streamlit as st
 from starlette.middleware import Middleware
 from streamlit.runtime.pages_manager import PagesManager
 
-from phi3core import settings
-from phi3core.access import roles
+from phi3core.access.login import allowed_hosts, explain_no_login, load_login
 from phi3core.chat import history
 from phi3core.errors import Phi3Error
-from phi3core.parent_process import when_parent_ends
+from phi3core.parent_process import on_parent_exit
 from phi3core.registry.index import index
 from phi3core.serving.gateway.front import Front, send_at_once
 from phi3core.serving.gateway.routes import Gateway
 from phi3core.serving.guard import LOOPBACK
 from phi3core.serving.pool import pool
+from phi3core.settings import load_settings
 
 # Streamlit takes a folder named pages/ for its old automatic pages until st.navigation has run once, and greets
 # the first visitor of a deep link with “Page not found”. It is told here, before anybody can come.
@@ -38,8 +38,8 @@ def refuse(why: str) -> NoReturn:
 
 
 try:
-    config = settings.load()
-    login = roles.login(config)
+    config = load_settings()
+    login = load_login(config)
     gateway = Gateway(config)
 except Phi3Error as error:
     refuse(str(error))
@@ -49,9 +49,9 @@ except Phi3Error as error:
 async def lifespan(_: st.App) -> AsyncIterator[None]:
     address = st.get_option("server.address")
     if address not in LOOPBACK and not login:
-        refuse(roles.no_login(config, address))
+        refuse(explain_no_login(config, address))
     if os.environ.get("PHI3_STOP_WITH_STDIN"):
-        when_parent_ends(lambda: os.kill(os.getpid(), signal.SIGTERM))
+        on_parent_exit(lambda: os.kill(os.getpid(), signal.SIGTERM))
     send_at_once(st.get_option("server.port"))
     servers = pool(config)
     await gateway.start(servers)
@@ -81,7 +81,7 @@ def _before_the_end(act: Callable[[], None]) -> None:
 
 def unexpected(error: Exception) -> bool:
     """A bug of ours: a sentence instead of Streamlit's box, which offers to send it to search engines."""
-    log = settings.load().logs / "app.log"
+    log = load_settings().logs / "app.log"
     traceback.print_exception(error)
     st.error(
         f"Something went wrong that should not have ({type(error).__name__}). Reload the page; if it stays, the end of "
@@ -96,8 +96,8 @@ app = st.App(
     lifespan=lifespan,
     routes=[gateway.mount()],
     middleware=[
-        Middleware(Front, hosts=LOOPBACK | roles.hosts(config)),
+        Middleware(Front, hosts=LOOPBACK | allowed_hosts(config)),
     ],
-    secrets={"auth": login} if login else None,  # Streamlit's own way to find them knows no PHI3_SECRETS
+    secrets={"auth": login.model_dump()} if login else None,  # Streamlit's own way to find them knows no PHI3_SECRETS
     on_script_error=unexpected,
 )

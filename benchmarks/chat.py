@@ -23,14 +23,14 @@ from typing import Any
 import httpx
 import psutil
 
-from phi3core import hashing, settings, tags
+from phi3core import hashing, tags
 from phi3core.build.sources import embedded
 from phi3core.engine.cpu import thread_count
 from phi3core.registry import reader
 from phi3core.registry.models import Version
 from phi3core.serving.handle import ModelServer
 from phi3core.serving.pool import Pool
-from phi3core.settings import Settings
+from phi3core.settings import Settings, load_settings
 
 from . import rivals
 from .clients import STORY, Timed, ask, client
@@ -230,7 +230,7 @@ def contexts(server: ModelServer, version: Version, folder: Path) -> None:
         told.append(f"{speed:.0f} at {length:,}")
         speeds.append(speed)
     print(f"    tokens/s by tokens of context: {', '.join(told)}; the ONNX version takes {_memory(server)}")
-    size, peak = hashing.size_of(folder), bandwidth()
+    size, peak = hashing.folder_size(folder), bandwidth()
     reached = f"{speeds[0] * size / 1e9:.1f} of {peak / 1e9:.1f} GB/s ({speeds[0] * size / peak:.0%})"
     print(f"    weights read from memory while decoding, and what this machine reads: {reached}")
 
@@ -272,7 +272,7 @@ def _thread(work: Callable[[], Any]) -> threading.Thread:
 
 
 def main() -> None:
-    config = settings.load()
+    config = load_settings()
     refs = [*sys.argv[1:3], f"{tags.DEMO_MODEL}/2", f"{tags.DEMO_MODEL}/1"]
     onnx = reader.resolve(config, refs[0])
     other = reader.resolve(config, refs[-1] if len(sys.argv) < 3 else refs[1])

@@ -12,11 +12,11 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from phi3core import settings, tags
+from phi3core import tags
 from phi3core.promotion.record import seal as seals
 from phi3core.promotion.record.model import title
-from phi3core.settings import Settings
-from phi3core.store.client import client, experiment
+from phi3core.settings import Settings, load_settings
+from phi3core.store.client import experiment_id, mlflow_client
 
 MODELS, VERSIONS, PROMOTIONS = 1000, 10, 10_000
 ENDED, OPEN = 2000, 50
@@ -55,7 +55,7 @@ def name_of(number: int) -> str:
 def _enter(folder: Path) -> Settings:
     os.environ["PHI3_HOME"] = str(folder)
     os.environ.pop("MLFLOW_TRACKING_URI", None)
-    return settings.load()
+    return load_settings()
 
 
 def _fill(config: Settings) -> None:
@@ -63,8 +63,8 @@ def _fill(config: Settings) -> None:
     from mlflow.store.model_registry.dbmodels import models as registry
     from mlflow.store.tracking.dbmodels import models as tracking
 
-    builds = experiment(config, tags.BUILDS)
-    promotions = experiment(config, tags.PROMOTIONS)
+    builds = experiment_id(config, tags.BUILDS)
+    promotions = experiment_id(config, tags.PROMOTIONS)
     assert name_of(500) == BUSY, name_of(500)
     rows: dict[Any, list[dict[str, Any]]] = {
         table: []
@@ -168,7 +168,7 @@ def _fill(config: Settings) -> None:
     with engine.connect() as connection:
         connection.execute(sqlalchemy.text("ANALYZE"))
     engine.dispose()
-    assert len(client(config).search_model_versions(max_results=5)) == 5
+    assert len(mlflow_client(config).search_model_versions(max_results=5)) == 5
 
 
 def _record(config: Settings, home: str, run: Any) -> str:

@@ -80,7 +80,7 @@ def main() -> None:
             make(source)
         weights = fetch_weights(parse_source(str(source)), home, lambda *_: None)
         folder = convert.to_onnx(weights, "int4", home, home / "convert.log", lambda *_: None)
-        size = hashing.size_of(folder)
+        size = hashing.folder_size(folder)
         runtime = OnnxRuntime(folder)
         engine = TokenEngine(runtime, Options())
         peak = bandwidth()

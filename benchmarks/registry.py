@@ -26,7 +26,7 @@ from phi3core.promotion.record import search as record_search
 from phi3core.registry import reader
 from phi3core.registry.index import Index
 from phi3core.settings import Settings
-from phi3core.store.client import client
+from phi3core.store.client import mlflow_client
 
 from . import browser, filled
 from .tables import alternate, median, row
@@ -52,7 +52,7 @@ def rows(config: Settings, server: str) -> None:
 
 def calls(config: Settings) -> float:
     """The same 50 rows by 101 calls: the list, then for each its version in Production and that one's run."""
-    store, found = client(config), []
+    store, found = mlflow_client(config), []
     started = time.perf_counter()
     for model in store.search_registered_models(max_results=50, order_by=["last_updated_timestamp DESC", "name ASC"]):
         version = store.get_model_version_by_alias(model.name, "production")

@@ -16,7 +16,7 @@ from filelock import FileLock
 from .errors import Phi3Error
 
 
-def entry(
+def get_or_make(
     cache: Path, kind: str, key: str, make: Callable[[Path], None], check: Callable[[Path], object] = lambda _: None
 ) -> Path:
     """The folder ``cache/kind/key``, filled by ``make(folder)`` if it is not there yet or fails its check.

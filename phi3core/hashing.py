@@ -7,24 +7,24 @@ from collections.abc import Mapping
 from pathlib import Path
 
 
-def key_of(*parts: str) -> str:
+def hash_texts(*parts: str) -> str:
     """The address of what was made from these parts: 64 hexadecimal digits."""
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
 
-def digest_of(folder: Path) -> str:
+def hash_folder(folder: Path) -> str:
     """SHA-256 over every file of a folder, by relative name and content: 64 hexadecimal digits."""
     files = (path for path in folder.rglob("*") if path.is_file())
-    return total_of({path.relative_to(folder).as_posix(): digest_of_file(path) for path in files})
+    return combine_digests({path.relative_to(folder).as_posix(): hash_file(path) for path in files})
 
 
-def digest_of_file(path: Path) -> str:
+def hash_file(path: Path) -> str:
     """SHA-256 of a file's content. Raises OSError."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def total_of(digests: Mapping[str, str]) -> str:
+def combine_digests(digests: Mapping[str, str]) -> str:
     """What `digest_of` gives for a folder with these files: relative name → SHA-256 of its content."""
     total = hashlib.sha256()
     for name in sorted(digests, key=lambda name: name.split("/")):
@@ -32,6 +32,6 @@ def total_of(digests: Mapping[str, str]) -> str:
     return total.hexdigest()
 
 
-def size_of(folder: Path) -> int:
+def folder_size(folder: Path) -> int:
     """Bytes of all files below a folder."""
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable
 
 
-def when_parent_ends(act: Callable[[], object]) -> None:
+def on_parent_exit(act: Callable[[], object]) -> None:
     """Call ``act`` in a thread once standard input has closed, however the parent ended."""
 
     def watch() -> None:

@@ -1,4 +1,4 @@
-"""Where things are: frozen settings, read from the environment once per call of `load`.
+"""Where things are: frozen settings, read from the environment once per call of `load_settings`.
 
 Knows nothing of MLflow beyond its environment variables, and never raises at import.
 """
@@ -6,15 +6,13 @@ Knows nothing of MLflow beyond its environment variables, and never raises at im
 from __future__ import annotations
 
 import os
-import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from .errors import BadInput
 
-# MLflow waits minutes for a dead server by default. A person is waiting here: four seconds, and store.py sees to it
-# that the second try is for what broke at once, not for a silence. Files are given more time (store.patient).
+# MLflow waits minutes for a dead server by default. A person is waiting here: four seconds, and store/timeouts.py sees
+# to it that the second try is for what broke at once, not for a silence, and that files are given more time.
 _STORE_PATIENCE = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "4"}
 
 
@@ -84,7 +82,7 @@ def _default_store(home: Path) -> str:
     return f"sqlite:///{home / 'mlflow.db'}"
 
 
-def load() -> Settings:
+def load_settings() -> Settings:
     """Read the settings and hand MLflow its part of them, by environment so that children inherit it.
 
     A relative ``PHI3_HOME`` is made absolute, because children and MLflow run in other folders.
@@ -120,19 +118,6 @@ def load() -> Settings:
             f"{error.filename} can't be made ({error.strerror}): set PHI3_HOME to another folder."
         ) from error
     return settings
-
-
-def secret_tables(settings: Settings) -> dict[str, Any]:
-    """What the secrets file says now, {} where there is none. Raises BadInput naming the file and what is wrong."""
-    file = settings.secrets
-    try:
-        return tomllib.loads(file.read_text())
-    except FileNotFoundError:
-        return {}
-    except (OSError, UnicodeDecodeError) as error:
-        raise BadInput(f"{file} can't be read: {getattr(error, 'strerror', None) or 'it is no text'}.") from error
-    except tomllib.TOMLDecodeError as error:
-        raise BadInput(f"{file} is not written as TOML: {error}.") from error
 
 
 def _names(variable: str) -> frozenset[str]:

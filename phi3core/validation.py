@@ -75,12 +75,15 @@ def _sentence(error: Any, table: type[Table]) -> str:
         return str(context["error"])
     own = table.model_fields.get(str(place[0])) if place else None
     name = f"“{_path(place if own is None or own.description is None else place[:1])}”" if place else "it"
+    missing = f"{name} {table.missing if len(place) == 1 else Table.missing}"
     if kind == "missing":
-        return f"{name} {table.missing if len(place) == 1 else Table.missing}"
+        return missing
     if kind == "extra_forbidden":
         return f"{name} {(len(place) == 1 and table.unknown) or _unknown(table, place)}"
     if own is not None and own.description:
         return f"{name} must be {own.description}."
+    if kind == "string_too_short" and not error["input"]:
+        return missing
     if kind == "literal_error":
         return f"{name} is “{error['input']}”; it must be {_choices(context['expected'])}."
     expected = _EXPECTED.get(kind)
@@ -94,8 +97,9 @@ def _unknown(table: type[Table], place: Sequence[str | int]) -> str:
 
 
 def _choices(expected: str) -> str:
-    """Pydantic's list of a Literal's values, ``'a', 'b' or 'c'``, as ours: ``a or b or c``."""
-    return expected.replace("', '", " or ").replace("' or '", " or ").strip("'")
+    """Pydantic's list of a Literal's values, ``'a', 'b' or 'c'``, in our words."""
+    values = expected.replace("' or '", "', '").strip("'").split("', '")
+    return " or ".join(values) if len(values) < 4 else f"one of {', '.join(values)}"
 
 
 def _path(place: Sequence[str | int]) -> str:

@@ -16,7 +16,7 @@ import pytest
 from filelock import FileLock
 
 import phi3core.settings
-from phi3core.settings import Settings
+from phi3core.settings import Settings, load_settings
 from tests.support import tiny as tiny_model
 from tests.support.stores import (
     store,  # noqa: F401 (fixtures)
@@ -87,7 +87,7 @@ def settings(tmp_path: Path, cache: Path, empty_store: Path, monkeypatch: pytest
     home.mkdir()
     shutil.copy(empty_store, home / "mlflow.db")
     _enter(monkeypatch, home, cache)
-    yield phi3core.settings.load()
+    yield load_settings()
     _forget()
 
 
@@ -153,7 +153,7 @@ def built_once(
     shutil.copytree(shared, home, ignore=shutil.ignore_patterns("artifacts"))
     with pytest.MonkeyPatch.context() as patch:
         _enter(patch, home, cache)
-        config = phi3core.settings.load()
+        config = load_settings()
         _forget()
     yield Built(config, {int(number): run_id for number, run_id in json.loads(runs.read_text()).items()})
     shutil.rmtree(home, ignore_errors=True)
@@ -196,7 +196,7 @@ def _build(home: Path, cache: Path, empty_store: Path) -> dict[int, str]:
     runs = {}
     with pytest.MonkeyPatch.context() as patch:
         _enter(patch, home, cache)
-        config = phi3core.settings.load()
+        config = load_settings()
         for number, spec in enumerate(
             (BuildSpec("transformers"), BuildSpec("onnx"), BuildSpec("onnx", signature="chat")), start=1
         ):
@@ -212,14 +212,14 @@ def _build(home: Path, cache: Path, empty_store: Path) -> dict[int, str]:
 def built(built_once: Built, monkeypatch: pytest.MonkeyPatch) -> Iterator[Built]:
     """The home with the real versions, made the current one. Promote nothing in it: other tests share it."""
     _enter(monkeypatch, built_once.settings.home, built_once.settings.cache)
-    phi3core.settings.load()
+    load_settings()
     _use(built_once.settings)
     yield built_once
     _forget()
 
 
 def _enter(patch: pytest.MonkeyPatch, home: Path, cache: Path) -> None:
-    """Point the environment at a home. Every variable that settings.load() may write is put back afterwards."""
+    """Point the environment at a home. Every variable that load_settings() may write is put back afterwards."""
     for name in (
         "MLFLOW_TRACKING_URI",
         "MLFLOW_REGISTRY_URI",

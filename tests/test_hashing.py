@@ -22,7 +22,7 @@ def test_an_entry_is_made_once(tmp_path: Path) -> None:
         made.append(folder)
         (folder / "file").write_text("hello")
 
-    first, second = (folder_cache.entry(tmp_path, "kind", "key", make) for _ in range(2))
+    first, second = (folder_cache.get_or_make(tmp_path, "kind", "key", make) for _ in range(2))
 
     assert first == second == tmp_path / "kind" / "key"
     assert (first / "file").read_text() == "hello"
@@ -35,7 +35,7 @@ def test_an_entry_that_fails_while_it_is_made_leaves_nothing(tmp_path: Path) -> 
         raise SourceError("broken")
 
     with pytest.raises(SourceError, match="broken"):
-        folder_cache.entry(tmp_path, "kind", "key", fail)
+        folder_cache.get_or_make(tmp_path, "kind", "key", fail)
 
     assert [path for path in (tmp_path / "kind").iterdir() if path.is_dir()] == []
 
@@ -45,10 +45,10 @@ def test_a_damaged_entry_is_made_again(tmp_path: Path) -> None:
         if (folder / "file").read_text() != "good":
             raise SourceError("damaged")
 
-    folder = folder_cache.entry(tmp_path, "kind", "key", _write("good"), check)
+    folder = folder_cache.get_or_make(tmp_path, "kind", "key", _write("good"), check)
     (folder / "file").write_text("bad")
 
-    folder_cache.entry(tmp_path, "kind", "key", _write("good"), check)
+    folder_cache.get_or_make(tmp_path, "kind", "key", _write("good"), check)
 
     assert (folder / "file").read_text() == "good"
 
@@ -58,7 +58,7 @@ def test_what_a_killed_process_left_behind_is_removed(tmp_path: Path) -> None:
     leftover.mkdir(parents=True)
     (leftover / "file").write_text("half")
 
-    folder_cache.entry(tmp_path, "kind", "key", _write("whole"))
+    folder_cache.get_or_make(tmp_path, "kind", "key", _write("whole"))
 
     assert not leftover.exists()
 
@@ -70,7 +70,7 @@ def _make_slowly(folder: str, log: str) -> None:
         time.sleep(0.3)  # long enough for the others to want it too
         (part / "file").write_text("x")
 
-    assert (folder_cache.entry(Path(folder), "kind", "key", make) / "file").is_file()
+    assert (folder_cache.get_or_make(Path(folder), "kind", "key", make) / "file").is_file()
 
 
 def test_processes_that_want_the_same_entry_make_it_once(tmp_path: Path) -> None:
@@ -90,17 +90,17 @@ def test_processes_that_want_the_same_entry_make_it_once(tmp_path: Path) -> None
 
 def test_a_digest_changes_with_the_content_and_with_the_names(tmp_path: Path) -> None:
     (tmp_path / "a").write_text("1")
-    digests = {hashing.digest_of(tmp_path)}
+    digests = {hashing.hash_folder(tmp_path)}
     (tmp_path / "a").write_text("2")
-    digests.add(hashing.digest_of(tmp_path))
+    digests.add(hashing.hash_folder(tmp_path))
     (tmp_path / "a").rename(tmp_path / "b")
-    digests.add(hashing.digest_of(tmp_path))
+    digests.add(hashing.hash_folder(tmp_path))
 
     assert len(digests) == 3
 
 
 def test_parts_of_a_key_do_not_run_together() -> None:
-    assert hashing.key_of("ab", "c") != hashing.key_of("a", "bc")
+    assert hashing.hash_texts("ab", "c") != hashing.hash_texts("a", "bc")
 
 
 def test_a_size_counts_the_files_of_all_folders_below(tmp_path: Path) -> None:
@@ -108,4 +108,4 @@ def test_a_size_counts_the_files_of_all_folders_below(tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(b"123")
     (tmp_path / "below" / "b").write_bytes(b"4567")
 
-    assert hashing.size_of(tmp_path) == 7
+    assert hashing.folder_size(tmp_path) == 7

@@ -7,16 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from phi3core import settings as settings_module
 from phi3core.errors import Phi3Error
-from phi3core.settings import Settings
+from phi3core.settings import Settings, load_settings
 
 
 def test_a_relative_home_is_made_absolute_for_the_children(monkeypatch: pytest.MonkeyPatch, settings: Settings) -> None:
     monkeypatch.chdir(settings.home)
     monkeypatch.setenv("PHI3_HOME", "below")
 
-    assert settings_module.load().home == settings.home / "below"
+    assert load_settings().home == settings.home / "below"
     assert os.environ["PHI3_HOME"] == str(settings.home / "below")
 
 
@@ -29,20 +28,20 @@ def test_the_store_is_a_sqlite_file_in_the_home(settings: Settings) -> None:
 def test_another_store_keeps_its_own_artifacts(monkeypatch: pytest.MonkeyPatch, settings: Settings) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://mlflow.example:5000")
 
-    other = settings_module.load()
+    other = load_settings()
 
     assert other.tracking_uri == "http://mlflow.example:5000"
     assert other.artifacts is None
 
 
 def test_loading_twice_gives_equal_settings(settings: Settings) -> None:
-    assert settings_module.load() == settings
+    assert load_settings() == settings
 
 
 def test_the_cache_is_in_the_home_unless_told_otherwise(monkeypatch: pytest.MonkeyPatch, settings: Settings) -> None:
     monkeypatch.delenv("PHI3_CACHE")
 
-    assert settings_module.load().cache == settings.home / "cache"
+    assert load_settings().cache == settings.home / "cache"
 
 
 def test_an_environment_that_says_how_long_to_wait_for_the_store_is_obeyed(
@@ -50,7 +49,7 @@ def test_an_environment_that_says_how_long_to_wait_for_the_store_is_obeyed(
 ) -> None:
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "7")
 
-    settings_module.load()
+    load_settings()
 
     assert os.environ["MLFLOW_HTTP_REQUEST_MAX_RETRIES"] == "7"
 
@@ -62,7 +61,7 @@ def test_a_home_that_cant_be_made_is_told_in_a_sentence(
     monkeypatch.setenv("PHI3_HOME", str(tmp_path / "file" / "home"))
 
     with pytest.raises(Phi3Error, match="PHI3_HOME"):
-        settings_module.load()
+        load_settings()
 
 
 def test_importing_everything_writes_nothing_and_phones_nobody(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
-"""Who may do what: roles of people and the API keys that belong to them, read from the secrets file.
+"""Who may do what: people's roles, the login and the API keys, all from the secrets file.
 
-Knows nothing of how somebody signs in, of pages or of MLflow. Its face: `roles.Person`, `roles.require`,
-`roles.local`, `roles.known`.
+Knows nothing of how a person signs in, of pages or of MLflow. Its face: `roles.Person`, `roles.require`,
+`roles.local_person`, `roles.signed_in_person`, `login.load_login`, `api_keys.person_with_key`,
+`secrets_file.read_secrets`.
 """

@@ -43,10 +43,10 @@ def to_onnx(weights: Weights, precision: str, cache: Path, log: Path, report: Re
         return weights.folder
     if precision not in ONNX_PRECISIONS:
         raise BadInput(f"ONNX precision “{precision}” is not one of {', '.join(ONNX_PRECISIONS)}.")
-    key = hashing.key_of(
+    key = hashing.hash_texts(
         "onnx", weights.key, precision, *_extra(weights.folder, precision), version("onnxruntime-genai")
     )
-    return folder_cache.entry(
+    return folder_cache.get_or_make(
         cache, "onnx", key, lambda part: _build(weights.folder, part, precision, log, report), check_weights
     )
 

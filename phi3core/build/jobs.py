@@ -23,13 +23,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from phi3core import settings, tags
+from phi3core import tags
 from phi3core.access import roles
 from phi3core.access.roles import Person
 from phi3core.errors import BadInput, Cancelled, NotFound, Phi3Error
-from phi3core.parent_process import when_parent_ends
-from phi3core.settings import Settings
-from phi3core.store.client import client, errors, experiment
+from phi3core.parent_process import on_parent_exit
+from phi3core.settings import Settings, load_settings
+from phi3core.store.client import experiment_id, mlflow_client, translate_errors
 
 from . import steps
 from .steps import STEPS, BuildSpec, Progress
@@ -80,15 +80,15 @@ def start(config: Settings, spec: BuildSpec, person: Person | None = None) -> st
 
     Raises Forbidden unless the person is a releaser, BadInput or StoreDown, before anything starts.
     """
-    person = person or roles.local(config)
+    person = person or roles.local_person(config)
     roles.require(person, "releaser", "building a version")
     spec = spec.checked()
-    store, home = client(config), experiment(config, tags.BUILDS)
+    store, home = mlflow_client(config), experiment_id(config, tags.BUILDS)
     tag_values = {tags.MODEL_NAME: spec.name, tags.WRAPPER: spec.wrapper, tags.HOST: socket.gethostname()}
     tag_values[tags.USER] = person.name
     if parent := os.environ.get("MLFLOW_RUN_ID"):
         tag_values["mlflow.parentRunId"] = parent  # started by “mlflow run”
-    with errors(config):
+    with translate_errors(config):
         from mlflow.entities import Param
 
         run = store.create_run(home, tags=tag_values, run_name=f"{spec.name} {spec.wrapper}")
@@ -111,8 +111,8 @@ def start(config: Settings, spec: BuildSpec, person: Person | None = None) -> st
 
 def get(config: Settings, run_id: str) -> Job:
     """A build as it stands now. A job whose process is gone is closed as failed on the way."""
-    with errors(config):
-        run = client(config).get_run(run_id)
+    with translate_errors(config):
+        run = mlflow_client(config).get_run(run_id)
     if not steps.is_build(run.data.params):
         raise NotFound(f"The run {run_id} is not a build.")
     return _job(config, run)
@@ -120,9 +120,9 @@ def get(config: Settings, run_id: str) -> Job:
 
 def recent(config: Settings, limit: int = 20) -> list[Job]:
     """The latest builds, newest first, failed ones included."""
-    home = experiment(config, tags.BUILDS)
-    with errors(config):
-        runs = client(config).search_runs([home], max_results=limit, order_by=["attributes.start_time DESC"])
+    home = experiment_id(config, tags.BUILDS)
+    with translate_errors(config):
+        runs = mlflow_client(config).search_runs([home], max_results=limit, order_by=["attributes.start_time DESC"])
     return [_job(config, run) for run in runs if steps.is_build(run.data.params)]
 
 
@@ -141,7 +141,7 @@ def cancel(config: Settings, run_id: str, person: Person | None = None) -> Job:
 
     Raises Forbidden unless the person is a releaser, BadInput when it is over already.
     """
-    roles.require(person or roles.local(config), "releaser", "cancelling a build")
+    roles.require(person or roles.local_person(config), "releaser", "cancelling a build")
     job = get(config, run_id)
     if not job.running:
         raise BadInput(f"This build has ended already ({job.status.lower()}); there is nothing to cancel.")
@@ -176,12 +176,12 @@ def _job(config: Settings, run: Run) -> Job:
     process = _process(run_id, events)
     if _unclosed(run) and events and process is None:
         # Read again: the process may have closed its run and ended since the first look.
-        with errors(config):
-            run = client(config).get_run(run_id)
+        with translate_errors(config):
+            run = mlflow_client(config).get_run(run_id)
         if _unclosed(run):
             _close_dead(config, run_id)
-            with errors(config):
-                run = client(config).get_run(run_id)
+            with translate_errors(config):
+                run = mlflow_client(config).get_run(run_id)
         tag_values = run.data.tags
     version, status = tag_values.get(tags.VERSION, ""), run.info.status
     if status in ("FAILED", "KILLED") and process is not None:
@@ -294,8 +294,8 @@ def _kill_orphans(session: int) -> None:
 
 def _close(config: Settings, run_id: str, status: str, reason: str) -> None:
     """Close a build's run. One that has registered its version has done its work, whatever happened after."""
-    store = client(config)
-    with errors(config):
+    store = mlflow_client(config)
+    with translate_errors(config):
         made = store.search_model_versions(f"run_id='{run_id}'")
         if made:
             store.set_tag(run_id, tags.VERSION, str(made[0].version))
@@ -317,12 +317,12 @@ def _when(milliseconds: int) -> datetime:
 
 def main(run_id: str, spec_json: str) -> int:
     """Build, and close the run whatever happens. Returns the exit status."""
-    config = settings.load()
+    config = load_settings()
     work = config.tmp / run_id
     work.mkdir(parents=True, exist_ok=True)
     os.environ["TMPDIR"] = str(work)  # MLflow copies the model there first: keep it on the store's disk, and find it
     cancel = _Cancel()
-    store = client(config)
+    store = mlflow_client(config)
     last = ""
 
     def watch(progress: Progress) -> None:
@@ -333,7 +333,7 @@ def main(run_id: str, spec_json: str) -> int:
         _append(config, run_id, asdict(progress))
         if progress.step != last:
             last = progress.step
-            with errors(config):
+            with translate_errors(config):
                 store.set_tag(run_id, tags.STEP, last)
 
     status, reason = "FINISHED", ""
@@ -370,7 +370,7 @@ class _Cancel:
         self.why, self.over = "", False
         self._because = "Cancelled."
         signal.signal(signal.SIGTERM, self._stop)
-        when_parent_ends(self._orphaned)
+        on_parent_exit(self._orphaned)
 
     def check(self) -> None:
         if self.why:

@@ -25,8 +25,8 @@ from phi3core.build.sources.source import Report, Weights, parse_source
 from phi3core.errors import BadInput, BuildError, Conflict, Phi3Error
 from phi3core.registry import artifacts
 from phi3core.settings import Settings
-from phi3core.store.client import client, errors, experiment
-from phi3core.store.timeouts import patient
+from phi3core.store.client import experiment_id, mlflow_client, translate_errors
+from phi3core.store.timeouts import allow_transfer_time
 from phi3core.wrappers.onnx import SIGNATURES, log_onnx
 from phi3core.wrappers.pipeline import PIPELINE_PRECISIONS, log_pipeline
 
@@ -115,10 +115,10 @@ def run(settings: Settings, run_id: str, spec: BuildSpec, watch: Watcher) -> int
     import mlflow
 
     started = time.monotonic()
-    store = client(settings)
+    store = mlflow_client(settings)
     work = settings.tmp / run_id
     try:
-        with _full_disk_told(settings), errors(settings), mlflow.start_run(run_id=run_id):
+        with _full_disk_told(settings), translate_errors(settings), mlflow.start_run(run_id=run_id):
             with _step("weights", watch) as report:
                 weights = fetch_weights(parse_source(spec.source), settings.cache, report)
                 _check_wrapper(spec, weights)
@@ -132,11 +132,11 @@ def run(settings: Settings, run_id: str, spec: BuildSpec, watch: Watcher) -> int
                 report(None, "loading the model and letting it answer")
                 measured = measure.measure(folder, spec.wrapper, "auto" if spec.wrapper == "onnx" else precision)
             with _step("log", watch) as report:
-                size = hashing.size_of(folder)
+                size = hashing.folder_size(folder)
                 _check_space(settings, 2 * size)
                 report(None, "copying the model into the store")
                 options = default_options(folder, spec)
-                with patient():
+                with allow_transfer_time():
                     info = _log(spec, folder, precision, options)
                 tag_values = _tags(settings, spec, weights, precision, info)
                 _log_run(tag_values, measured, time.monotonic() - started)
@@ -175,11 +175,11 @@ def default_options(folder: Path, spec: BuildSpec) -> dict[str, Any]:
 
 def discard(settings: Settings, run_id: str) -> None:
     """Remove what a build that did not register has logged: its logged models and, in our own store, their files."""
-    store = client(settings)
-    with errors(settings):
+    store = mlflow_client(settings)
+    with translate_errors(settings):
         if store.search_model_versions(f"run_id='{run_id}'"):
             return  # it did register, and only the answer was lost
-        home = experiment(settings, tags.BUILDS)
+        home = experiment_id(settings, tags.BUILDS)
         for model in store.search_logged_models([home], filter_string=f"source_run_id = '{run_id}'"):
             store.delete_logged_model(model.model_id)
             location = Path(unquote(urlsplit(model.artifact_location).path))
@@ -235,7 +235,7 @@ def _log(spec: BuildSpec, folder: Path, precision: str, options: dict[str, Any])
 def _tags(settings: Settings, spec: BuildSpec, weights: Weights, precision: str, info: ModelInfo) -> dict[str, str]:
     import mlflow
 
-    with errors(settings):
+    with translate_errors(settings):
         logged = Path(mlflow.artifacts.download_artifacts(info.model_uri))
     return {
         tags.WRAPPER: spec.wrapper,
@@ -244,9 +244,9 @@ def _tags(settings: Settings, spec: BuildSpec, weights: Weights, precision: str,
         tags.PRECISION: precision,
         tags.LICENCE: weights.licence,
         tags.SIGNATURE: spec.signature,
-        tags.SIZE: str(hashing.size_of(logged)),
+        tags.SIZE: str(hashing.folder_size(logged)),
         tags.DIGEST: artifacts.digest_of(settings, logged),
-        tags.USER: roles.local(settings).name,
+        tags.USER: roles.local_person(settings).name,
     }
 
 
@@ -271,11 +271,11 @@ def _log_run(
 
 
 def _register(settings: Settings, run_id: str, spec: BuildSpec, info: ModelInfo, tag_values: dict[str, str]) -> int:
-    store = client(settings)
+    store = mlflow_client(settings)
     description = describe(spec, tag_values)
-    with suppress(Conflict), errors(settings):
+    with suppress(Conflict), translate_errors(settings):
         store.create_registered_model(spec.name)
-    with errors(settings):
+    with translate_errors(settings):
         made = store.create_model_version(
             spec.name, info.model_uri, run_id, tags=tag_values, description=description, model_id=info.model_id
         )

@@ -48,7 +48,7 @@ class Conversation(Tree):
     ) -> None:
         super().__init__(turns)
         self.id = id or uuid.uuid4().hex
-        self.user = user or roles.local(settings).name
+        self.user = user or roles.local_person(settings).name
         self.origin: Origin | None = None
         self._settings, self._pool = settings, pool
         self._title = ""
@@ -217,7 +217,7 @@ class Conversation(Tree):
 
         Raises Forbidden for a viewer.
         """
-        roles.require(person or roles.local(self._settings), "reviewer", "rating an answer")
+        roles.require(person or roles.local_person(self._settings), "reviewer", "rating an answer")
         if turn.state == "running":
             raise BadInput("This answer is still coming: wait for it, then rate it.")
         turn.update(thumb=thumb, comment=clean(comment.strip()), rated_by=person.name if person else self.user)

@@ -18,7 +18,7 @@ from phi3core.access import roles
 from phi3core.access.roles import Person
 from phi3core.errors import BadInput, Forbidden, NotFound, StoreDown
 from phi3core.settings import Settings
-from phi3core.store.client import client, errors, experiment
+from phi3core.store.client import experiment_id, mlflow_client, translate_errors
 from phi3core.traces import feedback, outbox
 from phi3core.traces import trace as traces
 from phi3core.traces.feedback import Better
@@ -90,7 +90,7 @@ def rate(settings: Settings, id: str, turn: Turn, person: Person | None = None) 
 
     Raises Forbidden for a viewer.
     """
-    roles.require(person or roles.local(settings), "reviewer", "rating an answer")
+    roles.require(person or roles.local_person(settings), "reviewer", "rating an answer")
     _rate(settings, id, turn)
 
 
@@ -138,7 +138,7 @@ def delete(settings: Settings, id: str, person: Person | None = None, begun_by: 
 
 def require_author(settings: Settings, id: str, person: Person | None, begun_by: str, act: str) -> None:
     """Raise Forbidden unless the person began the conversation or is an admin. begun_by, raises: as in `delete`."""
-    person = person or roles.local(settings)
+    person = person or roles.local_person(settings)
     if person.may("admin"):
         return
     whose = begun_by or author(settings, id)
@@ -193,15 +193,15 @@ def _send_title(settings: Settings, id: str, title: str) -> None:
     first = first or next(iter(traces.infos(settings, of_session(id), "ASC", 1)), None)
     if first is None:
         raise NotFound("The conversation is not in the store any more.")
-    with errors(settings):
-        client(settings).set_trace_tag(first.trace_id, tags.TITLE, title)
+    with translate_errors(settings):
+        mlflow_client(settings).set_trace_tag(first.trace_id, tags.TITLE, title)
 
 
 def _send_deletion(settings: Settings, id: str) -> None:
-    home = experiment(settings, tags.CONVERSATIONS)
+    home = experiment_id(settings, tags.CONVERSATIONS)
     while found := [info.trace_id for info in traces.infos(settings, of_session(id), most=100)]:
-        with errors(settings):
-            if not client(settings).delete_traces(home, trace_ids=found):
+        with translate_errors(settings):
+            if not mlflow_client(settings).delete_traces(home, trace_ids=found):
                 return
 
 

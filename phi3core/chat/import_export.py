@@ -71,7 +71,7 @@ def read(settings: Settings, pool: Pool, name: str, data: bytes, person: Person 
     admin only: for anybody else the turns are their own, and nothing in them is rated, for ratings count in a
     promotion. Raises BadInput naming what is wrong and where; nothing is kept then.
     """
-    person = person or roles.local(settings)
+    person = person or roles.local_person(settings)
     text = _text(name, data)
     made = []
     for title, origin, turns, selected in _parsed(name, text):

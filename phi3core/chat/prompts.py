@@ -12,7 +12,7 @@ from phi3core.access import roles
 from phi3core.access.roles import Person
 from phi3core.errors import BadInput, Conflict, NotFound
 from phi3core.settings import Settings
-from phi3core.store.client import client, errors, paged
+from phi3core.store.client import mlflow_client, search_pages, translate_errors
 from phi3core.traces.turn import clean, one_line
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ def save(settings: Settings, name: str, text: str, note: str = "", person: Perso
     Raises Forbidden for a viewer, BadInput for an empty or overlong text or a name that the registry does not take,
     Conflict where a registered model has the name.
     """
-    person = person or roles.local(settings)
+    person = person or roles.local_person(settings)
     roles.require(person, "reviewer", "saving a prompt")
     name, text = name.strip(), clean(text).replace("\x00", "")
     _check(name, text)
@@ -81,8 +81,8 @@ def save(settings: Settings, name: str, text: str, note: str = "", person: Perso
             return newest
     except NotFound:
         _check_free(settings, name)
-    with errors(settings):
-        client(settings).register_prompt(
+    with translate_errors(settings):
+        mlflow_client(settings).register_prompt(
             name, text, commit_message=one_line(note, 500) or None, tags={tags.USER: one_line(person.name, 250)}
         )
     return load(settings, name)
@@ -90,10 +90,10 @@ def save(settings: Settings, name: str, text: str, note: str = "", person: Perso
 
 def delete(settings: Settings, name: str, person: Person | None = None) -> None:
     """Remove a prompt with all its versions. Raises NotFound, Forbidden for a viewer."""
-    roles.require(person or roles.local(settings), "reviewer", "deleting a prompt")
+    roles.require(person or roles.local_person(settings), "reviewer", "deleting a prompt")
     versions(settings, name)  # a registered model of that name is none of ours to delete
-    with errors(settings):
-        client(settings).delete_prompt(name)
+    with translate_errors(settings):
+        mlflow_client(settings).delete_prompt(name)
 
 
 def variables(text: str) -> Sequence[str]:
@@ -122,8 +122,8 @@ def _check(name: str, text: str) -> None:
 
 def _check_free(settings: Settings, name: str) -> None:
     try:
-        with errors(settings):
-            client(settings).get_registered_model(name)
+        with translate_errors(settings):
+            mlflow_client(settings).get_registered_model(name)
     except NotFound:
         return
     raise Conflict(f"A registered model is called “{name}”: give the prompt another name.")
@@ -132,7 +132,7 @@ def _check_free(settings: Settings, name: str) -> None:
 def _search(settings: Settings, more: str) -> Sequence[Prompt]:
     """All versions of all prompts that match, in one call a thousand."""
     where = f"tags.`{_IS_PROMPT}` = 'true'{more}"
-    pages = paged(settings, lambda **page: client(settings).search_model_versions(where, **page))
+    pages = search_pages(settings, lambda **page: mlflow_client(settings).search_model_versions(where, **page))
     # Prompts of several messages are somebody else's: the chat's box holds one text.
     return [_prompt(version) for page in pages for version in page if version.tags.get(_KIND, "text") == "text"]
 

@@ -10,11 +10,11 @@ from typing import Any
 import click
 from filelock import FileLock
 
-from phi3core import settings, tags
+from phi3core import tags
 from phi3core.access import roles
 from phi3core.access.roles import Person
 from phi3core.errors import BadInput, Cancelled, Phi3Error
-from phi3core.settings import Settings
+from phi3core.settings import Settings, load_settings
 
 from .group import main
 
@@ -22,7 +22,7 @@ from .group import main
 @main.command()
 def demo() -> None:
     """Register the embedded model both ways, as phi3-embedded/1 and /2, unless that is done already."""
-    prepare_demo(settings.load())
+    prepare_demo(load_settings())
 
 
 @main.command()
@@ -46,7 +46,7 @@ def build(name: str | None, as_json: bool, **options: Any) -> None:
     from phi3core.registry import reader
     from phi3core.registry.models import to_json
 
-    config = settings.load()
+    config = load_settings()
     spec = BuildSpec(name=name or suggest_name(options["source"]), **options)
     job = _build(config, spec, err=as_json)
     if as_json:
@@ -62,7 +62,7 @@ def prepare_demo(config: Settings) -> None:
     from phi3core.registry import reader
 
     # The app's own act, whatever role there is for whoever starts it.
-    owner = Person(roles.local(config).name, "releaser")
+    owner = Person(roles.local_person(config).name, "releaser")
     with FileLock(config.locks / "demo.lock"):
         try:
             there = reader.versions(config, tags.DEMO_MODEL)

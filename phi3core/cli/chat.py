@@ -11,9 +11,8 @@ from typing import Any
 
 import click
 
-from phi3core import settings
 from phi3core.errors import BadInput, Phi3Error
-from phi3core.settings import Settings
+from phi3core.settings import Settings, load_settings
 
 from .group import REF_HELP, main
 
@@ -31,7 +30,7 @@ def chat(ref: str, prompt: str | None, system: str, as_json: bool, **options: An
     from phi3core.chat.conversation import Conversation
     from phi3core.registry import reader
 
-    config = settings.load()
+    config = load_settings()
     version = reader.resolve(config, ref)
     with _pool(config) as pool, _sent(config):
         conversation = Conversation(config, pool)
@@ -108,7 +107,7 @@ def batch(ref: str, file: Path, output: Path, **options: Any) -> None:
     from phi3core.chat.conversation import Conversation
     from phi3core.registry import reader
 
-    config = settings.load()
+    config = load_settings()
     questions = _questions(file)
     version = reader.resolve(config, ref)
     if output.is_dir():
@@ -126,10 +125,10 @@ def batch(ref: str, file: Path, output: Path, **options: Any) -> None:
             click.echo(f"{number} of {len(questions)} answered", err=True)
     part.replace(output)  # earlier answers stay until all the new ones are there
     if run_id := os.environ.get("MLFLOW_RUN_ID"):
-        from phi3core.store.client import client, errors
+        from phi3core.store.client import mlflow_client, translate_errors
 
-        with errors(config):
-            client(config).log_artifact(run_id, str(output))
+        with translate_errors(config):
+            mlflow_client(config).log_artifact(run_id, str(output))
     click.echo(f"Wrote {len(questions)} answers of {version.ref} to {output}.")
 
 
@@ -180,7 +179,7 @@ def export(id: str, output: Path) -> None:
     write = formats.get(output.suffix.lower())
     if write is None:
         raise BadInput(f"{output} tells no format: end its name with {', '.join(formats)}.")
-    config = settings.load()
+    config = load_settings()
     with _pool(config) as pool:
         text = write(found := load_conversation(config, pool, id))
     with _opened(output) as out:
@@ -194,7 +193,7 @@ def import_(files: tuple[Path, ...]) -> None:
     """Read conversations from files that “export” or the Conversations page wrote, or of OpenAI messages."""
     from phi3core.chat import import_export
 
-    config = settings.load()
+    config = load_settings()
     with _pool(config) as pool, _sent(config):
         for file in files:
             try:

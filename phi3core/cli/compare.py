@@ -7,7 +7,7 @@ from dataclasses import asdict
 
 import click
 
-from phi3core import settings
+from phi3core.settings import load_settings
 
 from .group import REF_HELP, main, table
 
@@ -25,7 +25,7 @@ def compare(left: str, right: str, everything: bool, fetch: bool, as_json: bool)
     from phi3core.registry import reader
     from phi3core.registry.compare import compare
 
-    config = settings.load()
+    config = load_settings()
     found = compare(config, reader.resolve(config, left), reader.resolve(config, right), fetch)
     shown = [one for one in found.differences if everything or not one.same]
     if as_json:
@@ -56,8 +56,8 @@ def copy(ref: str, name: str, to: str, reason: str, as_json: bool) -> None:
     from phi3core.access import roles
     from phi3core.promotion.copy import copy_version
 
-    config = settings.load()
-    done = copy_version(config, ref, name, roles.local(config), to, reason, _report)
+    config = load_settings()
+    done = copy_version(config, ref, name, roles.local_person(config), to, reason, _report)
     if as_json:
         click.echo(json.dumps(asdict(done) | {"ref": done.ref}, indent=2))
     else:

@@ -7,7 +7,8 @@ from typing import Any
 
 import click
 
-from phi3core import settings, tags
+from phi3core import tags
+from phi3core.settings import load_settings
 
 from .group import main, table
 
@@ -20,7 +21,7 @@ def models(name: str | None, as_json: bool) -> None:
     from phi3core.registry import reader
     from phi3core.registry.models import to_json
 
-    config = settings.load()
+    config = load_settings()
     rows = reader.versions(config, name) if name else reader.models(config)
     if as_json:
         click.echo(json.dumps([to_json(row) for row in rows], indent=2))

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from phi3core import settings
 from phi3core.errors import BadInput
+from phi3core.settings import load_settings
 
 from .group import REF_HELP, main
 
@@ -52,7 +52,7 @@ def promote_command(
 
     if sum(option is not None for option in (stage, alias, remove_alias)) != 1:
         raise BadInput("Say one of --stage, --alias or --remove-alias.")
-    config = settings.load()
+    config = load_settings()
     if stage is not None:
         done = promote(config, ref, stage, reason, old=old, override=override, request=request_id)
         version, said = done.version, f"{done.version.ref} is now in {done.stage}.{_left(done)}"
@@ -76,7 +76,7 @@ def rollback_command(model: str, reason: str, override: bool, as_json: bool) -> 
     from phi3core.promotion.promote import rollback
     from phi3core.registry.models import to_json
 
-    done = rollback(settings.load(), model, reason, override=override)
+    done = rollback(load_settings(), model, reason, override=override)
     if as_json:
         click.echo(json.dumps(to_json(done.version), indent=2))
     else:
@@ -98,7 +98,7 @@ def delete(ref: str, reason: str, confirm: str) -> None:
     from phi3core.promotion.delete import delete_version, why_not_deleted
     from phi3core.registry import reader
 
-    config = settings.load()
+    config = load_settings()
     version = reader.resolve(config, ref)
     if refused := why_not_deleted(config, version):
         raise BadInput(refused)

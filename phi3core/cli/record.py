@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from phi3core import settings
 from phi3core.errors import BadInput, Phi3Error
-from phi3core.settings import Settings
+from phi3core.settings import Settings, load_settings
 
 from .group import main, table
 
@@ -35,7 +34,7 @@ def record(limit: int, form: str | None, verify: bool, **filters: Any) -> None:
     """Print what was done: who, when, what, from, to and why. Newest first."""
     from phi3core.promotion.record import search
 
-    config = settings.load()
+    config = load_settings()
     if filters["version"] is not None and not filters["model"]:
         raise BadInput("A version is one of a model: name it with --model.")
     if verify:

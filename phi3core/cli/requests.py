@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from phi3core import settings
 from phi3core.errors import BadInput, NotFound
-from phi3core.settings import Settings
+from phi3core.settings import Settings, load_settings
 
 from .group import REF_HELP, main, table
 
@@ -31,7 +30,7 @@ def request(ref: str | None, stage: str, reason: str, as_json: bool) -> None:
     from phi3core.access import roles
     from phi3core.promotion.policy import requests
 
-    config = settings.load()
+    config = load_settings()
     if ref is None:
         waiting = requests.waiting(config)
         if as_json:
@@ -41,7 +40,7 @@ def request(ref: str | None, stage: str, reason: str, as_json: bool) -> None:
         else:
             table(["REQUEST", "VERSION", "TO", "STATUS", "BY", "ASKED", "REASON"], [_row(one) for one in waiting])
         return
-    made = requests.ask(config, ref, stage, reason, roles.local(config))
+    made = requests.ask(config, ref, stage, reason, roles.local_person(config))
     if as_json:
         click.echo(json.dumps(asdict(made), indent=2, default=_iso))
     else:
@@ -77,8 +76,8 @@ def withdraw(which: str, reason: str) -> None:
     from phi3core.access import roles
     from phi3core.promotion.policy import requests
 
-    config = settings.load()
-    requests.withdraw(config, _id_of(config, which), reason, roles.local(config))
+    config = load_settings()
+    requests.withdraw(config, _id_of(config, which), reason, roles.local_person(config))
     click.echo("The request is withdrawn.")
 
 
@@ -86,8 +85,8 @@ def _decide(which: str, verdict: str, comment: str) -> None:
     from phi3core.access import roles
     from phi3core.promotion.policy import requests
 
-    config = settings.load()
-    done = requests.decide(config, _id_of(config, which), verdict, comment, roles.local(config))
+    config = load_settings()
+    done = requests.decide(config, _id_of(config, which), verdict, comment, roles.local_person(config))
     said = "approved" if verdict == "approve" else "rejected"
     click.echo(f"{done.ref} is {said} for {done.stage}.")
 
@@ -129,7 +128,7 @@ def show(model: str, as_json: bool) -> None:
     """Print the policies of MODEL."""
     from phi3core.promotion.policy import policy as policies
 
-    found = policies.read(settings.load(), model)
+    found = policies.read(load_settings(), model)
     if as_json:
         click.echo(json.dumps({stage: asdict(wanted) for stage, wanted in found.items()}, indent=2))
     elif not found:
@@ -156,7 +155,7 @@ def set_policy(model: str, stage: str, nothing: bool, reason: str, **wanted: Any
     from phi3core.access import roles
     from phi3core.promotion.policy import policy as policies
 
-    config = settings.load()
+    config = load_settings()
     before = policies.Policy() if nothing else policies.read(config, model).get(stage, policies.Policy())
     changed: dict[str, Any] = {name: value for name, value in wanted.items() if value not in (None, ())}
     if metrics := changed.get("metrics"):
@@ -165,7 +164,7 @@ def set_policy(model: str, stage: str, nothing: bool, reason: str, **wanted: Any
         changed["win_rate"] = None if rate.lower() == "none" else _share(rate)
     if not changed and not nothing:
         raise BadInput("Say what the policy needs, such as --approvals 1. “policy set --help” lists all there is.")
-    policies.write(config, model, stage, replace(before, **changed), roles.local(config), reason)
+    policies.write(config, model, stage, replace(before, **changed), roles.local_person(config), reason)
     click.echo(f"The policy of {model} for {stage} is saved.")
 
 

@@ -15,9 +15,10 @@ from pathlib import Path
 
 import click
 
-from phi3core import settings
-from phi3core.access import roles
+from phi3core.access.api_keys import generate_key, hash_key
+from phi3core.access.login import explain_no_login, load_login
 from phi3core.errors import BadInput, Cancelled, Phi3Error
+from phi3core.settings import load_settings
 
 from .build import prepare_demo
 from .group import REF_HELP, main
@@ -38,7 +39,7 @@ def serve(ref: str, host: str, port: int, api_key: str | None) -> None:
     if host not in LOOPBACK and not api_key:
         raise BadInput(f"Listening on {host} lets others in: set --api-key too, or stay on 127.0.0.1.")
     sock = bind_socket(host, port)
-    config = settings.load()
+    config = load_settings()
     version = reader.resolve(config, ref)
     folder = reader.download(config, version)
     click.echo(f"Loading {version.ref} …")
@@ -56,10 +57,10 @@ def serve(ref: str, host: str, port: int, api_key: str | None) -> None:
 @click.argument("email")
 def key(email: str) -> None:
     """Make a key for EMAIL to call /v1 with, and the line that lets it in."""
-    made = roles.new_key()
+    made = generate_key()
     click.echo(f"The key, which is shown only now:\n\n    {made}\n")
-    click.echo(f"This goes below [keys] in {settings.load().secrets}; take it out again, and the key opens nothing:\n")
-    click.echo(f"    {roles.hash_of(made)} = {json.dumps(email.strip(), ensure_ascii=False)}")
+    click.echo(f"This goes below [keys] in {load_settings().secrets}; take it out again, and the key opens nothing:\n")
+    click.echo(f"    {hash_key(made)} = {json.dumps(email.strip(), ensure_ascii=False)}")
 
 
 @main.command()
@@ -70,10 +71,10 @@ def app(port: int, address: str) -> None:
     from phi3core.serving.child.app import bind_socket
     from phi3core.serving.guard import LOOPBACK
 
-    config = settings.load()
-    login = roles.login(config)
+    config = load_settings()
+    login = load_login(config)
     if address not in LOOPBACK and not login:
-        raise BadInput(roles.no_login(config, address))
+        raise BadInput(explain_no_login(config, address))
     bind_socket(address, port).close()
     log = config.logs / "app.log"
     root = Path(__file__).resolve().parents[2]
@@ -97,7 +98,7 @@ def app(port: int, address: str) -> None:
         except Phi3Error as error:
             click.echo(f"The embedded model could not be prepared: {error}", err=True)
         _wait_for(lambda: _healthy(address, port), child, log)
-        own = login.get("redirect_uri", "http://localhost:{port}").removesuffix("/oauth2callback")
+        own = (login.redirect_uri if login else "http://localhost:{port}").removesuffix("/oauth2callback")
         at = own.replace("{port}", str(port))  # as Streamlit reads it too
         click.echo(f"The playground is at {at} (Ctrl-C stops it; logs are in {config.logs}).")
         child.wait()

@@ -14,8 +14,9 @@ from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
+from phi3core.access.secrets_file import read_secrets
 from phi3core.errors import BadInput, NotFound
-from phi3core.settings import Settings, secret_tables
+from phi3core.settings import Settings
 
 _CHOICES = {
     "kind": ("openai", "mlflow"),
@@ -51,7 +52,7 @@ class Endpoint:
 
 def load_endpoints(settings: Settings) -> list[Endpoint]:
     """The endpoints of the secrets file, [] where there is none. Raises BadInput naming the table and the key."""
-    file, found = settings.secrets, secret_tables(settings)
+    file, found = settings.secrets, read_secrets(settings)
     tables = found.get("endpoints", {})
     if not isinstance(tables, dict):
         raise BadInput(f"{file}: “endpoints” must be tables, one for each endpoint: [endpoints.NAME].")

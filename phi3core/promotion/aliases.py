@@ -19,11 +19,11 @@ from filelock import FileLock, Timeout
 
 from phi3core import tags
 from phi3core.errors import Conflict
-from phi3core.hashing import key_of
+from phi3core.hashing import hash_texts
 from phi3core.registry import reader
 from phi3core.registry.models import Run, Version, holders, version_of
 from phi3core.settings import Settings
-from phi3core.store.client import Abilities, abilities, client, errors, paged
+from phi3core.store.client import Abilities, find_abilities, mlflow_client, search_pages, translate_errors
 
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
@@ -67,12 +67,12 @@ def _when(milliseconds: int | None) -> datetime | None:
 
 def read_state(settings: Settings, name: str) -> State:
     """Aliases first, then stages. Raises NotFound."""
-    able, store = abilities(settings), client(settings)
+    able, store = find_abilities(settings), mlflow_client(settings)
     quote = '"' if "'" in name else "'"  # MLflow's filters know no escape
-    with errors(settings):
+    with translate_errors(settings):
         model = store.get_registered_model(name)
     where = f"name={quote}{name}{quote}"
-    pages = paged(settings, lambda **page: store.search_model_versions(where, **page))
+    pages = search_pages(settings, lambda **page: store.search_model_versions(where, **page))
     found = [version for page in pages for version in page]
     aliases = (
         {alias: int(number) for alias, number in (model.aliases or {}).items()} if able.aliases else holders(found)
@@ -96,12 +96,12 @@ def versions_of(settings: Settings, state: State) -> list[Version]:
 
 def point(settings: Settings, name: str, alias: str, number: int) -> None:
     """Point an alias at a version. Where two create it at once, MLflow fails one of them: it tries again."""
-    if alias in tags.RESERVED_ALIASES and not abilities(settings).aliases:
+    if alias in tags.RESERVED_ALIASES and not find_abilities(settings).aliases:
         return move(settings, name, number, tags.RESERVED_ALIASES[alias])
     for attempt in range(_TRIES):
         try:
-            with errors(settings):
-                client(settings).set_registered_model_alias(name, alias, str(number))
+            with translate_errors(settings):
+                mlflow_client(settings).set_registered_model_alias(name, alias, str(number))
             return None
         except Conflict:
             if attempt == _TRIES - 1:
@@ -112,16 +112,16 @@ def point(settings: Settings, name: str, alias: str, number: int) -> None:
 
 def unpoint(settings: Settings, name: str, alias: str) -> None:
     """Remove an alias, wherever it points."""
-    with errors(settings):
-        client(settings).delete_registered_model_alias(name, alias)
+    with translate_errors(settings):
+        mlflow_client(settings).delete_registered_model_alias(name, alias)
 
 
 def move(settings: Settings, name: str, number: int, stage: str) -> None:
     """Give a version a stage, and leave all others where they are."""
-    if abilities(settings).stages:
-        with errors(settings):
+    if find_abilities(settings).stages:
+        with translate_errors(settings):
             # Never archive_existing_versions: it reads, then writes, and asking for it on None is an error.
-            client(settings).transition_model_version_stage(name, str(number), stage)
+            mlflow_client(settings).transition_model_version_stage(name, str(number), stage)
 
 
 def pause(attempt: int) -> None:
@@ -131,7 +131,7 @@ def pause(attempt: int) -> None:
 
 def lock_of(settings: Settings, name: str) -> Path:
     """The file that whoever changes a model on this machine holds locked. A model's name may be too long for a file."""
-    return settings.locks / f"promote-{key_of(name)[:16]}.lock"
+    return settings.locks / f"promote-{hash_texts(name)[:16]}.lock"
 
 
 @contextlib.contextmanager

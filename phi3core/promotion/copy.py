@@ -25,7 +25,7 @@ from phi3core.registry.filelist import NOT_LOGGED, File
 from phi3core.registry.models import Version
 from phi3core.settings import Settings
 from phi3core.store import timeouts
-from phi3core.store.client import changed, client, errors, without_password
+from phi3core.store.client import hide_password, mlflow_client, notify_change, translate_errors
 
 from .record import writer
 
@@ -71,7 +71,7 @@ def copy_version(
     name, to = name.strip(), to.strip().rstrip("/")
     _check(settings, version, name, to)
     tag_values = version.tags | _origin(settings, version, person)
-    where = f"{name} at {without_password(to, to)}" if to else name
+    where = f"{name} at {hide_password(to, to)}" if to else name
     with writer.opened(
         settings, person, model=version.name, version=version.version, action="copy", old=version.ref, new=where,
         reason=reason, digest=version.tags.get(tags.DIGEST, ""),
@@ -81,9 +81,9 @@ def copy_version(
         else:
             report(0.5, "Registering the copy")
             copied = Copied(
-                name, _register(client(settings), settings, name, version, _source(version), tag_values), ""
+                name, _register(mlflow_client(settings), settings, name, version, _source(version), tag_values), ""
             )
-            changed(settings, name)
+            notify_change(settings, name)
         record.outcome = f"The copy is {copied.ref}."
     report(1.0, "Done")
     return copied
@@ -112,7 +112,7 @@ def _origin(settings: Settings, version: Version, person: Person) -> dict[str, s
     """The tags that say where a copy came from."""
     known = {
         tags.ORIGIN_VERSION: version.ref,
-        tags.ORIGIN_STORE: without_password(settings.tracking_uri, settings.tracking_uri),
+        tags.ORIGIN_STORE: hide_password(settings.tracking_uri, settings.tracking_uri),
         tags.ORIGIN_RUN: version.run_id,
         tags.ORIGIN_USER: person.name,
         tags.ORIGIN_TIME: datetime.now(UTC).isoformat(timespec="seconds"),
@@ -137,12 +137,12 @@ def _register(
 ) -> int:
     """One call; a registered model that was made for it alone goes again when it fails. place: for the errors."""
     made = False
-    with contextlib.suppress(Conflict), errors(place):
+    with contextlib.suppress(Conflict), translate_errors(place):
         store.create_registered_model(name)
         made = True
     model_id = model_id or (source.removeprefix("models:/") if source.startswith("models:/m-") else "")
     try:
-        with errors(place):
+        with translate_errors(place):
             registered = store.create_model_version(
                 name, source, run_id or version.run_id or None, tags=tag_values,
                 description=version.description or None,
@@ -150,7 +150,7 @@ def _register(
             )  # fmt: skip
     except BaseException:
         if made:
-            with contextlib.suppress(Phi3Error), errors(place):
+            with contextlib.suppress(Phi3Error), translate_errors(place):
                 if not store.search_model_versions(f"name='{name}'"):
                     store.delete_registered_model(name)
         raise
@@ -167,7 +167,7 @@ def _send(
 
     there = replace(settings, tracking_uri=to)  # for what is said when it fails; nothing is opened with it
     with _opening(there):
-        store = mlflow.MlflowClient(to, to)  # never store.client(): it makes a store the current one of this process
+        store = mlflow.MlflowClient(to, to)  # never mlflow_client(): it makes a store the current one of this process
         home = _experiment(store)
     detail = reader.detail(settings, version)
     report(0.05, "Fetching the files")
@@ -176,25 +176,25 @@ def _send(
     with _logged(store, there, home, version, detail.parameters, tag_values) as (run_id, model_id, location):
         _upload(to, there, folder, location, lambda share, text: report(0.1 + 0.85 * share, text))
         report(0.96, "Registering the copy")
-        with errors(there):
+        with translate_errors(there):
             store.finalize_logged_model(model_id, "READY")
         # A database is written by this process, and MLflow looks for models:/… in this process's own store then.
         source = f"models:/{model_id}" if to.startswith("http") else location
         number = _register(store, there, name, version, source, tag_values, run_id, model_id)
-    return Copied(name, number, without_password(to, to))
+    return Copied(name, number, hide_password(to, to))
 
 
 @contextlib.contextmanager
 def _opening(there: Settings) -> Iterator[None]:
     """A store that can't be opened is told by its address, whatever its driver raises."""
     try:
-        timeouts.reach(there.tracking_uri)
-        with errors(there):
+        timeouts.check_connection(there.tracking_uri)
+        with translate_errors(there):
             yield
     except Phi3Error:
         raise
     except Exception as error:  # a driver that is not installed, a host that does not resolve, …
-        uri = without_password(there.tracking_uri, there.tracking_uri)
+        uri = hide_password(there.tracking_uri, there.tracking_uri)
         raise StoreDown(f"{uri} can't be opened ({type(error).__name__}: {str(error)[:200]}).") from error
 
 
@@ -217,7 +217,7 @@ def _experiment(store: MlflowClient) -> str:
 def _check_digest(version: Version, folder: Path) -> None:
     """What is sent must be what was registered: its tags go along and say so."""
     paths = {name: folder / name for name in _files(folder)}
-    found = [File(name, path.stat().st_size, hashing.digest_of_file(path)) for name, path in paths.items()]
+    found = [File(name, path.stat().st_size, hashing.hash_file(path)) for name, path in paths.items()]
     if artifacts.as_built(version, found) is False:
         raise Conflict(f"The files of {version.ref} are not what was registered: their digest differs. Build it again.")
 
@@ -239,11 +239,11 @@ def _logged(
     """A run and a logged model for the copy: (run id, model id, where its files go). Closed as failed on an error."""
     from mlflow.entities import Metric, Param
 
-    with errors(there):
+    with translate_errors(there):
         run_id = store.create_run(home, tags=tag_values, run_name=f"copy of {version.ref}").info.run_id
     model: Any = None
     try:
-        with errors(there):
+        with translate_errors(there):
             now = int(datetime.now(UTC).timestamp() * 1000)
             metrics = [Metric(key, value, now, 0) for key, value in version.metrics.items()]
             params = [Param(key, value) for key, value in parameters.items()]
@@ -251,10 +251,10 @@ def _logged(
                 store.log_batch(run_id, metrics[start : start + 100], params[start : start + 100])
             model = store.create_logged_model(home, name="model", source_run_id=run_id, tags=tag_values)
         yield run_id, str(model.model_id), str(model.artifact_location)
-        with errors(there):
+        with translate_errors(there):
             store.set_terminated(run_id)
     except BaseException:
-        with contextlib.suppress(Phi3Error), errors(there):
+        with contextlib.suppress(Phi3Error), translate_errors(there):
             if model is not None and not store.search_model_versions(f"run_id='{run_id}'"):
                 store.delete_logged_model(model.model_id)
             store.set_terminated(run_id, "FAILED")
@@ -267,7 +267,7 @@ def _upload(to: str, there: Settings, folder: Path, location: str, report: Repor
 
     sizes = {name: (folder / name).stat().st_size for name in _files(folder)}
     total, sent = max(sum(sizes.values()), 1), 0
-    with _opening(there), timeouts.patient():
+    with _opening(there), timeouts.allow_transfer_time():
         place = get_artifact_repository(location, to, to)
         for name, size in sizes.items():
             report(sent / total, f"Sending {name} ({size / 1e6:,.1f} MB)")

@@ -13,7 +13,7 @@ from phi3core.promotion.record.timeline import MOVES
 from phi3core.registry import reader
 from phi3core.registry.models import Version, split_reference
 from phi3core.settings import Settings
-from phi3core.store.client import changed, client, errors
+from phi3core.store.client import mlflow_client, notify_change, translate_errors
 
 from .aliases import HELD, locked
 from .reconcile import at_work, settle
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 def delete_version(settings: Settings, ref: str, reason: str, person: Person | None = None) -> None:
     """Delete a version for good. Raises Forbidden, NotFound, BadInput without a reason, Conflict where it is needed."""
-    person = person or roles.local(settings)
+    person = person or roles.local_person(settings)
     roles.require(person, "admin", f"deleting {ref}")
     if not reason.strip():
         raise BadInput("Say why it is deleted: it is kept on the record.")
@@ -44,10 +44,10 @@ def delete_version(settings: Settings, ref: str, reason: str, person: Person | N
                 )
             if refused := why_not_deleted(settings, reader.resolve(settings, version.ref)):
                 raise Conflict(refused)
-            with errors(settings):
-                client(settings).delete_model_version(name, str(version.version))
+            with translate_errors(settings):
+                mlflow_client(settings).delete_model_version(name, str(version.version))
             record.outcome = f"{version.ref} is deleted."
-        changed(settings, name)
+        notify_change(settings, name)
 
 
 def why_not_deleted(settings: Settings, version: Version, asked: Iterable[Request] | None = None) -> str:

@@ -8,7 +8,7 @@ from phi3core import tags
 from phi3core.errors import BadInput
 from phi3core.registry.models import Version
 from phi3core.settings import Settings
-from phi3core.store.client import abilities
+from phi3core.store.client import find_abilities
 
 from .aliases import HELD
 
@@ -60,7 +60,7 @@ def plan_move(
 
     Raises BadInput for what is no stage, or none in this store.
     """
-    stage, able = stage_of(stage), abilities(settings)
+    stage, able = stage_of(stage), find_abilities(settings)
     if old not in ("Archived", "None"):
         raise BadInput(f"A version that leaves a stage becomes Archived or None, not “{old}”.")
     if not able.stages and stage == "Archived":

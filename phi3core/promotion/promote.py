@@ -21,7 +21,7 @@ from phi3core.errors import BadInput, Conflict
 from phi3core.registry import reader
 from phi3core.registry.models import Version, split_reference
 from phi3core.settings import Settings
-from phi3core.store.client import abilities, changed
+from phi3core.store.client import find_abilities, notify_change
 
 from .aliases import locked, pause, point, read_state, unpoint
 from .apply import after_deletions, carry_out
@@ -68,7 +68,7 @@ def promote(
     PolicyUnmet, Conflict or StoreDown; when it raises, the record of the attempt is closed as failed.
     """
     target = stage_of(stage)
-    person = person or roles.local(settings)
+    person = person or roles.local_person(settings)
     roles.require(person, "releaser", f"moving {ref} to {target}")
     version = reader.resolve(settings, ref)
     if version.status not in ("", "READY"):
@@ -93,7 +93,7 @@ def rollback(
     """
     from .policy import vetting
 
-    person = person or roles.local(settings)
+    person = person or roles.local_person(settings)
     roles.require(person, "releaser", f"rolling {model} back")
     if override:
         roles.require(person, "admin", f"rolling {model} back whatever its files are")
@@ -119,7 +119,7 @@ def previous_version(settings: Settings, model: str) -> Version | None:
 def set_alias(settings: Settings, ref: str, alias: str, reason: str = "", person: Person | None = None) -> Version:
     """Point an alias at a version; it leaves the version that had it. Raises BadInput for a reserved name."""
     _check_alias(settings, alias)
-    person = person or roles.local(settings)
+    person = person or roles.local_person(settings)
     roles.require(person, "releaser", f"pointing @{alias} at {ref}")
     name = split_reference(ref).name
     with locked(settings, name):
@@ -132,14 +132,14 @@ def set_alias(settings: Settings, ref: str, alias: str, reason: str = "", person
         ) as record:  # fmt: skip
             after_deletions(settings, name, version.version, record.id)
             point(settings, name, alias, version.version)
-        changed(settings, name)
+        notify_change(settings, name)
         return reader.resolve(settings, version.ref)
 
 
 def delete_alias(settings: Settings, name: str, alias: str, reason: str = "", person: Person | None = None) -> None:
     """Remove an alias from the version it points at. Raises NotFound, or BadInput for a reserved name."""
     _check_alias(settings, alias)
-    person = person or roles.local(settings)
+    person = person or roles.local_person(settings)
     roles.require(person, "releaser", f"removing @{alias} from {name}")
     with locked(settings, name):
         version = reader.resolve(settings, f"{name}@{alias}")
@@ -147,7 +147,7 @@ def delete_alias(settings: Settings, name: str, alias: str, reason: str = "", pe
             settings, person, model=name, version=version.version, action="delete alias", old=f"@{alias}", reason=reason
         ):
             unpoint(settings, name, alias)
-        changed(settings, name)
+        notify_change(settings, name)
 
 
 # ---------------------------------------------------------------- doing it
@@ -184,7 +184,7 @@ def _carried(
         ) as record:  # fmt: skip
             carry_out(settings, what, record)
             record.outcome = _outcome(what)
-        changed(settings, name)
+        notify_change(settings, name)
         return Promotion(reader.resolve(settings, version.ref), target, what.replaced, record.id, becomes)
 
 
@@ -211,5 +211,5 @@ def _check_alias(settings: Settings, alias: str) -> None:
         raise BadInput(f"@{alias} is reserved by MLflow. Choose another name, such as champion.")
     if not re.fullmatch(r"[A-Za-z0-9_-][\w.-]*", alias):
         raise BadInput("An alias is made of letters, digits, “_”, “-” and “.”, such as champion.")
-    if not abilities(settings).aliases:
+    if not find_abilities(settings).aliases:
         raise BadInput("This store has no aliases. Move versions between stages instead.")

@@ -20,7 +20,7 @@ from phi3core.promotion.record.timeline import MOVES, holder
 from phi3core.registry import reader
 from phi3core.registry.models import Version
 from phi3core.settings import Settings
-from phi3core.store.client import Abilities, changed
+from phi3core.store.client import Abilities, notify_change
 
 from . import finding
 from .aliases import HELD, State, locked, move, point, read_state, unpoint, versions_of
@@ -135,7 +135,7 @@ def settle(settings: Settings, name: str) -> Settled:
         when = f"{record.started:%Y-%m-%d %H:%M} UTC, by {record.user}"
         said.append(f"{record.says} ({when}) was interrupted. {end.outcome}")
     if said:
-        changed(settings, name)
+        notify_change(settings, name)
     return Settled(said, [])
 
 

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from phi3core import hashing
 from phi3core.errors import NotFound, StoreError
 from phi3core.settings import Settings
-from phi3core.store.timeouts import patient
+from phi3core.store.timeouts import allow_transfer_time
 
 if TYPE_CHECKING:
     from mlflow.store.artifact.artifact_repo import ArtifactRepository
@@ -63,12 +63,12 @@ def marks(settings: Settings, uri: str) -> str:
     bucket, folder = repository.parse_s3_compliant_uri(repository.artifact_uri)
     pages = repository._get_s3_client().get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=f"{folder}/")
     told = sorted((one["Key"], one["ETag"]) for page in pages for one in page.get("Contents", ()))
-    return hashing.key_of(*(part for one in told for part in one))
+    return hashing.hash_texts(*(part for one in told for part in one))
 
 
 def total(found: list[File]) -> str:
     """The digest of all of them, as a build records it. Every one must have its own."""
-    return hashing.total_of({file.path: file.sha256 for file in found})
+    return hashing.combine_digests({file.path: file.sha256 for file in found})
 
 
 @contextlib.contextmanager
@@ -109,7 +109,7 @@ def _read(path: Path) -> tuple[_Stat, str]:
         # Another change within the same tick of the file system's clock would leave the times as they are.
         if (since := time.time() - before[2] / 1e9) < _TICK:
             time.sleep(min(max(_TICK - since, 0.0), _TICK))
-        taken = hashing.digest_of_file(path)
+        taken = hashing.hash_file(path)
         if _stat(path) == before:
             return before, taken
     raise StoreError(f"{path} is being written at this moment. Wait until it is not, and try again.")
@@ -126,7 +126,7 @@ def _remote(settings: Settings, uri: str, kept: _Kept, read: bool) -> list[File]
         if read:
             with _copied(settings, repository, name) as copy:
                 size = copy.stat().st_size
-                kept[name] = [size], hashing.digest_of_file(copy)
+                kept[name] = [size], hashing.hash_file(copy)
         known = kept.get(name)
         found.append(File(name, size, known[1] if known and known[0] == [size] else ""))
     if not found:
@@ -151,7 +151,7 @@ def _walk(repository: ArtifactRepository, below: str | None = None) -> Iterator[
 @contextlib.contextmanager
 def _copied(settings: Settings, repository: ArtifactRepository, name: str) -> Iterator[Path]:
     with tempfile.TemporaryDirectory(dir=settings.tmp) as folder:
-        with patient():
+        with allow_transfer_time():
             copy = Path(repository.download_artifacts(name, folder))  # type: ignore[no-untyped-call]
         yield copy
 
@@ -159,7 +159,7 @@ def _copied(settings: Settings, repository: ArtifactRepository, name: str) -> It
 @contextlib.contextmanager
 def _kept(settings: Settings, place: Path | str) -> Iterator[_Kept]:
     """The digests of an earlier look, to be added to; what was added is written even when something failed."""
-    path = settings.home / "digests" / f"{hashing.key_of(settings.tracking_uri, str(place))}.json"
+    path = settings.home / "digests" / f"{hashing.hash_texts(settings.tracking_uri, str(place))}.json"
     before: dict[str, Any] = {}
     with contextlib.suppress(OSError, ValueError):  # not there yet, or damaged: they are taken anew
         before = json.loads(path.read_text())

@@ -1,7 +1,7 @@
 """All versions of all models in memory, so that thousands can be searched by what the store has no filter for.
 
 A thread reads the store again and again, a few hundred versions at a time with a rest after each, so that pages in the
-same process hardly notice. What this process changes itself is read at once (store.changed). While the store is away
+same process hardly notice. What this process changes itself is read at once (notify_change). While the store is away
 the last good copy is kept, and says how old it is.
 """
 
@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from phi3core.errors import NotFound, Phi3Error, StoreDown
 from phi3core.settings import Settings
-from phi3core.store.client import abilities, client, errors, on_change, paged
+from phi3core.store.client import find_abilities, mlflow_client, on_registry_change, search_pages, translate_errors
 
 from . import reader
 from .models import Run, Version, numbers_of, version_of
@@ -105,7 +105,7 @@ class Index:
     def start(self) -> None:
         """Keep the copy fresh in the background, until `stop`."""
         if self._thread is None:
-            on_change(self._changed)
+            on_registry_change(self._changed)
             self._thread = threading.Thread(target=self._keep, name="registry index", daemon=True)
             self._thread.start()
 
@@ -228,8 +228,8 @@ class Index:
     def _latest(self) -> dict[str, int]:
         """The models of the versions that were changed last, and when."""
         try:
-            with errors(self._settings):
-                latest = client(self._settings).search_model_versions(
+            with translate_errors(self._settings):
+                latest = mlflow_client(self._settings).search_model_versions(
                     max_results=_GLANCED, order_by=["last_updated_timestamp DESC"]
                 )
         except StoreDown:
@@ -241,7 +241,7 @@ class Index:
 
     def _read(self, politely: bool, changed: set[str]) -> Iterator[_Models]:
         """All entries by model; the very first time without metrics too, which take the longest to read."""
-        settings, able = self._settings, abilities(self._settings)
+        settings, able = self._settings, find_abilities(self._settings)
         numbers: dict[str, dict[str, int]] = {}
         for models in self._paced(_pages(settings, "search_registered_models"), politely):
             numbers |= {model.name: numbers_of(model, able.aliases) for model in models}
@@ -318,4 +318,6 @@ def index(settings: Settings) -> Index:
 
 
 def _pages(settings: Settings, call: str) -> Iterator[Any]:
-    return paged(settings, lambda **page: getattr(client(settings), call)(**page), min(_FEW, _PAGE), _PAGE)
+    return search_pages(
+        settings, lambda **page: getattr(mlflow_client(settings), call)(**page), min(_FEW, _PAGE), _PAGE
+    )

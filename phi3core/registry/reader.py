@@ -18,8 +18,15 @@ from phi3core.access import roles
 from phi3core.access.roles import Person
 from phi3core.errors import BadInput, NotFound
 from phi3core.settings import Settings
-from phi3core.store.client import abilities, changed, client, errors, paged, without_password
-from phi3core.store.timeouts import patient
+from phi3core.store.client import (
+    find_abilities,
+    hide_password,
+    mlflow_client,
+    notify_change,
+    search_pages,
+    translate_errors,
+)
+from phi3core.store.timeouts import allow_transfer_time
 
 from .models import (
     Detail,
@@ -53,23 +60,23 @@ def resolve(settings: Settings, text: str) -> Version:
         if alias not in aliases:
             raise NotFound(_no_alias(reference, aliases))
         number = aliases[alias]
-    store = client(settings)
+    store = mlflow_client(settings)
     try:
         if number > 2**31 - 1:
             raise NotFound("No store counts so far.")
-        with errors(settings):
+        with translate_errors(settings):
             found = store.get_model_version(reference.name, str(number))
     except NotFound as error:
         raise NotFound(
             f"{reference.name} has no version {number}. “python -m phi3core models {reference.name}” lists them."
         ) from error
-    return version_of(found, aliases, _run(settings, found.run_id), abilities(settings).stages)
+    return version_of(found, aliases, _run(settings, found.run_id), find_abilities(settings).stages)
 
 
 def models(settings: Settings) -> list[Model]:
     """All registered models, most recently changed first."""
-    able = abilities(settings)
-    pages = paged(settings, lambda **page: client(settings).search_registered_models(**page))
+    able = find_abilities(settings)
+    pages = search_pages(settings, lambda **page: mlflow_client(settings).search_registered_models(**page))
     found = [model_of(model, numbers_of(model, able.aliases)) for page in pages for model in page]
     return sorted(found, key=lambda model: model.updated, reverse=True)
 
@@ -79,11 +86,11 @@ def rows(settings: Settings, text: str = "", limit: int = 50, token: str = "") -
 
     text: a part of the name. token: Rows.next of the page before.
     """
-    able = abilities(settings)
+    able = find_abilities(settings)
     quote = '"' if "'" in text else "'"  # MLflow's filters know no escape, but % stands for anything
     part = text.replace('"', "%") if quote == '"' else text
-    with errors(settings):
-        page = client(settings).search_registered_models(
+    with translate_errors(settings):
+        page = mlflow_client(settings).search_registered_models(
             filter_string=f"name ILIKE {quote}%{part}%{quote}" if text else None,
             max_results=limit,
             order_by=["last_updated_timestamp DESC", "name ASC"],
@@ -114,10 +121,10 @@ def _shown(model: RegisteredModel, numbers: dict[str, int]) -> ModelVersion | No
 
 def versions(settings: Settings, name: str) -> list[Version]:
     """All versions of a model, newest first, with stage, aliases and metrics. Raises NotFound."""
-    able, aliases = abilities(settings), _numbers(settings, name)
+    able, aliases = find_abilities(settings), _numbers(settings, name)
     quote = '"' if "'" in name else "'"
     where = f"name={quote}{name}{quote}"
-    pages = paged(settings, lambda **page: client(settings).search_model_versions(where, **page))
+    pages = search_pages(settings, lambda **page: mlflow_client(settings).search_model_versions(where, **page))
     found = [version for page in pages for version in page]
     runs = runs_of(settings, (version.run_id for version in found))
     listed = [version_of(version, aliases, runs.get(version.run_id or "", Run()), able.stages) for version in found]
@@ -154,12 +161,14 @@ def runs_in_parts(settings: Settings, run_ids: Iterable[str | None]) -> Iterator
     unique = sorted({run_id for run_id in run_ids if run_id})
     if not unique:
         return
-    pages = paged(settings, lambda **page: client(settings).search_experiments(view_type=ViewType.ALL, **page))
+    pages = search_pages(
+        settings, lambda **page: mlflow_client(settings).search_experiments(view_type=ViewType.ALL, **page)
+    )
     experiments = [experiment.experiment_id for page in pages for experiment in page]
     for start in range(0, len(unique), 100):
         listed = ",".join(f"'{run_id}'" for run_id in unique[start : start + 100])
-        with errors(settings):
-            runs = client(settings).search_runs(
+        with translate_errors(settings):
+            runs = mlflow_client(settings).search_runs(
                 experiments, f"attributes.run_id IN ({listed})", ViewType.ALL, max_results=100
             )
         yield {run.info.run_id: _facts(run) for run in runs}
@@ -168,8 +177,8 @@ def runs_in_parts(settings: Settings, run_ids: Iterable[str | None]) -> Iterator
 def _run(settings: Settings, run_id: str | None) -> Run:
     """What a version takes from its source run; empty when that was deleted for good."""
     if run_id:
-        with contextlib.suppress(NotFound), errors(settings):
-            return _facts(client(settings).get_run(run_id))
+        with contextlib.suppress(NotFound), translate_errors(settings):
+            return _facts(mlflow_client(settings).get_run(run_id))
     return Run()
 
 
@@ -180,11 +189,11 @@ def _facts(run: mlflow.entities.Run) -> Run:
 
 def _numbers(settings: Settings, name: str) -> dict[str, int]:
     try:
-        able = abilities(settings)
-        with errors(settings):
-            return numbers_of(client(settings).get_registered_model(name), able.aliases)
+        able = find_abilities(settings)
+        with translate_errors(settings):
+            return numbers_of(mlflow_client(settings).get_registered_model(name), able.aliases)
     except NotFound as error:
-        store = without_password(settings.tracking_uri, settings.tracking_uri)
+        store = hide_password(settings.tracking_uri, settings.tracking_uri)
         raise NotFound(
             f"There is no registered model “{name}” in {store}. “python -m phi3core models” lists them."
         ) from error
@@ -203,8 +212,8 @@ def _no_alias(reference: Reference, aliases: dict[str, int]) -> str:
 def describe(settings: Settings, ref: str, text: str, person: Person | None = None) -> Version:
     """Give a version another description, as Markdown. Raises Forbidden, BadInput or NotFound."""
     version = _edited(settings, ref, person)
-    with errors(settings):
-        client(settings).update_model_version(version.name, str(version.version), text.strip())
+    with translate_errors(settings):
+        mlflow_client(settings).update_model_version(version.name, str(version.version), text.strip())
     return _after(settings, version)
 
 
@@ -212,8 +221,8 @@ def tag(settings: Settings, ref: str, key: str, value: str, person: Person | Non
     """Give a version a tag, or its tag another value. Raises Forbidden, NotFound, and BadInput for a tag of ours."""
     version = _edited(settings, ref, person)
     key = _free_key(key)
-    with errors(settings):
-        client(settings).set_model_version_tag(version.name, str(version.version), key, value.strip())
+    with translate_errors(settings):
+        mlflow_client(settings).set_model_version_tag(version.name, str(version.version), key, value.strip())
     return _after(settings, version)
 
 
@@ -223,13 +232,13 @@ def untag(settings: Settings, ref: str, key: str, person: Person | None = None) 
     key = _free_key(key)
     if key not in version.tags:
         raise NotFound(f"{version.ref} has no tag “{key}”.")
-    with errors(settings):
-        client(settings).delete_model_version_tag(version.name, str(version.version), key)
+    with translate_errors(settings):
+        mlflow_client(settings).delete_model_version_tag(version.name, str(version.version), key)
     return _after(settings, version)
 
 
 def _edited(settings: Settings, ref: str, person: Person | None) -> Version:
-    roles.require(person or roles.local(settings), "releaser", f"editing {ref}")
+    roles.require(person or roles.local_person(settings), "releaser", f"editing {ref}")
     return resolve(settings, ref)
 
 
@@ -243,7 +252,7 @@ def _free_key(key: str) -> str:
 
 
 def _after(settings: Settings, version: Version) -> Version:
-    changed(settings, version.name)
+    notify_change(settings, version.name)
     return resolve(settings, version.ref)
 
 
@@ -252,8 +261,8 @@ def _after(settings: Settings, version: Version) -> Version:
 
 def artifact_uri(settings: Settings, version: Version) -> str:
     """Where a version's files are: a path or URI that MLflow's artifact stores understand."""
-    store = client(settings)
-    with errors(settings):
+    store = mlflow_client(settings)
+    with translate_errors(settings):
         if version.source.startswith("models:/m-"):
             return str(store.get_logged_model(version.source.removeprefix("models:/")).artifact_location)
         return str(store.get_model_version_download_uri(version.name, str(version.version)))
@@ -282,8 +291,8 @@ def download(settings: Settings, version: Version) -> Path:
         return folder
 
     def make(part: Path) -> None:
-        with errors(settings), patient():
+        with translate_errors(settings), allow_transfer_time():
             mlflow.artifacts.download_artifacts(f"models:/{version.ref}", dst_path=str(part))
 
-    key = hashing.key_of(settings.tracking_uri, version.ref, version.source)
-    return folder_cache.entry(settings.cache, "versions", key, make)
+    key = hashing.hash_texts(settings.tracking_uri, version.ref, version.source)
+    return folder_cache.get_or_make(settings.cache, "versions", key, make)

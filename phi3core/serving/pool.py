@@ -18,7 +18,7 @@ from functools import cache, partial
 from pathlib import Path
 
 from phi3core.errors import Busy, Phi3Error, ServerError
-from phi3core.hashing import size_of
+from phi3core.hashing import folder_size
 from phi3core.registry import reader
 from phi3core.registry.models import Version
 from phi3core.settings import Settings
@@ -139,7 +139,7 @@ class Pool:
 
     def _start(self, key: str, version: Version, again: str = "") -> ModelServer:
         folder = reader.local_folder(self._settings, version)
-        size = size_of(folder) if folder else version.size or 0
+        size = folder_size(folder) if folder else version.size or 0
         need = memory.needed(folder, size, version.wrapper)
         log = self._settings.logs / f"server-{version.name}-{version.version}-{os.getpid()}.log"
         order = {

@@ -44,7 +44,7 @@ _abilities: dict[str, Abilities] = {}
 _listeners: list[Callable[[Settings, str], None]] = []
 
 
-def client(settings: Settings) -> MlflowClient:
+def mlflow_client(settings: Settings) -> MlflowClient:
     """A client of the store, tracking and registry both. Raises StoreDown where it can't be reached or opened."""
     until, said = _silent.get(settings.tracking_uri, (0.0, ""))
     if time.monotonic() < until:
@@ -62,10 +62,10 @@ def _client(settings: Settings) -> MlflowClient:
     )
     logging.getLogger("mlflow").setLevel(logging.WARNING)  # its notices are not for the people we talk to
     try:
-        timeouts.reach(settings.tracking_uri)
-        with errors(settings):
+        timeouts.check_connection(settings.tracking_uri)
+        with translate_errors(settings):
             if urlsplit(settings.tracking_uri).scheme in ("http", "https"):
-                timeouts.wait_once()
+                timeouts.never_retry_silence()
             if settings.artifacts:
                 # Two processes that create the tables of a new store at once would break each other.
                 with FileLock(settings.locks / "store.lock"):
@@ -79,13 +79,13 @@ def _client(settings: Settings) -> MlflowClient:
     return made
 
 
-def ask(settings: Settings) -> None:
+def ensure_reachable(settings: Settings) -> None:
     """Raise StoreDown unless the store answers."""
-    with errors(settings):
-        client(settings).search_experiments(max_results=1)
+    with translate_errors(settings):
+        mlflow_client(settings).search_experiments(max_results=1)
 
 
-def paged(settings: Settings, ask: Callable[..., Any], few: int = 1000, most: int = 1000) -> Iterator[Any]:
+def search_pages(settings: Settings, ask: Callable[..., Any], few: int = 1000, most: int = 1000) -> Iterator[Any]:
     """All that a search of the client gives, page by page.
 
     ask: is given `max_results` and `page_token`. At first it is asked for few, then for as many as the store manages
@@ -94,7 +94,7 @@ def paged(settings: Settings, ask: Callable[..., Any], few: int = 1000, most: in
     token, size = None, few
     while True:
         asked = time.monotonic()
-        with errors(settings):
+        with translate_errors(settings):
             page = ask(max_results=size, page_token=token)
         took = time.monotonic() - asked
         yield page
@@ -107,7 +107,7 @@ def paged(settings: Settings, ask: Callable[..., Any], few: int = 1000, most: in
             size = max(size // 2, 1)
 
 
-def abilities(settings: Settings) -> Abilities:
+def find_abilities(settings: Settings) -> Abilities:
     """What the store can do, found out once by asking it for a stage and an alias of a model that nobody has.
 
     A store that knows of them says that there is no such model; one that does not, that there is no such call. Raises
@@ -116,7 +116,7 @@ def abilities(settings: Settings) -> Abilities:
     if known := _abilities.get(settings.tracking_uri):
         return known
     # MLflow's client would look for the model first, and never get to ask.
-    store = client(settings)._get_registry_client()  # type: ignore[no-untyped-call]
+    store = mlflow_client(settings)._get_registry_client()  # type: ignore[no-untyped-call]
     nobody = "phi3-nobody-has-this-model"
     found = Abilities(
         stages=_knows(settings, lambda: store.get_latest_versions(nobody, ["Production"])),
@@ -129,7 +129,7 @@ def abilities(settings: Settings) -> Abilities:
 def _knows(settings: Settings, ask: Callable[[], object]) -> bool:
     from mlflow.exceptions import MlflowException
 
-    with errors(settings):
+    with translate_errors(settings):
         try:
             ask()
         except MlflowException as error:
@@ -149,23 +149,23 @@ def _knows(settings: Settings, ask: Callable[[], object]) -> bool:
         return True
 
 
-def changed(settings: Settings, model: str) -> None:
+def notify_change(settings: Settings, model: str) -> None:
     """Tell whoever keeps a copy of the registry that this process has changed a registered model."""
     for listener in _listeners:
         listener(settings, model)
 
 
-def on_change(listener: Callable[[Settings, str], None]) -> None:
+def on_registry_change(listener: Callable[[Settings, str], None]) -> None:
     """Have the listener called, in the thread that made the change, with the settings and the model's name."""
     _listeners.append(listener)
 
 
-def experiment(settings: Settings, name: str) -> str:
+def experiment_id(settings: Settings, name: str) -> str:
     """The id of one of our experiments, created when it is not there yet."""
     from mlflow.exceptions import MlflowException
 
-    store = client(settings)
-    with errors(settings):
+    store = mlflow_client(settings)
+    with translate_errors(settings):
         found = store.get_experiment_by_name(name)
         if found is None:
             location = (settings.artifacts / name).as_uri() if settings.artifacts else None
@@ -184,7 +184,7 @@ def experiment(settings: Settings, name: str) -> str:
 
 
 @contextlib.contextmanager
-def errors(settings: Settings) -> Iterator[None]:
+def translate_errors(settings: Settings) -> Iterator[None]:
     """Translate what MLflow and its database raise: NotFound, BadInput, Conflict, StoreError or StoreDown."""
     from mlflow.exceptions import MlflowException
 
@@ -201,7 +201,7 @@ def errors(settings: Settings) -> Iterator[None]:
         if error.error_code == "RESOURCE_ALREADY_EXISTS":
             raise Conflict(text) from error
         if broken := re.search(r"too many (500) error responses", text):
-            where = without_password(settings.tracking_uri, settings.tracking_uri)
+            where = hide_password(settings.tracking_uri, settings.tracking_uri)
             raise StoreError(
                 f"The MLflow store at {where} failed with error {broken[1]}. Its log says more."
             ) from error
@@ -221,7 +221,7 @@ def _down(settings: Settings, text: str) -> str:
         f"The MLflow store at {settings.tracking_uri} does not answer ({why}). "
         "Check that it runs and that MLFLOW_TRACKING_URI is right, then try again."
     )
-    said = without_password(said, settings.tracking_uri)
+    said = hide_password(said, settings.tracking_uri)
     if why == _slow():
         _silent[settings.tracking_uri] = time.monotonic() + _SILENCE, said
     return said
@@ -241,10 +241,10 @@ def _why(text: str) -> str:
 
 
 def _slow() -> str:
-    return f"not a word within {timeouts.seconds():g} s"
+    return f"not a word within {timeouts.silence_limit():g} s"
 
 
-def without_password(text: str, uri: str) -> str:
+def hide_password(text: str, uri: str) -> str:
     """The text without the password that the URI holds, if it holds one."""
     password = urlsplit(uri).password
     return text.replace(f":{password}@", ":…@") if password else text

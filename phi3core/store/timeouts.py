@@ -23,7 +23,7 @@ _transfers = 0
 _before: str | None = None
 
 
-def seconds() -> float:
+def silence_limit() -> float:
     """How long a silence is waited for, but for files."""
     with contextlib.suppress(ValueError):
         return float((_before if _transfers else os.environ.get(_TIMEOUT)) or "")
@@ -31,7 +31,7 @@ def seconds() -> float:
 
 
 @contextlib.contextmanager
-def patient() -> Iterator[None]:
+def allow_transfer_time() -> Iterator[None]:
     """Files are being sent or fetched, which a server may do for minutes without a word.
 
     Whoever asks the same server for anything else meanwhile waits no longer than ever (`wait_once`).
@@ -53,7 +53,7 @@ def patient() -> Iterator[None]:
                     os.environ[_TIMEOUT] = _before
 
 
-def reach(uri: str) -> None:
+def check_connection(uri: str) -> None:
     """Raise OSError where the address's host has none, or takes no connection in time. A file's address is no matter.
 
     Left alone, a host's addresses are waited for one after the other, its name server in front of them, and a
@@ -67,20 +67,20 @@ def reach(uri: str) -> None:
 
     def connect() -> None:
         try:
-            socket.create_connection((host, port), timeout=seconds()).close()
+            socket.create_connection((host, port), timeout=silence_limit()).close()
         except OSError as error:
             failed.append(error)
 
     trying = threading.Thread(target=connect, daemon=True)
     trying.start()
-    trying.join(seconds())
+    trying.join(silence_limit())
     if trying.is_alive():
         raise TimeoutError("timed out")
     if failed:
         raise failed[0]
 
 
-def wait_once() -> None:
+def never_retry_silence() -> None:
     """Have MLflow's HTTP session try again what broke at once, and never what was silent until the time was up.
 
     A second try would double the wait, and do twice what a slow server does after all. There is no setting for it,
@@ -117,7 +117,7 @@ def wait_once() -> None:
 def _impatient(send: Callable[..., Any]) -> Callable[..., Any]:
     def sent(request: Any, **options: Any) -> Any:
         if _transfers and _FILES_AT not in request.url:
-            options["timeout"] = seconds()
+            options["timeout"] = silence_limit()
         return send(request, **options)
 
     return sent

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from phi3core import tags
 from phi3core.registry.models import Version
 from phi3core.settings import Settings
-from phi3core.store.client import errors
+from phi3core.store.client import translate_errors
 
 from . import trace
 from .turn import one_line, without_control
@@ -292,7 +292,7 @@ def send_vote(settings: Settings, event: dict[str, Any]) -> None:
     tracing, trace_id = trace.tracer(settings), f"tr-{event['turn']}"
     new, old, better = Side(**event["new"]), Side(**event["old"]), event["better"]
     user = one_line(event["user"], 250) or "unknown"
-    with errors(settings):
+    with translate_errors(settings):
         given = [v for v in _votes(tracing.get_trace_info(trace_id)) if v.old.turn == old.turn]
         own = sorted((v for v in given if _same_person(v.user, user)), key=lambda vote: vote.when)
         if better is None:

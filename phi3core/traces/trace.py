@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from phi3core import tags
 from phi3core.errors import BadInput
 from phi3core.settings import Settings
-from phi3core.store.client import client, errors, experiment
+from phi3core.store.client import experiment_id, mlflow_client, translate_errors
 
 from .turn import Origin, Turn, clean, one_line, without_control
 
@@ -32,9 +32,9 @@ _PAGE = 500  # traces in one answer of the store
 def send_turn(settings: Settings, event: dict[str, Any], again: bool) -> None:
     """Write a turn's trace. again: it may be there already, whole or in part."""
     turn = Turn.from_plain(event["turn"])
-    home = experiment(settings, tags.CONVERSATIONS)
+    home = experiment_id(settings, tags.CONVERSATIONS)
     tracing = tracer(settings)
-    with errors(settings):
+    with translate_errors(settings):
         if again and _is_there(settings, turn.trace_id):
             return
         span = _span(turn, event["messages"])
@@ -49,7 +49,7 @@ def send_turn(settings: Settings, event: dict[str, Any], again: bool) -> None:
 
 def tracer(settings: Settings) -> TracingClient:
     """MLflow's client for traces."""
-    client(settings)  # translates what goes wrong in opening the store
+    mlflow_client(settings)  # translates what goes wrong in opening the store
     from mlflow.tracing.client import TracingClient
 
     return TracingClient(settings.tracking_uri)
@@ -59,7 +59,7 @@ def _is_there(settings: Settings, trace_id: str) -> bool:
     from mlflow.exceptions import MlflowException
 
     try:
-        return bool(client(settings).get_trace(trace_id).data.spans)
+        return bool(mlflow_client(settings).get_trace(trace_id).data.spans)
     except MlflowException as error:
         if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "NOT_FOUND", "BAD_REQUEST", "INVALID_STATE"):
             return False  # not there, or there without its span
@@ -198,11 +198,11 @@ def search(
     settings: Settings, where: str, order: str = "ASC", most: int = 100_000, spans: bool = True, page: int = _PAGE
 ) -> Iterator[Trace]:
     """The traces of conversations that match, ASC or DESC by time, so many at a time. Raises StoreDown."""
-    home = experiment(settings, tags.CONVERSATIONS)
+    home = experiment_id(settings, tags.CONVERSATIONS)
     token = None
     while most > 0:
-        with errors(settings):
-            found = client(settings).search_traces(
+        with translate_errors(settings):
+            found = mlflow_client(settings).search_traces(
                 locations=[home],
                 filter_string=where,
                 order_by=[f"timestamp_ms {order}"],
@@ -241,7 +241,7 @@ def send_rating(settings: Settings, event: dict[str, Any]) -> None:
     from mlflow.entities import AssessmentSource, Feedback
 
     tracing, trace_id = tracer(settings), f"tr-{event['turn']}"
-    with errors(settings):
+    with translate_errors(settings):
         info = tracing.get_trace_info(trace_id)
         standing = valid_thumbs(info)
         if event["thumb"] is None:

@@ -10,7 +10,9 @@ from typing import Any
 import pytest
 
 from phi3core.access import roles
-from phi3core.access.roles import Person, known, local
+from phi3core.access.api_keys import generate_key, hash_key, key_required, person_with_key
+from phi3core.access.login import load_login
+from phi3core.access.roles import Person, local_person, signed_in_person
 from phi3core.build import jobs
 from phi3core.build.steps import BuildSpec
 from phi3core.chat import conversation, history, import_export, prompts
@@ -48,7 +50,7 @@ def _forget() -> Iterator[None]:
 def say(settings: Settings) -> Callable[[str], Settings]:
     def write(text: str) -> Settings:
         settings.secrets.write_text(text)
-        roles.login.cache_clear()
+        load_login.cache_clear()
         return settings
 
     return write
@@ -61,19 +63,21 @@ def test_a_role_is_found_by_address_in_any_case_and_by_group_and_the_highest_cou
     say: Callable[[str], Settings],
 ) -> None:
     config = say(LOGIN + ROLES)
-    assert known(config, "Ada@Example.org").role == "admin"
-    assert known(config, "ralph@example.org").role == "releaser"
-    assert known(config, "rita@example.org", ["ml-release"]).role == "releaser"
-    assert known(config, "vera@example.org", ["team", "other"]).role == "reviewer"
-    assert known(config, "vera@example.org", ["ML-RELEASE"]).role == "viewer"  # groups are named exactly
-    assert known(config, "group:team").role == "viewer"  # an address is no group
-    assert known(config, "ml-release").role == "viewer"
+    assert signed_in_person(config, "Ada@Example.org").role == "admin"
+    assert signed_in_person(config, "ralph@example.org").role == "releaser"
+    assert signed_in_person(config, "rita@example.org", ["ml-release"]).role == "releaser"
+    assert signed_in_person(config, "vera@example.org", ["team", "other"]).role == "reviewer"
+    assert signed_in_person(config, "vera@example.org", ["ML-RELEASE"]).role == "viewer"  # groups are named exactly
+    assert signed_in_person(config, "group:team").role == "viewer"  # an address is no group
+    assert signed_in_person(config, "ml-release").role == "viewer"
 
 
 def test_the_default_is_for_everybody_who_signed_in_and_none_is_nobody(say: Callable[[str], Settings]) -> None:
-    assert known(say(LOGIN), "vera@example.org").role == "viewer"
-    assert known(say(LOGIN + '[roles]\ndefault = "reviewer"'), "vera@example.org").role == "reviewer"
-    nobody = known(say(LOGIN + '[roles]\ndefault = "none"\nviewer = ["rita@example.org"]'), "vera@example.org")
+    assert signed_in_person(say(LOGIN), "vera@example.org").role == "viewer"
+    assert signed_in_person(say(LOGIN + '[roles]\ndefault = "reviewer"'), "vera@example.org").role == "reviewer"
+    nobody = signed_in_person(
+        say(LOGIN + '[roles]\ndefault = "none"\nviewer = ["rita@example.org"]'), "vera@example.org"
+    )
     assert not nobody.may("viewer")
     with pytest.raises(Forbidden, match="Chatting needs the role viewer, and vera@example.org has no role here"):
         roles.require(nobody, "viewer", "chatting")
@@ -90,23 +94,23 @@ def test_each_role_may_what_the_ones_before_it_may() -> None:
 
 def test_roles_are_read_anew(say: Callable[[str], Settings], settings: Settings) -> None:
     config = say(LOGIN)
-    assert known(config, "vera@example.org").role == "viewer"
+    assert signed_in_person(config, "vera@example.org").role == "viewer"
     settings.secrets.write_text(LOGIN + '[roles]\nadmin = ["vera@example.org"]')
-    assert known(config, "vera@example.org").role == "admin"
+    assert signed_in_person(config, "vera@example.org").role == "admin"
 
 
 def test_the_user_of_a_machine_is_its_admin_until_somebody_has_a_role_or_signs_in(
     say: Callable[[str], Settings], settings: Settings
 ) -> None:
     sue = replace(settings, user="sue")
-    assert local(sue) == Person("sue", "admin")
-    assert local(settings).name
+    assert local_person(sue) == Person("sue", "admin")
+    assert local_person(settings).name
     say(ROLES)
-    assert local(sue) == Person("sue", "viewer")
+    assert local_person(sue) == Person("sue", "viewer")
     say('[roles]\nreleaser = ["sue"]')
-    assert local(sue) == Person("sue", "releaser")
+    assert local_person(sue) == Person("sue", "releaser")
     say(LOGIN)
-    assert local(sue) == Person("sue", "viewer")
+    assert local_person(sue) == Person("sue", "viewer")
 
 
 @pytest.mark.parametrize(
@@ -123,7 +127,7 @@ def test_the_user_of_a_machine_is_its_admin_until_somebody_has_a_role_or_signs_i
 )
 def test_a_table_that_makes_no_sense_gives_nobody_a_role(say: Callable[[str], Settings], text: str, words: str) -> None:
     config = say(text)
-    for find in (local, lambda config: known(config, "ada@example.org")):
+    for find in (local_person, lambda config: signed_in_person(config, "ada@example.org")):
         with pytest.raises(BadInput, match=words):
             find(config)
 
@@ -144,56 +148,56 @@ def test_a_login_that_could_not_work_or_not_protect_is_refused(
     say: Callable[[str], Settings], change: tuple[str, str], words: str
 ) -> None:
     with pytest.raises(BadInput, match=words):
-        roles.login(say(LOGIN.replace(*change)))
+        load_login(say(LOGIN.replace(*change)))
 
 
 def test_a_login_that_is_gone_from_the_file_opens_nothing(say: Callable[[str], Settings], settings: Settings) -> None:
     config = say(LOGIN + ROLES)
-    assert roles.login(config)["client_id"] == "phi3"
+    assert load_login(config)["client_id"] == "phi3"
     for text in ("", ROLES):
         settings.secrets.write_text(text)
-        assert roles.login(config)
-        assert roles.needs_key(replace(config, api_key="x"))
-        for find in (local, lambda config: known(config, "ada@example.org")):
+        assert load_login(config)
+        assert key_required(replace(config, api_key="x"))
+        for find in (local_person, lambda config: signed_in_person(config, "ada@example.org")):
             with pytest.raises(BadInput, match=r"has no \[auth\] any more"):
                 find(config)
     settings.secrets.unlink()
     with pytest.raises(BadInput):
-        local(config)
+        local_person(config)
 
 
 # ---------------------------------------------------------------- keys
 
 
 def test_a_key_is_known_by_its_hash_and_is_somebodys(say: Callable[[str], Settings]) -> None:
-    key, other = roles.new_key(), roles.new_key()
+    key, other = generate_key(), generate_key()
     assert key != other
     assert len(key) > 40
     text = f'{ROLES}[keys]\n{hashlib.sha256(key.encode()).hexdigest()} = "ralph@example.org"\n'
     config = say(text)
     assert key not in text
-    assert roles.by_key(config, key) == Person("ralph@example.org", "releaser")
-    for wrong in (other, "", key[:-1], key + " ", roles.hash_of(key), "schlüssel"):
-        assert roles.by_key(config, wrong) is None
-    assert roles.needs_key(config)
+    assert person_with_key(config, key) == Person("ralph@example.org", "releaser")
+    for wrong in (other, "", key[:-1], key + " ", hash_key(key), "schlüssel"):
+        assert person_with_key(config, wrong) is None
+    assert key_required(config)
 
 
 def test_without_keys_and_login_none_is_needed_and_the_one_of_the_environment_is_the_local_users(
     settings: Settings,
 ) -> None:
-    assert not roles.needs_key(settings)
-    assert roles.by_key(settings, "") is None
+    assert not key_required(settings)
+    assert person_with_key(settings, "") is None
     own = replace(settings, api_key="sesame", user="sue")
-    assert roles.needs_key(own)
-    assert roles.by_key(own, "sesame") == Person("sue", "admin")
-    assert roles.by_key(own, "") is None
+    assert key_required(own)
+    assert person_with_key(own, "sesame") == Person("sue", "admin")
+    assert person_with_key(own, "") is None
     assert "sesame" not in repr(own)
 
 
 @pytest.mark.parametrize("line", ['abc = "ada"', f"{'0' * 64} = 3", f'{"0" * 64} = ""'])
 def test_a_line_that_is_no_key_is_told_without_telling_it(say: Callable[[str], Settings], line: str) -> None:
     with pytest.raises(BadInput, match="python -m phi3core key EMAIL"):
-        roles.by_key(say(f"[keys]\n{line}"), "x")
+        person_with_key(say(f"[keys]\n{line}"), "x")
 
 
 # ---------------------------------------------------------------- asked by what changes something

@@ -9,7 +9,7 @@ from dataclasses import asdict
 from phi3core import tags
 from phi3core.build.steps import BuildSpec
 from phi3core.settings import Settings
-from phi3core.store.client import client, experiment
+from phi3core.store.client import experiment_id, mlflow_client
 
 
 def past_build(
@@ -17,7 +17,7 @@ def past_build(
 ) -> str:
     """A build that has ended, and the id of its run."""
     run_id = _run(settings, BuildSpec("onnx", name=name))
-    store = client(settings)
+    store = mlflow_client(settings)
     if version:
         store.set_tag(run_id, tags.VERSION, str(version))
     if reason:
@@ -37,9 +37,9 @@ def running_build(settings: Settings, pid: int, events: list[dict[str, object]])
 
 
 def _run(settings: Settings, spec: BuildSpec) -> str:
-    store = client(settings)
+    store = mlflow_client(settings)
     tag_values = {tags.MODEL_NAME: spec.name, tags.WRAPPER: spec.wrapper, tags.USER: "ada"}
-    run_id = str(store.create_run(experiment(settings, tags.BUILDS), tags=tag_values).info.run_id)
+    run_id = str(store.create_run(experiment_id(settings, tags.BUILDS), tags=tag_values).info.run_id)
     for name, value in asdict(spec).items():
         store.log_param(run_id, f"build.{name}", str(value))
     return run_id

@@ -10,7 +10,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from pages.components.shared import ui
-from phi3core.access import roles as access
+from phi3core.access.login import load_login
 from phi3core.access.roles import Person
 from phi3core.chat import history, prompts
 from phi3core.chat.conversation import Conversation, keep_conversation, load_conversation
@@ -32,7 +32,7 @@ def sign_in(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Callable[...
 
     def sign_in(claims: dict[str, Any], roles: str = "") -> None:
         settings.secrets.write_text(f"{LOGIN}[roles]\n{roles}\n")
-        access.login.cache_clear()
+        load_login.cache_clear()
         monkeypatch.setattr(ui, "claims", lambda: claims)
 
     return sign_in

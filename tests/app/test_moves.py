@@ -13,7 +13,7 @@ from phi3core.promotion.promote import promote, set_alias
 from phi3core.promotion.record import search
 from phi3core.registry import reader
 from phi3core.settings import Settings
-from phi3core.store.client import client
+from phi3core.store.client import mlflow_client
 from tests.app.conftest import Register
 from tests.app.dialogs import ANN, RAY, RUTH, VERA, become, opened, plain, warned
 from tests.support.judging import folder_of, version_with_files
@@ -117,7 +117,7 @@ def test_a_conflict_is_told_and_the_reason_is_still_there(
 def test_a_version_that_is_gone_gets_a_sentence(register: Register, settings: Settings) -> None:
     register(), register()
     at = opened("move", 2)
-    client(settings).delete_model_version("phi3", "2")
+    mlflow_client(settings).delete_model_version("phi3", "2")
     at.button(key="move_confirm").click().run()
     assert not at.exception
     assert "phi3 has no version 2" in warned(at)

@@ -26,7 +26,7 @@ from phi3core.promotion.record.timeline import Span
 from phi3core.promotion.record.timeline import spans as spans_of
 from phi3core.registry import reader
 from phi3core.settings import Settings
-from phi3core.store.client import client, experiment
+from phi3core.store.client import experiment_id, mlflow_client
 from tests.app.conftest import Open, Register, links
 from tests.app.dialogs import ANN, RAY, RUTH, VERA, become, plain, warned
 from tests.support import fakes
@@ -247,7 +247,7 @@ def test_a_page_at_a_time_and_the_file_has_all_of_them(
 def test_an_edited_record_is_told_at_the_top_and_in_its_row(
     open_page: Open, settings: Settings, history: list[Record]
 ) -> None:
-    client(settings).set_tag(history[1].id, tags.REASON, "Nobody asked me")
+    mlflow_client(settings).set_tag(history[1].id, tags.REASON, "Nobody asked me")
     at = open_page("promotions", model="phi3", record=history[1].id)
     assert "The record was tampered with" in warned(at)
     assert "was edited after it was written" in warned(at).replace("\\", "")
@@ -258,7 +258,7 @@ def test_an_edited_record_is_told_at_the_top_and_in_its_row(
 def test_a_deleted_record_is_missed_among_all_models(
     open_page: Open, settings: Settings, history: list[Record]
 ) -> None:
-    client(settings).delete_run(history[1].id)
+    mlflow_client(settings).delete_run(history[1].id)
     at = open_page("promotions")
     at.run()  # it is looked for in the background
     assert "is missing" in warned(at)
@@ -269,7 +269,7 @@ def test_an_old_record_of_a_model_that_was_deleted_is_missed_on_its_page(
 ) -> None:
     monkeypatch.setattr(reconcile_module, "_RECENT", 2)  # what a look reads
     set_alias(settings, "phi3/1", "challenger", "", RUTH)
-    client(settings).delete_run(history[-1].id)
+    mlflow_client(settings).delete_run(history[-1].id)
     assert reconcile(settings, "phi3").damage == []
     at = open_page("promotions", model="phi3")
     at.run()  # it is looked for in the background
@@ -280,8 +280,8 @@ def test_a_record_that_was_made_up_is_told_at_the_top_and_in_its_row(
     open_page: Open, settings: Settings, history: list[Record]
 ) -> None:
     tag_values = {tags.ACTION: "promote", tags.MODEL_NAME: "phi3", tags.VERSION: "1", tags.TO: "Production"}
-    made = client(settings).create_run(experiment(settings, tags.PROMOTIONS), tags=tag_values).info.run_id
-    client(settings).set_terminated(made)
+    made = mlflow_client(settings).create_run(experiment_id(settings, tags.PROMOTIONS), tags=tag_values).info.run_id
+    mlflow_client(settings).set_terminated(made)
     at = open_page("promotions", model="phi3", record=made)
     assert "was not written by this app: it has no seal" in warned(at).replace("\\", "")
     assert list(at.dataframe[0].value[""])[:2] == ["✗ no seal", ""]
@@ -299,7 +299,7 @@ def test_a_digest_that_nobody_checked_is_told_as_such(open_page: Open, settings:
 def test_deleted_records_are_told_and_an_admin_restores_them(
     open_page: Open, settings: Settings, history: list[Record], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    client(settings).delete_experiment(experiment(settings, tags.PROMOTIONS))
+    mlflow_client(settings).delete_experiment(experiment_id(settings, tags.PROMOTIONS))
     become(RUTH, settings, monkeypatch)
     at = open_page("promotions")
     assert not at.exception
@@ -425,7 +425,7 @@ def test_a_policy_that_was_damaged_says_that_nothing_passes(
     open_page: Open, register: Register, settings: Settings
 ) -> None:
     register()
-    client(settings).set_registered_model_tag("phi3", tags.POLICY, '{"Production": {"approvals": -1}}')
+    mlflow_client(settings).set_registered_model_tag("phi3", tags.POLICY, '{"Production": {"approvals": -1}}')
     at = open_page("promotions", view="policies", model="phi3")
     assert not at.exception
     assert "can't be read" in warned(at)

@@ -133,7 +133,7 @@ def test_a_text_is_saved_under_a_name_and_again_as_its_next_version(
     assert "is saved already, word for word" in said(at)
     assert [prompt.text for prompt in prompts.versions(settings, "greet")] == ["Bye {{name}}", "Hello {{name}}"]
     assert prompts.load(settings, "greet", 1).note == "a greeting"
-    assert prompts.load(settings, "greet").user == roles.local(settings).name
+    assert prompts.load(settings, "greet").user == roles.local_person(settings).name
 
 
 @pytest.mark.parametrize(("name", "text"), [("greet", "  "), ("", "Hello"), ("with a space", "Hello")])

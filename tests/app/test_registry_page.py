@@ -23,7 +23,7 @@ from phi3core.registry.compare import Comparison, Difference
 from phi3core.registry.index import Index, index
 from phi3core.settings import Settings
 from phi3core.store import client as client_module
-from phi3core.store.client import Abilities, client
+from phi3core.store.client import Abilities, mlflow_client
 from phi3core.traces import feedback
 from phi3core.traces.turn import Turn
 from tests.app.conftest import Open, Register, links
@@ -100,7 +100,7 @@ def test_a_list_of_many_versions_takes_as_many_calls_as_a_list_of_one(
     def calls(count: int) -> int:
         for _ in range(count):
             fakes.register(settings, "many", metrics={"speed": 1.0})
-        counting = fakes.CountingClient(client(settings))
+        counting = fakes.CountingClient(mlflow_client(settings))
         monkeypatch.setattr(client_module, "_client", lambda _: counting)
         found = index(settings)
         found.refresh()
@@ -279,7 +279,7 @@ def test_a_store_that_goes_away_leaves_the_list_with_its_age_and_the_reason(
 
 def test_a_versions_page_tells_what_it_is(open_page: Open, register: Register, settings: Settings) -> None:
     register()
-    client(settings).update_model_version("phi3", "1", "The **first** one.")
+    mlflow_client(settings).update_model_version("phi3", "1", "The **first** one.")
     at = open_page("registry", model="phi3", version="1")
     assert not at.exception
     assert "phi3/1" in said(at)
@@ -539,7 +539,7 @@ def test_a_registered_model_without_versions_is_listed_and_has_a_page(
     open_page: Open, register: Register, settings: Settings
 ) -> None:
     register()
-    client(settings).create_registered_model("empty-one")
+    mlflow_client(settings).create_registered_model("empty-one")
     index(settings).refresh()
     assert rows(open_page("registry", list="Models"), "Model") == ["empty-one", "phi3"]
     assert rows(open_page("registry", list="Models", q="phi"), "Model") == ["phi3"]
@@ -552,7 +552,7 @@ def two_in_production(register: Register, settings: Settings) -> None:
     register()
     register()
     promote(settings, "phi3/1", "Production")
-    client(settings).transition_model_version_stage("phi3", "2", "Production")
+    mlflow_client(settings).transition_model_version_stage("phi3", "2", "Production")
 
 
 def test_a_stage_that_somebody_set_at_mlflow_is_not_taken_for_the_truth(

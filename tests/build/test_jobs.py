@@ -22,18 +22,17 @@ from phi3core.build.jobs import Job
 from phi3core.build.steps import STEPS, BuildSpec
 from phi3core.errors import BadInput, NotFound
 from phi3core.registry import reader
-from phi3core.settings import Settings
-from phi3core.store.client import client, experiment
+from phi3core.settings import Settings, load_settings
+from phi3core.store.client import experiment_id, mlflow_client
 from tests.support.fakes import until
 
 
 @pytest.fixture
 def settings(settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
     """With a cache of its own: what these tests convert is not there yet."""
-    from phi3core import settings as settings_module
 
     monkeypatch.setenv("PHI3_CACHE", str(tmp_path / "cache"))
-    return settings_module.load()
+    return load_settings()
 
 
 def wait_for_step(settings: Settings, run_id: str, step: str) -> Job:
@@ -133,12 +132,12 @@ def test_a_build_that_is_not_there_says_so(settings: Settings) -> None:
 
 def recorded(settings: Settings, host: str = "", spec: BuildSpec | None = None, step: str = "") -> str:
     """A run that says it is a running build, as another process would have left it."""
-    store = client(settings)
+    store = mlflow_client(settings)
     checked = (spec or BuildSpec("onnx", name="tiny")).checked()
     tag_values = {tags.HOST: host or socket.gethostname(), tags.WRAPPER: checked.wrapper, tags.USER: "ada"}
     if step:
         tag_values[tags.STEP] = step
-    run_id = str(store.create_run(experiment(settings, tags.BUILDS), tags=tag_values).info.run_id)
+    run_id = str(store.create_run(experiment_id(settings, tags.BUILDS), tags=tag_values).info.run_id)
     for name, value in asdict(checked).items():
         store.log_param(run_id, f"build.{name}", str(value))
     return run_id
@@ -163,7 +162,7 @@ def test_a_job_whose_process_is_gone_is_closed_as_failed_at_the_next_look(settin
 
     assert job.status == "FAILED"
     assert "process was killed" in job.reason
-    assert client(settings).get_run(run_id).info.status == "FAILED"
+    assert mlflow_client(settings).get_run(run_id).info.status == "FAILED"
 
 
 def test_a_job_that_ends_while_it_is_looked_at_keeps_its_own_ending(
@@ -173,15 +172,15 @@ def test_a_job_that_ends_while_it_is_looked_at_keeps_its_own_ending(
     events(settings, run_id, no_process())
 
     def ends_now(*_: object) -> None:
-        client(settings).set_tag(run_id, tags.REASON, "Cancelled.")
-        client(settings).set_terminated(run_id, "KILLED")
+        mlflow_client(settings).set_tag(run_id, tags.REASON, "Cancelled.")
+        mlflow_client(settings).set_terminated(run_id, "KILLED")
 
     monkeypatch.setattr(jobs, "_process", ends_now)
 
     job = jobs.get(settings, run_id)
 
     assert (job.status, job.reason) == ("KILLED", "Cancelled.")
-    assert client(settings).get_run(run_id).info.status == "KILLED"
+    assert mlflow_client(settings).get_run(run_id).info.status == "KILLED"
 
 
 def test_a_pid_that_another_process_has_now_is_not_the_jobs(settings: Settings) -> None:
@@ -194,8 +193,8 @@ def test_a_pid_that_another_process_has_now_is_not_the_jobs(settings: Settings) 
 def test_a_job_that_died_after_registering_has_finished(settings: Settings) -> None:
     run_id = recorded(settings)
     events(settings, run_id, no_process())
-    client(settings).create_registered_model("tiny")
-    client(settings).create_model_version("tiny", "s3://nowhere/model", run_id)
+    mlflow_client(settings).create_registered_model("tiny")
+    mlflow_client(settings).create_model_version("tiny", "s3://nowhere/model", run_id)
 
     job = jobs.get(settings, run_id)
 
@@ -243,7 +242,7 @@ def test_the_latest_builds_come_first_and_no_more_than_asked_for(settings: Setti
 
 
 def test_a_run_that_somebody_else_put_among_the_builds_breaks_no_list(settings: Settings) -> None:
-    client(settings).create_run(experiment(settings, tags.BUILDS))
+    mlflow_client(settings).create_run(experiment_id(settings, tags.BUILDS))
     ours = recorded(settings, host="elsewhere")
 
     assert ours in [job.run_id for job in jobs.recent(settings)]
@@ -252,13 +251,13 @@ def test_a_run_that_somebody_else_put_among_the_builds_breaks_no_list(settings: 
 def test_a_cancelled_job_that_had_registered_has_finished(settings: Settings) -> None:
     run_id = recorded(settings)
     events(settings, run_id, no_process(), {"cancelled": True})
-    client(settings).create_registered_model("tiny")
-    client(settings).create_model_version("tiny", "s3://nowhere/model", run_id)
+    mlflow_client(settings).create_registered_model("tiny")
+    mlflow_client(settings).create_model_version("tiny", "s3://nowhere/model", run_id)
 
     job = jobs.get(settings, run_id)
 
     assert (job.status, job.version, job.reason) == ("FINISHED", 1, "")
-    assert client(settings).get_run(run_id).info.status == "FINISHED"
+    assert mlflow_client(settings).get_run(run_id).info.status == "FINISHED"
     assert reader.resolve(settings, "tiny/1").run_id == run_id
 
 
@@ -316,13 +315,12 @@ def test_a_build_that_fails_right_after_registering_has_finished(
 def test_a_build_of_another_home_in_the_same_store_is_left_alone(
     settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from phi3core import settings as settings_module
 
     run_id = recorded(settings)
     events(settings, run_id, {"pid": os.getpid(), "born": _born()})
     monkeypatch.setenv("PHI3_HOME", str(tmp_path / "other"))
     monkeypatch.setenv("MLFLOW_TRACKING_URI", settings.tracking_uri)
-    other = settings_module.load()
+    other = load_settings()
     assert (other.home, other.tracking_uri) == (tmp_path / "other", settings.tracking_uri)
 
     (seen,) = jobs.recent(other)
@@ -330,7 +328,7 @@ def test_a_build_of_another_home_in_the_same_store_is_left_alone(
     assert seen.running
     with pytest.raises(NotFound, match="cancel it there"):
         jobs.cancel(other, run_id)
-    assert client(settings).get_run(run_id).info.status == "RUNNING"
+    assert mlflow_client(settings).get_run(run_id).info.status == "RUNNING"
     assert jobs.get(settings, run_id).running
 
 

@@ -15,7 +15,7 @@ from phi3core.build.steps import BuildSpec, Progress
 from phi3core.errors import BadInput, BuildError, SourceError, StoreError
 from phi3core.registry import reader
 from phi3core.settings import Settings
-from phi3core.store.client import client, experiment
+from phi3core.store.client import experiment_id, mlflow_client
 from tests.conftest import MODEL, Built
 from tests.support.fakes import CountingClient
 
@@ -127,8 +127,8 @@ class Bench:
 
     def __init__(self, settings: Settings) -> None:
         self.settings, self.told = settings, list[Progress]()
-        self.home = experiment(settings, tags.BUILDS)
-        self.run_id = client(settings).create_run(self.home).info.run_id
+        self.home = experiment_id(settings, tags.BUILDS)
+        self.run_id = mlflow_client(settings).create_run(self.home).info.run_id
 
     def run(self, spec: BuildSpec) -> int:
         return steps.run(self.settings, self.run_id, spec.checked(), self.told.append)
@@ -136,7 +136,7 @@ class Bench:
     def left_behind(self) -> list[str]:
         """Everything that a failed build should not have left."""
         artifacts = self.settings.home / "artifacts"
-        logged = client(self.settings).search_logged_models([self.home])
+        logged = mlflow_client(self.settings).search_logged_models([self.home])
         files = [str(path) for path in artifacts.rglob("MLmodel")] if artifacts.is_dir() else []
         return [model.model_id for model in logged] + files + [str(path) for path in self.settings.tmp.iterdir()]
 
@@ -149,8 +149,8 @@ def bench(settings: Settings) -> Bench:
 def test_a_build_registers_once_with_everything_it_knows(
     bench: Bench, tiny_onnx: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    counting = CountingClient(client(bench.settings))
-    monkeypatch.setattr(steps, "client", lambda _: counting)
+    counting = CountingClient(mlflow_client(bench.settings))
+    monkeypatch.setattr(steps, "mlflow_client", lambda _: counting)
 
     number = bench.run(BuildSpec("onnx", str(tiny_onnx), "tiny"))
 
@@ -256,7 +256,7 @@ def test_a_registered_version_says_what_it_is(
 def test_a_builds_run_holds_its_parameters_and_its_sample(built: Built) -> None:
     import mlflow
 
-    run = client(built.settings).get_run(built.runs[2])
+    run = mlflow_client(built.settings).get_run(built.runs[2])
 
     assert steps.spec_of(run.data.params) == BuildSpec("onnx").checked()
     assert run.data.tags[tags.VERSION] == "2"

@@ -38,7 +38,7 @@ from phi3core.registry import reader
 from phi3core.registry.models import Version
 from phi3core.serving.pool import Pool
 from phi3core.settings import Settings
-from phi3core.store.client import client, experiment
+from phi3core.store.client import experiment_id, mlflow_client
 from phi3core.traces.turn import Origin, Token, Turn
 from tests.app.servers import FakePool, HeldEngine
 from tests.conftest import MODEL, Built
@@ -99,9 +99,9 @@ def test_an_answer_grows_piece_by_piece_and_ends_with_its_figures(
 
 
 _FIRST_ANSWER = """
-from phi3core import settings
 from phi3core.chat.conversation import Conversation
 from phi3core.registry import reader
+from phi3core.settings import load_settings
 from tests.app.servers import FakePool
 from tests.support.fakes import FakeEngine, until
 
@@ -112,8 +112,8 @@ class Patient(FakeEngine):
             until(lambda: talk.path[0].answer == "".join(self.words[:self.said]), 15)
 
 pool = FakePool(lambda ref: Patient(pause=0.05))
-talk = Conversation(settings.load(), pool)
-for turn in talk.ask(reader.resolve(settings.load(), "phi3/1"), "Hello").follow():
+talk = Conversation(load_settings(), pool)
+for turn in talk.ask(reader.resolve(load_settings(), "phi3/1"), "Hello").follow():
     pass
 print(turn.state, turn.answer, turn.error)
 pool.close()
@@ -152,7 +152,7 @@ def test_counts_that_the_model_does_not_tell_are_in_no_turn_and_no_trace(setting
 
     turn = ended(talk.ask(version, "Hello"))
     talk.settle()
-    trace = client(settings).get_trace(turn.trace_id)
+    trace = mlflow_client(settings).get_trace(turn.trace_id)
     pool.close()
 
     assert (turn.state, turn.answer) == ("done", "The capital is Madrid.")
@@ -837,8 +837,8 @@ def test_a_real_version_answers_again_by_its_seed_in_json_raw_and_with_probabili
         assert (full.state, full.full) == ("failed", True), full.error
 
         talk.settle()
-        found = client(config).search_traces(
-            locations=[experiment(config, tags.CONVERSATIONS)],
+        found = mlflow_client(config).search_traces(
+            locations=[experiment_id(config, tags.CONVERSATIONS)],
             filter_string=f"request_metadata.`mlflow.modelId` = '{version.source.removeprefix('models:/')}'",
         )
         assert first.trace_id in [trace.info.trace_id for trace in found]

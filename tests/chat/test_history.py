@@ -17,13 +17,12 @@ from typing import Any
 
 import pytest
 
-from phi3core import settings as settings_module
 from phi3core import tags
 from phi3core.chat import conversation, history
 from phi3core.chat.conversation import Conversation, rename_conversation
 from phi3core.errors import BadInput, NotFound, StoreDown, StoreError
-from phi3core.settings import Settings
-from phi3core.store.client import client, experiment
+from phi3core.settings import Settings, load_settings
+from phi3core.store.client import experiment_id, mlflow_client
 from phi3core.traces import outbox, trace
 from phi3core.traces.turn import Origin, Token, Turn, clean
 from tests.store.test_http import remote  # noqa: F401  (a fixture)
@@ -146,11 +145,11 @@ def test_a_turn_is_one_trace_of_the_conversations_session_with_all_there_is_to_k
 
 
 def test_mlflow_lists_the_trace_with_the_logged_model(settings: Settings) -> None:
-    model = client(settings).create_logged_model(experiment(settings, tags.CONVERSATIONS))
+    model = mlflow_client(settings).create_logged_model(experiment_id(settings, tags.CONVERSATIONS))
     turn = said(model_id=model.model_id)
     keep(settings, turn)
-    found = client(settings).search_traces(
-        locations=[experiment(settings, tags.CONVERSATIONS)],
+    found = mlflow_client(settings).search_traces(
+        locations=[experiment_id(settings, tags.CONVERSATIONS)],
         filter_string=f"request_metadata.`mlflow.modelId` = '{model.model_id}'",
     )
     assert [trace.info.trace_id for trace in found] == [turn.trace_id]
@@ -220,7 +219,7 @@ def test_a_conversation_saved_before_there_were_trees_is_read_as_a_path(settings
     import mlflow
 
     id = new_id()
-    home = experiment(settings, tags.CONVERSATIONS)
+    home = experiment_id(settings, tags.CONVERSATIONS)
     before = [{"role": "system", "content": "Be brief."}]
     for position, answer in ((0, "first"), (1, "second"), (1, "second again"), (2, "third")):
         span = mlflow.start_span_no_context(
@@ -346,7 +345,7 @@ def test_a_crash_between_sending_and_forgetting_shows_the_turn_once(settings: Se
 def test_a_crash_in_the_middle_of_sending_is_made_whole(settings: Settings) -> None:
     id, turn = new_id(), said()
     event = {"kind": "turn", "conversation": id, "turn": turn.plain(), "messages": [], "origin": None, "title": "Hello"}
-    home = experiment(settings, tags.CONVERSATIONS)
+    home = experiment_id(settings, tags.CONVERSATIONS)
     trace.tracer(settings).start_trace(trace._info(turn, home, event))  # and the span never came
     (settings.outbox / "00000000000000000001-000000-1.json").write_text(json.dumps(event))
     assert history.flush(settings)
@@ -357,10 +356,10 @@ def test_a_crash_in_the_middle_of_sending_is_made_whole(settings: Settings) -> N
 def test_the_next_process_sends_what_a_killed_one_left(settings: Settings) -> None:
     id = new_id()
     script = (
-        "import os, sys, time; from phi3core import settings; from phi3core.chat import history;"
+        "import os, sys, time; from phi3core.settings import load_settings; from phi3core.chat import history;"
         "from phi3core.traces import trace; from phi3core.traces.turn import Turn;"
         "trace.send_turn = lambda *_: time.sleep(60);"
-        "history.save(settings.load(), sys.argv[1], Turn('Left behind', 'phi3/1', state='done'), []);"
+        "history.save(load_settings(), sys.argv[1], Turn('Left behind', 'phi3/1', state='done'), []);"
         "os._exit(9)"
     )
     assert subprocess.run([sys.executable, "-c", script, id], check=False).returncode == 9
@@ -374,9 +373,9 @@ def test_the_next_process_sends_what_a_killed_one_left(settings: Settings) -> No
 def test_the_next_start_keeps_the_question_of_an_answer_that_a_kill_cut_short(settings: Settings) -> None:
     id, turn = new_id(), said("Cut short", state="running", answer="")
     script = (
-        "import os, sys, json; from phi3core import settings; from phi3core.chat import history;"
+        "import os, sys, json; from phi3core.settings import load_settings; from phi3core.chat import history;"
         "from phi3core.traces.turn import Turn;"
-        "history.draft(settings.load(), sys.argv[1], Turn.from_plain(json.loads(sys.argv[2])), [], None, '');"
+        "history.draft(load_settings(), sys.argv[1], Turn.from_plain(json.loads(sys.argv[2])), [], None, '');"
         "sys.stdout.write('x'); sys.stdout.flush(); sys.stdin.read(); os._exit(9)"
     )
     child = subprocess.Popen(
@@ -440,7 +439,7 @@ def test_a_disk_that_is_full_leaves_no_half_files(settings: Settings, monkeypatc
 def _send_some(home: str, uri: str, id: str, count: int, log: str, together: Any) -> None:
     """In a process of its own: save turns, wait for the other, and note each one that this process sends."""
     os.environ["PHI3_HOME"], os.environ["MLFLOW_TRACKING_URI"] = home, uri
-    config = settings_module.load()
+    config = load_settings()
     real, ready = trace.send_turn, False
 
     def noted(settings: Settings, event: dict[str, Any], again: bool) -> None:
@@ -462,7 +461,7 @@ def _send_some(home: str, uri: str, id: str, count: int, log: str, together: Any
 
 def test_two_processes_of_one_home_send_every_turn_once(settings: Settings, tmp_path: Path) -> None:
     id, log = new_id(), tmp_path / "sent"
-    experiment(settings, tags.CONVERSATIONS)
+    experiment_id(settings, tags.CONVERSATIONS)
     spawn = multiprocessing.get_context("spawn")
     arguments = (str(settings.home), settings.tracking_uri, id, 10, str(log), spawn.Barrier(2))
     children = [spawn.Process(target=_send_some, args=arguments) for _ in range(2)]
@@ -564,8 +563,8 @@ def test_a_list_of_many_takes_few_calls_of_the_store(settings: Settings, monkeyp
         for turn in range(3):
             history.save(settings, id, said("more", parent=first.id, when=1000 * number + turn + 2), [])
     assert history.flush(settings, 60)
-    counting = fakes.CountingClient(client(settings))
-    monkeypatch.setattr(trace, "client", lambda settings: counting)
+    counting = fakes.CountingClient(mlflow_client(settings))
+    monkeypatch.setattr(trace, "mlflow_client", lambda settings: counting)
     assert [s.turns for s in history.search(settings)] == [4] * 12
     assert sum(counting.calls.values()) == 1
     # As if they were too many to look at all of them: the newest are found first, then their traces.
@@ -660,7 +659,7 @@ def test_foreign_traces_in_the_experiment_do_no_harm(settings: Settings) -> None
     import mlflow
 
     id = keep(settings, said("Ours"))
-    home = experiment(settings, tags.CONVERSATIONS)
+    home = experiment_id(settings, tags.CONVERSATIONS)
     for metadata in ({}, {"mlflow.trace.session": "not-hex"}, {"mlflow.trace.session": id}):
         mlflow.start_span_no_context("theirs", experiment_id=home, metadata=metadata).end(outputs="x")
     mlflow.flush_trace_async_logging()
@@ -745,13 +744,13 @@ def test_rating_what_somebody_deleted_is_given_up(settings: Settings) -> None:
 
 
 def test_a_deleted_experiment_is_told_and_nothing_is_lost(settings: Settings) -> None:
-    home = experiment(settings, tags.CONVERSATIONS)
-    client(settings).delete_experiment(home)
+    home = experiment_id(settings, tags.CONVERSATIONS)
+    mlflow_client(settings).delete_experiment(home)
     id = new_id()
     history.save(settings, id, said(), [])
     until(lambda: history.trouble(settings))
     assert "Restore it" in history.trouble(settings)
-    client(settings).restore_experiment(home)
+    mlflow_client(settings).restore_experiment(home)
     assert history.flush(settings)
     assert len(traces_of(settings, id)) == 1
 

@@ -9,7 +9,7 @@ from phi3core.chat import prompts
 from phi3core.errors import BadInput, Conflict, NotFound
 from phi3core.registry import reader
 from phi3core.settings import Settings
-from phi3core.store.client import client
+from phi3core.store.client import mlflow_client
 from tests.support import fakes
 
 ADA, BOB = Person("ada", "admin"), Person("bob", "reviewer")
@@ -40,8 +40,8 @@ def test_saving_again_makes_a_version_unless_the_text_is_the_same(settings: Sett
 def test_a_list_of_many_takes_one_call(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     for number in range(5):
         prompts.save(settings, f"p{number}", "text")
-    counting = fakes.CountingClient(client(settings))
-    monkeypatch.setattr(prompts, "client", lambda settings: counting)
+    counting = fakes.CountingClient(mlflow_client(settings))
+    monkeypatch.setattr(prompts, "mlflow_client", lambda settings: counting)
     assert len(prompts.names_of(settings)) == 5
     assert sum(counting.calls.values()) == 1
 

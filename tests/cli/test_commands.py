@@ -22,12 +22,13 @@ import pytest
 from click.testing import CliRunner, Result
 
 from phi3core import tags
-from phi3core.access import roles
+from phi3core.access.api_keys import person_with_key
+from phi3core.access.login import load_login
 from phi3core.build import jobs
 from phi3core.cli import chat as chat_commands
 from phi3core.cli import group as group_commands
 from phi3core.registry import reader
-from phi3core.settings import Settings
+from phi3core.settings import Settings, load_settings
 from tests.access.test_roles import LOGIN
 from tests.app.servers import FakePool
 from tests.conftest import Built
@@ -237,7 +238,7 @@ def test_a_key_is_shown_once_and_its_line_lets_it_in(settings: Settings) -> None
     line = told.stdout.strip().splitlines()[-1].strip()
     assert shown not in line
     settings.secrets.write_text(f"[keys]\n{line}\n")
-    found = roles.by_key(settings, shown)
+    found = person_with_key(settings, shown)
     assert found is not None
     assert found.name == "ada@example.org"
     assert shown not in run("key", "ada@example.org").stdout
@@ -248,7 +249,7 @@ def test_the_app_listens_to_others_only_with_a_login(settings: Settings, taken: 
     assert told.exit_code == 1
     assert "would let everybody in" in told.stderr
     settings.secrets.write_text(LOGIN)
-    roles.login.cache_clear()
+    load_login.cache_clear()
     assert "is in use" in run("app", "--address", "0.0.0.0", "--port", str(taken)).stderr  # which is asked after that
 
 
@@ -288,14 +289,13 @@ def test_a_folder_that_is_no_model_fails_the_build_with_its_reason(settings: Set
 @pytest.fixture
 def home(built: Built, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
     """A store of one's own that holds the built versions; their files are shared."""
-    from phi3core import settings
 
     mine = tmp_path / "mine"
     mine.mkdir()
     shutil.copy(built.settings.home / "mlflow.db", mine / "mlflow.db")
     monkeypatch.setenv("PHI3_HOME", str(mine))
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "")
-    return settings.load()
+    return load_settings()
 
 
 @pytest.mark.model
@@ -325,9 +325,9 @@ def test_chat_prints_the_whole_turn_as_json_and_keeps_it(home: Settings) -> None
     assert "Madrid" in turn["answer"]
     assert (turn["ref"], turn["state"]) == ("phi3-embedded/2", "done")
     assert turn["options"] == {"max_tokens": 20, "seed": 1}
-    from phi3core.store.client import client, experiment
+    from phi3core.store.client import experiment_id, mlflow_client
 
-    traces = client(home).search_traces(locations=[experiment(home, tags.CONVERSATIONS)], flush=True)
+    traces = mlflow_client(home).search_traces(locations=[experiment_id(home, tags.CONVERSATIONS)], flush=True)
     kept = {trace.info.trace_id: trace.info.tags[tags.VERSION] for trace in traces}
     assert kept[f"tr-{turn['id']}"] == "phi3-embedded/2"
 

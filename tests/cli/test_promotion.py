@@ -18,7 +18,7 @@ from phi3core.promotion.policy.policy import Policy, Threshold
 from phi3core.promotion.record import search
 from phi3core.registry import reader
 from phi3core.settings import Settings
-from phi3core.store.client import client, experiment
+from phi3core.store.client import experiment_id, mlflow_client
 from tests.support import fakes
 
 ANN, RAY = Person("ann@example.org", "admin"), Person("ray@example.org", "reviewer")
@@ -217,25 +217,25 @@ def test_the_record_goes_out_as_json_and_csv(history: Settings) -> None:
 def test_a_record_that_was_edited_is_found(history: Settings) -> None:
     assert "is whole" in done("record", "--model", "phi3", "--verify")
     first = search.of_model(history, "phi3")[-1]
-    client(history).set_tag(first.id, tags.REASON, "Nobody asked me")
+    mlflow_client(history).set_tag(first.id, tags.REASON, "Nobody asked me")
     assert "was edited after it was written" in refused("record", "--model", "phi3", "--verify")
     assert "done, EDITED" in done("record")
 
 
 def test_a_record_that_was_made_up_is_found_and_shown_as_such(history: Settings) -> None:
     tag_values = {tags.ACTION: "promote", tags.MODEL_NAME: "phi3", tags.VERSION: "1", tags.TO: "Production"}
-    run_id = client(history).create_run(experiment(history, tags.PROMOTIONS), tags=tag_values).info.run_id
-    client(history).set_terminated(run_id)
+    run_id = mlflow_client(history).create_run(experiment_id(history, tags.PROMOTIONS), tags=tag_values).info.run_id
+    mlflow_client(history).set_terminated(run_id)
     assert "it has no seal" in refused("record", "--model", "phi3", "--verify")
     assert "done, NO SEAL" in done("record")
 
 
 def test_a_restoration_that_was_taken_out_of_the_record_is_missed(history: Settings) -> None:
     for _ in range(2):
-        client(history).delete_experiment(experiment(history, tags.PROMOTIONS))
+        mlflow_client(history).delete_experiment(experiment_id(history, tags.PROMOTIONS))
         search.restore(history, ANN)
     assert "is whole" in done("record", "--model", "phi3", "--verify")
-    client(history).delete_run(search.page(history, action="restore").records[1].id)
+    mlflow_client(history).delete_run(search.page(history, action="restore").records[1].id)
     assert "is missing: it was deleted" in refused("record", "--model", "phi3", "--verify")
 
 

@@ -15,6 +15,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from phi3core import tags
 from phi3core.access import roles
+from phi3core.access.api_keys import generate_key, hash_key
 from phi3core.errors import Forbidden
 from phi3core.promotion.promote import promote
 from phi3core.promotion.record import search
@@ -130,7 +131,7 @@ def test_one_reads_as_a_viewer_and_promotes_as_a_releaser_under_ones_own_address
     expect(who).to_contain_text(re.compile("vera\u2060?@example.org *viewer"))  # the joiner makes it no link
     move = page.get_by_role("button", name="Move to a stage")
     expect(move).to_have_count(0)
-    vera = roles.known(guarded.settings, VERA, ["team"])
+    vera = roles.signed_in_person(guarded.settings, VERA, ["team"])
     with pytest.raises(Forbidden, match="needs the role releaser"):
         promote(guarded.settings, f"{MODEL}/2", "Production", "as a viewer", vera)
     assert reader.resolve(guarded.settings, f"{MODEL}/2").stage == "None"
@@ -174,10 +175,10 @@ def test_a_sign_in_that_is_refused_or_tells_no_address_says_so_and_opens_nothing
 
 
 def test_a_program_needs_a_key_and_a_name_that_is_served(guarded: App, issuer: str) -> None:
-    key = roles.new_key()
+    key = generate_key()
     ask = lambda **headers: httpx.get(f"{guarded.url}/v1/models", headers=headers)  # noqa: E731
     assert ask().status_code == 401
-    allow(guarded.secrets, issuer, more=f'[keys]\n{roles.hash_of(key)} = "{VERA}"')
+    allow(guarded.secrets, issuer, more=f'[keys]\n{hash_key(key)} = "{VERA}"')
     answer = ask(Authorization=f"Bearer {key}")
     assert answer.status_code == 200
     assert f"{MODEL}/2" in [model["id"] for model in answer.json()["data"]]

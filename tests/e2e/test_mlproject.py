@@ -13,7 +13,7 @@ import pytest
 from phi3core import tags
 from phi3core.registry import reader
 from phi3core.settings import Settings
-from phi3core.store.client import client
+from phi3core.store.client import mlflow_client
 from tests.e2e.conftest import ROOT
 
 pytestmark = pytest.mark.model
@@ -37,8 +37,8 @@ def test_mlflow_run_builds_a_version_and_answers_a_batch_with_it(settings: Setti
     assert built.returncode == 0, built.stdout + built.stderr
     (version,) = reader.versions(settings, "by-project")
     assert (version.version, version.wrapper, version.tags[tags.SOURCE]) == (1, "onnx", "embedded")
-    parent = client(settings).get_run(version.run_id).data.tags["mlflow.parentRunId"]
-    assert client(settings).get_run(parent).data.tags["mlflow.project.entryPoint"] == "build"
+    parent = mlflow_client(settings).get_run(version.run_id).data.tags["mlflow.parentRunId"]
+    assert mlflow_client(settings).get_run(parent).data.tags["mlflow.project.entryPoint"] == "build"
 
     (tmp_path / "prompts.txt").write_text("What is the capital of Spain?\nSay hello.\n")
     output = tmp_path / "answers.jsonl"

@@ -44,14 +44,14 @@ def team(cache: Path, empty_store: Path, tmp_path_factory: pytest.TempPathFactor
         register(settings, MODEL, (folder / f"model-{number}").as_uri(), TAGS)
     app = launch(home, cache)
     promote(settings, f"{MODEL}/1", "Production", "The first")
-    policy.write(settings, MODEL, "Production", Policy(approvals=1), roles.local(settings))
+    policy.write(settings, MODEL, "Production", Policy(approvals=1), roles.local_person(settings))
     yield app
     end(app)
 
 
 def become(app: App, role: str) -> None:
     """Give the user of this machine another role; pages read it anew."""
-    app.secrets.write_text(f'[roles]\n{role} = ["{roles.local(app.settings).name}"]\n')
+    app.secrets.write_text(f'[roles]\n{role} = ["{roles.local_person(app.settings).name}"]\n')
 
 
 def dialog(page: Page) -> Locator:

@@ -11,7 +11,7 @@ from playwright.sync_api import Locator, Page, expect
 
 from phi3core import tags
 from phi3core.registry import reader
-from phi3core.store.client import client
+from phi3core.store.client import mlflow_client
 from tests.e2e.conftest import App, until
 from tests.e2e.pages import open_page, settled
 
@@ -24,7 +24,7 @@ _HEADER, _ROW = 34, 34  # pixels
 @pytest.fixture
 def others(app: App) -> Iterator[list[str]]:
     """Versions of other models to find and to miss; gone after the test."""
-    store = client(app.settings)
+    store = mlflow_client(app.settings)
     names = ["a-search-bot", "a-guard"]
     for name in names:
         store.create_registered_model(name)
@@ -168,7 +168,7 @@ def test_a_copy_is_registered_with_where_it_came_from(page: Page, app: App) -> N
     expect(title(page)).to_have_text(f"{MODEL}/2", timeout=20_000)
     page.get_by_role("tab", name="Record").click()
     until(lambda: "copy" in cells(page))
-    client(app.settings).delete_registered_model("copied")
+    mlflow_client(app.settings).delete_registered_model("copied")
 
 
 @pytest.mark.parametrize("context", [{"viewport": {"width": 390, "height": 844}}], indirect=True)

@@ -10,13 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from phi3core import settings as settings_module
 from phi3core.build import jobs
 from phi3core.build.jobs import Job
 from phi3core.build.steps import BuildSpec
 from phi3core.errors import Phi3Error
 from phi3core.registry import reader
-from phi3core.settings import Settings
+from phi3core.settings import Settings, load_settings
 
 
 @pytest.fixture
@@ -49,7 +48,7 @@ def on_small_disk(small_disk: Path, empty_store: Path, settings: Settings, monke
     shutil.copy(empty_store, home / "mlflow.db")
     monkeypatch.setenv("PHI3_HOME", str(home))
     monkeypatch.delenv("MLFLOW_TRACKING_URI")
-    return settings_module.load()
+    return load_settings()
 
 
 @pytest.fixture
@@ -58,7 +57,7 @@ def cache_on_small_disk(small_disk: Path, settings: Settings, monkeypatch: pytes
     monkeypatch.setenv("PHI3_CACHE", str(small_disk / "cache"))
     (small_disk / "cache").mkdir()
     fill(small_disk, leave=100_000)
-    return settings_module.load()
+    return load_settings()
 
 
 def ended(settings: Settings, spec: BuildSpec) -> Job:

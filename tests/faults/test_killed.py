@@ -62,9 +62,10 @@ def test_what_a_killed_build_left_half_made_is_made_again_by_the_next(settings: 
 
 PARENT = """
 import sys
-from phi3core import jobs, settings
-from phi3core.build import BuildSpec
-print(jobs.start(settings.load(), BuildSpec("onnx", sys.argv[1], "tiny")), flush=True)
+from phi3core.build import jobs
+from phi3core.build.steps import BuildSpec
+from phi3core.settings import load_settings
+print(jobs.start(load_settings(), BuildSpec("onnx", sys.argv[1], "tiny")), flush=True)
 sys.stdin.read()
 """
 

@@ -311,11 +311,11 @@ def _request(url: str, body: dict[str, Any]) -> socket.socket:
 
 PARENT = """
 import sys
-from phi3core import settings
 from phi3core.registry import reader
 from phi3core.serving.pool import Pool
+from phi3core.settings import load_settings
 from tests.support import children
-config = settings.load()
+config = load_settings()
 pool = Pool(config, spare=True, command=children.COMMAND)
 ready, held = (pool.open(reader.resolve(config, ref)) for ref in ("ready/1", "held/1"))
 ready.wait_ready(60)

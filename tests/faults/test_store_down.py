@@ -14,13 +14,12 @@ from pathlib import Path
 
 import pytest
 
-from phi3core import settings as settings_module
 from phi3core.build import jobs
 from phi3core.build.steps import BuildSpec
 from phi3core.errors import Phi3Error, StoreDown, StoreError
 from phi3core.promotion.promote import promote, set_alias
 from phi3core.registry import reader
-from phi3core.settings import Settings
+from phi3core.settings import Settings, load_settings
 from phi3core.store import timeouts
 from tests.support.fakes import until
 from tests.support.proxy import proxy
@@ -44,7 +43,7 @@ def at(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> At:
 
     def load(uri: str) -> Settings:
         monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
-        return settings_module.load()
+        return load_settings()
 
     return load
 
@@ -118,14 +117,14 @@ def test_files_are_waited_for_longer_and_only_they(at: At, monkeypatch: pytest.M
     def for_files() -> float:
         return float(os.environ["MLFLOW_HTTP_REQUEST_TIMEOUT"])  # MLflow reads it at each call
 
-    with timeouts.patient():
+    with timeouts.allow_transfer_time():
         assert for_files() > 60
-        with timeouts.patient():
+        with timeouts.allow_transfer_time():
             pass
         assert for_files() > 60
-        assert timeouts.seconds() == 1
+        assert timeouts.silence_limit() == 1
 
-    assert for_files() == timeouts.seconds() == 1
+    assert for_files() == timeouts.silence_limit() == 1
 
 
 @contextlib.contextmanager

@@ -17,7 +17,7 @@ from phi3core.promotion.record import search
 from phi3core.promotion.record.model import Record
 from phi3core.registry import reader
 from phi3core.settings import Settings
-from phi3core.store.client import client
+from phi3core.store.client import mlflow_client
 from tests.support import fakes, logged
 from tests.support.stores import free_port
 
@@ -33,8 +33,8 @@ def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def ref(settings: Settings, saved: Path) -> str:
     made = logged.register(settings, "phi3", saved, {"team": "search"}, {"speed": 12.5})
     version = reader.resolve(settings, made)
-    client(settings).update_model_version("phi3", str(version.version), "It echoes.")
-    client(settings).log_param(version.run_id, "rate", "0.1")
+    mlflow_client(settings).update_model_version("phi3", str(version.version), "It echoes.")
+    mlflow_client(settings).log_param(version.run_id, "rate", "0.1")
     return made
 
 
@@ -46,7 +46,7 @@ def last_record(settings: Settings) -> Record:
 
 
 def test_a_copy_in_the_store_shares_the_files_and_tells_where_it_came_from(settings: Settings, ref: str) -> None:
-    client(settings).set_registered_model_alias("phi3", "champion", "1")
+    mlflow_client(settings).set_registered_model_alias("phi3", "champion", "1")
     copied = copy_version(settings, ref, "phi3-edge", ADA, reason="For the small devices.")
     assert (copied.ref, copied.uri) == ("phi3-edge/1", "")
     original, made = reader.resolve(settings, ref), reader.resolve(settings, copied.ref)
@@ -95,7 +95,7 @@ def test_a_copy_on_another_server_has_everything_and_answers(
     assert reader.detail(there, made).parameters == {"rate": "0.1"}
     fetched = reader.download(there, made)
     (fetched / "registered_model_meta").unlink(missing_ok=True)
-    assert hashing.digest_of(fetched) == made.tags[tags.DIGEST] == hashing.digest_of(saved)
+    assert hashing.hash_folder(fetched) == made.tags[tags.DIGEST] == hashing.hash_folder(saved)
 
     import mlflow
 
@@ -119,7 +119,7 @@ def test_a_copy_to_another_database_has_its_own_files(
     folder = reader.local_folder(there, made)
     assert folder is not None
     assert folder != reader.local_folder(settings, reader.resolve(settings, ref))
-    assert hashing.digest_of(folder) == made.tags[tags.DIGEST]
+    assert hashing.hash_folder(folder) == made.tags[tags.DIGEST]
 
 
 def test_this_process_keeps_its_own_store_after_a_copy_to_another(
@@ -160,10 +160,10 @@ def test_a_copy_that_breaks_off_registers_nothing_and_its_record_says_so(
     record = last_record(settings)
     assert (record.action, record.status) == ("copy", "failed")
     assert "the line is cut" in record.outcome
-    home = client(there).get_experiment_by_name(tags.COPIES)
-    left = client(there).search_runs([home.experiment_id], f"tags.`mlflow.runName` = 'copy of {ref}'")
+    home = mlflow_client(there).get_experiment_by_name(tags.COPIES)
+    left = mlflow_client(there).search_runs([home.experiment_id], f"tags.`mlflow.runName` = 'copy of {ref}'")
     assert left[0].info.status == "FAILED"
-    assert not client(there).search_logged_models(
+    assert not mlflow_client(there).search_logged_models(
         [home.experiment_id], filter_string=f"source_run_id = '{left[0].info.run_id}'"
     )
 

@@ -21,7 +21,7 @@ from phi3core.promotion.reconcile import reconcile
 from phi3core.promotion.record import search, writer
 from phi3core.registry.models import Version
 from phi3core.settings import Settings
-from phi3core.store.client import client
+from phi3core.store.client import mlflow_client
 from tests.support.fakes import elsewhere, register
 
 ADA, ROOT = Person("ada", "releaser"), Person("root", "admin")
@@ -110,7 +110,7 @@ def test_whoever_promotes_waits_until_the_deletion_has_ended_and_says_that_the_v
         apply.carry_out(settings, what, record)
 
     def waited(attempt: int) -> None:
-        client(other).delete_model_version("phi3", "2")
+        mlflow_client(other).delete_model_version("phi3", "2")
         deleting.close()
 
     monkeypatch.setattr(promote_module, "carry_out", opened)

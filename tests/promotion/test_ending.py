@@ -25,7 +25,7 @@ from phi3core.promotion.record import search, timeline, writer
 from phi3core.registry import reader
 from phi3core.settings import Settings
 from phi3core.store import client as client_module
-from phi3core.store.client import Abilities, client
+from phi3core.store.client import Abilities, mlflow_client
 from tests.promotion.test_reconcile import ADA, ROOT, sound, stages
 from tests.races.killing import WRITES
 from tests.support.fakes import elsewhere, register
@@ -68,7 +68,7 @@ class Dying:
 
 def dies(settings: Settings, last: int, act: Callable[[], object]) -> bool:
     """Whether it was killed: False where it was through before."""
-    dying = Dying(client(settings), last)
+    dying = Dying(mlflow_client(settings), last)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(client_module, "_client", lambda _: dying)
         try:

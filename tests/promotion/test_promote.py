@@ -20,7 +20,7 @@ from phi3core.promotion.reconcile import disagreeing, disagreements
 from phi3core.promotion.record import search
 from phi3core.registry import reader
 from phi3core.settings import Settings
-from phi3core.store.client import client, experiment
+from phi3core.store.client import experiment_id, mlflow_client
 from tests.support.fakes import register
 
 
@@ -42,7 +42,9 @@ def aliases(settings: Settings) -> dict[str, int]:
 
 def records(settings: Settings) -> list[Any]:
     """The records of promotions, oldest first."""
-    runs = client(settings).search_runs([experiment(settings, tags.PROMOTIONS)], order_by=["attributes.start_time ASC"])
+    runs = mlflow_client(settings).search_runs(
+        [experiment_id(settings, tags.PROMOTIONS)], order_by=["attributes.start_time ASC"]
+    )
     return list(runs)
 
 
@@ -241,7 +243,9 @@ def test_a_promotion_that_fails_half_way_is_recorded_as_failed_and_finished_by_t
 ) -> None:
     promote(three, "phi3/1", "Production")
     with monkeypatch.context() as patch:
-        patch.setattr(aliases_module, "client", lambda _: Refusing(client(three), "transition_model_version_stage"))
+        patch.setattr(
+            aliases_module, "client", lambda _: Refusing(mlflow_client(three), "transition_model_version_stage")
+        )
         with pytest.raises(StoreError, match="the store refuses"):
             promote(three, "phi3/2", "Production")
 
@@ -260,13 +264,13 @@ def test_a_promotion_that_fails_half_way_is_recorded_as_failed_and_finished_by_t
 def test_a_promotion_whose_stages_never_agree_says_who_is_in_the_way(
     three: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    store = client(three)
+    store = mlflow_client(three)
 
     class Ignoring(Refusing):
         def _refuse(self, *_: object) -> None:
             """Say yes and do nothing, as if somebody else undid it at once."""
 
-    monkeypatch.setattr(aliases_module, "client", lambda _: Ignoring(store, "transition_model_version_stage"))
+    monkeypatch.setattr(aliases_module, "mlflow_client", lambda _: Ignoring(store, "transition_model_version_stage"))
     monkeypatch.setattr(apply, "_PATIENCE", 1.0)
 
     with pytest.raises(Conflict, match="phi3/2 has the alias @production but the stage None"):
@@ -287,7 +291,7 @@ def test_an_alias_that_somebody_else_creates_at_the_same_moment_is_tried_again(
 ) -> None:
     from mlflow.exceptions import MlflowException
 
-    store, refusals = client(three), iter([True])
+    store, refusals = mlflow_client(three), iter([True])
 
     class Racing(Refusing):
         def _refuse(self, *arguments: object) -> None:
@@ -296,7 +300,7 @@ def test_an_alias_that_somebody_else_creates_at_the_same_moment_is_tried_again(
                 raise MlflowException(told, error_code="BAD_REQUEST")
             store.set_registered_model_alias(*arguments)
 
-    monkeypatch.setattr(aliases_module, "client", lambda _: Racing(store, "set_registered_model_alias"))
+    monkeypatch.setattr(aliases_module, "mlflow_client", lambda _: Racing(store, "set_registered_model_alias"))
 
     promote(three, "phi3/2", "Production")
 
@@ -309,7 +313,7 @@ def test_an_alias_that_somebody_else_creates_at_the_same_moment_is_tried_again(
 def test_two_versions_in_production_are_told_and_repaired_by_the_next_promotion(three: Settings) -> None:
     promote(three, "phi3/1", "Production")
     for number in "23":
-        client(three).transition_model_version_stage("phi3", number, "Production")
+        mlflow_client(three).transition_model_version_stage("phi3", number, "Production")
 
     assert disagreements(three, "phi3") == [
         "phi3/3 has the stage Production but not the alias @production.",
@@ -324,7 +328,7 @@ def test_two_versions_in_production_are_told_and_repaired_by_the_next_promotion(
 
 def test_an_alias_moved_by_hand_is_obeyed_by_the_next_promotion(three: Settings) -> None:
     promote(three, "phi3/1", "Production")
-    client(three).set_registered_model_alias("phi3", "production", "2")
+    mlflow_client(three).set_registered_model_alias("phi3", "production", "2")
 
     promote(three, "phi3/3", "Staging")
 
@@ -334,7 +338,7 @@ def test_an_alias_moved_by_hand_is_obeyed_by_the_next_promotion(three: Settings)
 
 def test_a_version_with_both_aliases_is_in_production(three: Settings) -> None:
     for alias in ("production", "staging"):
-        client(three).set_registered_model_alias("phi3", alias, "2")
+        mlflow_client(three).set_registered_model_alias("phi3", alias, "2")
 
     promote(three, "phi3/1", "Archived")
 
@@ -352,7 +356,7 @@ def test_a_promotion_waits_for_nobody_of_another_model(three: Settings) -> None:
 
 def test_what_left_half_done_is_told_apart_from_what_is_under_way(three: Settings) -> None:
     promote(three, "phi3/1", "Production")
-    client(three).transition_model_version_stage("phi3", "2", "Production")
+    mlflow_client(three).transition_model_version_stage("phi3", "2", "Production")
 
     listed = reader.versions(three, "phi3")
 
@@ -404,7 +408,7 @@ def test_the_version_before_it_may_be_left_without_a_stage(three: Settings) -> N
 
 def test_a_version_with_both_aliases_is_not_said_to_leave_the_one_stage_for_the_other(three: Settings) -> None:
     promote(three, "phi3/1", "Production")
-    client(three).set_registered_model_alias("phi3", "staging", "1")
+    mlflow_client(three).set_registered_model_alias("phi3", "staging", "1")
 
     assert [change.ref for change in planned(three, 2, "Staging").changes] == ["phi3/2", "phi3/2"]
     promote(three, "phi3/2", "Staging")

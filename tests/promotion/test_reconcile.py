@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 from filelock import FileLock
 
-import phi3core.settings
 from phi3core import tags
 from phi3core.access.roles import Person
 from phi3core.errors import BadInput, NotFound, StoreError
@@ -24,9 +23,9 @@ from phi3core.promotion.reconcile import reconcile, settle, wrong_in
 from phi3core.promotion.record import search, timeline, writer
 from phi3core.promotion.record.model import Record
 from phi3core.registry import reader
-from phi3core.settings import Settings
+from phi3core.settings import Settings, load_settings
 from phi3core.store import client as client_module
-from phi3core.store.client import client, experiment
+from phi3core.store.client import experiment_id, mlflow_client
 from tests.promotion.test_promote import Refusing
 from tests.support import prepared
 from tests.support.fakes import CountingClient, elsewhere, register
@@ -85,7 +84,7 @@ def test_a_look_at_what_is_in_order_says_nothing_and_costs_little(
     two: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     reconcile(two, "phi3")
-    counting = CountingClient(client(two))
+    counting = CountingClient(mlflow_client(two))
     monkeypatch.setattr(client_module, "_client", lambda _: counting)
 
     seen = reconcile(two, "phi3")
@@ -101,8 +100,8 @@ def test_a_look_at_what_is_in_order_says_nothing_and_costs_little(
 
 
 def test_a_second_version_in_production_is_put_back_to_what_it_was(two: Settings) -> None:
-    client(two).transition_model_version_stage("phi3", "3", "Production")
-    client(two).transition_model_version_stage("phi3", "1", "Staging")
+    mlflow_client(two).transition_model_version_stage("phi3", "3", "Production")
+    mlflow_client(two).transition_model_version_stage("phi3", "1", "Staging")
 
     seen = reconcile(two, "phi3")
 
@@ -119,7 +118,7 @@ def test_a_second_version_in_production_is_put_back_to_what_it_was(two: Settings
 
 
 def test_a_stage_that_was_taken_from_the_holder_of_the_alias_is_given_back(two: Settings) -> None:
-    client(two).transition_model_version_stage("phi3", "2", "Archived")
+    mlflow_client(two).transition_model_version_stage("phi3", "2", "Archived")
 
     reconcile(two, "phi3")
 
@@ -128,7 +127,7 @@ def test_a_stage_that_was_taken_from_the_holder_of_the_alias_is_given_back(two: 
 
 
 def test_an_alias_that_was_moved_from_outside_is_obeyed_and_told_with_when(two: Settings) -> None:
-    client(two).set_registered_model_alias("phi3", "production", "3")
+    mlflow_client(two).set_registered_model_alias("phi3", "production", "3")
 
     seen = reconcile(two, "phi3")
 
@@ -147,7 +146,7 @@ def test_an_alias_that_was_moved_from_outside_is_obeyed_and_told_with_when(two: 
 
 
 def test_an_alias_that_was_removed_from_outside_leaves_nobody_in_production(two: Settings) -> None:
-    client(two).delete_registered_model_alias("phi3", "production")
+    mlflow_client(two).delete_registered_model_alias("phi3", "production")
 
     seen = reconcile(two, "phi3")
 
@@ -158,7 +157,7 @@ def test_an_alias_that_was_removed_from_outside_leaves_nobody_in_production(two:
 
 
 def test_a_version_that_was_deleted_from_outside_is_told(two: Settings) -> None:
-    client(two).delete_model_version("phi3", "2")
+    mlflow_client(two).delete_model_version("phi3", "2")
 
     seen = reconcile(two, "phi3")
 
@@ -168,7 +167,7 @@ def test_a_version_that_was_deleted_from_outside_is_told(two: Settings) -> None:
 
 
 def test_a_stage_without_an_alias_that_was_changed_from_outside_is_told_and_left(two: Settings) -> None:
-    client(two).transition_model_version_stage("phi3", "1", "None")
+    mlflow_client(two).transition_model_version_stage("phi3", "1", "None")
 
     seen = reconcile(two, "phi3")
 
@@ -179,7 +178,7 @@ def test_a_stage_without_an_alias_that_was_changed_from_outside_is_told_and_left
 
 
 def test_a_staging_alias_that_was_set_from_outside_is_obeyed(two: Settings) -> None:
-    client(two).set_registered_model_alias("phi3", "staging", "3")
+    mlflow_client(two).set_registered_model_alias("phi3", "staging", "3")
 
     reconcile(two, "phi3")
 
@@ -188,7 +187,7 @@ def test_a_staging_alias_that_was_set_from_outside_is_obeyed(two: Settings) -> N
 
 
 def test_a_version_that_was_given_both_aliases_stays_in_production(two: Settings) -> None:
-    client(two).set_registered_model_alias("phi3", "staging", "2")
+    mlflow_client(two).set_registered_model_alias("phi3", "staging", "2")
 
     seen = reconcile(two, "phi3")
 
@@ -199,9 +198,9 @@ def test_a_version_that_was_given_both_aliases_stays_in_production(two: Settings
 
 
 def test_everything_at_once_is_put_in_order_by_one_look(two: Settings) -> None:
-    client(two).set_registered_model_alias("phi3", "production", "1")
+    mlflow_client(two).set_registered_model_alias("phi3", "production", "1")
     for number, stage in ((1, "Archived"), (2, "Staging"), (3, "Production")):
-        client(two).transition_model_version_stage("phi3", str(number), stage)
+        mlflow_client(two).transition_model_version_stage("phi3", str(number), stage)
 
     reconcile(two, "phi3")
 
@@ -212,8 +211,8 @@ def test_everything_at_once_is_put_in_order_by_one_look(two: Settings) -> None:
 def test_a_model_that_was_never_promoted_here_is_told_and_left_alone(settings: Settings) -> None:
     for _ in range(2):
         register(settings)
-        client(settings).transition_model_version_stage("phi3", "1", "Production")
-    client(settings).transition_model_version_stage("phi3", "2", "Production")
+        mlflow_client(settings).transition_model_version_stage("phi3", "1", "Production")
+    mlflow_client(settings).transition_model_version_stage("phi3", "2", "Production")
 
     seen = reconcile(settings, "phi3")
 
@@ -228,7 +227,7 @@ def test_a_model_that_was_never_promoted_here_is_told_and_left_alone(settings: S
 def test_the_first_promotion_takes_such_a_model_over(settings: Settings) -> None:
     for number in (1, 2, 3):
         register(settings)
-        client(settings).transition_model_version_stage("phi3", str(number), "Production")
+        mlflow_client(settings).transition_model_version_stage("phi3", str(number), "Production")
 
     done = promote(settings, "phi3/1", "Production", old="None")
 
@@ -239,7 +238,7 @@ def test_the_first_promotion_takes_such_a_model_over(settings: Settings) -> None
 
 
 def test_while_a_promoter_of_this_machine_is_at_work_a_look_repairs_nothing(two: Settings) -> None:
-    client(two).transition_model_version_stage("phi3", "3", "Production")
+    mlflow_client(two).transition_model_version_stage("phi3", "3", "Production")
     with FileLock(lock_of(two, "phi3")):
         seen = reconcile(two, "phi3")
         assert seen.said == []
@@ -277,7 +276,9 @@ def test_a_promotion_that_failed_half_way_counts_where_it_moved_the_alias(
     two: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr(aliases, "client", lambda _: Refusing(client(two), "transition_model_version_stage"))
+        patch.setattr(
+            aliases, "mlflow_client", lambda _: Refusing(mlflow_client(two), "transition_model_version_stage")
+        )
         with pytest.raises(StoreError, match="the store refuses"):
             promote(two, "phi3/3", "Production", person=ADA)
 
@@ -295,7 +296,7 @@ def test_a_look_finds_the_last_promotion_behind_very_many_other_records(
     bury(two, monkeypatch)
 
     assert reconcile(two, "phi3").said == []
-    client(two).set_registered_model_alias("phi3", "production", "1")
+    mlflow_client(two).set_registered_model_alias("phi3", "production", "1")
 
     assert reconcile(two, "phi3").said[0].startswith("@production was moved from phi3/2 to phi3/1 from outside")
     assert sound(two)
@@ -327,7 +328,7 @@ def test_a_record_that_was_closed_while_a_look_was_under_way_is_not_closed_again
 def test_a_copy_that_takes_long_is_left_alone_and_keeps_nothing_from_being_repaired(two: Settings) -> None:
     with writer.opened(two, ADA, model="phi3", version=1, action="copy") as record:
         assert [one.id for one in reconcile(two, "phi3").in_flight] == [record.id]
-        client(two).set_registered_model_alias("phi3", "production", "3")
+        mlflow_client(two).set_registered_model_alias("phi3", "production", "3")
         assert reconcile(two, "phi3").wrong == []  # nor does it keep others from being repaired
 
 
@@ -336,7 +337,7 @@ def test_a_copy_that_takes_long_is_left_alone_and_keeps_nothing_from_being_repai
 
 def test_an_alias_that_a_record_set_and_that_was_moved_from_outside_is_told_and_left(two: Settings) -> None:
     set_alias(two, "phi3/1", "champion", person=ADA)
-    client(two).set_registered_model_alias("phi3", "champion", "3")
+    mlflow_client(two).set_registered_model_alias("phi3", "champion", "3")
 
     (sentence,) = reconcile(two, "phi3").said
 
@@ -344,7 +345,7 @@ def test_an_alias_that_a_record_set_and_that_was_moved_from_outside_is_told_and_
     assert told(two) == [("found", "phi3/3", "", "@champion")]
     assert stages(two) == {1: "Archived", 2: "Production", 3: "None"}  # an alias of another name says no stage
     assert sound(two)
-    client(two).transition_model_version_stage("phi3", "3", "Production")
+    mlflow_client(two).transition_model_version_stage("phi3", "3", "Production")
     reconcile(two, "phi3")
     assert stages(two) == {1: "Archived", 2: "Production", 3: "None"}
     assert sound(two)
@@ -353,20 +354,20 @@ def test_an_alias_that_a_record_set_and_that_was_moved_from_outside_is_told_and_
 def test_an_alias_that_a_record_set_and_that_was_removed_from_outside_is_told(two: Settings) -> None:
     for number in (1, 3):
         set_alias(two, f"phi3/{number}", "champion", person=ADA)
-    client(two).delete_registered_model_alias("phi3", "champion")
+    mlflow_client(two).delete_registered_model_alias("phi3", "champion")
 
     (sentence,) = reconcile(two, "phi3").said
 
     assert sentence.startswith("@champion was removed from phi3/3 from outside, between ")
     assert told(two) == [("found", "phi3/3", "@champion", "")]
     assert sound(two)
-    client(two).set_registered_model_alias("phi3", "champion", "1")
+    mlflow_client(two).set_registered_model_alias("phi3", "champion", "1")
     assert reconcile(two, "phi3").said[0].startswith("@champion was moved to phi3/1 from outside")
     assert sound(two)
 
 
 def test_an_alias_that_no_record_ever_set_is_left_untold(two: Settings) -> None:
-    client(two).set_registered_model_alias("phi3", "champion", "3")
+    mlflow_client(two).set_registered_model_alias("phi3", "champion", "3")
 
     assert reconcile(two, "phi3").said == []
 
@@ -378,7 +379,7 @@ def test_an_alias_that_was_set_very_many_records_ago_is_known_all_the_same(
     bury(two, monkeypatch)
     assert reconcile(two, "phi3").said == []
 
-    client(two).set_registered_model_alias("phi3", "champion", "3")
+    mlflow_client(two).set_registered_model_alias("phi3", "champion", "3")
 
     assert reconcile(two, "phi3").said[0].startswith("@champion was moved from phi3/1 to phi3/3 from outside")
     assert reconcile(two, "phi3").said == []
@@ -406,9 +407,9 @@ def test_an_alias_whose_change_failed_after_it_had_happened_is_not_told_as_from_
 
 def test_a_model_that_has_only_an_alias_from_here_is_left_alone_by_its_stages(settings: Settings) -> None:
     register(settings)
-    client(settings).transition_model_version_stage("phi3", "1", "Production")
+    mlflow_client(settings).transition_model_version_stage("phi3", "1", "Production")
     set_alias(settings, "phi3/1", "champion", person=ADA)
-    client(settings).delete_registered_model_alias("phi3", "champion")
+    mlflow_client(settings).delete_registered_model_alias("phi3", "champion")
 
     assert len(reconcile(settings, "phi3").said) == 1
     assert reconcile(settings, "phi3").said == []
@@ -419,7 +420,7 @@ def test_a_new_version_that_was_archived_from_outside_is_told(two: Settings) -> 
     for number in (3, 4):
         if number == 4:
             register(two)
-        client(two).transition_model_version_stage("phi3", str(number), "Archived")
+        mlflow_client(two).transition_model_version_stage("phi3", str(number), "Archived")
 
     (sentence,) = reconcile(two, "phi3").said  # of the other one nobody knows what it was before there were records
 
@@ -440,19 +441,19 @@ def test_a_model_with_the_longest_name_can_be_promoted_and_looked_at(settings: S
 
 def test_records_that_were_deleted_for_good_while_the_app_runs_are_begun_anew(two: Settings) -> None:
     reconcile(two, "phi3")
-    first = client(two).get_experiment_by_name(tags.PROMOTIONS).experiment_id
-    client(two).create_experiment("in between")  # so that no id comes again
+    first = mlflow_client(two).get_experiment_by_name(tags.PROMOTIONS).experiment_id
+    mlflow_client(two).create_experiment("in between")  # so that no id comes again
     _delete_for_good(two, first)
 
     assert reconcile(two, "phi3").said[0].startswith("@production is at phi3/2, and no record tells since when")
-    second = client(two).get_experiment_by_name(tags.PROMOTIONS).experiment_id
+    second = mlflow_client(two).get_experiment_by_name(tags.PROMOTIONS).experiment_id
 
     assert second != first
     assert told(two) == [("found", "phi3/2", "None", "Production")]
     seen = reconcile(two, "phi3")
     assert (seen.said, told(two)) == ([], [("found", "phi3/2", "None", "Production")])
     _delete_for_good(two, second)
-    experiment(two, tags.PROMOTIONS)  # by another process
+    experiment_id(two, tags.PROMOTIONS)  # by another process
     promote(two, "phi3/3", "Production")
     assert told(two) == [("found", "phi3/2", "None", "Production")]
 
@@ -461,7 +462,7 @@ def _delete_for_good(settings: Settings, experiment_id: str) -> None:
     """As `mlflow gc` does."""
     from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
-    client(settings).delete_experiment(experiment_id)
+    mlflow_client(settings).delete_experiment(experiment_id)
     SqlAlchemyStore(settings.tracking_uri, str(settings.artifacts))._hard_delete_experiment(experiment_id)
 
 
@@ -472,14 +473,14 @@ def _delete_for_good(settings: Settings, experiment_id: str) -> None:
 def without_stages(http_server: str, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[Settings]:
     with proxy(http_server, refuses=STAGES, hides=STAGE_FIELDS) as behind:
         monkeypatch.setenv("MLFLOW_TRACKING_URI", behind.url)
-        yield phi3core.settings.load()
+        yield load_settings()
 
 
 @pytest.fixture
 def without_aliases(http_server: str, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[Settings]:
     with proxy(http_server, refuses=ALIASES, hides=ALIAS_FIELDS) as behind:
         monkeypatch.setenv("MLFLOW_TRACKING_URI", behind.url)
-        yield phi3core.settings.load()
+        yield load_settings()
 
 
 def promoted(settings: Settings, name: str) -> list[Record]:
@@ -511,7 +512,7 @@ def test_where_there_are_no_stages_the_alias_alone_is_moved(without_stages: Sett
     assert promote(without_stages, f"{fresh}/1", "None").version.stage == "None"
     with pytest.raises(BadInput, match="This store has no stages"):
         promote(without_stages, f"{fresh}/1", "Archived")
-    client(without_stages).set_registered_model_alias(fresh, "production", "2")
+    mlflow_client(without_stages).set_registered_model_alias(fresh, "production", "2")
     assert "from outside" in reconcile(without_stages, fresh).said[0]
     assert reconcile(without_stages, fresh).said == []
 
@@ -547,14 +548,14 @@ def test_where_there_are_no_aliases_the_highest_version_in_production_is_its_hol
     without_aliases: Settings, fresh: str
 ) -> None:
     promoted(without_aliases, fresh)
-    client(without_aliases).transition_model_version_stage(fresh, "2", "Production")
+    mlflow_client(without_aliases).transition_model_version_stage(fresh, "2", "Production")
 
     assert reader.resolve(without_aliases, f"{fresh}/Production").version == 2
     seen = reconcile(without_aliases, fresh)
 
     assert f"was moved from {fresh}/1 to {fresh}/2 from outside" in seen.said[0]
     assert stages(without_aliases, fresh) == {1: "Archived", 2: "Production", 3: "Staging"}
-    client(without_aliases).transition_model_version_stage(fresh, "1", "Production")
+    mlflow_client(without_aliases).transition_model_version_stage(fresh, "1", "Production")
 
     assert reader.resolve(without_aliases, f"{fresh}/Production").version == 2
     assert reconcile(without_aliases, fresh).said != []

@@ -6,8 +6,7 @@ import os
 
 import pytest
 
-import phi3core.settings
-from phi3core.settings import Settings
+from phi3core.settings import Settings, load_settings
 from tests.support.stores import STORES
 
 SHARE = int(os.environ.get("PHI3_RACES") or 0)
@@ -21,4 +20,4 @@ def everywhere(request: pytest.FixtureRequest, settings: Settings, monkeypatch: 
     if request.param == "sqlite":
         return settings
     monkeypatch.setenv("MLFLOW_TRACKING_URI", request.getfixturevalue(f"{request.param}_server"))
-    return phi3core.settings.load()
+    return load_settings()

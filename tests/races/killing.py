@@ -17,7 +17,7 @@ from phi3core.promotion.reconcile import disagreements, reconcile
 from phi3core.promotion.record import search, timeline
 from phi3core.settings import Settings
 from phi3core.store import client as client_module
-from phi3core.store.client import client
+from phi3core.store.client import mlflow_client
 from tests.races.racing import CONTEXT, enter
 from tests.support.fakes import register
 
@@ -56,7 +56,7 @@ class _Deadly:
 
 def _act(home: Path, uri: str, act: Callable[[Settings], object], last: int, counted: tuple[str, ...]) -> None:
     settings = enter(home, uri, "victim")
-    deadly = _Deadly(client(settings), last, counted)
+    deadly = _Deadly(mlflow_client(settings), last, counted)
     client_module._client = lambda _: deadly  # type: ignore[assignment]
     act(settings)
 

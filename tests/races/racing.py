@@ -11,14 +11,13 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from phi3core import settings as settings_module
 from phi3core.errors import Conflict
 from phi3core.promotion.aliases import read_state
 from phi3core.promotion.promote import promote
 from phi3core.promotion.reconcile import reconcile
 from phi3core.promotion.record import search, timeline
 from phi3core.promotion.record.model import Record
-from phi3core.settings import Settings
+from phi3core.settings import Settings, load_settings
 from tests.support.fakes import register
 
 # A fork of a server that has imported everything takes milliseconds, where a fresh process takes seconds.
@@ -41,7 +40,7 @@ def enter(home: Path, uri: str, user: str) -> Settings:
     """The settings of a machine, in a process that plays it."""
     os.environ.update(PHI3_HOME=str(home), MLFLOW_TRACKING_URI=uri, PHI3_USER=user)
     os.environ.update(PHI3_CACHE=str(home / "cache"), PHI3_SECRETS=str(home / "no-secrets.toml"))
-    return settings_module.load()
+    return load_settings()
 
 
 def _racer(home: Path, uri: str, user: str, orders: Connection, barrier: Any) -> None:

@@ -17,7 +17,7 @@ from phi3core.promotion.promote import promote
 from phi3core.promotion.reconcile import reconcile
 from phi3core.promotion.record import search, timeline
 from phi3core.settings import Settings
-from phi3core.store.client import client
+from phi3core.store.client import mlflow_client
 from tests.races.conftest import ALL
 from tests.races.killing import ACTS, judge, killed, move, prepare
 from tests.support.fakes import until
@@ -94,7 +94,7 @@ def test_a_look_that_is_killed_is_finished_by_the_next(settings: Settings) -> No
     for last in itertools.count(1):
         name = f"looked-at-{last}"
         prepare(settings, name)
-        store = client(settings)
+        store = mlflow_client(settings)
         store.set_registered_model_alias(name, "production", "4")
         store.transition_model_version_stage(name, "1", "Staging")
         if not killed(settings, partial(reconcile, name=name), last):

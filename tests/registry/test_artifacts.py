@@ -13,7 +13,7 @@ from phi3core.errors import NotFound, StoreError
 from phi3core.registry import artifacts, filelist, reader
 from phi3core.registry.models import Version
 from phi3core.settings import Settings
-from phi3core.store.client import client
+from phi3core.store.client import mlflow_client
 from tests.conftest import Built
 from tests.support.judging import folder_of, version_in_store, version_with_files, version_without_files
 
@@ -29,13 +29,13 @@ def version(settings: Settings, tmp_path: Path) -> Version:
 def read(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The names of the files whose content was read, as it goes on."""
     names: list[str] = []
-    really = hashing.digest_of_file
+    really = hashing.hash_file
 
     def noted(path: Path) -> str:
         names.append(path.name)
         return really(path)
 
-    monkeypatch.setattr(hashing, "digest_of_file", noted)
+    monkeypatch.setattr(hashing, "hash_file", noted)
     return names
 
 
@@ -46,7 +46,7 @@ def test_the_digest_is_of_every_name_and_content(settings: Settings, version: Ve
     before = artifacts.digest(settings, version)
     weights = folder_of(version) / WEIGHTS
 
-    assert before == hashing.digest_of(folder_of(version))
+    assert before == hashing.hash_folder(folder_of(version))
     weights.write_bytes(b"Weights")  # as many bytes
     changed = artifacts.digest(settings, version)
     weights.rename(weights.with_name("other.onnx"))
@@ -154,7 +154,7 @@ def test_files_on_a_server_are_fetched_for_the_digest_and_only_listed_for_a_look
     version, write = version_in_store(store, tmp_path, fresh)
     here = artifacts.state(store, version)
     digest = artifacts.digest(store, version)
-    assert digest == hashing.digest_of(next(tmp_path.glob("logged-*")))
+    assert digest == hashing.hash_folder(next(tmp_path.glob("logged-*")))
     read.clear()
 
     look = artifacts.state(store, version)
@@ -204,7 +204,7 @@ def test_a_build_of_the_time_when_mlflows_own_file_was_counted_is_known_too(
 ) -> None:
     meta = folder_of(version) / "registered_model_meta"
     meta.write_text("model_name: null\nmodel_version: null\n")
-    client(settings).set_model_version_tag("phi3", "1", tags.DIGEST, hashing.digest_of(folder_of(version)))
+    mlflow_client(settings).set_model_version_tag("phi3", "1", tags.DIGEST, hashing.hash_folder(folder_of(version)))
     meta.write_text("model_name: phi3\nmodel_version: '1'\n")
     version = reader.resolve(settings, "phi3/1")
 

@@ -8,8 +8,8 @@ import pytest
 
 from phi3core.registry import compare, reader
 from phi3core.registry.compare import Comparison, Difference
-from phi3core.settings import Settings
-from phi3core.store.client import client
+from phi3core.settings import Settings, load_settings
+from phi3core.store.client import mlflow_client
 from tests.support import fakes, logged
 
 
@@ -38,7 +38,7 @@ def test_every_section_tells_what_differs_and_what_does_not(settings: Settings, 
     one = logged.register(settings, "phi3", two[0], {"team": "search"}, {"speed": 100.0, "win_rate": 0.5})
     other = logged.register(settings, "edge", two[1], {"team": "support"}, {"speed": 80.0, "win_rate": 0.5})
     for ref, rate in ((one, "0.1"), (other, "0.2")):
-        client(settings).log_param(reader.resolve(settings, ref).run_id, "rate", rate)
+        mlflow_client(settings).log_param(reader.resolve(settings, ref).run_id, "rate", rate)
 
     found = compared(settings, one, other)
 
@@ -118,16 +118,14 @@ def test_files_elsewhere_are_compared_by_size_and_that_is_said(
     """Two versions on a server: their content is not fetched for a comparison, unless it is asked for."""
     import mlflow
 
-    import phi3core.settings
-
     monkeypatch.setenv("MLFLOW_TRACKING_URI", http_server)
-    remote = phi3core.settings.load()
-    client(remote)
+    remote = load_settings()
+    mlflow_client(remote)
     for folder in two:
         with mlflow.start_run() as run:
             mlflow.log_artifacts(str(folder), "model")
-        client(remote).create_registered_model(fresh) if folder is two[0] else None
-        client(remote).create_model_version(fresh, f"runs:/{run.info.run_id}/model", run.info.run_id)
+        mlflow_client(remote).create_registered_model(fresh) if folder is two[0] else None
+        mlflow_client(remote).create_model_version(fresh, f"runs:/{run.info.run_id}/model", run.info.run_id)
     left, right = (reader.resolve(remote, f"{fresh}/{number}") for number in (1, 2))
 
     seen = compare.compare(remote, left, right)

@@ -11,16 +11,15 @@ from types import SimpleNamespace
 import pytest
 from mlflow.store.entities import PagedList
 
-from phi3core import settings as settings_module
 from phi3core import tags
 from phi3core.errors import BadInput
 from phi3core.registry import index as index_module
 from phi3core.registry import reader
 from phi3core.registry.index import Index
 from phi3core.registry.search import Entry
-from phi3core.settings import Settings
+from phi3core.settings import Settings, load_settings
 from phi3core.store import client as store_module
-from phi3core.store.client import changed, client
+from phi3core.store.client import mlflow_client, notify_change
 from tests.support.fakes import CountingClient, register, until
 from tests.support.proxy import proxy
 
@@ -35,7 +34,7 @@ def filled(settings: Settings) -> Index:
     register(settings, "phi3", tags=ada | pipeline | {tags.SIZE: "300"}, metrics={"speed": 30.0})
     register(settings, "gemma", tags=eve | {"team": "search"}, metrics={"loss": 0.5})
     register(settings, "old")
-    store = client(settings)
+    store = mlflow_client(settings)
     store.set_registered_model_alias("phi3", "production", "2")
     store.set_registered_model_alias("phi3", "champion", "3")
     store.transition_model_version_stage("phi3", "2", "Production")
@@ -119,14 +118,14 @@ def test_pages_are_cut_and_one_too_far_is_the_last(filled: Index) -> None:
 
 def test_a_registered_model_without_versions_is_known_until_it_is_deleted(settings: Settings) -> None:
     register(settings, "phi3")
-    client(settings).create_registered_model("empty")
+    mlflow_client(settings).create_registered_model("empty")
     made = Index(settings)
     made.refresh()
     assert (made.choices.models, made.empty) == (("empty", "phi3"), ["empty"])
-    client(settings).delete_registered_model("empty")
+    mlflow_client(settings).delete_registered_model("empty")
     made.patch("empty")
     assert made.choices.models == ("phi3",)
-    client(settings).create_registered_model("empty")
+    mlflow_client(settings).create_registered_model("empty")
     made.patch("empty")
     assert made.empty == ["empty"]
     made.refresh()
@@ -197,9 +196,9 @@ def test_a_reading_takes_as_many_calls_as_there_are_pages(
 ) -> None:
     for number in range(versions):
         register(settings, f"model-{number}", metrics={"speed": 1.0})
-    counting = CountingClient(client(settings))
+    counting = CountingClient(mlflow_client(settings))
     for module in (reader, index_module):
-        monkeypatch.setattr(module, "client", lambda _: counting)
+        monkeypatch.setattr(module, "mlflow_client", lambda _: counting)
     made = Index(settings)
 
     made.refresh()
@@ -221,7 +220,7 @@ def test_more_than_a_page_is_read_to_the_end(settings: Settings, monkeypatch: py
     monkeypatch.setattr(index_module, "_PAGE", 2)
     for number in range(5):
         register(settings, f"model-{number}", metrics={"speed": float(number)})
-    client(settings).set_registered_model_alias("model-4", "champion", "1")
+    mlflow_client(settings).set_registered_model_alias("model-4", "champion", "1")
     made = Index(settings)
 
     made.refresh()
@@ -245,7 +244,7 @@ def test_a_store_that_is_slow_with_many_versions_is_asked_for_fewer_before_it_is
             end = min(start + max_results, 4000)
             return PagedList(list(range(start, end)), None if end == 4000 else str(end))
 
-    monkeypatch.setattr(index_module, "client", lambda settings: Slow())
+    monkeypatch.setattr(index_module, "mlflow_client", lambda settings: Slow())
     monkeypatch.setattr(store_module, "time", SimpleNamespace(monotonic=lambda: clock))
 
     read = [number for page in index_module._pages(settings, "search_model_versions") for number in page]
@@ -269,7 +268,7 @@ def test_what_others_change_is_seen_a_little_later(running: Index, settings: Set
     register(settings, "second")
 
     until(lambda: running.search(model="second").total == 1)
-    client(settings).delete_registered_model("second")
+    mlflow_client(settings).delete_registered_model("second")
     until(lambda: running.search(model="second").total == 0)
 
 
@@ -284,7 +283,7 @@ def test_a_new_version_is_seen_long_before_the_next_reading(
         until(lambda: made.ready)
         register(settings, "phi3")
         until(lambda: made.search(model="phi3").total == 2)
-        client(settings).transition_model_version_stage("phi3", "1", "Staging")
+        mlflow_client(settings).transition_model_version_stage("phi3", "1", "Staging")
         until(lambda: "Staging" in [version.stage for version in made.search(model="phi3").rows])
         assert refs(made, stage="Staging") == []  # the alias is the truth, and nobody has moved it
     finally:
@@ -325,8 +324,8 @@ def test_what_this_process_changes_is_seen_at_once(settings: Settings) -> None:
         reader.tag(settings, "phi3/1", "team", "search")
         assert refs(made, tag="team=search") == ["phi3/1"]
 
-        client(settings).delete_registered_model("phi3")
-        changed(settings, "phi3")
+        mlflow_client(settings).delete_registered_model("phi3")
+        notify_change(settings, "phi3")
         assert made.search().total == 0
     finally:
         made.stop()
@@ -341,7 +340,7 @@ def test_a_reading_that_began_before_a_change_does_not_undo_it(
 
     def read_then_change(*given: object) -> Iterator[object]:
         for read in real(*given):  # type: ignore[arg-type]
-            client(settings).set_model_version_tag("phi3", "1", "team", "search")
+            mlflow_client(settings).set_model_version_tag("phi3", "1", "team", "search")
             made.patch("phi3")
             yield read
 
@@ -356,7 +355,7 @@ def test_metrics_that_came_later_are_seen_with_the_change_that_tells_of_them(set
     made = Index(settings)
     made.refresh()
     run_id = reader.versions(settings, "phi3")[0].run_id
-    client(settings).log_metric(run_id, "speed", 2.0)
+    mlflow_client(settings).log_metric(run_id, "speed", 2.0)
 
     made.patch("phi3")
     assert made.search().rows[0].metrics == {"speed": 2.0}
@@ -369,7 +368,7 @@ def test_while_the_store_is_away_the_last_copy_is_kept_and_it_comes_back_by_itse
 ) -> None:
     with proxy(http_server) as made:
         monkeypatch.setenv("MLFLOW_TRACKING_URI", made.url)
-        store = settings_module.load()
+        store = load_settings()
         register(store, fresh)
         kept = Index(store, every=0.2)
         kept.start()
@@ -394,7 +393,7 @@ def test_a_search_never_waits_for_the_store(
 ) -> None:
     with proxy(http_server) as made:
         monkeypatch.setenv("MLFLOW_TRACKING_URI", made.url)
-        kept = Index(settings_module.load())
+        kept = Index(load_settings())
         kept.refresh()
         asked = sum(made.asked.values())
 

@@ -12,7 +12,7 @@ from phi3core.errors import BadInput, Forbidden, NotFound
 from phi3core.registry import reader
 from phi3core.registry.models import Reference, split_reference, to_json
 from phi3core.settings import Settings
-from phi3core.store.client import client
+from phi3core.store.client import mlflow_client
 from tests.conftest import MODEL, Built
 from tests.support.fakes import CountingClient, register
 
@@ -50,7 +50,7 @@ def test_a_number_an_alias_and_a_stage_resolve_to_the_same_version(settings: Set
     register(settings)
     register(settings, tags={tags.WRAPPER: "onnx", tags.SIZE: "123", tags.PRECISION: "int4"}, metrics={"speed": 9.5})
     for alias in ("champion", "production"):
-        client(settings).set_registered_model_alias("phi3", alias, "2")
+        mlflow_client(settings).set_registered_model_alias("phi3", alias, "2")
 
     found = [reader.resolve(settings, f"phi3{end}") for end in ("/2", "@champion", "/Production")]
 
@@ -64,8 +64,8 @@ def test_a_number_an_alias_and_a_stage_resolve_to_the_same_version(settings: Set
 def test_production_is_what_the_alias_says_whatever_the_stages_are(settings: Settings) -> None:
     register(settings)
     register(settings)
-    client(settings).transition_model_version_stage("phi3", "2", "Production")
-    client(settings).set_registered_model_alias("phi3", "production", "1")
+    mlflow_client(settings).transition_model_version_stage("phi3", "2", "Production")
+    mlflow_client(settings).set_registered_model_alias("phi3", "production", "1")
 
     assert reader.resolve(settings, "phi3/Production").version == 1
 
@@ -99,8 +99,8 @@ def test_models_come_most_recently_changed_first(settings: Settings) -> None:
     register(settings, "older")
     register(settings, "newer")
     register(settings, "older")
-    client(settings).set_registered_model_alias("older", "production", "1")
-    client(settings).set_registered_model_alias("older", "staging", "2")
+    mlflow_client(settings).set_registered_model_alias("older", "production", "1")
+    mlflow_client(settings).set_registered_model_alias("older", "staging", "2")
 
     older, newer = reader.models(settings)
 
@@ -109,7 +109,7 @@ def test_models_come_most_recently_changed_first(settings: Settings) -> None:
 
 
 def test_a_model_without_versions_is_listed_too(settings: Settings) -> None:
-    client(settings).create_registered_model("bare")
+    mlflow_client(settings).create_registered_model("bare")
 
     assert reader.models(settings)[0].newest is None
     assert reader.versions(settings, "bare") == []
@@ -118,7 +118,7 @@ def test_a_model_without_versions_is_listed_too(settings: Settings) -> None:
 def test_the_newest_version_is_the_highest_whatever_its_stage(settings: Settings) -> None:
     for _ in range(3):
         register(settings)
-    client(settings).transition_model_version_stage("phi3", "2", "Production")
+    mlflow_client(settings).transition_model_version_stage("phi3", "2", "Production")
 
     assert reader.models(settings)[0].newest == 3
 
@@ -127,7 +127,7 @@ def test_versions_come_newest_first_with_their_aliases_and_metrics(settings: Set
     for speed in (1.0, 2.0):
         register(settings, metrics={"speed": speed})
     register(settings)
-    client(settings).set_registered_model_alias("phi3", "champion", "1")
+    mlflow_client(settings).set_registered_model_alias("phi3", "champion", "1")
 
     listed = reader.versions(settings, "phi3")
 
@@ -139,7 +139,7 @@ def test_versions_come_newest_first_with_their_aliases_and_metrics(settings: Set
 
 def test_metrics_survive_the_deletion_of_the_run(settings: Settings) -> None:
     register(settings, metrics={"speed": 3.0})
-    client(settings).delete_run(reader.resolve(settings, "phi3/1").run_id)
+    mlflow_client(settings).delete_run(reader.resolve(settings, "phi3/1").run_id)
 
     assert reader.versions(settings, "phi3")[0].metrics == {"speed": 3.0}
 
@@ -165,8 +165,8 @@ def test_a_list_takes_the_same_few_calls_whatever_its_length(
     for number in range(rows):
         register(settings, "phi3", metrics={"speed": float(number)})
         register(settings, f"model-{number}")
-    counting = CountingClient(client(settings))
-    monkeypatch.setattr(reader, "client", lambda _: counting)
+    counting = CountingClient(mlflow_client(settings))
+    monkeypatch.setattr(reader, "mlflow_client", lambda _: counting)
 
     assert len(reader.versions(settings, "phi3")) == rows
     assert dict(counting.calls) == {
@@ -190,8 +190,8 @@ def test_a_page_of_models_takes_three_calls_whatever_its_length(
 ) -> None:
     for number in range(models):
         register(settings, f"model-{number}", metrics={"speed": float(number)})
-    counting = CountingClient(client(settings))
-    monkeypatch.setattr(reader, "client", lambda _: counting)
+    counting = CountingClient(mlflow_client(settings))
+    monkeypatch.setattr(reader, "mlflow_client", lambda _: counting)
 
     page = reader.rows(settings)
 
@@ -203,9 +203,9 @@ def test_a_row_shows_the_version_in_production_else_the_newest(store: Settings, 
     for name in ("produced", "new"):
         for number in range(1, 4):
             register(store, f"{fresh}-{name}", tags={"number": str(number)}, metrics={"speed": float(number)})
-    client(store).set_registered_model_alias(f"{fresh}-produced", "production", "2")
-    client(store).transition_model_version_stage(f"{fresh}-produced", "2", "Production")
-    client(store).create_registered_model(f"{fresh}-without")
+    mlflow_client(store).set_registered_model_alias(f"{fresh}-produced", "production", "2")
+    mlflow_client(store).transition_model_version_stage(f"{fresh}-produced", "2", "Production")
+    mlflow_client(store).create_registered_model(f"{fresh}-without")
 
     rows = {row.model.name.removeprefix(fresh): row for row in reader.rows(store, fresh).rows}
 
@@ -241,7 +241,7 @@ def test_the_owner_is_who_the_tag_names_else_who_made_the_run(settings: Settings
     register(settings, metrics={"speed": 1.0})
     register(settings)
     runs = [version.run_id for version in reader.versions(settings, "phi3")]
-    client(settings).set_tag(runs[1], "mlflow.user", "bob")
+    mlflow_client(settings).set_tag(runs[1], "mlflow.user", "bob")
 
     assert [version.owner for version in reader.versions(settings, "phi3")] == ["", "bob", "ada"]
     assert reader.resolve(settings, "phi3/2").owner == "bob"
@@ -299,7 +299,7 @@ def test_a_tag_that_is_not_there_is_not_taken_away(settings: Settings) -> None:
 
 def test_models_and_versions_are_plain_json(settings: Settings) -> None:
     register(settings, tags={tags.WRAPPER: "onnx", tags.SIZE: "5"}, metrics={"speed": 1.5})
-    client(settings).set_registered_model_alias("phi3", "production", "1")
+    mlflow_client(settings).set_registered_model_alias("phi3", "production", "1")
 
     model = json.loads(json.dumps(to_json(reader.models(settings)[0])))
     version = json.loads(json.dumps(to_json(reader.versions(settings, "phi3")[0])))
@@ -346,7 +346,7 @@ def test_a_version_whose_files_are_elsewhere_has_no_local_folder(settings: Setti
 def test_the_detail_of_a_version_without_files_still_shows_the_rest(settings: Settings, tmp_path: Path) -> None:
     register(settings, source=(tmp_path / "gone").as_uri(), metrics={"speed": 1.0})
     version = reader.resolve(settings, "phi3/1")
-    client(settings).log_param(version.run_id, "build.source", "embedded")
+    mlflow_client(settings).log_param(version.run_id, "build.source", "embedded")
 
     detail = reader.detail(settings, version)
 

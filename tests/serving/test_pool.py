@@ -27,7 +27,7 @@ from phi3core.serving import handle
 from phi3core.serving.handle import ModelServer
 from phi3core.serving.pool import Pool, PoolTimeouts
 from phi3core.settings import Settings
-from phi3core.store.client import client
+from phi3core.store.client import mlflow_client
 from tests.conftest import MODEL, Built
 from tests.support import children
 from tests.support.fakes import register, until
@@ -192,10 +192,10 @@ def test_a_model_with_spaces_in_its_name_opens_too(pool: Pool, settings: Setting
 
 PARENT = """
 import sys
-from phi3core import settings
 from phi3core.registry import reader
 from phi3core.serving.pool import Pool
-config = settings.load()
+from phi3core.settings import load_settings
+config = load_settings()
 server = Pool(config).open(reader.resolve(config, "tiny/1"))
 server.wait_ready(60)
 print(server.pid, flush=True)
@@ -279,7 +279,7 @@ def test_a_version_made_anew_under_the_same_number_has_another_process(
     pool: Pool, settings: Settings, version: Version, artifact: Path, tmp_path: Path
 ) -> None:
     first = pool.open(version)
-    client(settings).delete_registered_model("tiny")
+    mlflow_client(settings).delete_registered_model("tiny")
     anew = shutil.copytree(artifact, tmp_path / "anew")
     register(settings, "tiny", source=anew.as_uri())
     again = reader.resolve(settings, "tiny/1")

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from phi3core import settings as settings_module
 from phi3core.access.roles import Person
 from phi3core.build import jobs
 from phi3core.build.steps import BuildSpec
@@ -16,9 +15,9 @@ from phi3core.errors import BadInput, NotFound, StoreDown
 from phi3core.promotion.promote import delete_alias, promote, set_alias
 from phi3core.promotion.reconcile import disagreements
 from phi3core.registry import reader
-from phi3core.settings import Settings
+from phi3core.settings import Settings, load_settings
 from phi3core.store import timeouts
-from phi3core.store.client import client
+from phi3core.store.client import mlflow_client
 from tests.support.fakes import register
 from tests.support.proxy import proxy
 
@@ -27,7 +26,7 @@ from tests.support.proxy import proxy
 def remote(http_server: str, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Settings:
     """Settings that have the server as their store; the home keeps no artifacts."""
     monkeypatch.setenv("MLFLOW_TRACKING_URI", http_server)
-    return settings_module.load()
+    return load_settings()
 
 
 def test_versions_are_numbers_and_carry_their_aliases_and_metrics(remote: Settings) -> None:
@@ -51,7 +50,7 @@ def test_a_promotion_leaves_exactly_one_version_in_production(remote: Settings) 
     for _ in range(3):
         register(remote, "promoted")
     promote(remote, "promoted/1", "Production")
-    client(remote).transition_model_version_stage("promoted", "3", "Production")
+    mlflow_client(remote).transition_model_version_stage("promoted", "3", "Production")
 
     done = promote(remote, "promoted/2", "Production", reason="better", person=Person("ada", "admin"))
 
@@ -61,7 +60,7 @@ def test_a_promotion_leaves_exactly_one_version_in_production(remote: Settings) 
     stages = [version.stage for version in reader.versions(remote, "promoted")]
     assert stages == ["None", "Production", "Archived"]
     assert disagreements(remote, "promoted") == []
-    assert client(remote).get_run(done.record).info.status == "FINISHED"
+    assert mlflow_client(remote).get_run(done.record).info.status == "FINISHED"
 
 
 def test_a_promotion_prints_nothing_for_a_command_prints_json_there(
@@ -125,13 +124,13 @@ def test_while_files_take_minutes_a_silent_server_is_told_as_soon_as_ever(
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "1")
     with proxy(http_server) as front:
         monkeypatch.setenv("MLFLOW_TRACKING_URI", front.url)
-        slow = settings_module.load()
-        store = client(slow)
+        slow = load_settings()
+        store = mlflow_client(slow)
         run = store.create_run("0").info
         store.log_text(run.run_id, "words", "file.txt")
         front.delay = 2.5
         asked = time.monotonic()
-        with timeouts.patient():
+        with timeouts.allow_transfer_time():
             with pytest.raises(StoreDown, match="not a word within 1 s"):
                 reader.models(slow)
             assert time.monotonic() - asked < 2.4

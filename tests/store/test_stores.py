@@ -9,11 +9,10 @@ from typing import Any
 
 import pytest
 
-from phi3core import settings as settings_module
 from phi3core.errors import StoreDown, StoreError
 from phi3core.registry import reader
-from phi3core.settings import Settings
-from phi3core.store.client import Abilities, abilities, client
+from phi3core.settings import Settings, load_settings
+from phi3core.store.client import Abilities, find_abilities, mlflow_client
 from tests.support import proxy as proxy_module
 from tests.support.fakes import register
 from tests.support.proxy import Proxy, proxy
@@ -29,7 +28,7 @@ def behind(http_server: str, settings: Settings, monkeypatch: pytest.MonkeyPatch
         def start(**given: Any) -> tuple[Settings, Proxy]:
             made = stack.enter_context(proxy(http_server, **given))
             monkeypatch.setenv("MLFLOW_TRACKING_URI", made.url)
-            return settings_module.load(), made
+            return load_settings(), made
 
         yield start
 
@@ -37,13 +36,13 @@ def behind(http_server: str, settings: Settings, monkeypatch: pytest.MonkeyPatch
 def test_a_store_keeps_versions_metrics_aliases_and_files(store: Settings, fresh: str, tmp_path: Path) -> None:
     register(store, fresh)
     register(store, fresh, metrics={"speed": 2.0})
-    client(store).set_registered_model_alias(fresh, "champion", "2")
+    mlflow_client(store).set_registered_model_alias(fresh, "champion", "2")
     version = reader.versions(store, fresh)[0]
     (tmp_path / "notes.txt").write_text("kept")
     (tmp_path / "back").mkdir()
 
-    client(store).log_artifact(version.run_id, str(tmp_path / "notes.txt"))
-    again = client(store).download_artifacts(version.run_id, "notes.txt", str(tmp_path / "back"))
+    mlflow_client(store).log_artifact(version.run_id, str(tmp_path / "notes.txt"))
+    again = mlflow_client(store).download_artifacts(version.run_id, "notes.txt", str(tmp_path / "back"))
 
     assert (version.ref, version.aliases, version.metrics) == (f"{fresh}/2", ("champion",), {"speed": 2.0})
     assert Path(again).read_text() == "kept"
@@ -55,10 +54,10 @@ def test_the_server_on_postgres_keeps_its_files_in_the_object_store(
     import boto3
 
     monkeypatch.setenv("MLFLOW_TRACKING_URI", postgres_server)
-    store = settings_module.load()
+    store = load_settings()
     register(store, fresh, metrics={"speed": 2.0})
     run_id = reader.versions(store, fresh)[0].run_id
-    client(store).log_text(run_id, "kept", "notes.txt")
+    mlflow_client(store).log_text(run_id, "kept", "notes.txt")
 
     bucket = boto3.client(
         "s3",
@@ -76,16 +75,16 @@ def test_the_server_on_postgres_keeps_its_files_in_the_object_store(
 
 
 def test_our_stores_know_stages_and_aliases(store: Settings) -> None:
-    assert abilities(store) == Abilities(stages=True, aliases=True)
+    assert find_abilities(store) == Abilities(stages=True, aliases=True)
 
 
 def test_a_store_without_stages_is_found_out_and_its_aliases_tell_the_stage(behind: Behind, fresh: str) -> None:
     store, _ = behind(refuses=proxy_module.STAGES, hides=proxy_module.STAGE_FIELDS)
     for _ in range(3):
         register(store, fresh)
-    client(store).set_registered_model_alias(fresh, "production", "2")
+    mlflow_client(store).set_registered_model_alias(fresh, "production", "2")
 
-    assert abilities(store) == Abilities(stages=False, aliases=True)
+    assert find_abilities(store) == Abilities(stages=False, aliases=True)
     assert [version.stage for version in reader.versions(store, fresh)] == ["None", "Production", "None"]
     assert reader.resolve(store, f"{fresh}/Production").version == 2
 
@@ -94,9 +93,9 @@ def test_a_store_without_aliases_is_found_out_and_its_stages_stand_in(behind: Be
     store, _ = behind(refuses=proxy_module.ALIASES, hides=proxy_module.ALIAS_FIELDS)
     for _ in range(3):
         register(store, fresh)
-    client(store).transition_model_version_stage(fresh, "2", "Production")
+    mlflow_client(store).transition_model_version_stage(fresh, "2", "Production")
 
-    assert abilities(store) == Abilities(stages=True, aliases=False)
+    assert find_abilities(store) == Abilities(stages=True, aliases=False)
     assert reader.resolve(store, f"{fresh}/Production").version == 2
     assert [version.stage for version in reader.versions(store, fresh)] == ["None", "Production", "None"]
     (model,) = (model for model in reader.models(store) if model.name == fresh)
@@ -106,7 +105,7 @@ def test_a_store_without_aliases_is_found_out_and_its_stages_stand_in(behind: Be
 def test_what_a_store_can_do_is_asked_once_and_only_read(behind: Behind) -> None:
     store, made = behind(refuses=proxy_module.STAGES)
 
-    assert abilities(store) == abilities(store) == Abilities(stages=False, aliases=True)
+    assert find_abilities(store) == find_abilities(store) == Abilities(stages=False, aliases=True)
 
     # MLflow's client knows two addresses for the one.
     assert dict(made.asked) == {"registered-models/get-latest-versions": 2, "registered-models/alias": 1}
@@ -115,11 +114,11 @@ def test_what_a_store_can_do_is_asked_once_and_only_read(behind: Behind) -> None
 def test_a_store_that_fails_is_not_taken_for_one_that_knows_less(behind: Behind) -> None:
     store, made = behind(broken=500)
     with pytest.raises(StoreError):
-        abilities(store)
+        find_abilities(store)
 
     made.broken = 0
 
-    assert abilities(store) == Abilities(stages=True, aliases=True)
+    assert find_abilities(store) == Abilities(stages=True, aliases=True)
 
 
 # ---------------------------------------------------------------- slow, and broken for a moment

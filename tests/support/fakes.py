@@ -24,7 +24,7 @@ from phi3core.engine.interface import (
 )
 from phi3core.errors import Conflict
 from phi3core.settings import Settings
-from phi3core.store.client import client, errors
+from phi3core.store.client import mlflow_client, translate_errors
 
 
 def register(
@@ -35,8 +35,8 @@ def register(
     metrics: dict[str, float] | None = None,
 ) -> int:
     """Register a version without a model behind it, and return its number. Metrics give it a run."""
-    store = client(settings)
-    with contextlib.suppress(Conflict), errors(settings):
+    store = mlflow_client(settings)
+    with contextlib.suppress(Conflict), translate_errors(settings):
         store.create_registered_model(name)
     run_id = None
     if metrics:

@@ -16,7 +16,7 @@ from phi3core.errors import Conflict
 from phi3core.registry import reader
 from phi3core.registry.models import Version
 from phi3core.settings import Settings
-from phi3core.store.client import client, errors, experiment
+from phi3core.store.client import experiment_id, mlflow_client, translate_errors
 from phi3core.traces.feedback import Better
 from phi3core.traces.turn import Turn
 from tests.app.servers import FakePool
@@ -58,7 +58,7 @@ def version_with_files(
     number = register(settings, name, source, {tags.WRAPPER: "onnx"}, {"speed": 100.0, "loss": 0.75})
     version = reader.resolve(settings, f"{name}/{number}")
     if author:
-        client(settings).set_tag(version.run_id, tags.USER, author)
+        mlflow_client(settings).set_tag(version.run_id, tags.USER, author)
     return version
 
 
@@ -66,23 +66,23 @@ def version_in_store(settings: Settings, folder: Path, name: str) -> tuple[Versi
     """A version whose files are where the store puts them, and what writes into one of them."""
     version = version_without_files(settings, name)
     model_id = version.source.removeprefix("models:/")
-    client(settings).log_model_artifacts(model_id, str(logged(folder)))
+    mlflow_client(settings).log_model_artifacts(model_id, str(logged(folder)))
 
     def write(path: str, content: bytes) -> None:
         changed = folder / f"changed-{uuid.uuid4().hex}"
         (changed / path).parent.mkdir(parents=True)
         (changed / path).write_bytes(content)
-        client(settings).log_model_artifacts(model_id, str(changed))
+        mlflow_client(settings).log_model_artifacts(model_id, str(changed))
 
     return version, write
 
 
 def version_without_files(settings: Settings, name: str) -> Version:
     """A version of a logged model that was never given its files."""
-    store = client(settings)
-    with contextlib.suppress(Conflict), errors(settings):
+    store = mlflow_client(settings)
+    with contextlib.suppress(Conflict), translate_errors(settings):
         store.create_registered_model(name)
-    made = store.create_logged_model(experiment(settings, tags.BUILDS)).model_id
+    made = store.create_logged_model(experiment_id(settings, tags.BUILDS)).model_id
     number = store.create_model_version(name, f"models:/{made}", tags={tags.WRAPPER: "onnx"}, model_id=made).version
     return reader.resolve(settings, f"{name}/{number}")
 

@@ -57,8 +57,8 @@ def register(
 ) -> str:
     """Register what was saved, with its digest and size as a build records them, and return its reference."""
     known = {
-        tag_names.DIGEST: hashing.digest_of(folder),
-        tag_names.SIZE: str(hashing.size_of(folder)),
+        tag_names.DIGEST: hashing.hash_folder(folder),
+        tag_names.SIZE: str(hashing.folder_size(folder)),
         tag_names.WRAPPER: "onnx",
     }
     return f"{name}/{fakes.register(settings, name, folder.as_uri(), known | (tags or {}), metrics)}"

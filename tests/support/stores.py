@@ -23,8 +23,7 @@ from typing import Any
 
 import pytest
 
-import phi3core.settings
-from phi3core.settings import Settings
+from phi3core.settings import Settings, load_settings
 from tests.support.fakes import until
 
 STORES = ("sqlite", "http", "postgres")
@@ -60,7 +59,7 @@ def store(request: pytest.FixtureRequest, settings: Settings, monkeypatch: pytes
     if request.param == "sqlite":
         return settings
     monkeypatch.setenv("MLFLOW_TRACKING_URI", request.getfixturevalue(f"{request.param}_server"))
-    return phi3core.settings.load()
+    return load_settings()
 
 
 @pytest.fixture

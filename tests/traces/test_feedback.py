@@ -14,7 +14,7 @@ from phi3core.errors import BadInput, Forbidden
 from phi3core.registry import reader
 from phi3core.registry.models import Version
 from phi3core.settings import Settings
-from phi3core.store.client import client
+from phi3core.store.client import mlflow_client
 from phi3core.traces import feedback, trace
 from phi3core.traces.feedback import Score
 from tests.support import fakes
@@ -28,7 +28,7 @@ def versions(settings: Settings, count: int, name: str = "phi3") -> list[Version
 
 def logged(settings: Settings) -> str:
     """The URI of a logged model without files."""
-    return f"models:/{client(settings).create_logged_model('0').model_id}"
+    return f"models:/{mlflow_client(settings).create_logged_model('0').model_id}"
 
 
 # ---------------------------------------------------------------- thumbs
@@ -89,7 +89,7 @@ def test_a_thumb_that_was_changed_counts_as_it_is_now_and_one_taken_back_not_at_
 def test_a_model_made_again_under_the_name_of_a_deleted_one_starts_without_reviews(settings: Settings) -> None:
     (old,) = versions(settings, 1)
     kept(settings, answered(old, thumb=True, rated_by="ada"))
-    client(settings).delete_registered_model("phi3")
+    mlflow_client(settings).delete_registered_model("phi3")
     fakes.register(settings, "phi3", logged(settings))
     new = reader.resolve(settings, "phi3/1")
 
@@ -123,8 +123,8 @@ def test_reviews_take_the_same_few_calls_however_many_answers_were_judged(
 ) -> None:
     one, two = versions(settings, 2)
     kept(settings, *(answered(one, thumb=True, rated_by="ada") for _ in range(30)), answered(two))
-    counting = fakes.CountingClient(client(settings))
-    monkeypatch.setattr(trace, "client", lambda _: counting)
+    counting = fakes.CountingClient(mlflow_client(settings))
+    monkeypatch.setattr(trace, "mlflow_client", lambda _: counting)
 
     found = feedback.of_version(settings, one)
 
@@ -190,7 +190,7 @@ def test_a_vote_is_an_assessment_that_anybody_can_read_in_mlflow(settings: Setti
     one, two = versions(settings, 2)
     pair = voted(settings, two, one, "old", ADA)
 
-    (given,) = client(settings).get_trace(pair.new.trace_id).info.assessments
+    (given,) = mlflow_client(settings).get_trace(pair.new.trace_id).info.assessments
 
     assert (given.name, given.value, given.source.source_id) == ("vote", "phi3/1 > phi3/2", ADA.name)
     assert given.metadata[tags.NEW] == "phi3/2"

@@ -286,7 +286,7 @@ def test_a_registered_onnx_version_answers_where_only_its_own_requirements_are(
         subprocess.run([*install, "--no-compile", "-r", str(requirements)], check=True)
 
     # The virtual environment holds these requirements and nothing else, so it is kept for as long as they stay.
-    venv = folder_cache.entry(cache, "venvs", hashing.key_of(requirements.read_text(), sys.version), make)
+    venv = folder_cache.get_or_make(cache, "venvs", hashing.hash_texts(requirements.read_text(), sys.version), make)
     moved = shutil.copytree(folder, tmp_path / "elsewhere", copy_function=os.link)
     code = (
         "import sys, mlflow\n"

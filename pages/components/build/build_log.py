@@ -12,7 +12,7 @@ from phi3core.build.jobs import Job, Step
 from phi3core.build.steps import TITLES
 from phi3core.errors import Phi3Error
 from phi3core.markdown import safe_markdown
-from phi3core.store.client import without_password
+from phi3core.store.client import hide_password
 
 STATUS = {
     "RUNNING": (":blue[:material/progress_activity:]", "running, started"),
@@ -85,7 +85,7 @@ def show_run(experiment_id: str, run_id: str) -> None:
     uri = ui.config().tracking_uri
     path = f"/#/experiments/{quote(experiment_id)}/runs/{quote(run_id)}"
     if uri.startswith("http"):
-        url = without_password(uri, uri).replace(":…@", "@").rstrip("/") + path
+        url = hide_password(uri, uri).replace(":…@", "@").rstrip("/") + path
         st.link_button("Run in MLflow", url, icon=":material/open_in_new:", type="tertiary")
         return
     with st.popover("Run", icon=":material/science:", type="tertiary"):

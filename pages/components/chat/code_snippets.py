@@ -13,7 +13,7 @@ from pages.components.shared.escape import short
 from phi3core import tags
 from phi3core.registry import signature
 from phi3core.registry.models import Detail, Version, split_reference
-from phi3core.store.client import without_password
+from phi3core.store.client import hide_password
 
 from . import snippets
 
@@ -85,4 +85,4 @@ def _ask(detail: Detail) -> str:
 def _store() -> str:
     """The store's address as a program elsewhere needs it, without its password."""
     address = ui.config().tracking_uri
-    return without_password(address, address)
+    return hide_password(address, address)

@@ -8,7 +8,7 @@ import shlex
 import streamlit as st
 
 from pages.components.shared import links, ui
-from phi3core.access import roles
+from phi3core.access.api_keys import key_required
 
 QUESTION = "What is the capital of Spain?"
 _KEY = "PHI3_API_KEY"  # of the client's environment
@@ -19,7 +19,7 @@ def show(ref: str, base_url: str = "") -> None:
 
     base_url: ends in ``/v1``; empty for the address that the reader's browser has of this app.
     """
-    base_url, key = base_url or f"{links.app()}/v1", roles.needs_key(ui.config())
+    base_url, key = base_url or f"{links.app()}/v1", key_required(ui.config())
     st.caption("The app speaks OpenAI's protocol on its own port. The model is the version's reference.")
     python, curl, javascript = st.tabs(["Python", "curl", "JavaScript"])
     with python:

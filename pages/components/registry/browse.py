@@ -18,7 +18,7 @@ from phi3core.registry import reader
 from phi3core.registry.index import Index, index
 from phi3core.registry.models import Version
 from phi3core.registry.search import Found
-from phi3core.store.client import abilities
+from phi3core.store.client import find_abilities
 
 from . import browse_tables
 
@@ -170,7 +170,7 @@ def _ask(found: Index) -> Asked:
 
 def _stages(found: Index) -> Sequence[str]:
     """Those that the store has: where aliases stand for them, nothing is archived. Asks it nothing."""
-    if not found.ready or abilities(ui.config()).stages:
+    if not found.ready or find_abilities(ui.config()).stages:
         return tags.STAGES
     return [stage for stage in tags.STAGES if stage != "Archived"]
 

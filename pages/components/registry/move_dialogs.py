@@ -13,7 +13,7 @@ from phi3core.promotion.aliases import HELD
 from phi3core.promotion.policy.policy import Check
 from phi3core.promotion.promote import delete_alias, promote, set_alias
 from phi3core.registry.models import Version
-from phi3core.store.client import abilities
+from phi3core.store.client import find_abilities
 
 from . import plan_view
 
@@ -68,7 +68,7 @@ def _as_now(version: Version, listed: list[Version]) -> tuple[Version, list[Vers
 def _stages(version: Version) -> list[str]:
     # A stage without its alias is none of ours: moving it to where it seems to be gives it the alias.
     settled = version.stage not in HELD or version.stage.lower() in version.aliases
-    known = abilities(ui.config()).stages
+    known = find_abilities(ui.config()).stages
     return [
         stage for stage in _ORDER if (stage != version.stage or not settled) and (known or stage != "Archived")
     ]  # fmt: skip
@@ -77,7 +77,7 @@ def _stages(version: Version) -> list[str]:
 def _becomes(version: Version, target: str, listed: list[Version]) -> str:
     """What whoever leaves becomes: asked only where somebody leaves and there is a choice."""
     leaving = plan_view.of(version, target, listed).leaving
-    if not leaving or not abilities(ui.config()).stages:
+    if not leaving or not find_abilities(ui.config()).stages:
         return "Archived"
     who = " and ".join(short(one.ref) for one in leaving)
     return st.segmented_control(

@@ -21,7 +21,7 @@ from phi3core.markdown import safe_markdown
 from phi3core.promotion.record import search
 from phi3core.registry import artifacts, filelist, reader, signature
 from phi3core.registry.models import Detail, Version
-from phi3core.store.client import without_password
+from phi3core.store.client import hide_password
 from phi3core.traces import feedback
 from phi3core.traces.feedback import Reviews
 
@@ -107,7 +107,7 @@ def _trail(version: Version) -> None:
     """Where it comes from: the run that made it, and the version that it was copied from."""
     origin = version.tags.get(tags.ORIGIN_VERSION, "")
     address = ui.config().tracking_uri
-    here = version.tags.get(tags.ORIGIN_STORE) == without_password(address, address)
+    here = version.tags.get(tags.ORIGIN_STORE) == hide_password(address, address)
     if version.run_id:
         with told():
             show_run(read_detail(version).experiment_id, version.run_id)

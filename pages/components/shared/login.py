@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 
 import streamlit as st
 
-from phi3core.access import roles
+from phi3core.access.login import load_login
 from phi3core.access.roles import Person
 from phi3core.errors import Phi3Error
 from phi3core.serving.gateway.front import SIGN_IN_FAILED
@@ -29,7 +29,8 @@ def ask() -> None:
         st.title("Phi-3 Playground", anchor=False)
         if st.context.cookies.get(SIGN_IN_FAILED):
             st.warning("The sign-in did not work. Try again, or ask your administrator.", icon=":material/warning:")
-        provider = urlsplit(roles.login(ui.config())["server_metadata_url"]).hostname or ""
+        login = load_login(ui.config())
+        provider = (urlsplit(login.server_metadata_url).hostname if login else "") or ""
         st.markdown("Sign in to go on.")
         if st.button("Sign in", type="primary", icon=":material/login:", key="sign_in", width="stretch"):
             st.login()
@@ -59,7 +60,7 @@ def refuse(person: Person) -> None:
 
 def show(person: Person) -> None:
     """Who is here, in the sidebar; nothing for the single user of a machine, who may do everything."""
-    login = roles.login(ui.config())
+    login = load_login(ui.config())
     if not login and person.may("admin"):
         return
     with st.sidebar.container(key="who", gap="small"):

@@ -15,7 +15,7 @@ from phi3core.promotion.reconcile import Look, reconcile
 from phi3core.registry.index import index
 from phi3core.registry.models import Version
 from phi3core.settings import Settings
-from phi3core.store.client import Abilities, abilities
+from phi3core.store.client import Abilities, find_abilities
 
 from . import later, ui
 from .escape import short
@@ -51,7 +51,7 @@ def _key(name: str) -> tuple[str, str, str]:
 
 
 def _look(config: Settings, name: str) -> Seen:
-    able = abilities(config)
+    able = find_abilities(config)
     try:
         look = reconcile(config, name)
     except NotFound:

@@ -10,8 +10,9 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from phi3core import settings, tags
+from phi3core import tags
 from phi3core.access import roles
+from phi3core.access.login import load_login
 from phi3core.access.roles import Person
 from phi3core.endpoints.config import Endpoint
 from phi3core.errors import BadInput, Phi3Error, StoreDown
@@ -19,8 +20,8 @@ from phi3core.markdown import safe_markdown
 from phi3core.registry import reader
 from phi3core.registry.models import Detail, Model, Version
 from phi3core.serving.pool import Pool, pool
-from phi3core.settings import Settings
-from phi3core.store.client import ask, without_password
+from phi3core.settings import Settings, load_settings
+from phi3core.store.client import ensure_reachable, hide_password
 
 from . import later
 from .waiting import patiently
@@ -37,7 +38,7 @@ WRAPPER_ICONS = {"transformers": ":material/hub:", "onnx": ":material/bolt:"}
 
 @st.cache_resource
 def config() -> Settings:
-    return settings.load()
+    return load_settings()
 
 
 def servers() -> Pool:
@@ -54,8 +55,8 @@ def visitor() -> Person | None:
 
     Raises BadInput where the secrets file can't be understood, or where the provider tells no address to go by.
     """
-    if not roles.login(config()):
-        return roles.local(config())
+    if not load_login(config()):
+        return roles.local_person(config())
     if not (said := claims()):
         return None
     email, verified = said.get("email"), said.get("email_verified")
@@ -63,7 +64,7 @@ def visitor() -> Person | None:
         raise BadInput("Your sign-in tells no e-mail address of yours that was verified, and roles go by it.")
     groups = said.get(roles.groups_claim(config()))
     listed = [groups] if isinstance(groups, str) else groups if isinstance(groups, list) else []
-    return roles.known(config(), email.strip(), [str(group) for group in listed])
+    return roles.signed_in_person(config(), email.strip(), [str(group) for group in listed])
 
 
 def person() -> Person:
@@ -100,7 +101,7 @@ def again_when_the_store_answers() -> None:
 def _wait_for_the_store(runs: list[None]) -> None:
     st.caption(":material/autorenew: This page goes on by itself when the store answers.")
     # What was asked in one run is looked at in the next: a slow store's answer must not be too old by then.
-    found = later.state(("store answers", config().tracking_uri), lambda: ask(config()), fresh=3, wait=0)
+    found = later.state(("store answers", config().tracking_uri), lambda: ensure_reachable(config()), fresh=3, wait=0)
     if runs and not found.busy and not found.error:
         st.rerun()
     runs.append(None)  # drawn with its page, it must not end it: a message may have just been sent
@@ -214,7 +215,7 @@ def store_name(uri: str) -> str:
     """The tracking URI as people know it, without its password."""
     if uri.startswith("sqlite:///"):
         return f"SQLite file {uri.removeprefix('sqlite:///')}"
-    return without_password(uri, uri)
+    return hide_password(uri, uri)
 
 
 EMBEDDED_NOTE = (

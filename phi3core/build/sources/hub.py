@@ -34,7 +34,7 @@ def fetch(source: Source, report: Report) -> Weights:
             root = snapshot_download(source.repo, revision=revision, allow_patterns=patterns)
     folder = Path(root) / source.path if source.path else Path(root)
     licence = str(getattr(info.card_data, "license", None) or "unknown")
-    key = hashing.key_of("hub", source.repo, revision, source.path)
+    key = hashing.hash_texts("hub", source.repo, revision, source.path)
     return Weights(folder, check_weights(folder), str(source), revision, licence, key)
 
 
@@ -96,7 +96,7 @@ def _watch_download(repo: str, total: int, report: Report) -> Iterator[None]:
 
     def watch() -> None:
         while not done.wait(0.5):
-            have = hashing.size_of(blobs) if blobs.is_dir() else 0
+            have = hashing.folder_size(blobs) if blobs.is_dir() else 0
             share = min(have / total, 1.0) if total else None
             report(share, f"downloading {have / 1e6:,.0f} of {total / 1e6:,.0f} MB")
 

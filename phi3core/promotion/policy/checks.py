@@ -14,7 +14,7 @@ from phi3core.errors import NotFound, Phi3Error, StoreDown
 from phi3core.registry import artifacts, reader, signature
 from phi3core.registry.models import Version
 from phi3core.settings import Settings
-from phi3core.store.client import client, errors
+from phi3core.store.client import mlflow_client, translate_errors
 from phi3core.traces import feedback
 
 from . import requests
@@ -49,8 +49,8 @@ def author_of(settings: Settings, version: Version) -> str:
     said: dict[str, str] = {}
     if version.run_id:
         try:
-            with errors(settings):
-                said = dict(client(settings).get_run(version.run_id).data.tags)
+            with translate_errors(settings):
+                said = dict(mlflow_client(settings).get_run(version.run_id).data.tags)
         except NotFound:  # the run was deleted for good
             said = {}
     return said.get(tags.USER) or said.get("mlflow.user") or version.tags.get(tags.USER, "")

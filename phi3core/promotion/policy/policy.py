@@ -24,7 +24,7 @@ from phi3core.promotion.record.trust import Trust
 from phi3core.registry import artifacts
 from phi3core.registry.models import Version
 from phi3core.settings import Settings
-from phi3core.store.client import client, errors, paged
+from phi3core.store.client import mlflow_client, search_pages, translate_errors
 
 STAGES: Final = ("Production", "Staging")
 """The stages that can have a policy: a version can always leave them."""
@@ -82,7 +82,7 @@ def read(settings: Settings, model: str) -> dict[str, Policy]:
 def every(settings: Settings) -> dict[str, dict[str, Policy]]:
     """The policies of all models that have one, in one call of the store for a thousand of them."""
     where = f"tags.`{tags.POLICY}` != ''"
-    pages = paged(settings, lambda **page: client(settings).search_registered_models(where, **page))
+    pages = search_pages(settings, lambda **page: mlflow_client(settings).search_registered_models(where, **page))
     return {model.name: _read(str(model.tags[tags.POLICY]), model.name) for page in pages for model in page}
 
 
@@ -103,8 +103,8 @@ def write(settings: Settings, model: str, stage: str, policy: Policy, person: Pe
         ):
             after = {**before, stage: policy}
             text = json.dumps({name: _plain(of) for name, of in after.items() if of != Policy()})
-            with errors(settings):
-                client(settings).set_registered_model_tag(model, tags.POLICY, text)
+            with translate_errors(settings):
+                mlflow_client(settings).set_registered_model_tag(model, tags.POLICY, text)
             if _tag(settings, model) != text:
                 raise Conflict(f"Somebody else set a policy of {model} at this moment. Look, and set it again.")
 
@@ -223,8 +223,8 @@ def _stage(text: str) -> str:
 
 def _tag(settings: Settings, model: str) -> str:
     try:
-        with errors(settings):
-            return str(client(settings).get_registered_model(model).tags.get(tags.POLICY, ""))
+        with translate_errors(settings):
+            return str(mlflow_client(settings).get_registered_model(model).tags.get(tags.POLICY, ""))
     except NotFound as error:
         raise NotFound(f"There is no registered model “{model}”.") from error
 
@@ -280,7 +280,7 @@ def _locked(settings: Settings, model: str) -> Iterator[None]:
     from phi3core import hashing
 
     try:
-        with FileLock(settings.locks / f"policy-{hashing.key_of(model)[:16]}.lock", timeout=30):
+        with FileLock(settings.locks / f"policy-{hashing.hash_texts(model)[:16]}.lock", timeout=30):
             yield
     except Timeout as error:
         raise Conflict(f"Somebody else is setting a policy of {model}. Wait for it and try again.") from error

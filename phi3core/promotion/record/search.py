@@ -19,7 +19,7 @@ from phi3core.access import roles
 from phi3core.access.roles import Person
 from phi3core.errors import BadInput, NotFound
 from phi3core.settings import Settings
-from phi3core.store.client import client, errors
+from phi3core.store.client import mlflow_client, translate_errors
 
 from . import seal
 from .model import Record, of_run
@@ -88,8 +88,8 @@ def page(
         filters.append(f"attributes.start_time <= {int(until.timestamp() * 1000)}")
     if text.strip():
         filters.append(f'tags."{tags.NOTE}" ILIKE {quoted(f"%{text.strip()}%")}')
-    with errors(settings):
-        runs = client(settings).search_runs(
+    with translate_errors(settings):
+        runs = mlflow_client(settings).search_runs(
             [home], " AND ".join(filters), ViewType.ACTIVE_ONLY, limit, ["attributes.start_time DESC"], token
         )
     return Page(tuple(of_run(run, settings.record_key) for run in runs), runs.token or None)
@@ -97,8 +97,8 @@ def page(
 
 def get(settings: Settings, id: str) -> Record:
     """One record. Raises NotFound."""
-    with errors(settings):
-        run = client(settings).get_run(id)
+    with translate_errors(settings):
+        run = mlflow_client(settings).get_run(id)
     if str(run.info.experiment_id) != _home(settings):
         raise NotFound(f"There is no record {id}.")
     return of_run(run, settings.record_key)
@@ -106,8 +106,8 @@ def get(settings: Settings, id: str) -> Record:
 
 def again(settings: Settings, record: Record) -> Record:
     """A record as it is now."""
-    with errors(settings):
-        return of_run(client(settings).get_run(record.id), settings.record_key)
+    with translate_errors(settings):
+        return of_run(mlflow_client(settings).get_run(record.id), settings.record_key)
 
 
 def of_model(settings: Settings, model: str) -> list[Record]:
@@ -168,12 +168,12 @@ def state(settings: Settings) -> Literal["ok", "none yet", "deleted"]:
 def restore(settings: Settings, person: Person) -> None:
     """Bring a deleted experiment of records back, with all its records. Raises Forbidden, NotFound."""
     roles.require(person, "admin", "restoring the records")
-    with errors(settings):
-        found = client(settings).get_experiment_by_name(tags.PROMOTIONS)
+    with translate_errors(settings):
+        found = mlflow_client(settings).get_experiment_by_name(tags.PROMOTIONS)
         if found is None:
             raise NotFound("There are no records yet: nothing was deleted that could be restored.")
         if found.lifecycle_stage == "deleted":
-            client(settings).restore_experiment(found.experiment_id)
+            mlflow_client(settings).restore_experiment(found.experiment_id)
             append(settings, person, model="", version=None, action="restore", reason="The records had been deleted.")
 
 
@@ -193,8 +193,8 @@ def _home(settings: Settings) -> str | None:
 
 def _found(settings: Settings) -> Experiment | None:
     """The experiment as it is now."""
-    with errors(settings):
-        found = client(settings).get_experiment_by_name(tags.PROMOTIONS)
+    with translate_errors(settings):
+        found = mlflow_client(settings).get_experiment_by_name(tags.PROMOTIONS)
     if found:
         _homes[settings.tracking_uri] = str(found.experiment_id)
     else:

@@ -11,7 +11,7 @@ from functools import cache
 
 from phi3core import tags
 from phi3core.settings import Settings
-from phi3core.store.client import client, errors, experiment
+from phi3core.store.client import experiment_id, mlflow_client, translate_errors
 
 from . import seal as seals
 from . import search
@@ -53,9 +53,9 @@ class Trust:
         filters = [f"tags.\"{tags.SEAL}\" LIKE '{seal}%'"]
         if model:
             filters.append(f'tags."{tags.MODEL_NAME}" = {search.quoted(model)}')
-        home = experiment(self._settings, tags.PROMOTIONS)
-        with errors(self._settings):
-            runs = client(self._settings).search_runs(
+        home = experiment_id(self._settings, tags.PROMOTIONS)
+        with translate_errors(self._settings):
+            runs = mlflow_client(self._settings).search_runs(
                 [home], " AND ".join(filters), max_results=_OLDEST, order_by=["attributes.start_time ASC"]
             )
         found = [of_run(run, self._settings.record_key) for run in runs]

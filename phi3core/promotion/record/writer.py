@@ -22,7 +22,7 @@ from phi3core import tags
 from phi3core.access.roles import Person
 from phi3core.errors import BadInput, Conflict, NotFound, Phi3Error
 from phi3core.settings import Settings
-from phi3core.store.client import client, errors, experiment
+from phi3core.store.client import experiment_id, mlflow_client, translate_errors
 
 from . import seal
 from .model import Record, of_run, title, when
@@ -84,8 +84,8 @@ def append(
     tag_values = _tags(settings, person, model, version, action, intent)
     result = {tags.STATUS: "done", tags.OUTCOME: "Done.", tags.ENDED: str(_now())}
     made = _create(settings, tag_values, result)
-    store = client(settings)
-    with errors(settings):
+    store = mlflow_client(settings)
+    with translate_errors(settings):
         store.set_terminated(made.id, seal.STATUSES["done"], int(result[tags.ENDED]))
         return of_run(store.get_run(made.id), settings.record_key)
 
@@ -97,8 +97,8 @@ def close(settings: Settings, record: Opened | Record, status: str, outcome: str
     at = int(record.ended.timestamp() * 1000) if record.ended else _now()
     result = {tags.STATUS: status, tags.OUTCOME: outcome, tags.ENDED: str(at)}
     sealed = result | {tags.CLOSING: seal.of_result(result | {tags.SEAL: record.seal}, settings.record_key)}
-    store = client(settings)
-    with errors(settings):
+    store = mlflow_client(settings)
+    with translate_errors(settings):
         store.log_batch(record.id, tags=[RunTag(name, value) for name, value in sealed.items()])
         store.set_terminated(record.id, seal.STATUSES[status], at)
 
@@ -106,8 +106,8 @@ def close(settings: Settings, record: Opened | Record, status: str, outcome: str
 def finish(settings: Settings, record: Record) -> None:
     """Tell MLflow how a record was closed, where its writer died in between."""
     at = int((record.ended or now()).timestamp() * 1000)
-    with errors(settings):
-        client(settings).set_terminated(record.id, seal.STATUSES.get(record.written, "KILLED"), at)
+    with translate_errors(settings):
+        mlflow_client(settings).set_terminated(record.id, seal.STATUSES.get(record.written, "KILLED"), at)
 
 
 def alive(settings: Settings, record: Record) -> bool | None:
@@ -166,15 +166,15 @@ def _tags(
 
 def _create(settings: Settings, tag_values: dict[str, str], result: dict[str, str]) -> Opened:
     """One call makes the run with all its tags, so that no record is ever half-written; then the chain goes on."""
-    home, model, started = experiment(settings, tags.PROMOTIONS), tag_values[tags.MODEL_NAME], _now()
+    home, model, started = experiment_id(settings, tags.PROMOTIONS), tag_values[tags.MODEL_NAME], _now()
     tag_values = tag_values | {tags.PREVIOUS: newest(settings, model) or ""}
     tag_values |= {tags.SEAL: seal.of_intent(tag_values, started, settings.record_key)}
     if result:
         result = result | {tags.CLOSING: seal.of_result(result | tag_values, settings.record_key)}
     ref = f"{model}/{tag_values[tags.VERSION]}" if tag_values[tags.VERSION] else model
     says = title(ref, tag_values[tags.ACTION], tag_values[tags.FROM], tag_values[tags.TO])
-    with errors(settings):
-        run = client(settings).create_run(
+    with translate_errors(settings):
+        run = mlflow_client(settings).create_run(
             home, started, tag_values | result | {tags.NOTE: _note(says, tag_values)}, says[:_NAME]
         )
     _set_head(settings, model, home, tag_values[tags.SEAL])
@@ -186,8 +186,8 @@ def newest(settings: Settings, model: str) -> str | None:
 
     model: "" for the records that are of no model, whose latest is named by a tag of their experiment.
     """
-    store = client(settings)
-    with contextlib.suppress(NotFound), errors(settings):
+    store = mlflow_client(settings)
+    with contextlib.suppress(NotFound), translate_errors(settings):
         if model:
             return str((store.get_registered_model(model).tags or {}).get(tags.RECORD, ""))
         home = store.get_experiment_by_name(tags.PROMOTIONS)
@@ -198,11 +198,11 @@ def newest(settings: Settings, model: str) -> str | None:
 def _set_head(settings: Settings, model: str, home: str, seal: str) -> None:
     for attempt in range(_TRIES):
         try:
-            with contextlib.suppress(NotFound), errors(settings):
+            with contextlib.suppress(NotFound), translate_errors(settings):
                 if model:
-                    client(settings).set_registered_model_tag(model, tags.RECORD, seal)
+                    mlflow_client(settings).set_registered_model_tag(model, tags.RECORD, seal)
                 else:
-                    client(settings).set_experiment_tag(home, tags.RECORD, seal)
+                    mlflow_client(settings).set_experiment_tag(home, tags.RECORD, seal)
             return
         except Conflict:  # two machines make the tag at once, and the database refuses one of them
             if attempt == _TRIES - 1:

@@ -18,7 +18,8 @@ from typing import Any
 
 from phi3core.engine.interface import Engine
 from phi3core.errors import Phi3Error, ServerError
-from phi3core.parent_process import when_parent_ends
+from phi3core.parent_process import on_parent_exit
+from phi3core.settings import load_settings
 
 from .app import bind_socket, create_app, run_app
 
@@ -37,7 +38,7 @@ def main() -> None:
     print(json.dumps({"port": sock.getsockname()[1]}), flush=True)
     order = _order()
     # Not sys.exit: a generation may be running in another thread, and there is nobody left to finish it for.
-    when_parent_ends(lambda: os._exit(0))
+    on_parent_exit(lambda: os._exit(0))
     _settle(order)
     app = create_app(
         lambda: load(order),
@@ -72,10 +73,9 @@ def load(order: dict[str, Any]) -> Engine:
 
 
 def _download(ref: str) -> str:
-    from phi3core import settings
     from phi3core.registry import reader
 
-    config = settings.load()
+    config = load_settings()
     folder = str(reader.download(config, reader.resolve(config, ref)))
     print(json.dumps({"folder": folder}), flush=True)  # so that the pool tells loading from downloading
     return folder

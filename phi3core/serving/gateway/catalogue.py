@@ -10,7 +10,7 @@ from typing import Any, Generic, TypeVar
 from phi3core.registry import reader
 from phi3core.registry.models import split_reference
 from phi3core.settings import Settings
-from phi3core.store.client import client, paged
+from phi3core.store.client import mlflow_client, search_pages
 
 T = TypeVar("T")
 
@@ -43,7 +43,7 @@ def references(settings: Settings) -> list[dict[str, Any]]:
     A call for the models and one for every thousand versions, however many models there are.
     """
     numbers: dict[str, list[tuple[int, int]]] = {}
-    for page in paged(settings, lambda **part: client(settings).search_model_versions("", **part)):
+    for page in search_pages(settings, lambda **part: mlflow_client(settings).search_model_versions("", **part)):
         for version in page:
             created = int(version.creation_timestamp or 0) // 1000
             numbers.setdefault(version.name, []).append((int(version.version), created))

@@ -25,7 +25,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Mount, Route
 
-from phi3core.access import roles
+from phi3core.access.api_keys import key_required, person_with_key
+from phi3core.access.login import allowed_hosts
 from phi3core.errors import BadInput, Busy, NotFound, Phi3Error, ServerError, StoreError
 from phi3core.registry import reader
 from phi3core.registry.models import Version
@@ -55,7 +56,7 @@ class Gateway:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._hosts = LOOPBACK | roles.hosts(settings)
+        self._hosts = LOOPBACK | allowed_hosts(settings)
         self._answers: set[asyncio.Task[None]] = set()
         self._stopping = False
         self._session: aiohttp.ClientSession | None = None
@@ -143,9 +144,9 @@ class Gateway:
     def _refused(self, key: str) -> Refusal | None:
         """Why nobody with this key is let in; the secrets file is read anew for every request."""
         try:
-            if not roles.needs_key(self._settings):
+            if not key_required(self._settings):
                 return None
-            person = roles.by_key(self._settings, key)
+            person = person_with_key(self._settings, key)
         except BadInput as error:
             print(f"/v1 lets nobody in: {error}", file=sys.stderr, flush=True)  # not for everybody to read
             return 503, "The app can't read who may come in. Its administrator finds the reason in its log.", "no_keys"

@@ -20,7 +20,7 @@ from phi3core.promotion.record import seal, search
 from phi3core.registry import artifacts, reader
 from phi3core.registry.models import Version
 from phi3core.settings import Settings
-from phi3core.store.client import client, experiment
+from phi3core.store.client import experiment_id, mlflow_client
 from tests.support import fakes
 from tests.support.judging import ADA, BOB, EVE, ROOT, answered, kept, version_with_files, voted
 
@@ -145,7 +145,7 @@ def test_a_damaged_policy_blocks_and_says_so(settings: Settings, version: Versio
         '{"Production": {"metrics": [{"name": "x"}]}}', '{"Production": {"metrics": 3}}',
         '{"Production": {"win_rate": 7}}',
     ):  # fmt: skip
-        client(settings).set_registered_model_tag("phi3", tags.POLICY, text)
+        mlflow_client(settings).set_registered_model_tag("phi3", tags.POLICY, text)
 
         (check,) = checklist(settings, version, "Production")
 
@@ -155,7 +155,7 @@ def test_a_damaged_policy_blocks_and_says_so(settings: Settings, version: Versio
 
 
 def test_setting_one_stage_anew_leaves_the_other_one_blocked(settings: Settings, version: Version) -> None:
-    client(settings).set_registered_model_tag("phi3", tags.POLICY, "{damaged")
+    mlflow_client(settings).set_registered_model_tag("phi3", tags.POLICY, "{damaged")
 
     policy.write(settings, "phi3", "Production", Policy(tags=("licence",)), ROOT)
 
@@ -169,7 +169,7 @@ def test_a_policy_that_was_changed_or_removed_from_outside_blocks_and_says_what_
     settings: Settings, version: Version, text: str
 ) -> None:
     policy.write(settings, "phi3", "Production", Policy(approvals=2), ROOT)
-    client(settings).set_registered_model_tag("phi3", tags.POLICY, text)
+    mlflow_client(settings).set_registered_model_tag("phi3", tags.POLICY, text)
 
     met, sentence = says(checklist(settings, version, "Production"), "policy")
 
@@ -180,7 +180,7 @@ def test_a_policy_that_was_changed_or_removed_from_outside_blocks_and_says_what_
 
 
 def test_a_policy_that_nobody_recorded_blocks(settings: Settings, version: Version) -> None:
-    client(settings).set_registered_model_tag(
+    mlflow_client(settings).set_registered_model_tag(
         "phi3", tags.POLICY, json.dumps({"Production": {"tags": ["phi3.wrapper"]}})
     )
 
@@ -202,9 +202,9 @@ def test_a_policy_that_was_weakened_together_with_a_made_up_record_blocks(
             tag_values[tags.SEAL] = seal.of_intent(tag_values, at, "")
             tag_values |= {tags.STATUS: "done", tags.OUTCOME: "Done.", tags.ENDED: str(at)}
             tag_values[tags.CLOSING] = seal.of_result(tag_values, "")
-        run = client(settings).create_run(experiment(settings, tags.PROMOTIONS), at, tag_values)
-        client(settings).set_terminated(run.info.run_id)
-        client(settings).set_registered_model_tag("phi3", tags.POLICY, "{}")
+        run = mlflow_client(settings).create_run(experiment_id(settings, tags.PROMOTIONS), at, tag_values)
+        mlflow_client(settings).set_terminated(run.info.run_id)
+        mlflow_client(settings).set_registered_model_tag("phi3", tags.POLICY, "{}")
 
         met, sentence = says(checklist(keyed, version, "Production"), "policy")
 
@@ -248,7 +248,7 @@ def test_metrics_are_compared_with_both_limits_and_the_run_is_named(settings: Se
 
 
 def test_a_metric_that_is_no_number_is_never_enough(settings: Settings, version: Version) -> None:
-    client(settings).log_metric(version.run_id, "odd", float("nan"))
+    mlflow_client(settings).log_metric(version.run_id, "odd", float("nan"))
 
     checks = wants(settings, version, metrics=(Threshold("odd", -1e300, 1e300),))
 
@@ -256,7 +256,7 @@ def test_a_metric_that_is_no_number_is_never_enough(settings: Settings, version:
 
 
 def test_required_tags_are_there_with_the_value_asked_for(settings: Settings, version: Version) -> None:
-    client(settings).set_model_version_tag("phi3", "1", "team", "nlp=x")
+    mlflow_client(settings).set_model_version_tag("phi3", "1", "team", "nlp=x")
 
     checks = wants(settings, version, tags=("team=nlp=x", "phi3.wrapper=other", "licence"))
 
@@ -281,7 +281,7 @@ def test_the_win_rate_counts_against_the_present_production_only(
 ) -> None:
     first, other = version_with_files(settings, tmp_path), version_with_files(settings, tmp_path)
     assert says(wants(settings, version, win_rate=0.6), "win rate")[0]  # nothing is in Production yet
-    client(settings).set_registered_model_alias("phi3", "production", str(first.version))
+    mlflow_client(settings).set_registered_model_alias("phi3", "production", str(first.version))
 
     assert says(wants(settings, version, win_rate=0.6), "win rate") == (
         False, f"60% needed, and no vote says that it or {first.ref} is better yet.",
@@ -305,7 +305,7 @@ def test_the_signature_must_be_the_present_productions_but_for_defaults(
     other = version_with_files(settings, tmp_path, question="text")
     bare = version_with_files(settings, tmp_path, question=None)
     assert says(wants(settings, version, same_signature=True), "signature")[0]
-    client(settings).set_registered_model_alias("phi3", "production", "1")
+    mlflow_client(settings).set_registered_model_alias("phi3", "production", "1")
 
     assert says(wants(settings, same, same_signature=True), "signature") == (True, "It is that of phi3/1.")
     met, sentence = says(wants(settings, other, same_signature=True), "signature")
@@ -375,7 +375,7 @@ def test_an_unknown_author_is_nobody_else(settings: Settings, tmp_path: Path) ->
 
 def test_what_cannot_be_found_out_is_not_met(settings: Settings, version: Version) -> None:
     number = fakes.register(settings, "phi3", (settings.home / "nowhere").as_uri(), {tags.WRAPPER: "onnx"})
-    client(settings).set_registered_model_alias("phi3", "production", "1")
+    mlflow_client(settings).set_registered_model_alias("phi3", "production", "1")
 
     checks = wants(settings, reader.resolve(settings, f"phi3/{number}"), same_signature=True)
 

@@ -26,7 +26,7 @@ from phi3core.promotion.record.model import Record, of_run
 from phi3core.registry import artifacts, filelist, reader
 from phi3core.registry.models import Version
 from phi3core.settings import Settings
-from phi3core.store.client import client, experiment
+from phi3core.store.client import experiment_id, mlflow_client
 from tests.support import fakes
 from tests.support.judging import ADA, BOB, EVE, ROOT, folder_of, logged, version_in_store, version_with_files
 
@@ -246,13 +246,13 @@ def test_files_that_are_as_they_were_again_are_approved_again(settings: Settings
 
 
 def test_a_version_that_is_gone_voids_its_requests(settings: Settings, version: Version, asked: str) -> None:
-    client(settings).delete_model_version("phi3", "1")
+    mlflow_client(settings).delete_model_version("phi3", "1")
 
     request = requests.get(settings, asked)
 
     assert request.status == "void"
     assert "no version 1" in request.why
-    client(settings).delete_registered_model("phi3")
+    mlflow_client(settings).delete_registered_model("phi3")
     assert [r.status for r in requests.of_model(settings, "phi3")] == ["void"]
     assert requests.get(settings, asked).status == "void"
 
@@ -310,7 +310,7 @@ def test_a_promotion_says_where_its_digest_comes_from_where_it_did_not_read_the_
     store: Settings, fresh: str, tmp_path: Path
 ) -> None:
     version, _ = version_in_store(store, tmp_path, fresh)
-    client(store).set_model_version_tag(fresh, "1", tags.DIGEST, "d" * 64)
+    mlflow_client(store).set_model_version_tag(fresh, "1", tags.DIGEST, "d" * 64)
     here = reader.local_folder(store, version) is not None
 
     record = search.get(store, promote(store, version.ref, "Production", "", ROB).record)
@@ -331,7 +331,7 @@ def test_files_on_a_server_are_fetched_once_for_a_promotion_and_never_while_othe
     store: Settings, fresh: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     version, write = version_in_store(store, tmp_path, fresh)
-    client(store).set_model_version_tag(fresh, "1", tags.USER, BOB.name)
+    mlflow_client(store).set_model_version_tag(fresh, "1", tags.USER, BOB.name)
     policy.write(store, fresh, "Production", Policy(approvals=1, other_approver=True), ROOT)
     made = requests.ask(store, version.ref, "Production", "Fast.", ADA)
     requests.decide(store, made.id, "approve", "", EVE)
@@ -477,9 +477,9 @@ def test_a_rollback_minds_the_files_that_a_promotion_recorded_and_no_record_that
     (folder_of(version) / WEIGHTS).write_bytes(b"weightS")
     changed = artifacts.digest(settings, version)
     made_up(settings, None, **{tags.ACTION: "promote", tags.FROM: "None", tags.DIGEST: changed})
-    client(settings).set_registered_model_alias("phi3", "production", "1")
+    mlflow_client(settings).set_registered_model_alias("phi3", "production", "1")
     reconcile(settings, "phi3")  # finds it, and knows no digest
-    client(settings).set_registered_model_alias("phi3", "production", "2")
+    mlflow_client(settings).set_registered_model_alias("phi3", "production", "2")
     reconcile(settings, "phi3")
 
     with pytest.raises(Conflict, match="not those that were in Production"):
@@ -490,7 +490,7 @@ def test_a_rollback_to_files_that_cannot_be_read_is_refused_and_overridden_like_
     settings: Settings, tmp_path: Path
 ) -> None:
     first, second = version_with_files(settings, tmp_path), version_with_files(settings, tmp_path)
-    client(settings).set_model_version_tag("phi3", "1", tags.DIGEST, "d" * 64)
+    mlflow_client(settings).set_model_version_tag("phi3", "1", tags.DIGEST, "d" * 64)
     promote(settings, first.ref, "Production", "", ROB)
     promote(settings, second.ref, "Production", "", ROB)
     (folder_of(first) / WEIGHTS).unlink()
@@ -514,10 +514,10 @@ def test_a_rollback_to_files_that_cannot_be_read_is_refused_and_overridden_like_
 def test_a_decision_that_was_edited_or_made_up_does_not_count(settings: Settings, asked: str) -> None:
     requests.decide(settings, asked, "reject", "No.", EVE)
     (rejected,) = (r for r in search.of_model(settings, "phi3") if r.action == "reject")
-    run = client(settings).get_run(rejected.id)
-    client(settings).set_tag(rejected.id, tags.ACTION, "approve")
+    run = mlflow_client(settings).get_run(rejected.id)
+    mlflow_client(settings).set_tag(rejected.id, tags.ACTION, "approve")
     made_up = {**run.data.tags, tags.ACTION: "approve", tags.USER: BOB.name}
-    client(settings).create_run(run.info.experiment_id, tags=made_up)
+    mlflow_client(settings).create_run(run.info.experiment_id, tags=made_up)
 
     request = requests.get(settings, asked)
 
@@ -533,8 +533,8 @@ def made_up(settings: Settings, key: str | None, at: int | None = None, **tag_va
         known[tags.SEAL] = seal.of_intent(known, at, key)
         known |= {tags.STATUS: "done", tags.OUTCOME: "Done.", tags.ENDED: str(at)}
         known[tags.CLOSING] = seal.of_result(known, key)
-    run = client(settings).create_run(experiment(settings, tags.PROMOTIONS), at, known)
-    client(settings).set_terminated(run.info.run_id)
+    run = mlflow_client(settings).create_run(experiment_id(settings, tags.PROMOTIONS), at, known)
+    mlflow_client(settings).set_terminated(run.info.run_id)
     return str(run.info.run_id)
 
 
@@ -671,7 +671,7 @@ def test_what_was_taken_out_of_the_record_is_seen_when_everything_is_read_again(
     requests.decide(settings, asked, "approve", "", BOB)
     assert [r.status for r in requests.waiting(settings)] == ["approved"]
     step = next(r for r in search.of_model(settings, "phi3") if r.action == "approve")
-    client(settings).delete_run(step.id)
+    mlflow_client(settings).delete_run(step.id)
 
     monkeypatch.setattr(pending, "_WHOLE", 0.0)
 
@@ -686,9 +686,9 @@ def test_requests_of_many_models_are_listed_in_a_few_calls(
         asked = requests.ask(settings, made.ref, "Staging", "Fast.", ADA)
         requests.decide(settings, asked.id, "approve", "", BOB)
     policy.write(settings, "model-3", "Staging", Policy(approvals=2), ROOT)
-    counting = fakes.CountingClient(client(settings))
+    counting = fakes.CountingClient(mlflow_client(settings))
     for module in (search, policy, reader):
-        monkeypatch.setattr(module, "client", lambda _: counting)
+        monkeypatch.setattr(module, "mlflow_client", lambda _: counting)
 
     found = requests.waiting(settings)
 

@@ -22,7 +22,7 @@ from phi3core.promotion.record import seal, search, timeline, writer
 from phi3core.promotion.record.model import Record
 from phi3core.promotion.record.timeline import Span
 from phi3core.settings import Settings
-from phi3core.store.client import client, experiment
+from phi3core.store.client import experiment_id, mlflow_client
 from tests.support import prepared
 from tests.support.fakes import register
 
@@ -36,8 +36,8 @@ def add(settings: Settings, **given: Any) -> Record:
 def unsealed(settings: Settings, at: int | None = None, **tag_values: str) -> str:
     """A record as anybody can make one with MLflow's own API; at: milliseconds since 1970. Its id."""
     known = {tags.MODEL_NAME: "phi3", tags.USER: "mallory", **tag_values}
-    run = client(settings).create_run(experiment(settings, tags.PROMOTIONS), at, known)
-    client(settings).set_terminated(run.info.run_id)
+    run = mlflow_client(settings).create_run(experiment_id(settings, tags.PROMOTIONS), at, known)
+    mlflow_client(settings).set_terminated(run.info.run_id)
     return str(run.info.run_id)
 
 
@@ -195,7 +195,7 @@ def test_no_records_yet_is_an_empty_page_and_makes_nothing(settings: Settings) -
     assert search.page(settings).records == ()
     assert search.of_model(settings, "phi3") == []
     assert search.verify(settings, "phi3") == []
-    assert client(settings).get_experiment_by_name(tags.PROMOTIONS) is None
+    assert mlflow_client(settings).get_experiment_by_name(tags.PROMOTIONS) is None
 
 
 # ---------------------------------------------------------------- seals
@@ -207,7 +207,7 @@ def test_what_was_never_touched_is_intact(three: Settings) -> None:
     assert search.verify(three, "phi3") == []
     assert all(record.intact for record in listed)
     assert [record.previous for record in listed] == [listed[1].seal, listed[2].seal, ""]
-    assert client(three).get_registered_model("phi3").tags[tags.RECORD] == listed[0].seal
+    assert mlflow_client(three).get_registered_model("phi3").tags[tags.RECORD] == listed[0].seal
 
 
 @pytest.mark.parametrize(
@@ -230,7 +230,7 @@ def test_what_was_never_touched_is_intact(three: Settings) -> None:
 def test_an_edited_record_is_found_out(three: Settings, tag: str, value: str) -> None:
     edited = search.of_model(three, "phi3")[1]
 
-    client(three).set_tag(edited.id, tag, value)
+    mlflow_client(three).set_tag(edited.id, tag, value)
 
     assert [r.intact for r in search.of_model(three, "phi3")] == [True, False, True]
     assert any("was edited after it was written" in sentence for sentence in search.verify(three, "phi3"))
@@ -241,20 +241,20 @@ def test_an_edited_record_is_found_out(three: Settings, tag: str, value: str) ->
 def test_a_record_that_lost_a_tag_is_found_out(three: Settings, tag: str) -> None:
     edited = search.of_model(three, "phi3")[1]
 
-    client(three).delete_tag(edited.id, tag)
+    mlflow_client(three).delete_tag(edited.id, tag)
 
     assert search.verify(three, "phi3") != []
 
 
 def test_an_edited_status_is_found_out(three: Settings) -> None:
-    client(three).set_terminated(search.of_model(three, "phi3")[1].id, "FAILED")
+    mlflow_client(three).set_terminated(search.of_model(three, "phi3")[1].id, "FAILED")
 
     assert "was edited" in search.verify(three, "phi3")[0]
 
 
 @pytest.mark.parametrize(("which", "says"), [(0, "The latest record"), (1, "A record of phi3 before"), (2, "A record")])
 def test_a_deleted_record_is_missed(three: Settings, which: int, says: str) -> None:
-    client(three).delete_run(search.of_model(three, "phi3")[which].id)
+    mlflow_client(three).delete_run(search.of_model(three, "phi3")[which].id)
 
     (sentence,) = search.verify(three, "phi3")
     assert sentence.startswith(says)
@@ -267,13 +267,13 @@ def test_a_deleted_record_is_missed(three: Settings, which: int, says: str) -> N
 def test_a_record_that_was_stripped_of_its_seals_breaks_the_chain(three: Settings) -> None:
     stripped = search.of_model(three, "phi3")[1]
     for tag in (tags.SEAL, tags.CLOSING, tags.PREVIOUS):
-        client(three).delete_tag(stripped.id, tag)
+        mlflow_client(three).delete_tag(stripped.id, tag)
 
     assert "is missing" in search.verify(three, "phi3")[0]
 
 
 def test_a_model_that_lost_its_tag_is_told(three: Settings) -> None:
-    client(three).delete_registered_model_tag("phi3", tags.RECORD)
+    mlflow_client(three).delete_registered_model_tag("phi3", tags.RECORD)
 
     assert search.verify(three, "phi3") == [
         "The model's tag phi3.record, which names its latest record, is missing: it was deleted."
@@ -281,9 +281,9 @@ def test_a_model_that_lost_its_tag_is_told(three: Settings) -> None:
 
 
 def test_two_machines_that_fork_the_chain_have_done_no_damage(three: Settings) -> None:
-    head = client(three).get_registered_model("phi3").tags[tags.RECORD]
+    head = mlflow_client(three).get_registered_model("phi3").tags[tags.RECORD]
     add(three)
-    client(three).set_registered_model_tag("phi3", tags.RECORD, head)  # the other one read it before
+    mlflow_client(three).set_registered_model_tag("phi3", tags.RECORD, head)  # the other one read it before
     add(three)
     add(three)
 
@@ -291,10 +291,10 @@ def test_two_machines_that_fork_the_chain_have_done_no_damage(three: Settings) -
 
 
 def test_records_of_the_time_before_there_were_seals_are_taken_as_they_are(three: Settings) -> None:
-    home = experiment(three, tags.PROMOTIONS)
+    home = experiment_id(three, tags.PROMOTIONS)
     old = {tags.ACTION: "stage", tags.MODEL_NAME: "old", tags.VERSION: "1", tags.FROM: "None", tags.TO: "Production"}
-    run = client(three).create_run(home, tags=old)
-    client(three).set_terminated(run.info.run_id)
+    run = mlflow_client(three).create_run(home, tags=old)
+    mlflow_client(three).set_terminated(run.info.run_id)
     register(three, "old")
 
     (record,) = search.of_model(three, "old")
@@ -308,7 +308,7 @@ def test_the_way_back_goes_by_records_of_the_time_before_there_were_seals_too(se
         register(settings)
         tag_values = {tags.ACTION: "stage", tags.VERSION: f"{number}", tags.FROM: "None", tags.TO: "Production"}
         unsealed(settings, 1000 * number, **tag_values)
-    client(settings).set_registered_model_alias("phi3", "production", "2")
+    mlflow_client(settings).set_registered_model_alias("phi3", "production", "2")
 
     assert rollback(settings, "phi3", "slow").version.version == 1
     promote(settings, "phi3/2", "Production")
@@ -335,7 +335,7 @@ def test_a_record_that_was_edited_or_made_up_is_not_in_the_timeline_and_no_way_b
     register(three)  # phi3/4, which was never in Production
     if how == "edited":
         second = next(r for r in search.of_model(three, "phi3") if (r.version, r.new) == (2, "Production"))
-        client(three).set_tag(second.id, tags.VERSION, "4")
+        mlflow_client(three).set_tag(second.id, tags.VERSION, "4")
     else:
         unsealed(three, **{tags.ACTION: "promote", tags.VERSION: "4", tags.TO: "Production"})
 
@@ -381,7 +381,7 @@ def test_with_a_key_a_promotion_that_was_made_up_without_it_is_no_way_back(three
 def test_with_a_key_nobody_else_can_compute_a_seal(three: Settings) -> None:
     sealed = dataclasses.replace(three, record_key="secret")
     first, second = (writer.append(sealed, ADA, model="phi3", version=1, action="request") for _ in range(2))
-    tag_values = client(three).get_run(second.id).data.tags | {tags.REASON: "forged"}
+    tag_values = mlflow_client(three).get_run(second.id).data.tags | {tags.REASON: "forged"}
     forged = seal.of_intent(tag_values, int(second.started.timestamp() * 1000), "")
 
     assert first.intact
@@ -389,8 +389,8 @@ def test_with_a_key_nobody_else_can_compute_a_seal(three: Settings) -> None:
     assert search.verify(sealed, "phi3") == []
     closing = seal.of_result(tag_values | {tags.SEAL: forged}, "")
     for tag, value in ((tags.REASON, "forged"), (tags.SEAL, forged), (tags.CLOSING, closing)):
-        client(three).set_tag(second.id, tag, value)
-    client(three).set_registered_model_tag("phi3", tags.RECORD, forged)
+        mlflow_client(three).set_tag(second.id, tag, value)
+    mlflow_client(three).set_registered_model_tag("phi3", tags.RECORD, forged)
 
     assert any("was edited" in sentence for sentence in search.verify(sealed, "phi3"))
 
@@ -414,14 +414,14 @@ def test_without_the_key_that_a_record_was_sealed_with_it_can_not_be_vouched_for
 
 def test_a_deleted_experiment_of_records_is_noticed_stops_promotions_and_is_restored(three: Settings) -> None:
     before = search.of_model(three, "phi3")
-    client(three).delete_experiment(experiment(three, tags.PROMOTIONS))
+    mlflow_client(three).delete_experiment(experiment_id(three, tags.PROMOTIONS))
 
     assert search.state(three) == "deleted"
     assert reconcile(three, "phi3").records_state == "deleted"
     assert reconcile(three, "phi3").said == []  # nothing is taken for a change from outside
     with pytest.raises(Conflict, match="was deleted"):
         promote(three, "phi3/1", "Production")
-    assert client(three).get_registered_model("phi3").aliases["production"] in (3, "3")
+    assert mlflow_client(three).get_registered_model("phi3").aliases["production"] in (3, "3")
     with pytest.raises(Forbidden, match="needs the role admin"):
         search.restore(three, ADA)
 
@@ -438,11 +438,11 @@ def test_a_deleted_experiment_of_records_is_noticed_stops_promotions_and_is_rest
 @pytest.mark.parametrize("which", [0, 1])
 def test_a_restoration_that_was_deleted_from_the_record_is_missed(three: Settings, which: int) -> None:
     for _ in range(2):
-        client(three).delete_experiment(experiment(three, tags.PROMOTIONS))
+        mlflow_client(three).delete_experiment(experiment_id(three, tags.PROMOTIONS))
         search.restore(three, BOB)
     assert search.verify(three, "") == []
 
-    client(three).delete_run(search.page(three, action="restore").records[which].id)
+    mlflow_client(three).delete_run(search.page(three, action="restore").records[which].id)
 
     (sentence,) = search.verify(three, "")
     assert "is missing: it was deleted" in sentence
@@ -524,7 +524,7 @@ def test_a_page_out_of_very_many_records_comes_at_once(settings: Settings) -> No
     import sqlite3
 
     made = add(settings, reason="the one")
-    many, tag_values = 10_000, client(settings).get_run(made.id).data.tags
+    many, tag_values = 10_000, mlflow_client(settings).get_run(made.id).data.tags
     with sqlite3.connect(settings.home / "mlflow.db") as database:
         columns = [row[1] for row in database.execute("PRAGMA table_info(runs)")]
         (pattern,) = database.execute(f"SELECT {','.join(columns)} FROM runs WHERE run_uuid = ?", (made.id,))

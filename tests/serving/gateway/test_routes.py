@@ -21,7 +21,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 
-from phi3core.access import roles
+from phi3core.access.api_keys import generate_key, hash_key
 from phi3core.errors import StoreDown
 from phi3core.promotion.promote import promote, set_alias
 from phi3core.registry import reader
@@ -31,7 +31,7 @@ from phi3core.serving.gateway import catalogue
 from phi3core.serving.gateway.routes import Gateway
 from phi3core.serving.pool import Pool
 from phi3core.settings import Settings
-from phi3core.store.client import client as store
+from phi3core.store.client import mlflow_client as store
 from tests.support import children
 from tests.support.fakes import register, until
 from tests.support.serving import client_of
@@ -264,8 +264,8 @@ def test_a_thousand_versions_are_listed_in_two_calls(settings: Settings, monkeyp
     for _ in range(30):
         register(settings, "many")
     counting = CountingClient(store(settings))
-    monkeypatch.setattr(catalogue, "client", lambda _: counting)
-    monkeypatch.setattr(reader, "client", lambda _: counting)
+    monkeypatch.setattr(catalogue, "mlflow_client", lambda _: counting)
+    monkeypatch.setattr(reader, "mlflow_client", lambda _: counting)
 
     assert len(catalogue.references(settings)) == 30
 
@@ -455,23 +455,23 @@ server_metadata_url = "https://id.example/.well-known/openid-configuration"
 
 
 def test_where_people_sign_in_a_program_needs_somebodys_key(settings: Settings, pool: Pool) -> None:
-    key = roles.new_key()
+    key = generate_key()
     settings.secrets.write_text(LOGIN)
     with passing_on(settings, pool) as (url, _):
         ask = lambda key: httpx.get(f"{url}/v1/models", headers={"Authorization": f"Bearer {key}"})  # noqa: E731
         assert (ask("none").status_code, ask(key).status_code) == (401, 401)
 
-        settings.secrets.write_text(f'{LOGIN}[keys]\n{roles.hash_of(key)} = "vera@example.org"\n')
+        settings.secrets.write_text(f'{LOGIN}[keys]\n{hash_key(key)} = "vera@example.org"\n')
 
         assert ask(key).status_code == 200  # without a restart, and a viewer may
-        assert ask(roles.hash_of(key)).status_code == 401  # what is in the file opens nothing
+        assert ask(hash_key(key)).status_code == 401  # what is in the file opens nothing
 
 
 def test_who_has_no_role_any_more_asks_nothing_and_a_broken_file_lets_nobody_in(
     settings: Settings, pool: Pool, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    key = roles.new_key()
-    keys = f'[keys]\n{roles.hash_of(key)} = "vera@example.org"\n'
+    key = generate_key()
+    keys = f'[keys]\n{hash_key(key)} = "vera@example.org"\n'
     settings.secrets.write_text(f'{LOGIN}{keys}[roles]\ndefault = "none"\n')
     with passing_on(settings, pool) as (url, _):
         for broken, status, code in (("", 403, "no_role"), ("[roles", 503, "no_keys")):
