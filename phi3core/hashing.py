@@ -25,7 +25,7 @@ def hash_file(path: Path) -> str:
 
 
 def combine_digests(digests: Mapping[str, str]) -> str:
-    """What `digest_of` gives for a folder with these files: relative name → SHA-256 of its content."""
+    """What `hash_folder` gives for a folder with these files: relative name → SHA-256 of its content."""
     total = hashlib.sha256()
     for name in sorted(digests, key=lambda name: name.split("/")):
         total.update(name.encode() + b"\0" + bytes.fromhex(digests[name]))

@@ -30,7 +30,6 @@ from tests.support.fakes import until
 @pytest.fixture
 def settings(settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
     """With a cache of its own: what these tests convert is not there yet."""
-
     monkeypatch.setenv("PHI3_CACHE", str(tmp_path / "cache"))
     return load_settings()
 

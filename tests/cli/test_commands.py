@@ -289,7 +289,6 @@ def test_a_folder_that_is_no_model_fails_the_build_with_its_reason(settings: Set
 @pytest.fixture
 def home(built: Built, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
     """A store of one's own that holds the built versions; their files are shared."""
-
     mine = tmp_path / "mine"
     mine.mkdir()
     shutil.copy(built.settings.home / "mlflow.db", mine / "mlflow.db")

@@ -85,7 +85,7 @@ def _order() -> dict[str, Any]:
     """The line from the parent; ends the process when there will be none."""
     line = b""
     while not line.endswith(b"\n"):
-        # Not sys.stdin, whose buffer would keep the end of the pipe from when_parent_ends.
+        # Not sys.stdin, whose buffer would keep the end of the pipe from on_parent_exit.
         piece = os.read(0, 65536)
         if not piece:
             os._exit(0)
