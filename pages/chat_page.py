@@ -10,7 +10,7 @@ from pages.components.conversations import conversation_menu
 from pages.components.shared import ui
 from pages.components.shared.waiting import patiently
 from phi3core import tags
-from phi3core.chat.conversation import Conversation, keep_conversation, load_conversation
+from phi3core.chat.conversation import Conversation, add_conversation, load_conversation
 from phi3core.errors import BadInput, NotFound, Phi3Error, StoreDown
 
 _FIRST = " The first answer opens the version, which takes a few seconds."
@@ -49,7 +49,7 @@ def _follow_address(conversation: Conversation) -> None:
 
 
 def _new() -> Conversation:
-    made = keep_conversation(Conversation(ui.config(), ui.servers(), user=me.name))
+    made = add_conversation(Conversation(ui.config(), ui.servers(), user=me.name))
     st.session_state["chat_conversation"] = made.id
     return made
 

@@ -12,7 +12,7 @@ from pages.components.shared.escape import literal, short
 from pages.components.shared.waiting import patiently
 from phi3core.chat import history, import_export, search
 from phi3core.chat.conversation import load_conversation
-from phi3core.chat.search import Listed, Summary
+from phi3core.chat.search import ConversationSummary, SearchResult
 from phi3core.errors import Phi3Error, StoreDown
 from phi3core.serving.pool import Pool
 
@@ -35,12 +35,12 @@ _ICONS = {_RENAME: "edit", _REPLAY: "replay", _COMPARE: "compare_arrows", _DELET
 def _list() -> None:
     text = st.session_state.get("conversations_search", "").strip()
     limit = st.session_state.setdefault("conversations_limit", _PAGE)
-    found, down = Listed([]), ""
+    found, down = SearchResult([]), ""
     try:
         found = _listed(text, limit + 1)
     except StoreDown as error:
-        down, found = str(error), Listed(history.search(ui.config(), text, limit + 1, waiting=True))
-    listed = found.rows
+        down, found = str(error), search.search_conversations(ui.config(), text, limit + 1, pending_only=True)
+    listed = found.conversations
     if down:
         ui.show_error(down)
         st.button("Try again", icon=":material/refresh:", key="conversations_retry")
@@ -63,7 +63,7 @@ def _list() -> None:
         st.button("Look further back", icon=":material/history:", key="conversations_further", on_click=_look_further)
 
 
-def _listed(text: str, limit: int) -> Listed:
+def _listed(text: str, limit: int) -> SearchResult:
     """Read once a look at the page: a tick at a row asks the store for nothing."""
     if st.session_state.get("conversations_looked_for") != text:
         st.session_state.update({"conversations_looked_for": text, "conversations_seconds": _SECONDS})
@@ -72,7 +72,7 @@ def _listed(text: str, limit: int) -> Listed:
     if kept and kept[0] == asked:
         return kept[1]  # type: ignore[no-any-return]
     words = "Searching …" if text else "Reading the conversations …"
-    found = patiently(words, search.look, ui.config(), text, limit, False, asked[2])
+    found = patiently(words, search.search_conversations, ui.config(), text, limit, False, asked[2])
     st.session_state["conversations_kept"] = (asked, found)
     return found
 
@@ -105,7 +105,7 @@ def _key(id: str) -> str:
     return f"conversations_pick_{id}"
 
 
-def _chosen(listed: Sequence[Summary]) -> None:
+def _chosen(listed: Sequence[ConversationSummary]) -> None:
     """The line above the list: how many are ticked, and what can be done with them."""
     chosen = [summary for summary in listed if st.session_state.get(_key(summary.id))]
     with st.container(horizontal=True, vertical_alignment="center", key="conversations_bar"):
@@ -128,7 +128,7 @@ def _tick_all(ids: Sequence[str]) -> None:
 
 
 @st.dialog("Export", icon=":material/download:")
-def _export(chosen: Sequence[Summary]) -> None:
+def _export(chosen: Sequence[ConversationSummary]) -> None:
     st.markdown(
         'One file of OpenAI messages, `{"messages": […]}`, with a line for each conversation: the answers that are '
         "shown in it. “Share” in the chat has more kinds."
@@ -152,7 +152,7 @@ def _as_jsonl(ids: Sequence[str], pool: Pool) -> str:
     return import_export.to_jsonl([load_conversation(ui.config(), pool, id) for id in ids])
 
 
-def _row(summary: Summary) -> None:
+def _row(summary: ConversationSummary) -> None:
     with st.container(horizontal=True, vertical_alignment="center", wrap=False, key=f"conversation_{summary.id}"):
         title = short(summary.title)
         st.checkbox(f"Select {title}", key=_key(summary.id), label_visibility="collapsed", width="content")
@@ -170,13 +170,13 @@ def _row(summary: Summary) -> None:
         _do(action, summary)
 
 
-def _facts(summary: Summary) -> str:
+def _facts(summary: ConversationSummary) -> str:
     facts = [short(summary.ref, 60)] if summary.ref and summary.ref != import_export.IMPORTED else []
     facts += [counted(summary.turns, "turn"), _when(summary.when)]
     facts += [short(summary.user, 40)] if summary.user else []
     facts += [_ORIGINS[summary.origin.kind]] if summary.origin and summary.origin.kind in _ORIGINS else []
     # What waits for a moment only is not worth a word.
-    stuck = summary.pending and history.trouble(ui.config())
+    stuck = summary.pending and history.sending_error(ui.config())
     facts += [":orange[:material/cloud_upload: waits for the store]"] if stuck else []
     return " · ".join(facts)
 
@@ -187,7 +187,7 @@ def _when(milliseconds: int) -> str:
     return ui.ago(when) if recent else f"{when:%Y-%m-%d}"
 
 
-def _do(action: str, summary: Summary) -> None:
+def _do(action: str, summary: ConversationSummary) -> None:
     if action == _RENAME:
         conversation_menu.rename(summary.id, summary.title)
     elif action == _DELETE:
@@ -223,7 +223,7 @@ def _import() -> None:
     for file in files:
         try:
             words, data = f"Reading {short(file.name)} …", file.getvalue()
-            found = patiently(words, import_export.read, ui.config(), ui.servers(), file.name, data, ui.person())
+            found = patiently(words, import_export.import_file, ui.config(), ui.servers(), file.name, data, ui.person())
         except (Phi3Error, OSError) as error:
             refused.append(str(error))
         else:
@@ -252,14 +252,14 @@ def _show_made(made: Sequence[tuple[str, str]], refused: Sequence[str]) -> None:
 # ---------------------------------------------------------------- notices
 
 
-@st.fragment(run_every=1.0 if history.pending(ui.config()) else None)
+@st.fragment(run_every=1.0 if history.count_pending(ui.config()) else None)
 def _notices() -> None:
     """What waits for the store, looked at again and again. It never draws the whole page anew: that would close an
     open dialog, and take a press of a button with it.
     """
-    if not (waiting := history.pending(ui.config())):
+    if not (waiting := history.count_pending(ui.config())):
         return
-    trouble = history.trouble(ui.config())
+    trouble = history.sending_error(ui.config())
     words = f"{counted(waiting, 'change')} wait{'s' if waiting == 1 else ''} on this machine to be saved in MLflow"
     if trouble:
         ui.show_warning(f"{words}. {trouble}")

@@ -22,7 +22,7 @@ from phi3core.serving.handle import ModelServer
 from phi3core.serving.pool import Pool
 from phi3core.traces.turn import Turn
 
-from .fit import ELSEWHERE, fit_options
+from .fit import ENDPOINT_OPTIONS, fit_options
 from .stream import stream_answer, warm_client
 
 Target = Version | Endpoint
@@ -159,7 +159,7 @@ def only_question(turn: Turn, messages: list[dict[str, str]]) -> list[dict[str, 
 
 def _ask_endpoint(endpoint: Endpoint, turn: Turn, messages: list[dict[str, str]]) -> None:
     if turn.copy_of:
-        fit_options(turn, ELSEWHERE[endpoint.kind])
+        fit_options(turn, ENDPOINT_OPTIONS[endpoint.kind])
     if endpoint.kind == "openai":
         turn.update(waiting=f"Waiting for {endpoint.name}", prompt=turn.question if turn.raw else "")
         ask = partial(stream_answer, endpoint.url, endpoint.key or "none", endpoint.model, turn, messages)

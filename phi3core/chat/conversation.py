@@ -74,7 +74,7 @@ class Conversation(Tree):
         """Whether its turns are kept in the store; otherwise they are gone with this process."""
         return self._settings.tracing
 
-    def measure(
+    def count_tokens(
         self, server: ModelServer | Endpoint, system: str = "", question: str = "", forget: int | None = None
     ) -> tuple[int | None, int | None]:
         """How many tokens the path with this question would send, and how many the context holds.
@@ -89,7 +89,7 @@ class Conversation(Tree):
         _, context = count_context(server, [{"role": "user", "content": "?"}])  # nobody counts no messages
         return (0 if context else None), context
 
-    def to_forget(
+    def count_turns_to_forget(
         self,
         server: ModelServer | Endpoint,
         system: str,
@@ -146,7 +146,7 @@ class Conversation(Tree):
         )  # fmt: skip
         return self._begin(turn, target, parent, forget)
 
-    def again(
+    def ask_again(
         self,
         target: Target,
         system: str | None = None,
@@ -196,7 +196,7 @@ class Conversation(Tree):
             raise BadInput("This answer is still coming: wait for it, or stop it, then branch.")
         made = self.another(Origin("branch", self.id, turn.id), self._title, user)
         made.adopt(replace(copy, user=user or copy.user) for copy in copies(self.path_to(turn)))
-        return keep_conversation(made)
+        return add_conversation(made)
 
     def another(self, origin: Origin, title: str = "", user: str = "") -> Conversation:
         """A new, empty conversation that comes from this one."""
@@ -293,10 +293,10 @@ def load_conversation(settings: Settings, pool: Pool, id: str, user: str = "") -
     saved = history.read(settings, id)
     found = Conversation(settings, pool, id, user, saved.turns)
     found.origin, found._title = saved.origin, saved.title
-    return keep_conversation(found)
+    return add_conversation(found)
 
 
-def keep_conversation(conversation: Conversation) -> Conversation:
+def add_conversation(conversation: Conversation) -> Conversation:
     """Hold a conversation in memory, so that a reloaded page finds it with its running answer."""
     with _live_lock:
         held = _live.setdefault(conversation.id, conversation)  # somebody else may have just read it too
@@ -337,7 +337,7 @@ def _live_author(id: str) -> str:
     return live.author if live else ""
 
 
-def moved_reference(settings: Settings, conversation: Conversation) -> str | None:
+def find_moved_version(settings: Settings, conversation: Conversation) -> str | None:
     """The version that the conversation's alias or stage means now, where that is another than its last turn's.
 
     None where it still means the same, or nothing (any more). Raises StoreDown.

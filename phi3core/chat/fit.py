@@ -8,7 +8,7 @@ from phi3core.engine.interface import ALL_OPTIONS, WITHOUT_EFFECT
 from phi3core.traces.turn import Turn
 
 # What an endpoint of either kind takes as a rule; none tells.
-ELSEWHERE = {
+ENDPOINT_OPTIONS = {
     "openai": ALL_OPTIONS - {"top_k", "repetition_penalty"},
     "mlflow": frozenset({"temperature", "top_p", "max_tokens", "stop"}),
 }

@@ -1,8 +1,8 @@
-"""Conversations in the store: listed, searched, renamed, rated and deleted. What is not sent yet is seen all the same.
+"""Conversations in the store: kept, read, renamed, rated and deleted. What is not sent yet is read all the same.
 
 A conversation is a session of MLflow traces, a turn is one of them. Nothing here waits for the store in order to
-write: outbox.py keeps what is to be written, and sends it in the background. Where tracing is off, all of it happens
-in this process's memory.
+write: the outbox keeps what is to be written, and sends it in the background. Where tracing is off, all of it happens
+in this process's memory. Listing and searching them is in `search`.
 """
 
 from __future__ import annotations
@@ -19,20 +19,19 @@ from phi3core.access.roles import Person
 from phi3core.errors import BadInput, Forbidden, NotFound, StoreDown
 from phi3core.settings import Settings
 from phi3core.store.client import experiment_id, mlflow_client, translate_errors
-from phi3core.traces import feedback, outbox
-from phi3core.traces import trace as traces
-from phi3core.traces.feedback import Better
-from phi3core.traces.trace import checked, of_session
+from phi3core.traces import outbox, thumbs, trace, trace_search, votes
+from phi3core.traces.trace_search import check_conversation_id, session_filter
 from phi3core.traces.turn import Origin, Turn, clean, one_line
+from phi3core.traces.votes import Better
 
-from .search import TITLE_LENGTH, Summary, default_title, look
+from .search import TITLE_LENGTH, default_title
 
 if TYPE_CHECKING:
     from mlflow.entities import Trace
 
 
 @dataclass(frozen=True)
-class Saved:
+class StoredConversation:
     """A conversation as it was read: its turns in the order they were asked, its title and where it came from."""
 
     id: str
@@ -100,14 +99,16 @@ def _rate(settings: Settings, id: str, turn: Turn) -> None:
 
 
 def vote(settings: Settings, id: str, event: dict[str, Any]) -> None:
-    """Keep a person's vote on an answer of the conversation; the event as in review.send_vote."""
-    outbox.put(settings, {"kind": "vote", "conversation": checked(id), **clean(event)}, _send)
+    """Keep a person's vote on an answer of the conversation; the event as in `votes.send_vote`."""
+    outbox.put(settings, {"kind": "vote", "conversation": check_conversation_id(id), **clean(event)}, _send)
 
 
-def votes(settings: Settings, id: str, user: str) -> dict[str, Better]:
+def read_votes(settings: Settings, id: str, user: str) -> dict[str, Better]:
     """A person's votes on the answers of a conversation, by the repeated turn's id. Raises StoreDown."""
-    waiting = [event for event in outbox.events(settings) if (event["conversation"], event["kind"]) == (id, "vote")]
-    found = feedback.votes_in(settings, checked(id), user) if settings.tracing else {}
+    waiting = [
+        event for event in outbox.pending_events(settings) if (event["conversation"], event["kind"]) == (id, "vote")
+    ]
+    found = votes.read_votes(settings, check_conversation_id(id), user) if settings.tracing else {}
     for event in waiting:
         if event["user"].casefold() == user.casefold():
             found.pop(event["turn"], None)
@@ -121,7 +122,7 @@ def rename(settings: Settings, id: str, title: str, person: Person | None = None
     if not named:
         raise BadInput("The title is empty: write a few words.")
     require_author(settings, id, person, begun_by, "rename")
-    outbox.put(settings, {"kind": "rename", "conversation": checked(id), "title": named}, _send)
+    outbox.put(settings, {"kind": "rename", "conversation": check_conversation_id(id), "title": named}, _send)
 
 
 def delete(settings: Settings, id: str, person: Person | None = None, begun_by: str = "") -> None:
@@ -131,7 +132,7 @@ def delete(settings: Settings, id: str, person: Person | None = None, begun_by: 
     author or an admin; NotFound and StoreDown where its author can't be told.
     """
     require_author(settings, id, person, begun_by, "delete")
-    outbox.drop(settings, checked(id))
+    outbox.drop(settings, check_conversation_id(id))
     if settings.tracing:
         outbox.put(settings, {"kind": "delete", "conversation": id}, _send)
 
@@ -141,7 +142,7 @@ def require_author(settings: Settings, id: str, person: Person | None, begun_by:
     person = person or roles.local_person(settings)
     if person.may("admin"):
         return
-    whose = begun_by or author(settings, id)
+    whose = begun_by or find_author(settings, id)
     if not person.may("viewer") or whose.casefold() != person.name.casefold():
         raise Forbidden(
             f"Only {whose or 'an admin'} may {act} this conversation" + (", or an admin." if whose else ".")
@@ -156,14 +157,14 @@ def start(settings: Settings) -> None:
     outbox.start(settings, _send)
 
 
-def pending(settings: Settings) -> int:
+def count_pending(settings: Settings) -> int:
     """How many turns wait for the store; a rating, a new title and a deletion each count as one too."""
-    return outbox.pending(settings)
+    return outbox.count_pending(settings)
 
 
-def trouble(settings: Settings) -> str:
+def sending_error(settings: Settings) -> str:
     """Why the last attempt to send failed, as a sentence; empty when nothing is wrong."""
-    return outbox.trouble(settings)
+    return outbox.sending_error(settings)
 
 
 def flush(settings: Settings, seconds: float = 10) -> bool:
@@ -177,11 +178,11 @@ def flush(settings: Settings, seconds: float = 10) -> bool:
 def _send(settings: Settings, event: dict[str, Any], again: bool) -> None:
     match event["kind"]:
         case "turn":
-            traces.send_turn(settings, event, again)
+            trace.send_turn(settings, event, again)
         case "rate":
-            traces.send_rating(settings, event)
+            thumbs.send_rating(settings, event)
         case "vote":
-            feedback.send_vote(settings, event)
+            votes.send_vote(settings, event)
         case "rename":
             _send_title(settings, event["conversation"], event["title"])
         case "delete":
@@ -189,8 +190,13 @@ def _send(settings: Settings, event: dict[str, Any], again: bool) -> None:
 
 
 def _send_title(settings: Settings, id: str, title: str) -> None:
-    first = next(iter(traces.infos(settings, f"{of_session(id)} AND tags.`{tags.TITLE}` IS NOT NULL", "ASC", 1)), None)
-    first = first or next(iter(traces.infos(settings, of_session(id), "ASC", 1)), None)
+    first = next(
+        iter(
+            trace_search.search_infos(settings, f"{session_filter(id)} AND tags.`{tags.TITLE}` IS NOT NULL", "ASC", 1)
+        ),
+        None,
+    )
+    first = first or next(iter(trace_search.search_infos(settings, session_filter(id), "ASC", 1)), None)
     if first is None:
         raise NotFound("The conversation is not in the store any more.")
     with translate_errors(settings):
@@ -199,7 +205,7 @@ def _send_title(settings: Settings, id: str, title: str) -> None:
 
 def _send_deletion(settings: Settings, id: str) -> None:
     home = experiment_id(settings, tags.CONVERSATIONS)
-    while found := [info.trace_id for info in traces.infos(settings, of_session(id), most=100)]:
+    while found := [info.trace_id for info in trace_search.search_infos(settings, session_filter(id), most=100)]:
         with translate_errors(settings):
             if not mlflow_client(settings).delete_traces(home, trace_ids=found):
                 return
@@ -208,68 +214,63 @@ def _send_deletion(settings: Settings, id: str) -> None:
 # ---------------------------------------------------------------- reading one
 
 
-def read(settings: Settings, id: str) -> Saved:
+def read(settings: Settings, id: str) -> StoredConversation:
     """A conversation by its id, from the store and from what waits for it. Raises NotFound, BadInput or StoreDown."""
-    waiting = _Waiting.of(settings, checked(id))  # before the store, so that what is sent in between is not missed
+    pending = _Pending.of(
+        settings, check_conversation_id(id)
+    )  # before the store, so that what is sent in between is not missed
     found: dict[str, Turn] = {}
-    title, origin = "", waiting.origin
+    title, origin = "", pending.origin
     try:
-        for trace, turn in _stored(settings, id) if not waiting.deleted else ():
+        for stored, turn in _read_stored(settings, id) if not pending.deleted else ():
             found[turn.id] = turn
-            title = title or trace.info.tags.get(tags.TITLE, "")
-            origin = origin or traces.origin_of(trace.info)
+            title = title or stored.info.tags.get(tags.TITLE, "")
+            origin = origin or trace.read_origin(stored.info)
     except StoreDown:
-        if not any(not turn.parent for turn in waiting.turns.values()):
+        if not any(not turn.parent for turn in pending.turns.values()):
             raise  # else it began while the store was away, and all of it is here
-    found |= waiting.turns
-    for rating in waiting.ratings:
+    found |= pending.turns
+    for rating in pending.ratings:
         if rated := found.get(rating["turn"]):
             rated.thumb, rated.comment, rated.rated_by = rating["thumb"], rating["comment"], rating["user"]
     if not found:
         raise NotFound("This conversation is not in the store (any more). Start a new one.")
     turns = sorted(found.values(), key=lambda turn: turn.when)
-    return Saved(id, waiting.renamed or title or waiting.title or default_title(turns[0].question), turns, origin)
+    return StoredConversation(
+        id, pending.renamed or title or pending.title or default_title(turns[0].question), turns, origin
+    )
 
 
-def author(settings: Settings, id: str) -> str:
+def find_author(settings: Settings, id: str) -> str:
     """Who asked the first question of a conversation. Raises NotFound or StoreDown."""
-    waiting = [e["turn"] for e in outbox.events(settings) if (e["kind"], e["conversation"]) == ("turn", checked(id))]
+    waiting = [
+        e["turn"]
+        for e in outbox.pending_events(settings)
+        if (e["kind"], e["conversation"]) == ("turn", check_conversation_id(id))
+    ]
     asked = [(turn["when"], turn["user"]) for turn in waiting]
-    for info in traces.infos(settings, of_session(id), "ASC", 1) if settings.tracing else ():
-        asked.append((info.request_time, (info.trace_metadata or {}).get(traces.USER, "")))
+    for info in trace_search.search_infos(settings, session_filter(id), "ASC", 1) if settings.tracing else ():
+        asked.append((info.request_time, (info.trace_metadata or {}).get(trace_search.USER, "")))
     if not asked:
         raise NotFound("This conversation is not in the store (any more).")
     return str(min(asked)[1])
 
 
-def _stored(settings: Settings, id: str) -> Iterator[tuple[Trace, Turn]]:
+def _read_stored(settings: Settings, id: str) -> Iterator[tuple[Trace, Turn]]:
     """The traces of a conversation with the turns in them, oldest first."""
     if not settings.tracing:
         return
-    places: dict[int, str] = {}
-    for trace in traces.search(settings, of_session(id)):
-        with contextlib.suppress(KeyError, IndexError, TypeError, ValueError):  # somebody else's trace
-            turn = traces.turn_of(trace)
-            at = trace.info.tags.get("phi3.position", "")
-            if at.isdigit():  # from when conversations were lists: an answer asked for again had the same position
-                turn.parent, places[int(at)] = places.get(int(at) - 1, ""), turn.id
-            yield trace, turn
-
-
-# ---------------------------------------------------------------- many
-
-
-def search(settings: Settings, text: str = "", limit: int = 50, waiting: bool = False) -> Sequence[Summary]:
-    """What `look` finds, however long it takes. Raises StoreDown where the store does not answer."""
-    return look(settings, text, limit, waiting).rows
+    for found in trace_search.search_traces(settings, session_filter(id)):
+        with contextlib.suppress(KeyError, IndexError, TypeError, ValueError):  # a trace that another program wrote
+            yield found, trace.read_turn(found)
 
 
 # ---------------------------------------------------------------- inside
 
 
 @dataclass
-class _Waiting:
-    """What waits for the store about one conversation."""
+class _Pending:
+    """What is not sent yet about one conversation."""
 
     turns: dict[str, Turn] = field(default_factory=dict)
     ratings: Sequence[dict[str, Any]] = ()
@@ -279,9 +280,9 @@ class _Waiting:
     deleted: bool = False
 
     @classmethod
-    def of(cls, settings: Settings, id: str) -> _Waiting:
+    def of(cls, settings: Settings, id: str) -> _Pending:
         found = cls()
-        for event in outbox.events(settings):
+        for event in outbox.pending_events(settings):
             if event["conversation"] != id:
                 continue
             match event["kind"]:

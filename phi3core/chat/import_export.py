@@ -17,8 +17,8 @@ from phi3core.serving.pool import Pool
 from phi3core.settings import Settings
 from phi3core.traces.turn import Origin, State, Turn, clean
 
-from .conversation import Conversation, keep_conversation
-from .markdown_export import of_markdown
+from .conversation import Conversation, add_conversation
+from .markdown_export import from_markdown
 
 FORMAT, VERSION = "phi3-playground/conversation", 1
 LARGEST = 50_000_000  # bytes of a file that is read
@@ -33,7 +33,7 @@ _WORDS = {"str": "text", "int": "a whole number", "float": "a number", "bool": "
 
 
 def to_json(conversation: Conversation) -> str:
-    """The whole tree, losslessly; `read` brings it back."""
+    """The whole tree, losslessly; `import_file` brings it back."""
     origin = conversation.origin
     document = {
         "format": FORMAT,
@@ -64,7 +64,9 @@ def to_jsonl(conversations: Sequence[Conversation]) -> str:
 # ---------------------------------------------------------------- in
 
 
-def read(settings: Settings, pool: Pool, name: str, data: bytes, person: Person | None = None) -> list[Conversation]:
+def import_file(
+    settings: Settings, pool: Pool, name: str, data: bytes, person: Person | None = None
+) -> list[Conversation]:
     """New conversations from a file that was written here, or from anybody's JSON or JSONL of messages, already saved.
 
     name: the file's, for its ending and for what is said about it. Who asked and who rated is taken over for an
@@ -79,7 +81,7 @@ def read(settings: Settings, pool: Pool, name: str, data: bytes, person: Person 
         conversation.adopt(turns if person.may("admin") else [_as_own(turn, person) for turn in turns], origin, title)
         if selected in conversation.tree:
             conversation.select(conversation.tree[selected])
-        made.append(keep_conversation(conversation))
+        made.append(add_conversation(conversation))
     return made
 
 
@@ -93,7 +95,7 @@ _Parsed = tuple[str, Origin, list[Turn], str]
 def _parsed(name: str, text: str) -> list[_Parsed]:
     """By the file's ending, and where that tells nothing by what is in it."""
     if name.lower().endswith((".md", ".markdown")):
-        title, turns = of_markdown(name, text)
+        title, turns = from_markdown(name, text)
         return [(title[:500], Origin("import"), turns, "")]
     document = None if name.lower().endswith(".jsonl") else _document(name, text)
     if document is None:

@@ -64,7 +64,7 @@ def _unescaped(line: str) -> str:
     return line[1:] if line.startswith("\\") and _OURS.fullmatch(line) else line
 
 
-def of_markdown(name: str, text: str) -> tuple[str, list[Turn]]:
+def from_markdown(name: str, text: str) -> tuple[str, list[Turn]]:
     """The title and the turns of what `to_markdown` wrote. Raises BadInput, naming the line, for anything else.
 
     name: the file's, for what is said about it.

@@ -24,7 +24,7 @@ _IS_PROMPT, _TEXT, _KIND = "mlflow.prompt.is_prompt", "mlflow.prompt.text", "_ml
 
 
 @dataclass(frozen=True)
-class Prompt:
+class SavedPrompt:
     """A saved prompt at one version. when: of that version, in milliseconds since 1970. note: what it is for."""
 
     name: str
@@ -37,19 +37,19 @@ class Prompt:
     @property
     def variables(self) -> Sequence[str]:
         """The names in {{double braces}}, in the order of their first appearance."""
-        return variables(self.text)
+        return find_variables(self.text)
 
 
-def names_of(settings: Settings) -> Sequence[Prompt]:
+def search_prompts(settings: Settings) -> Sequence[SavedPrompt]:
     """Every saved prompt at its newest version, by name."""
-    newest: dict[str, Prompt] = {}
+    newest: dict[str, SavedPrompt] = {}
     for prompt in _search(settings, ""):
         if prompt.name not in newest or newest[prompt.name].version < prompt.version:
             newest[prompt.name] = prompt
     return sorted(newest.values(), key=lambda prompt: prompt.name.casefold())
 
 
-def versions(settings: Settings, name: str) -> Sequence[Prompt]:
+def list_versions(settings: Settings, name: str) -> Sequence[SavedPrompt]:
     """All versions of one prompt, newest first. Raises NotFound."""
     found = _search(settings, f" AND name = '{name}'") if re.fullmatch(r"[\w.-]+", name) else []
     if not found:
@@ -57,15 +57,15 @@ def versions(settings: Settings, name: str) -> Sequence[Prompt]:
     return sorted(found, key=lambda prompt: prompt.version, reverse=True)
 
 
-def load(settings: Settings, name: str, version: int | None = None) -> Prompt:
+def load(settings: Settings, name: str, version: int | None = None) -> SavedPrompt:
     """A prompt, at its newest version unless another is named. Raises NotFound."""
-    for prompt in versions(settings, name):
+    for prompt in list_versions(settings, name):
         if version in (None, prompt.version):
             return prompt
     raise NotFound(f"The prompt “{name}” has no version {version}.")
 
 
-def save(settings: Settings, name: str, text: str, note: str = "", person: Person | None = None) -> Prompt:
+def save(settings: Settings, name: str, text: str, note: str = "", person: Person | None = None) -> SavedPrompt:
     """Save a text under a name: a new prompt, or its next version. Saving the same text again changes nothing.
 
     Raises Forbidden for a viewer, BadInput for an empty or overlong text or a name that the registry does not take,
@@ -91,22 +91,22 @@ def save(settings: Settings, name: str, text: str, note: str = "", person: Perso
 def delete(settings: Settings, name: str, person: Person | None = None) -> None:
     """Remove a prompt with all its versions. Raises NotFound, Forbidden for a viewer."""
     roles.require(person or roles.local_person(settings), "reviewer", "deleting a prompt")
-    versions(settings, name)  # a registered model of that name is none of ours to delete
+    list_versions(settings, name)  # a registered model of that name is none of ours to delete
     with translate_errors(settings):
         mlflow_client(settings).delete_prompt(name)
 
 
-def variables(text: str) -> Sequence[str]:
+def find_variables(text: str) -> Sequence[str]:
     """The names in {{double braces}}, in the order of their first appearance."""
     return [*dict.fromkeys(_VARIABLE.findall(text))]
 
 
-def fill(text: str, values: dict[str, str]) -> str:
+def fill_variables(text: str, values: dict[str, str]) -> str:
     """The text with its variables filled in, in one pass: braces inside a value stay.
 
     Raises BadInput naming the variables without a value.
     """
-    if missing := [name for name in variables(text) if not values.get(name, "").strip()]:
+    if missing := [name for name in find_variables(text) if not values.get(name, "").strip()]:
         raise BadInput(f"Fill in {', '.join(missing)} first.")
     return _VARIABLE.sub(lambda found: values[found[1]], text)
 
@@ -129,7 +129,7 @@ def _check_free(settings: Settings, name: str) -> None:
     raise Conflict(f"A registered model is called “{name}”: give the prompt another name.")
 
 
-def _search(settings: Settings, more: str) -> Sequence[Prompt]:
+def _search(settings: Settings, more: str) -> Sequence[SavedPrompt]:
     """All versions of all prompts that match, in one call a thousand."""
     where = f"tags.`{_IS_PROMPT}` = 'true'{more}"
     pages = search_pages(settings, lambda **page: mlflow_client(settings).search_model_versions(where, **page))
@@ -137,9 +137,9 @@ def _search(settings: Settings, more: str) -> Sequence[Prompt]:
     return [_prompt(version) for page in pages for version in page if version.tags.get(_KIND, "text") == "text"]
 
 
-def _prompt(version: ModelVersion) -> Prompt:
+def _prompt(version: ModelVersion) -> SavedPrompt:
     tag_values = version.tags or {}
     when, note = version.creation_timestamp or 0, version.description or ""
-    return Prompt(
+    return SavedPrompt(
         version.name, int(version.version), tag_values.get(_TEXT, ""), when, note, tag_values.get(tags.USER, "")
     )

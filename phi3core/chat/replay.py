@@ -18,19 +18,19 @@ from phi3core.access import roles
 from phi3core.access.roles import Person
 from phi3core.errors import BadInput, Phi3Error
 from phi3core.settings import Settings
-from phi3core.traces.feedback import Better
 from phi3core.traces.turn import Origin, Turn
+from phi3core.traces.votes import Better
 
 from . import history
 from .answer import Target
-from .conversation import Conversation, keep_conversation
+from .conversation import Conversation, add_conversation
 
 _PREFIX = "Replay: "
 _live: dict[str, Replay] = {}
 
 
 @dataclass(frozen=True)
-class Piece:
+class DiffPiece:
     """A stretch of text: in both answers (``same``), only in the recorded one (``old``) or only in the new one."""
 
     kind: Literal["same", "old", "new"]
@@ -38,7 +38,7 @@ class Piece:
 
 
 @dataclass(frozen=True)
-class Compared:
+class AnswerPair:
     """A recorded turn beside its repetition."""
 
     old: Turn
@@ -56,7 +56,7 @@ class Compared:
         return answered and not self.same and self.old.ref != self.new.ref
 
     @property
-    def diff(self) -> list[Piece]:
+    def diff(self) -> list[DiffPiece]:
         """The two answers word by word; joined, ``same`` and ``old`` are the old one, ``same`` and ``new`` the new."""
         return diff(self.old.answer, self.new.answer)
 
@@ -89,7 +89,7 @@ class Replay:
         yield self
 
     @property
-    def compared(self) -> list[Compared]:
+    def compared(self) -> list[AnswerPair]:
         """What has been answered so far, in order."""
         return compare(self.original, self.conversation)
 
@@ -130,7 +130,7 @@ def start(original: Conversation, target: Target, asked_ref: str = "", user: str
     if not turns:
         raise BadInput("There is no answer in this conversation to compare with.")
     title = re.sub(f"^({_PREFIX})*", _PREFIX, original.title)
-    made = keep_conversation(original.another(Origin("replay", original.id), title, user))
+    made = add_conversation(original.another(Origin("replay", original.id), title, user))
     found = _live[made.id] = Replay(original, made, turns)
     for old in [id for id, held in _live.items() if held.state != "running"][:-20]:
         _live.pop(old, None)
@@ -138,19 +138,24 @@ def start(original: Conversation, target: Target, asked_ref: str = "", user: str
     return found
 
 
-def running(id: str) -> Replay | None:
+def find_replay(id: str) -> Replay | None:
     """The replay that makes the conversation with this id, if this process started it lately."""
     return _live.get(id)
 
 
-def compare(original: Conversation, repeated: Conversation) -> list[Compared]:
+def compare(original: Conversation, repeated: Conversation) -> list[AnswerPair]:
     """The pairs of turns of which the second repeats the first; also for replays of an earlier day."""
     pairs = [(original.tree.get(turn.copy_of), turn) for turn in repeated.path if turn.state != "running"]
-    return [Compared(old, new) for old, new in pairs if old is not None]
+    return [AnswerPair(old, new) for old, new in pairs if old is not None]
 
 
 def vote(
-    settings: Settings, repeated: Conversation, pair: Compared, better: Better | None, person: Person, comment: str = ""
+    settings: Settings,
+    repeated: Conversation,
+    pair: AnswerPair,
+    better: Better | None,
+    person: Person,
+    comment: str = "",
 ) -> None:
     """Say which of the two answers is better; one's latest word counts, None takes it back.
 
@@ -168,19 +173,19 @@ def vote(
     history.vote(settings, repeated.id, event)
 
 
-def votes(settings: Settings, repeated: Conversation, person: Person) -> dict[str, Better]:
+def read_votes(settings: Settings, repeated: Conversation, person: Person) -> dict[str, Better]:
     """The person's votes on a replay: the new turn's id → which answer is better. Raises StoreDown."""
-    return history.votes(settings, repeated.id, person.name)
+    return history.read_votes(settings, repeated.id, person.name)
 
 
-def diff(old: str, new: str) -> list[Piece]:
+def diff(old: str, new: str) -> list[DiffPiece]:
     """Two texts word by word."""
     before, after = re.findall(r"\s+|\w+|[^\w\s]", old), re.findall(r"\s+|\w+|[^\w\s]", new)
-    pieces: list[Piece] = []
+    pieces: list[DiffPiece] = []
     for kind, i, j, k, m in difflib.SequenceMatcher(None, before, after, autojunk=False).get_opcodes():
         if kind == "equal":
-            pieces.append(Piece("same", "".join(before[i:j])))
+            pieces.append(DiffPiece("same", "".join(before[i:j])))
             continue
-        pieces += [Piece("old", "".join(before[i:j]))] if j > i else []
-        pieces += [Piece("new", "".join(after[k:m]))] if m > k else []
+        pieces += [DiffPiece("old", "".join(before[i:j]))] if j > i else []
+        pieces += [DiffPiece("new", "".join(after[k:m]))] if m > k else []
     return pieces

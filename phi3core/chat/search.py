@@ -16,20 +16,19 @@ from typing import TYPE_CHECKING, Any
 
 from phi3core import tags
 from phi3core.settings import Settings
-from phi3core.traces import outbox
-from phi3core.traces import trace as traces
+from phi3core.traces import outbox, trace, trace_search
 from phi3core.traces.turn import Origin, clean, one_line
 
 if TYPE_CHECKING:
     from mlflow.entities import Trace, TraceInfo
 
 TITLE_LENGTH = 80  # characters
-_PAGE = 500  # traces between two looks at how many conversations they make, and at the clock
+_PAGE = 500  # traces after which it is seen how many conversations they make, and what the time is
 _READ = 100  # the same where they are read whole
 
 
 @dataclass(frozen=True)
-class Summary:
+class ConversationSummary:
     """A conversation in a list. when: its last turn, in milliseconds since 1970. ref, user: of its last turn.
 
     author: who asked its first question. turns: of the whole tree. pending: how many of them wait for the store.
@@ -47,10 +46,12 @@ class Summary:
 
 
 @dataclass(frozen=True)
-class Listed:
-    """Conversations, newest first. since: nothing older was looked at, for lack of time; in milliseconds, 0 for all."""
+class SearchResult:
+    """Conversations, newest first. since: older ones were not searched, for lack of time; in
+    milliseconds since 1970, 0 where all were.
+    """
 
-    rows: Sequence[Summary]
+    conversations: Sequence[ConversationSummary]
     since: int = 0
 
 
@@ -59,21 +60,26 @@ def default_title(question: str) -> str:
     return one_line(question, TITLE_LENGTH) or "…"
 
 
-def look(
-    settings: Settings, text: str = "", limit: int = 50, waiting: bool = False, seconds: float = math.inf
-) -> Listed:
-    """The newest conversations first. text: only those in whose title, questions or answers it occurs, in any case.
+def search_conversations(
+    settings: Settings, text: str = "", limit: int = 50, pending_only: bool = False, seconds: float = math.inf
+) -> SearchResult:
+    """Find conversations, the newest first.
 
-    waiting: only what waits for the store, without asking it. seconds: about how long to look back in the store for
-    them. Raises StoreDown where the store does not answer.
+    Args:
+        text: only those in whose title, questions or answers it occurs, in any case.
+        pending_only: only those of which something waits for the store, which is not asked then.
+        seconds: about how long to go back in the store.
+
+    Raises:
+        StoreDown: the store does not answer.
     """
-    events = outbox.events(settings)
+    events = outbox.pending_events(settings)
     stored: dict[str, _Row] = {}
     since = 0
-    if settings.tracing and not waiting:
+    if settings.tracing and not pending_only:
         ids = {event["conversation"] for event in events}
-        stored, since = _rows(settings, text.strip(), limit, ids, time.monotonic() + seconds)
-    return Listed(_merged(settings, stored, events, text.strip())[:limit], since)
+        stored, since = _stored_rows(settings, text.strip(), limit, ids, time.monotonic() + seconds)
+    return SearchResult(_merge(settings, stored, events, text.strip())[:limit], since)
 
 
 @dataclass
@@ -103,41 +109,47 @@ class _Row:
             self.when, self.ref, self.user = when, ref, user
         self.turns.add(id)
 
-    def summary(self) -> Summary:
-        title = self.title or default_title(self.question)  # one from before there were titles, as it is read
+    def summary(self) -> ConversationSummary:
+        title = self.title or default_title(self.question)
         count = len(self.turns)
-        return Summary(self.id, title, self.when, count, self.ref, self.user, self.origin, self.pending, self.author)
+        return ConversationSummary(
+            self.id, title, self.when, count, self.ref, self.user, self.origin, self.pending, self.author
+        )
 
 
-def _rows(settings: Settings, text: str, limit: int, waiting: set[str], deadline: float) -> tuple[dict[str, _Row], int]:
-    """The newest conversations of the store, and those about which something waits, by id; and `Listed.since`."""
-    most = limit + len(waiting)  # some of them may be deleted
+def _stored_rows(
+    settings: Settings, text: str, limit: int, pending: set[str], deadline: float
+) -> tuple[dict[str, _Row], int]:
+    """The newest conversations of the store, and those with pending events, by id; and `SearchResult.since`."""
+    most = limit + len(pending)  # some of them may be deleted
     complete: dict[str, TraceInfo] | None = None
     if text:
-        sessions, since = _hits(settings, text, most, deadline)
+        sessions, since = _matching_sessions(settings, text, most, deadline)
     else:
-        sessions, since, complete = _newest(settings, most, deadline)
+        sessions, since, complete = _newest_sessions(settings, most, deadline)
     rows: dict[str, _Row] = {}
-    for info in _of_sessions(settings, sessions | waiting) if complete is None else complete.values():
-        id = info.trace_metadata[traces.SESSION]
+    for info in _of_sessions(settings, sessions | pending) if complete is None else complete.values():
+        id = info.trace_metadata[trace_search.SESSION]
         if tags.VERSION not in info.tags:
-            continue  # somebody else's
+            continue  # a trace that another program wrote
         row = rows.setdefault(id, _Row(id, hit=id in sessions))
-        tag_values, user = info.tags, info.trace_metadata.get(traces.USER, "")
+        tag_values, user = info.tags, info.trace_metadata.get(trace_search.USER, "")
         title, asked, ref = tag_values.get(tags.TITLE, ""), info.request_preview or "", tag_values.get(tags.VERSION, "")
         row.add(info.trace_id[3:], info.request_time, title, asked, ref, user)
-        row.origin = row.origin or traces.origin_of(info)
+        row.origin = row.origin or trace.read_origin(info)
     return rows, since
 
 
-def _newest(settings: Settings, limit: int, deadline: float) -> tuple[set[str], int, dict[str, TraceInfo] | None]:
-    """The ids of the newest conversations and `Listed.since`; with all traces, by their ids, where all were seen."""
+def _newest_sessions(
+    settings: Settings, limit: int, deadline: float
+) -> tuple[set[str], int, dict[str, TraceInfo] | None]:
+    """The ids of the newest conversations, `SearchResult.since`, and all traces by their ids where all were read."""
     found: dict[str, TraceInfo] = {}
     sessions: dict[str, None] = {}  # in order
-    ours = f"metadata.`{traces.SESSION}` LIKE '%' AND tags.`{tags.VERSION}` LIKE '%'"
-    for seen, info in enumerate(traces.infos(settings, ours, "DESC", sys.maxsize), start=1):
+    ours = f"metadata.`{trace_search.SESSION}` LIKE '%' AND tags.`{tags.VERSION}` LIKE '%'"
+    for seen, info in enumerate(trace_search.search_infos(settings, ours, "DESC", sys.maxsize), start=1):
         found[info.trace_id] = info
-        sessions[info.trace_metadata[traces.SESSION]] = None
+        sessions[info.trace_metadata[trace_search.SESSION]] = None
         if seen % _PAGE == 0 and len(sessions) > limit:
             return {*[*sessions][:limit]}, 0, None
         if seen % _PAGE == 0 and time.monotonic() > deadline:
@@ -145,28 +157,32 @@ def _newest(settings: Settings, limit: int, deadline: float) -> tuple[set[str], 
     return {*sessions}, 0, found
 
 
-def _hits(settings: Settings, text: str, limit: int, deadline: float) -> tuple[set[str], int]:
-    """The ids of the newest conversations that hold the text, and `Listed.since`."""
+def _matching_sessions(settings: Settings, text: str, limit: int, deadline: float) -> tuple[set[str], int]:
+    """The ids of the newest conversations that hold the text, and `SearchResult.since`."""
     pattern = _pattern(text)
     titled = (
         (info, _within(text, info.tags.get(tags.TITLE, "")))
-        for info in traces.infos(settings, f"tags.`{tags.TITLE}` ILIKE '{pattern}'", "DESC", sys.maxsize)
+        for info in trace_search.search_infos(settings, f"tags.`{tags.TITLE}` ILIKE '{pattern}'", "DESC", sys.maxsize)
     )
-    # The store looks into whole traces, names of fields and all: what it finds is looked at again.
-    told = (
-        (trace.info, _said(text, trace))
-        for trace in traces.search(settings, f"trace.text ILIKE '{pattern}'", "DESC", sys.maxsize, page=_READ)
+    # The store searches whole traces, names of fields and all: what it finds is searched again here.
+    matching = (
+        (found.info, _holds(text, found))
+        for found in trace_search.search_traces(
+            settings, f"trace.text ILIKE '{pattern}'", "DESC", sys.maxsize, page=_READ
+        )
     )
     by_title, titles_since = _first(titled, limit, deadline, _PAGE)
-    by_text, texts_since = _first(told, limit, deadline, _READ)
+    by_text, texts_since = _first(matching, limit, deadline, _READ)
     return by_title | by_text, max(titles_since, texts_since)
 
 
-def _first(looked_at: Iterable[tuple[TraceInfo, bool]], limit: int, deadline: float, page: int) -> tuple[set[str], int]:
-    """The conversations of the first traces that are hits, and when the last one was that there was time to look at."""
+def _first(
+    candidates: Iterable[tuple[TraceInfo, bool]], limit: int, deadline: float, page: int
+) -> tuple[set[str], int]:
+    """The conversations of the first candidates that match, and when the last one was asked that there was time for."""
     found: set[str] = set()
-    for seen, (info, hit) in enumerate(looked_at, start=1):
-        if hit and (session := info.trace_metadata.get(traces.SESSION)):
+    for seen, (info, hit) in enumerate(candidates, start=1):
+        if hit and (session := info.trace_metadata.get(trace_search.SESSION)):
             found.add(session)
         if len(found) >= limit:
             break
@@ -195,10 +211,11 @@ def _within(text: str, *where: str) -> bool:
     return any(text.casefold() in place.casefold() for place in where)
 
 
-def _said(text: str, trace: Trace) -> bool:
+def _holds(text: str, found: Trace) -> bool:
+    """Whether the text occurs in what was said in a turn or before it."""
     with contextlib.suppress(KeyError, IndexError, TypeError, ValueError):
-        turn = traces.turn_of(trace)
-        asked = trace.data.spans[0].inputs or {}
+        turn = trace.read_turn(found)
+        asked = found.data.spans[0].inputs or {}
         before = [m["content"] for m in asked.get("messages", []) if m["role"] != "system"]
         return _within(text, turn.question, turn.answer, *before)
     return False
@@ -207,12 +224,12 @@ def _said(text: str, trace: Trace) -> bool:
 def _of_sessions(settings: Settings, sessions: set[str]) -> Iterator[TraceInfo]:
     ids = [id for id in sessions if re.fullmatch(r"[0-9A-Za-z_-]+", id)]
     if ids:
-        yield from traces.infos(settings, f"metadata.`{traces.SESSION}` RLIKE '^({'|'.join(ids)})$'")
+        yield from trace_search.search_infos(settings, f"metadata.`{trace_search.SESSION}` RLIKE '^({'|'.join(ids)})$'")
 
 
-def _merged(
+def _merge(
     settings: Settings, rows: dict[str, _Row], events: Sequence[dict[str, Any]], text: str
-) -> Sequence[Summary]:
+) -> Sequence[ConversationSummary]:
     """The rows of the store with what waits for it, newest first."""
     for event in events:
         id = event["conversation"]

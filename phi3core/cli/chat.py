@@ -200,7 +200,7 @@ def import_(files: tuple[Path, ...]) -> None:
                 data = file.read_bytes()
             except OSError as error:
                 raise BadInput(f"{file} can't be read: {error.strerror}.") from error
-            for made in import_export.read(config, pool, file.name, data):
+            for made in import_export.import_file(config, pool, file.name, data):
                 click.echo(f"{made.id}  {made.title}")
 
 

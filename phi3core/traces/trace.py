@@ -9,31 +9,27 @@ from __future__ import annotations
 import base64
 import contextlib
 import json
-import re
-from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from phi3core import tags
-from phi3core.errors import BadInput
 from phi3core.settings import Settings
 from phi3core.store.client import experiment_id, mlflow_client, translate_errors
 
+from .thumbs import apply_rating
+from .trace_search import MODEL_ID, SESSION, USER, tracing_client
 from .turn import Origin, Turn, clean, one_line, without_control
 
 if TYPE_CHECKING:
     from mlflow.entities import Span, Trace, TraceInfo
-    from mlflow.tracing.client import TracingClient
 
-SESSION, USER, MODEL_ID = "mlflow.trace.session", "mlflow.trace.user", "mlflow.modelId"
 _PREVIEW = 1000  # characters, as MLflow cuts them too
-_PAGE = 500  # traces in one answer of the store
 
 
 def send_turn(settings: Settings, event: dict[str, Any], again: bool) -> None:
     """Write a turn's trace. again: it may be there already, whole or in part."""
     turn = Turn.from_plain(event["turn"])
     home = experiment_id(settings, tags.CONVERSATIONS)
-    tracing = tracer(settings)
+    tracing = tracing_client(settings)
     with translate_errors(settings):
         if again and _is_there(settings, turn.trace_id):
             return
@@ -45,14 +41,6 @@ def send_turn(settings: Settings, event: dict[str, Any], again: bool) -> None:
             from mlflow.entities import TraceData
 
             tracing._upload_trace_data(info, TraceData([span]))
-
-
-def tracer(settings: Settings) -> TracingClient:
-    """MLflow's client for traces."""
-    mlflow_client(settings)  # translates what goes wrong in opening the store
-    from mlflow.tracing.client import TracingClient
-
-    return TracingClient(settings.tracking_uri)
 
 
 def _is_there(settings: Settings, trace_id: str) -> bool:
@@ -137,7 +125,7 @@ def _span(turn: Turn, messages: list[dict[str, str]]) -> Span:
 
 
 def _usage(turn: Turn) -> dict[str, int]:
-    """MLflow's token usage; nothing where nobody knows it."""
+    """MLflow's token usage; empty where the model told no counts."""
     if not turn.prompt_tokens and not turn.completion_tokens:
         return {}
     usage = {"input_tokens": turn.prompt_tokens, "output_tokens": turn.completion_tokens}
@@ -152,113 +140,16 @@ def _base64(hexadecimal: str) -> str:
 # ---------------------------------------------------------------- reading
 
 
-def turn_of(trace: Trace) -> Turn:
+def read_turn(trace: Trace) -> Turn:
     """The turn that a trace holds, with its rating. Raises KeyError where it holds none."""
-    root = trace.data.spans[0]
-    saved = root.attributes.get(tags.TURN)
-    if saved is None:
-        saved = _before_trees(trace)
-    return rated(Turn.from_plain(saved), trace.info)
-
-
-def _before_trees(trace: Trace) -> dict[str, Any]:
-    """A turn as it was saved while conversations were lists: its outputs, and its position as a tag."""
-    outputs = trace.data.spans[0].outputs
-    if not isinstance(outputs, dict) or "question" not in outputs:
-        raise KeyError(tags.TURN)
-    info = trace.info
-    user = (info.trace_metadata or {}).get(USER, "")
-    return outputs | {"id": info.trace_id.removeprefix("tr-"), "when": info.request_time, "user": user}
-
-
-def rated(turn: Turn, info: TraceInfo) -> Turn:
-    """The turn with the thumb that its trace's newest valid assessment tells."""
-    for assessment in valid_thumbs(info):
-        turn.thumb = bool(assessment.value)
-        turn.comment = assessment.rationale or ""
-        turn.rated_by = assessment.source.source_id if assessment.source else ""
+    turn = Turn.from_plain(trace.data.spans[0].attributes[tags.TURN])
+    apply_rating(turn, trace.info)
     return turn
 
 
-def valid_thumbs(info: TraceInfo) -> list[Any]:
-    """The thumbs that no later one overrides, oldest first."""
-    found = [a for a in info.assessments or [] if a.name == tags.THUMB and getattr(a, "valid", True) is not False]
-    return sorted(found, key=lambda assessment: assessment.create_time_ms or 0)
-
-
-def origin_of(info: TraceInfo) -> Origin | None:
+def read_origin(info: TraceInfo) -> Origin | None:
     """Where the trace's conversation came from."""
     with contextlib.suppress(ValueError, KeyError, TypeError):
-        known = json.loads(info.trace_metadata[tags.ORIGIN])
-        return Origin(str(known["kind"]), str(known["conversation"]), str(known["turn"]))
+        saved = json.loads(info.trace_metadata[tags.ORIGIN])
+        return Origin(str(saved["kind"]), str(saved["conversation"]), str(saved["turn"]))
     return None
-
-
-def search(
-    settings: Settings, where: str, order: str = "ASC", most: int = 100_000, spans: bool = True, page: int = _PAGE
-) -> Iterator[Trace]:
-    """The traces of conversations that match, ASC or DESC by time, so many at a time. Raises StoreDown."""
-    home = experiment_id(settings, tags.CONVERSATIONS)
-    token = None
-    while most > 0:
-        with translate_errors(settings):
-            found = mlflow_client(settings).search_traces(
-                locations=[home],
-                filter_string=where,
-                order_by=[f"timestamp_ms {order}"],
-                max_results=min(page, most),
-                page_token=token,
-                include_spans=spans,
-            )
-        yield from found
-        most, token = most - len(found), found.token
-        if not token or not found:
-            return
-
-
-def infos(settings: Settings, where: str, order: str = "ASC", most: int = 100_000) -> Iterator[TraceInfo]:
-    """The same without what is in the traces."""
-    return (trace.info for trace in search(settings, where, order, most, spans=False))
-
-
-def checked(id: str) -> str:
-    """A conversation's id, for it goes into filters. Raises BadInput."""
-    if not re.fullmatch(r"[0-9a-f]{32}", id):
-        raise BadInput("This is not a conversation's address. Start a new one.")
-    return id
-
-
-def of_session(id: str) -> str:
-    """A filter for the traces of one conversation."""
-    return f"metadata.`{SESSION}` = '{checked(id)}'"
-
-
-# ---------------------------------------------------------------- rating
-
-
-def send_rating(settings: Settings, event: dict[str, Any]) -> None:
-    """Make the turn's thumb what the event says. Raises NotFound when its trace is gone."""
-    from mlflow.entities import AssessmentSource, Feedback
-
-    tracing, trace_id = tracer(settings), f"tr-{event['turn']}"
-    with translate_errors(settings):
-        info = tracing.get_trace_info(trace_id)
-        standing = valid_thumbs(info)
-        if event["thumb"] is None:
-            # Deleting one brings back the one that it overrode: the newest go first.
-            thumbs = [a for a in info.assessments or [] if a.name == tags.THUMB]
-            for assessment in sorted(thumbs, key=lambda a: a.create_time_ms or 0, reverse=True):
-                tracing.delete_assessment(trace_id, str(assessment.assessment_id))
-            return
-        last = standing[-1] if standing else None
-        comment, user = without_control(event["comment"]), one_line(event["user"], 250) or "unknown"
-        if last and (last.value, last.rationale or "", last.source.source_id) == (event["thumb"], comment, user):
-            return
-        feedback = Feedback(
-            name=tags.THUMB,
-            value=event["thumb"],
-            source=AssessmentSource(source_type="HUMAN", source_id=user),
-            rationale=comment or None,
-            overrides=last.assessment_id if last else None,
-        )
-        tracing.log_assessment(trace_id, feedback)

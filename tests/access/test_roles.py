@@ -17,6 +17,7 @@ from phi3core.build import jobs
 from phi3core.build.steps import BuildSpec
 from phi3core.chat import conversation, history, import_export, prompts
 from phi3core.chat.conversation import Conversation, delete_conversation, load_conversation, rename_conversation
+from phi3core.chat.search import search_conversations
 from phi3core.errors import BadInput, Forbidden, NotFound, Phi3Error
 from phi3core.settings import Settings
 from phi3core.traces.turn import Turn
@@ -255,7 +256,7 @@ def veras(settings: Settings) -> str:
     made = Conversation(settings, None, user=VERA.name)  # type: ignore[arg-type]
     first = replace(RATED, id="a" * 32, when=1000)
     made.adopt([first, Turn("Two?", "phi3/1", parent=first.id, answer="Dos.", state="done", when=2000, user=RITA.name)])
-    assert history.flush(settings), history.trouble(settings)
+    assert history.flush(settings), history.sending_error(settings)
     conversation._live.clear()  # as if the app had started again
     return made.id
 
@@ -270,7 +271,7 @@ def test_somebody_elses_conversation_is_left_alone_but_by_an_admin(
     if live:
         load_conversation(settings, None, veras, RITA.name)  # type: ignore[arg-type]
     assert history.author(settings, veras) == VERA.name
-    assert [summary.author for summary in history.search(settings)] == [VERA.name]
+    assert [summary.author for summary in search_conversations(settings).conversations] == [VERA.name]
     for other in (RITA, RALPH, Person(VERA.name, roles.NO_ROLE)):
         with pytest.raises(Forbidden, match="Only vera@example.org may (rename|delete) this conversation, or an admin"):
             act(settings, veras, other)
@@ -297,6 +298,6 @@ def test_a_file_brings_back_who_said_what_for_an_admin_only(settings: Settings) 
     made = Conversation(settings, None, turns=[replace(RATED, thumb=True, rated_by=ADA.name)])  # type: ignore[arg-type]
     data = import_export.to_json(made).encode()
     for person, user, rated in ((RALPH, RALPH.name, (None, "")), (ADA, VERA.name, (True, ADA.name))):
-        (back,) = import_export.read(settings, None, "c.json", data, person)  # type: ignore[arg-type]
+        (back,) = import_export.import_file(settings, None, "c.json", data, person)  # type: ignore[arg-type]
         (turn,) = back.path
         assert (turn.user, (turn.thumb, turn.rated_by)) == (user, rated)

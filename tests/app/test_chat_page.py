@@ -11,7 +11,7 @@ from streamlit.testing.v1 import AppTest
 from pages.components.shared import ui
 from phi3core.build.steps import MAX_TOKENS
 from phi3core.chat import conversation, history
-from phi3core.chat.conversation import Conversation, keep_conversation
+from phi3core.chat.conversation import Conversation, add_conversation
 from phi3core.errors import StoreDown
 from phi3core.promotion.delete import delete_version
 from phi3core.promotion.promote import delete_alias, promote, set_alias
@@ -199,7 +199,7 @@ def test_a_page_opened_in_mid_answer_follows_it_to_its_end(
     held = HeldEngine(WORDS, hold_at=2)
     servers.engines = lambda ref: held
     register()
-    talk = keep_conversation(Conversation(settings, servers))  # type: ignore[arg-type]
+    talk = add_conversation(Conversation(settings, servers))  # type: ignore[arg-type]
     turn = talk.ask(chat_version(settings), "Hello")
     fakes.until(lambda: turn.answer == "The capital")
     at = open_page("chat", c=talk.id)
@@ -550,8 +550,8 @@ def test_what_the_store_has_not_taken_is_said_quietly(
     register()
     at = open_page("chat")
     assert "for the store" not in said(at)
-    monkeypatch.setattr(history, "pending", lambda settings: 2)
-    monkeypatch.setattr(history, "trouble", lambda settings: "The store does not answer.")
+    monkeypatch.setattr(history, "count_pending", lambda settings: 2)
+    monkeypatch.setattr(history, "sending_error", lambda settings: "The store does not answer.")
     at.run()
     assert "2 changes wait for the store" in said(at)
     assert not at.error

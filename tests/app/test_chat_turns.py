@@ -9,7 +9,7 @@ from streamlit.testing.v1 import AppTest
 
 from pages.components.chat import turns
 from pages.components.chat.line_breaks import with_line_breaks
-from phi3core.chat.conversation import Conversation, keep_conversation
+from phi3core.chat.conversation import Conversation, add_conversation
 from phi3core.settings import Settings
 from phi3core.traces import turn
 from tests.app.chatting import WORDS, answers, ask, chat_version, live, put_into_box, settled
@@ -260,7 +260,7 @@ def test_a_message_sent_while_an_answer_comes_waits_in_its_box(
     held = HeldEngine(WORDS, hold_at=2)
     servers.engines = lambda ref: held
     register()
-    talk = keep_conversation(Conversation(settings, servers))  # type: ignore[arg-type]
+    talk = add_conversation(Conversation(settings, servers))  # type: ignore[arg-type]
     turn = talk.ask(chat_version(settings), "Hello")
     fakes.until(lambda: turn.answer == "The capital")
     at = open_page("chat", c=talk.id)
@@ -374,7 +374,7 @@ def test_of_a_hundred_turns_the_newest_are_drawn_quickly_and_the_others_when_ask
     for number in range(100):
         parent = turns[-1].id if turns else ""
         turns.append(turn.Turn(f"Question {number}", "phi3/1", parent=parent, answer="Answer", state="done"))
-    talk = keep_conversation(Conversation(settings, servers, turns=turns))  # type: ignore[arg-type]
+    talk = add_conversation(Conversation(settings, servers, turns=turns))  # type: ignore[arg-type]
     at = open_page("chat", c=talk.id)
     assert answers(at)[-2:] == ["Question 99", "Answer"]
     assert len(at.chat_message) == 60

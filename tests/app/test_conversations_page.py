@@ -13,14 +13,14 @@ from streamlit.testing.v1 import AppTest
 from pages.components.shared import escape, ui
 from phi3core.chat import conversation, history, import_export, markdown_export, replay, search
 from phi3core.chat.conversation import Conversation, delete_conversation, load_conversation
-from phi3core.chat.replay import Piece
-from phi3core.chat.search import Listed
+from phi3core.chat.replay import DiffPiece
+from phi3core.chat.search import SearchResult, search_conversations
 from phi3core.errors import NotFound, StoreDown
 from phi3core.registry import reader
 from phi3core.settings import Settings
 from phi3core.traces import feedback
-from phi3core.traces.feedback import Score
 from phi3core.traces.turn import Turn
+from phi3core.traces.votes import Score
 from tests.app.conftest import Open, Register, links, said
 from tests.app.servers import FakePool, HeldEngine
 from tests.support import fakes
@@ -114,15 +114,15 @@ def test_a_search_that_ran_out_of_time_says_how_far_it_came_and_looks_further(
     open_page: Open, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     talk(settings, ("The capital of Spain?", "It is Madrid."), title="Sights")
-    looked, really = list[float](), search.look
+    looked, really = list[float](), search.search_conversations
 
-    def look(settings: Settings, text: str, limit: int, waiting: bool, seconds: float) -> Listed:
+    def stub(settings: Settings, text: str, limit: int, waiting: bool, seconds: float) -> SearchResult:
         looked.append(seconds)
         if seconds < 5:
-            return Listed([], since=1_700_000_000_000)
+            return SearchResult([], since=1_700_000_000_000)
         return really(settings, text, limit)
 
-    monkeypatch.setattr(history, "look", look)
+    monkeypatch.setattr(search, "search_conversations", stub)
     at = open_page("conversations")
     at.text_input(key="conversations_search").set_value("madrid").run()
     assert "No conversation among the newest, back to 2023-11-14 22:13 UTC holds “madrid”" in said(at)
@@ -136,8 +136,8 @@ def test_a_search_that_ran_out_of_time_says_how_far_it_came_and_looks_further(
 
 
 def test_a_long_list_is_shown_bit_by_bit(open_page: Open, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    listed = [search.Summary(f"{n:032x}", f"Talk {n}", 1000, 1, "phi3/1", "ada") for n in range(70)]
-    monkeypatch.setattr(history, "look", lambda settings, text, limit, *_: Listed(listed[:limit]))
+    listed = [search.ConversationSummary(f"{n:032x}", f"Talk {n}", 1000, 1, "phi3/1", "ada") for n in range(70)]
+    monkeypatch.setattr(search, "search_conversations", lambda settings, text, limit, *_: SearchResult(listed[:limit]))
     at = open_page("conversations")
     assert len(rows(at)) == 30
     at.button(key="conversations_more").click().run()
@@ -157,16 +157,15 @@ def test_a_store_that_is_down_leaves_one_sentence_and_what_waits_for_it(
     assert "does not answer" in error.value
     assert at.button(key="conversations_retry")
 
-    waiting = search.Summary("a" * 32, "Kept here", 1000, 1, "phi3/1", "ada", pending=1)
+    waiting = search.ConversationSummary("a" * 32, "Kept here", 1000, 1, "phi3/1", "ada", pending=1)
 
-    def down(settings: Settings, text: str, limit: int, waiting_: bool = False, waiting: bool = False) -> object:
-        if not waiting:
+    def down(settings: Settings, text: str, limit: int, pending_only: bool = False, *_: float) -> SearchResult:
+        if not pending_only:
             raise StoreDown("The MLflow store does not answer.")
-        return [kept]
+        return SearchResult([waiting])
 
-    kept = waiting
-    monkeypatch.setattr(history, "list", down)
-    monkeypatch.setattr(history, "trouble", lambda _: "The MLflow store does not answer.")
+    monkeypatch.setattr(search, "search_conversations", down)
+    monkeypatch.setattr(history, "sending_error", lambda _: "The MLflow store does not answer.")
     at = open_page("conversations")
     assert rows(at) == ["Kept here"]
     assert "waits for the store" in said(at)
@@ -175,9 +174,9 @@ def test_a_store_that_is_down_leaves_one_sentence_and_what_waits_for_it(
 def test_what_waits_for_the_store_is_told_with_the_reason(
     open_page: Open, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(history, "pending", lambda _: 3)
+    monkeypatch.setattr(history, "count_pending", lambda _: 3)
     assert "3 changes wait on this machine to be saved in MLflow" in said(open_page("conversations"))
-    monkeypatch.setattr(history, "trouble", lambda _: "The MLflow store at http://x does not answer.")
+    monkeypatch.setattr(history, "sending_error", lambda _: "The MLflow store at http://x does not answer.")
     at = open_page("conversations")
     assert "3 changes wait on this machine to be saved in MLflow. The MLflow store at" in at.warning[0].value
 
@@ -225,7 +224,7 @@ def test_a_deletion_says_what_goes_and_happens_only_when_confirmed(open_page: Op
     at.menu_button(key=f"conversations_menu_{id}").click("Delete").run()
     assert "**One**, 2 turns" in said(at)
     assert "with all 2 traces in MLflow" in said(at)
-    assert len(history.search(settings)) == 2
+    assert len(search_conversations(settings).conversations) == 2
     at.menu_button(key=f"conversations_menu_{id}").click("Delete")
     at.button(key="share_delete_confirm").click().run()
     assert not at.exception
@@ -280,7 +279,7 @@ def test_an_export_that_fails_says_why(open_page: Open, settings: Settings, monk
     id = talk(settings, ("One", "1"))
     at = open_page("conversations")
     at.checkbox(key=key(id)).check().run()
-    monkeypatch.setattr(conversation, "load", down)
+    monkeypatch.setattr(conversation, "load_conversation", down)
     at.button(key="conversations_export").click().run()
     assert at.error[0].value == "The MLflow store does not answer."
     assert not at.download_button
@@ -308,14 +307,14 @@ def test_a_file_of_two_lines_makes_two_conversations_with_links(open_page: Open,
     assert not at.error
     assert "2 conversations imported" in said(at)
     assert sorted(rows(at)) == ["One", "One", "Two", "Two"]  # at the top, and in the list
-    assert {summary.title for summary in history.search(settings)} == {"One", "Two"}
+    assert {summary.title for summary in search_conversations(settings).conversations} == {"One", "Two"}
 
 
 def test_a_wrong_line_is_named_and_nothing_is_kept(open_page: Open, settings: Settings) -> None:
     at = imported(open_page("conversations"), ("talks.jsonl", line("One", "1") + '{"messages": [{"role": "bot"}]}'))
     assert "talks.jsonl, line 2" in at.error[0].value
     assert "Nothing of this file was kept" in at.error[0].value
-    assert history.search(settings) == []
+    assert search_conversations(settings).conversations == []
 
 
 def test_of_two_files_the_good_one_is_kept_and_the_other_is_told(open_page: Open, settings: Settings) -> None:
@@ -329,7 +328,7 @@ def test_what_was_exported_comes_back_whole(open_page: Open, settings: Settings,
     text = import_export.to_json(load_conversation(settings, servers, id))  # type: ignore[arg-type]
     at = imported(open_page("conversations"), ("talk.json", text))
     assert not at.error
-    titles = [summary.title for summary in history.search(settings)]
+    titles = [summary.title for summary in search_conversations(settings).conversations]
     assert titles == ["My talk", "My talk"]
 
 
@@ -341,7 +340,7 @@ def test_markdown_that_was_exported_comes_back_and_other_markdown_is_told(
     at = imported(open_page("conversations"), ("talk.md", text), ("notes.md", "# Notes"))
     assert "1 conversation imported" in said(at)
     assert "notes.md is no conversation that was exported here" in at.error[0].value
-    assert [summary.title for summary in history.search(settings)] == ["My talk", "My talk"]
+    assert [summary.title for summary in search_conversations(settings).conversations] == ["My talk", "My talk"]
 
 
 # ---------------------------------------------------------------- replay
@@ -365,7 +364,7 @@ def replayed(at: AppTest, id: str, version: str = "") -> AppTest:
 
 def ended(at: AppTest) -> AppTest:
     """Look again until the replay has ended, as a browser does by itself."""
-    found = replay.running(at.query_params["replay"])
+    found = replay.find_replay(at.query_params["replay"])
     assert found is not None
     fakes.until(lambda: found.state != "running")
     return at.run()
@@ -488,16 +487,16 @@ def test_a_vote_on_two_answers_is_kept_found_again_and_can_be_changed_and_taken_
     at = vote_of(at).set_value("new").run()
     assert not at.exception
     assert history.flush(settings)
-    assert feedback.of_version(settings, two).against(one) == Score(won=1)
+    assert feedback.read_reviews(settings, two).against(one) == Score(won=1)
     again = open_page("conversations", replay=at.query_params["replay"])
     assert vote_of(again).value == "new"
 
     vote_of(again).set_value("tie").run()
     assert history.flush(settings)
-    assert feedback.of_version(settings, one).against(two) == Score(ties=1)
+    assert feedback.read_reviews(settings, one).against(two) == Score(ties=1)
     vote_of(at).set_value(None).run()
     assert history.flush(settings)
-    assert feedback.of_version(settings, one).against(two) == Score()
+    assert feedback.read_reviews(settings, one).against(two) == Score()
 
 
 def test_there_is_nothing_to_vote_on_between_answers_of_one_version(
@@ -564,16 +563,22 @@ def test_literal_text_is_no_markup(text: str) -> None:
 
 
 def test_differences_leave_no_gap_between_changed_words() -> None:
-    pieces = [Piece("old", "big"), Piece("new", "small"), Piece("same", " "), Piece("old", "dog"), Piece("new", "cat")]
+    pieces = [
+        DiffPiece("old", "big"),
+        DiffPiece("new", "small"),
+        DiffPiece("same", " "),
+        DiffPiece("old", "dog"),
+        DiffPiece("new", "cat"),
+    ]
     assert escape.differences(pieces, "old") == ":red-background[big dog]"
     assert escape.differences(pieces, "new") == ":green-background[small cat]"
 
 
 def test_a_difference_in_line_breaks_is_seen() -> None:
-    pieces = [Piece("same", "a"), Piece("old", "\n"), Piece("new", " "), Piece("same", "b")]
+    pieces = [DiffPiece("same", "a"), DiffPiece("old", "\n"), DiffPiece("new", " "), DiffPiece("same", "b")]
     assert escape.differences(pieces, "old") == "a:red-background[↵]  \nb"
     assert escape.differences(pieces, "new") == "a:green-background[\u00a0]b"
 
 
 def test_a_bracket_in_a_difference_does_not_end_it() -> None:
-    assert escape.differences([Piece("new", "](x)")], "new") == r":green-background[\]\(x\)]"
+    assert escape.differences([DiffPiece("new", "](x)")], "new") == r":green-background[\]\(x\)]"

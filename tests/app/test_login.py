@@ -13,7 +13,7 @@ from pages.components.shared import ui
 from phi3core.access.login import load_login
 from phi3core.access.roles import Person
 from phi3core.chat import history, prompts
-from phi3core.chat.conversation import Conversation, keep_conversation, load_conversation
+from phi3core.chat.conversation import Conversation, add_conversation, load_conversation
 from phi3core.errors import Forbidden
 from phi3core.settings import Settings
 from phi3core.traces.turn import Turn
@@ -151,7 +151,7 @@ def talk(settings: Settings, servers: FakePool) -> str:
     turn = Turn("One?", "phi3/1", answer="Uno.", state="done", user="ada@example.org", thumb=True, rated_by="ada")
     made = Conversation(settings, servers, user="ada@example.org")  # type: ignore[arg-type]
     made.adopt([turn])
-    return keep_conversation(made).id
+    return add_conversation(made).id
 
 
 def test_a_viewer_can_go_on_with_somebodys_conversation_but_not_rate_rename_or_delete_it(
@@ -210,7 +210,7 @@ def test_a_viewer_uses_saved_prompts_and_saves_none(
 def test_the_list_of_conversations_offers_to_change_only_ones_own(
     open_page: Open, settings: Settings, sign_in: Callable[..., None], talk: str
 ) -> None:
-    assert history.flush(settings), history.trouble(settings)
+    assert history.flush(settings), history.sending_error(settings)
     for claims, options in ((VERA, 1), ({**VERA, "email": "ada@example.org"}, 3)):
         sign_in(claims)
         at = open_page("conversations")

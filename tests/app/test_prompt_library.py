@@ -14,8 +14,9 @@ from streamlit.testing.v1 import AppTest
 from pages.components.chat import prompt_library, snippets
 from phi3core.access import roles
 from phi3core.access.roles import Person
-from phi3core.chat import history, prompts
-from phi3core.chat.conversation import Conversation, keep_conversation
+from phi3core.chat import prompts
+from phi3core.chat.conversation import Conversation, add_conversation
+from phi3core.chat.search import search_conversations
 from phi3core.errors import StoreDown
 from phi3core.settings import Settings
 from phi3core.traces.turn import Turn
@@ -70,7 +71,7 @@ def test_the_saved_prompts_are_read_only_when_they_are_opened(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[Settings] = []
-    monkeypatch.setattr(prompts, "list", lambda settings: asked.append(settings) or [])
+    monkeypatch.setattr(prompts, "search_prompts", lambda settings: asked.append(settings) or [])
     at = AppTest.from_function(_button, default_timeout=30).run()
     assert not at.exception
     assert asked == []
@@ -131,7 +132,7 @@ def test_a_text_is_saved_under_a_name_and_again_as_its_next_version(
     assert "greet is saved as version 2." in said(at)
     at = save(at, "greet", "Bye {{name}}")
     assert "is saved already, word for word" in said(at)
-    assert [prompt.text for prompt in prompts.versions(settings, "greet")] == ["Bye {{name}}", "Hello {{name}}"]
+    assert [prompt.text for prompt in prompts.list_versions(settings, "greet")] == ["Bye {{name}}", "Hello {{name}}"]
     assert prompts.load(settings, "greet", 1).note == "a greeting"
     assert prompts.load(settings, "greet").user == roles.local_person(settings).name
 
@@ -144,7 +145,7 @@ def test_what_can_not_be_saved_is_told_and_stays_in_its_boxes(
     assert not at.exception
     assert len(at.error) == 1
     assert at.text_area(key="prompts_text").value == text
-    assert prompts.names_of(settings) == []
+    assert prompts.search_prompts(settings) == []
 
 
 def test_editing_takes_the_chosen_prompt_over(settings: Settings, library: Callable[[], AppTest]) -> None:
@@ -165,7 +166,7 @@ def test_a_prompt_is_deleted_with_all_its_versions(settings: Settings, library: 
     at.button(key="prompts_delete").click().run()
     assert not at.exception
     assert "greet is deleted." in said(at)
-    assert [prompt.name for prompt in prompts.names_of(settings)] == ["other"]
+    assert [prompt.name for prompt in prompts.search_prompts(settings)] == ["other"]
     assert at.selectbox(key="prompts_name").value == "other"
 
 
@@ -175,7 +176,7 @@ def test_a_store_that_is_down_is_one_sentence_in_the_dialog(
     def down(_: Settings) -> None:
         raise StoreDown("The MLflow store does not answer.")
 
-    monkeypatch.setattr(prompts, "list", down)
+    monkeypatch.setattr(prompts, "search_prompts", down)
     at = library()
     assert not at.exception
     assert [error.value for error in at.error] == ["The MLflow store does not answer."]
@@ -242,7 +243,7 @@ def menu(settings: Settings) -> Callable[..., AppTest]:
         if turns:
             talk.adopt(turns)
         at = AppTest.from_function(_menu, default_timeout=30)
-        at.session_state["talk"] = keep_conversation(talk)
+        at.session_state["talk"] = add_conversation(talk)
         return at.run()
 
     return open_
@@ -270,4 +271,4 @@ def test_the_menu_deletes_only_after_asking(menu: Callable[..., AppTest], settin
     at.button(key=f"share_delete_{id}").click().run()
     assert "Delete this conversation for good?" in said(at)
     assert "its trace in MLflow" in said(at)
-    assert history.search(settings)
+    assert search_conversations(settings).conversations

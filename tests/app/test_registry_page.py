@@ -209,7 +209,7 @@ def test_a_row_tells_what_is_asked_for_it_and_how_often_it_was_judged(
     for _ in range(2):
         register()
     requests.ask(settings, "phi3/2", "Production", "It is better.", ADA)
-    monkeypatch.setattr(feedback, "counts", lambda _: {"phi3/1": 3})
+    monkeypatch.setattr(feedback, "count_reviews", lambda _: {"phi3/1": 3})
     at = open_page("registry")
     deadline = time.monotonic() + 10
     while "Review" not in at.dataframe[0].value and time.monotonic() < deadline:

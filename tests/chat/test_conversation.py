@@ -22,12 +22,13 @@ from phi3core.chat import answer, conversation, history, stream
 from phi3core.chat.answer import read_schema
 from phi3core.chat.conversation import (
     Conversation,
+    add_conversation,
     delete_conversation,
-    keep_conversation,
+    find_moved_version,
     load_conversation,
-    moved_reference,
     rename_conversation,
 )
+from phi3core.chat.search import search_conversations
 from phi3core.chat.stream import stream_answer
 from phi3core.endpoints.config import Endpoint
 from phi3core.engine.interface import ALL_OPTIONS, Done, Piece
@@ -100,6 +101,7 @@ def test_an_answer_grows_piece_by_piece_and_ends_with_its_figures(
 
 _FIRST_ANSWER = """
 from phi3core.chat.conversation import Conversation
+from phi3core.chat.search import search_conversations
 from phi3core.registry import reader
 from phi3core.settings import load_settings
 from tests.app.servers import FakePool
@@ -248,7 +250,7 @@ def test_a_second_question_waits_for_the_first_answer(settings: Settings, versio
     with pytest.raises(BadInput, match="still coming"):
         talk.ask(version, "Two")
     with pytest.raises(BadInput, match="still coming: wait for it, or stop it"):
-        talk.again(version)
+        talk.ask_again(version)
     held.go.set()
     assert ended(first).answer == "The capital is Madrid."
     assert len(talk.tree) == 1
@@ -299,7 +301,7 @@ def test_asking_again_puts_a_new_answer_beside_the_old_one(
     first = ended(talk.ask(version, "One"))
     second = ended(talk.ask(version, "Two", "Sys", {"temperature": 0.9}))
     engine.words = ("Another", " one")
-    again = ended(talk.again(version))
+    again = ended(talk.ask_again(version))
     assert [turn.answer for turn in talk.path] == ["The capital is Madrid.", "Another one"]
     assert (again.question, again.system, again.options) == ("Two", "Sys", {"temperature": 0.9})
     assert again.seed != second.seed
@@ -314,7 +316,7 @@ def test_an_edited_question_is_a_sibling_and_nothing_below_the_old_one_is_lost(
     first = ended(talk.ask(version, "One"))
     second = ended(talk.ask(version, "Two"))
     third = ended(talk.ask(version, "Three"))
-    edited = ended(talk.again(version, turn=second, question="Zwei"))
+    edited = ended(talk.ask_again(version, turn=second, question="Zwei"))
     assert engine.prompts[-1] == "<user>One<assistant>The capital is Madrid.<user>Zwei"
     assert talk.path == [first, edited]
     assert talk.selected == ""  # a path leads there by itself
@@ -367,7 +369,7 @@ def test_a_branch_is_a_conversation_of_its_own_that_knows_where_it_came_from(
 
 def test_asking_again_without_an_answer_is_refused(talk: Conversation, version: Version) -> None:
     with pytest.raises(BadInput, match="no answer"):
-        talk.again(version)
+        talk.ask_again(version)
 
 
 def test_several_answers_at_once_are_refused(talk: Conversation, version: Version) -> None:
@@ -387,9 +389,9 @@ def test_a_full_context_is_told_and_goes_on_without_the_oldest_turns(
     assert (full.state, full.full, full.answer) == ("failed", True, "")
     assert "context holds 200" in full.error
 
-    forget = talk.to_forget(talk._pool.open(version), "", question, parent=second, room=20)
+    forget = talk.count_turns_to_forget(talk._pool.open(version), "", question, parent=second, room=20)
     assert forget == 1
-    went_on = ended(talk.again(version, forget=forget))
+    went_on = ended(talk.ask_again(version, forget=forget))
     assert (went_on.state, went_on.full, went_on.forgot) == ("done", False, 1)
     assert "aaa" not in engine.prompts[-1]
     assert "bbb" in engine.prompts[-1]
@@ -413,12 +415,15 @@ def test_the_fullness_of_the_context_is_measured_by_the_server(
     server = pool.open(version)
     fakes.until(lambda: server.status().state == "ready")
     asked = ended(talk.ask(version, "One", "Sys"))
-    assert talk.measure(server, "Sys", "Two") == (len("<system>Sys<user>One<assistant><user>Two" + asked.answer), 200)
-    assert talk.to_forget(server, "", "x" * 300) is None
+    assert talk.count_tokens(server, "Sys", "Two") == (
+        len("<system>Sys<user>One<assistant><user>Two" + asked.answer),
+        200,
+    )
+    assert talk.count_turns_to_forget(server, "", "x" * 300) is None
     empty = Conversation(talk._settings, talk._pool)
-    assert empty.measure(server) == (0, 200)
+    assert empty.count_tokens(server) == (0, 200)
     server.close()
-    assert talk.measure(server, "Sys", "Two") == (None, None)  # a page must draw all the same
+    assert talk.count_tokens(server, "Sys", "Two") == (None, None)  # a page must draw all the same
 
 
 # ---------------------------------------------------------------- other ways to ask
@@ -453,7 +458,7 @@ def test_json_mode_asks_for_the_schema(
     assert turn.state == "done", turn.error
     assert sent in str(engine.asked[-1].json_schema)
     assert turn.schema == schema
-    again = ended(talk.again(version))
+    again = ended(talk.ask_again(version))
     assert again.schema == schema
 
 
@@ -516,7 +521,7 @@ def test_a_conversation_tells_when_its_stage_has_moved_to_another_version(
     settings: Settings, talk: Conversation, version: Version
 ) -> None:
     promote(settings, "phi3/1", "Production")
-    assert moved_reference(settings, talk) is None
+    assert find_moved_version(settings, talk) is None
     turn = ended(talk.ask(version, "One", asked_ref="phi3/Production"))
     assert (talk.asked_ref, talk.ref, turn.asked_ref, turn.ref) == (
         "phi3/Production",
@@ -524,12 +529,12 @@ def test_a_conversation_tells_when_its_stage_has_moved_to_another_version(
         "phi3/Production",
         "phi3/1",
     )
-    assert moved_reference(settings, talk) is None
+    assert find_moved_version(settings, talk) is None
     fakes.register(settings, "phi3", tags={tags.WRAPPER: "onnx"})
     promote(settings, "phi3/2", "Production")
-    assert moved_reference(settings, talk) == "phi3/2"
+    assert find_moved_version(settings, talk) == "phi3/2"
     ended(talk.ask(version, "Two", asked_ref="phi3/1"))  # pinned by hand: it stays
-    assert moved_reference(settings, talk) is None
+    assert find_moved_version(settings, talk) is None
 
 
 # ---------------------------------------------------------------- stopping at once
@@ -584,7 +589,7 @@ def test_a_server_that_dies_in_mid_answer_leaves_the_text_and_a_way_on(
     assert "conversation is kept" in turn.error
     assert "Traceback" not in turn.error
 
-    again = ended(talk.again(version))
+    again = ended(talk.ask_again(version))
     assert (again.state, again.answer, again.error) == ("done", "The capital is Madrid.", "")
     assert talk.path == [again]
     assert talk.siblings(again) == [turn, again]
@@ -623,8 +628,8 @@ def test_an_endpoint_that_speaks_openais_protocol_answers_as_a_version_does(
     assert engine.prompts[-1] == "<system>Sys<user>One<assistant>The capital is Madrid.<user>Two"
     assert turn.completion_tokens == len(WORDS)
     assert pool.opened == []
-    assert talk.measure(endpoint, "Sys", "Three")[1] == 200
-    assert moved_reference(settings, talk) is None
+    assert talk.count_tokens(endpoint, "Sys", "Three")[1] == 200
+    assert find_moved_version(settings, talk) is None
     assert ended(talk.ask(endpoint, "Raw", raw=True)).prompt == engine.prompts[-1] == "Raw"
     assert ended(talk.ask(endpoint, "x" * 300)).full
 
@@ -713,7 +718,7 @@ def test_a_key_does_not_follow_a_redirect(talk: Conversation, scoring: tuple[str
     endpoint = Endpoint("mine", "openai", f"{url}/moved/v1", model="m", key="a-key")
     turn = ended(talk.ask(endpoint, "Hello"))
     assert "mine redirects elsewhere, and the key is not sent on" in turn.error
-    assert talk.measure(endpoint) == (None, None)
+    assert talk.count_tokens(endpoint) == (None, None)
     assert {path.split("/")[1] for path, _, _ in seen} == {"moved"}
 
 
@@ -723,7 +728,7 @@ def test_a_key_does_not_follow_a_redirect(talk: Conversation, scoring: tuple[str
 def test_the_live_conversation_is_found_with_its_running_answer(settings: Settings, version: Version) -> None:
     held = HeldEngine(WORDS, hold_at=1)
     pool = FakePool(lambda ref: held)
-    talk = keep_conversation(Conversation(settings, pool))  # type: ignore[arg-type]
+    talk = add_conversation(Conversation(settings, pool))  # type: ignore[arg-type]
     turn = talk.ask(version, "Hello")
     fakes.until(lambda: turn.answer)
     found = load_conversation(settings, pool, talk.id)  # type: ignore[arg-type]
@@ -744,7 +749,7 @@ def test_a_live_conversation_that_is_renamed_by_its_id_has_the_title_at_once_and
 ) -> None:
     held = HeldEngine(WORDS, hold_at=1)
     pool.engines = lambda ref: held
-    talk = keep_conversation(Conversation(settings, pool))  # type: ignore[arg-type]
+    talk = add_conversation(Conversation(settings, pool))  # type: ignore[arg-type]
     turn = talk.ask(version, "Hello")
     fakes.until(lambda: turn.answer)
     rename_conversation(settings, talk.id, " Named\nnow ")
@@ -753,7 +758,7 @@ def test_a_live_conversation_that_is_renamed_by_its_id_has_the_title_at_once_and
     held.go.set()
     ended(turn)
     talk.settle()
-    assert history.search(settings)[0].title == "Named now"
+    assert search_conversations(settings).conversations[0].title == "Named now"
 
 
 def test_an_address_that_is_none_and_one_that_is_unknown_each_get_a_sentence(
@@ -770,7 +775,7 @@ def test_deleting_a_conversation_stops_its_answer_and_what_still_comes_is_not_sa
 ) -> None:
     held = HeldEngine(WORDS, hold_at=1)
     pool = FakePool(lambda ref: held)
-    talk = keep_conversation(Conversation(settings, pool))  # type: ignore[arg-type]
+    talk = add_conversation(Conversation(settings, pool))  # type: ignore[arg-type]
     turn = talk.ask(version, "Hello")
     fakes.until(lambda: turn.answer)
     delete_conversation(settings, talk.id)
@@ -813,7 +818,7 @@ def test_a_real_version_answers_again_by_its_seed_in_json_raw_and_with_probabili
         assert all(len(token.top) == 3 and token.logprob <= 0 for token in first.tokens)
         assert (first.prompt_tokens, first.completion_tokens) > (10, 1)
 
-        again = ended(talk.again(version, options=options | {"seed": first.seed}))
+        again = ended(talk.ask_again(version, options=options | {"seed": first.seed}))
         assert again.answer == first.answer
         assert ended(talk.ask(version, "And of Spain?", "Be brief.", {"max_tokens": 8})).cached_tokens > 0
 
@@ -829,7 +834,7 @@ def test_a_real_version_answers_again_by_its_seed_in_json_raw_and_with_probabili
         assert (raw.state, raw.prompt) == ("done", "The capital of France is")
         assert raw.answer
 
-        tokens, context = talk.measure(pool.open(version), "Be brief.", "And?")
+        tokens, context = talk.count_tokens(pool.open(version), "Be brief.", "And?")
         assert context == 8192
         assert tokens is not None
         assert 20 < tokens < 200

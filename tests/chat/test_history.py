@@ -17,13 +17,15 @@ from typing import Any
 
 import pytest
 
+from phi3core import settings as settings_module
 from phi3core import tags
 from phi3core.chat import conversation, history
-from phi3core.chat.conversation import Conversation, rename_conversation
+from phi3core.chat.conversation import rename_conversation
+from phi3core.chat.search import search_conversations
 from phi3core.errors import BadInput, NotFound, StoreDown, StoreError
-from phi3core.settings import Settings, load_settings
+from phi3core.settings import Settings
 from phi3core.store.client import experiment_id, mlflow_client
-from phi3core.traces import outbox, trace
+from phi3core.traces import outbox, outbox_files, sender, thumbs, trace, trace_search
 from phi3core.traces.turn import Origin, Token, Turn, clean
 from tests.store.test_http import remote  # noqa: F401  (a fixture)
 from tests.support import fakes
@@ -34,11 +36,11 @@ from tests.support.fakes import until
 def _nothing_stays() -> Iterator[None]:
     """A sender whose store is down would go on trying through the tests that follow."""
     yield
-    for home, sender in list(outbox._senders.items()):
+    for home, running in list(sender._senders.items()):
         shutil.rmtree(home / "outbox", ignore_errors=True)
-        sender.wake(now=True)
-        until(lambda sender=sender: sender._thread is None)
-        del outbox._senders[home]
+        running.wake(now=True)
+        until(lambda running=running: not running.running)
+        del sender._senders[home]
     outbox._memory.clear()
     conversation._live.clear()
 
@@ -58,12 +60,12 @@ def keep(settings: Settings, turn: Turn, id: str = "", **more: Any) -> str:
     """Save a turn and have it sent; the id of its conversation."""
     id = id or new_id()
     history.save(settings, id, turn, [{"role": "user", "content": turn.question}], **more)
-    assert history.flush(settings), history.trouble(settings)
+    assert history.flush(settings, 60), history.sending_error(settings)
     return id
 
 
 def traces_of(settings: Settings, id: str) -> list[Any]:
-    return list(trace.search(settings, trace.of_session(id)))
+    return list(trace_search.search_traces(settings, trace_search.session_filter(id)))
 
 
 class Store:
@@ -73,9 +75,9 @@ class Store:
         self.away = False
         self.refused = ""
         self.sent: list[str] = []
-        self._turn, self._rating = trace.send_turn, trace.send_rating
+        self._turn, self._rating = trace.send_turn, thumbs.send_rating
         monkeypatch.setattr(trace, "send_turn", self._send_turn)
-        monkeypatch.setattr(trace, "send_rating", self._send_rating)
+        monkeypatch.setattr(thumbs, "send_rating", self._send_rating)
 
     def _send_turn(self, settings: Settings, event: dict[str, Any], again: bool) -> None:
         self._check(event["turn"]["question"])
@@ -200,47 +202,19 @@ def test_hostile_text_is_saved_found_and_read_back(settings: Settings, text: str
     expected = f"a {text} a".replace("\ud800", "\ufffd")
     assert found.turns[0].answer == expected
     assert found.turns[0].question == f"q {text} q".replace("\ud800", "\ufffd")
-    (summary,) = history.search(settings)
+    (summary,) = search_conversations(settings).conversations
     assert summary.title.startswith("q ")
     assert len(summary.title) <= 80
     assert summary.title.isprintable()
     history.rename(settings, id, f"t {text}")
     history.rate(settings, id, dataclasses.replace(turn, thumb=False, comment=f"c {text}"))
-    assert history.flush(settings), history.trouble(settings)
-    assert history.search(settings)[0].title.startswith("t ")
+    assert history.flush(settings), history.sending_error(settings)
+    assert search_conversations(settings).conversations[0].title.startswith("t ")
     assert history.read(settings, id).turns[0].comment.startswith("c ")
 
 
 def test_two_halves_of_a_character_that_were_streamed_apart_become_one() -> None:
     assert clean("a" + "\ud83d" + "\ude00") == "a😀"
-
-
-def test_a_conversation_saved_before_there_were_trees_is_read_as_a_path(settings: Settings) -> None:
-    import mlflow
-
-    id = new_id()
-    home = experiment_id(settings, tags.CONVERSATIONS)
-    before = [{"role": "system", "content": "Be brief."}]
-    for position, answer in ((0, "first"), (1, "second"), (1, "second again"), (2, "third")):
-        span = mlflow.start_span_no_context(
-            "chat",
-            experiment_id=home,
-            inputs={"messages": [*before, {"role": "user", "content": f"q{position}"}], "model": "phi3/1"},
-            metadata={"mlflow.trace.session": id, "mlflow.trace.user": "ada"},
-            tags={tags.VERSION: "phi3/1", "phi3.position": str(position)},
-        )
-        span.end(outputs={"question": f"q{position}", "answer": answer, "ref": "phi3/1", "state": "done"})
-        time.sleep(0.002)
-    mlflow.flush_trace_async_logging()
-    found = Conversation(settings, None, id, turns=history.read(settings, id).turns)  # type: ignore[arg-type]
-    assert [turn.answer for turn in found.path] == ["first", "second again", "third"]
-    assert len(found.tree) == 4
-    for text in ("", "Q0", "third"):  # it has no title of its own: its first question is one
-        assert [(s.id, s.title, s.turns) for s in history.search(settings, text)] == [(id, "q0", 4)]
-    assert history.read(settings, id).title == "q0"
-    history.rename(settings, id, "Named")
-    assert history.flush(settings)
-    assert history.search(settings)[0].title == history.read(settings, id).title == "Named"
 
 
 # ---------------------------------------------------------------- the outbox
@@ -252,22 +226,22 @@ def test_a_turn_is_safe_on_disk_and_seen_while_the_store_is_away(settings: Setti
     second = said("Two", parent=first.id, when=first.when + 1)
     for turn in (first, second):
         history.save(settings, id, turn, [])
-    until(lambda: history.trouble(settings))
-    assert history.pending(settings) == 2
-    assert "does not answer" in history.trouble(settings)
+    until(lambda: history.sending_error(settings))
+    assert history.count_pending(settings) == 2
+    assert "does not answer" in history.sending_error(settings)
     assert len(list(settings.outbox.glob("*.json"))) == 2
     assert list(history.read(settings, id).turns) == [first, second]
-    (summary,) = history.search(settings)
+    (summary,) = search_conversations(settings).conversations
     assert (summary.turns, summary.pending, summary.title) == (2, 2, "One")
-    assert list(history.search(settings, waiting=True)) == [summary]
+    assert list(search_conversations(settings, pending_only=True).conversations) == [summary]
 
     store.away = False
     assert history.flush(settings)
     assert store.sent == ["One", "Two"]
-    assert history.pending(settings) == 0
-    assert history.trouble(settings) == ""
+    assert history.count_pending(settings) == 0
+    assert history.sending_error(settings) == ""
     assert list(history.read(settings, id).turns) == [first, second]
-    (summary,) = history.search(settings)
+    (summary,) = search_conversations(settings).conversations
     assert (summary.turns, summary.pending) == (2, 0)
 
 
@@ -275,9 +249,9 @@ def test_a_store_that_comes_back_is_sent_to_without_anybody_asking(settings: Set
     store.away = True
     id = new_id()
     history.save(settings, id, said(), [])
-    until(lambda: history.trouble(settings))
+    until(lambda: history.sending_error(settings))
     store.away = False
-    until(lambda: not history.pending(settings))
+    until(lambda: not history.count_pending(settings))
     assert len(traces_of(settings, id)) == 1
 
 
@@ -292,13 +266,13 @@ def test_a_whole_conversation_can_be_read_when_even_reading_fails(
     def down(*_: Any, **__: Any) -> Any:
         raise StoreDown("The MLflow store does not answer.")
 
-    monkeypatch.setattr(trace, "search", down)
+    monkeypatch.setattr(trace_search, "search_traces", down)
     assert history.read(settings, id).turns[0].question == "Only here"
-    assert [summary.id for summary in history.search(settings, waiting=True)] == [id]
+    assert [summary.id for summary in search_conversations(settings, pending_only=True).conversations] == [id]
     with pytest.raises(StoreDown):
         history.read(settings, kept)
     with pytest.raises(StoreDown):
-        history.search(settings)
+        search_conversations(settings)
 
 
 def test_one_turn_that_the_store_refuses_does_not_hold_up_the_others(settings: Settings, store: Store) -> None:
@@ -310,8 +284,8 @@ def test_one_turn_that_the_store_refuses_does_not_hold_up_the_others(settings: S
     history.save(settings, id, said("Next", parent=poison.id), [])
     history.save(settings, other, said("Other"), [])
     until(lambda: store.sent == ["Next", "Other"])
-    until(lambda: history.trouble(settings))
-    until(lambda: history.pending(settings) == 2)  # the turn, and what builds on it
+    until(lambda: history.sending_error(settings))
+    until(lambda: history.count_pending(settings) == 2)  # the turn, and what builds on it
     store.refused = ""
     assert history.flush(settings)
     assert history.read(settings, id).turns[0].thumb is True
@@ -323,7 +297,7 @@ def test_a_file_that_is_no_event_is_put_aside(settings: Settings) -> None:
     id = keep(settings, said())
     assert len(traces_of(settings, id)) == 1
     assert len(list(settings.outbox.glob("*.damaged"))) == 2
-    assert history.pending(settings) == 0
+    assert history.count_pending(settings) == 0
 
 
 def test_a_crash_between_sending_and_forgetting_shows_the_turn_once(settings: Settings, store: Store) -> None:
@@ -336,7 +310,7 @@ def test_a_crash_between_sending_and_forgetting_shows_the_turn_once(settings: Se
     (settings.outbox / "00000000000000000001-000000-1.json").write_text(json.dumps(event))
 
     assert list(history.read(settings, id).turns) == [turn]  # both are there at this moment
-    assert history.search(settings)[0].turns == 1
+    assert search_conversations(settings).conversations[0].turns == 1
     assert history.flush(settings)
     assert len(traces_of(settings, id)) == 1
     assert history.read(settings, id).title == "Renamed"  # it was not written over
@@ -346,7 +320,7 @@ def test_a_crash_in_the_middle_of_sending_is_made_whole(settings: Settings) -> N
     id, turn = new_id(), said()
     event = {"kind": "turn", "conversation": id, "turn": turn.plain(), "messages": [], "origin": None, "title": "Hello"}
     home = experiment_id(settings, tags.CONVERSATIONS)
-    trace.tracer(settings).start_trace(trace._info(turn, home, event))  # and the span never came
+    trace_search.tracing_client(settings).start_trace(trace._info(turn, home, event))  # and the span never came
     (settings.outbox / "00000000000000000001-000000-1.json").write_text(json.dumps(event))
     assert history.flush(settings)
     assert list(history.read(settings, id).turns) == [turn]
@@ -356,26 +330,26 @@ def test_a_crash_in_the_middle_of_sending_is_made_whole(settings: Settings) -> N
 def test_the_next_process_sends_what_a_killed_one_left(settings: Settings) -> None:
     id = new_id()
     script = (
-        "import os, sys, time; from phi3core.settings import load_settings; from phi3core.chat import history;"
+        "import os, sys, time; from phi3core import settings; from phi3core.chat import history;"
         "from phi3core.traces import trace; from phi3core.traces.turn import Turn;"
         "trace.send_turn = lambda *_: time.sleep(60);"
-        "history.save(load_settings(), sys.argv[1], Turn('Left behind', 'phi3/1', state='done'), []);"
+        "history.save(settings.load_settings(), sys.argv[1], Turn('Left behind', 'phi3/1', state='done'), []);"
         "os._exit(9)"
     )
     assert subprocess.run([sys.executable, "-c", script, id], check=False).returncode == 9
-    assert history.pending(settings) == 1
+    assert history.count_pending(settings) == 1
     assert history.read(settings, id).turns[0].question == "Left behind"
     history.start(settings)
-    until(lambda: not history.pending(settings))
+    until(lambda: not history.count_pending(settings))
     assert len(traces_of(settings, id)) == 1
 
 
 def test_the_next_start_keeps_the_question_of_an_answer_that_a_kill_cut_short(settings: Settings) -> None:
     id, turn = new_id(), said("Cut short", state="running", answer="")
     script = (
-        "import os, sys, json; from phi3core.settings import load_settings; from phi3core.chat import history;"
+        "import os, sys, json; from phi3core import settings; from phi3core.chat import history;"
         "from phi3core.traces.turn import Turn;"
-        "history.draft(load_settings(), sys.argv[1], Turn.from_plain(json.loads(sys.argv[2])), [], None, '');"
+        "history.draft(settings.load_settings(), sys.argv[1], Turn.from_plain(json.loads(sys.argv[2])), [], None, '');"
         "sys.stdout.write('x'); sys.stdout.flush(); sys.stdin.read(); os._exit(9)"
     )
     child = subprocess.Popen(
@@ -385,11 +359,11 @@ def test_the_next_start_keeps_the_question_of_an_answer_that_a_kill_cut_short(se
     assert child.stdout is not None
     assert child.stdout.read(1) == b"x"
     history.start(settings)  # another one of the same home
-    assert history.pending(settings) == 0  # its answer may still come
+    assert history.count_pending(settings) == 0  # its answer may still come
     child.stdin.close()
     child.wait(20)
     history.start(settings)
-    until(lambda: not history.pending(settings))
+    until(lambda: not history.count_pending(settings))
     (found,) = history.read(settings, id).turns
     assert (found.question, found.state) == ("Cut short", "failed")
     assert "app ended" in found.error
@@ -421,7 +395,7 @@ def test_a_process_that_has_the_number_of_a_dead_one_is_not_taken_for_it(setting
     mine = history.draft(settings, id, said("Of this one"), [], None, "")
     (settings.outbox / f"{1:020d}-000001-{os.getpid()}.json.part").write_text("{half")
     history.start(settings)
-    until(lambda: not history.pending(settings))
+    until(lambda: not history.count_pending(settings))
     assert [turn.question for turn in history.read(settings, id).turns] == ["Of an earlier life"]
     assert list(settings.outbox.iterdir()) == [mine]
 
@@ -430,7 +404,7 @@ def test_a_disk_that_is_full_leaves_no_half_files(settings: Settings, monkeypatc
     def full(*_: Any) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(outbox.os, "fsync", full)
+    monkeypatch.setattr(outbox_files.os, "fsync", full)
     with pytest.raises(OSError, match="No space"):
         history.save(settings, new_id(), said(), [])
     assert list(settings.outbox.iterdir()) == []
@@ -439,7 +413,7 @@ def test_a_disk_that_is_full_leaves_no_half_files(settings: Settings, monkeypatc
 def _send_some(home: str, uri: str, id: str, count: int, log: str, together: Any) -> None:
     """In a process of its own: save turns, wait for the other, and note each one that this process sends."""
     os.environ["PHI3_HOME"], os.environ["MLFLOW_TRACKING_URI"] = home, uri
-    config = load_settings()
+    config = settings_module.load_settings()
     real, ready = trace.send_turn, False
 
     def noted(settings: Settings, event: dict[str, Any], again: bool) -> None:
@@ -456,7 +430,7 @@ def _send_some(home: str, uri: str, id: str, count: int, log: str, together: Any
     ready = True
     deadline = time.monotonic() + 60
     while not history.flush(config, 5):
-        assert time.monotonic() < deadline, history.trouble(config)
+        assert time.monotonic() < deadline, history.sending_error(config)
 
 
 def test_two_processes_of_one_home_send_every_turn_once(settings: Settings, tmp_path: Path) -> None:
@@ -486,12 +460,14 @@ def test_with_tracing_off_nothing_is_written_and_everything_works_in_memory(
     history.rate(off, id, turn)
     history.rename(off, id, "Named")
     assert history.read(off, id).turns[0].thumb is True
-    assert [(summary.title, summary.turns, summary.pending) for summary in history.search(off)] == [("Named", 1, 0)]
-    assert [summary.id for summary in history.search(off, "memory")] == [id]
-    assert history.search(off, "elsewhere") == []
+    assert [(summary.title, summary.turns, summary.pending) for summary in search_conversations(off).conversations] == [
+        ("Named", 1, 0)
+    ]
+    assert [summary.id for summary in search_conversations(off, "memory").conversations] == [id]
+    assert search_conversations(off, "elsewhere").conversations == []
     assert history.flush(off)
     history.delete(off, id)
-    assert history.search(off) == []
+    assert search_conversations(off).conversations == []
     with pytest.raises(NotFound):
         history.read(off, id)
     assert store.sent == []
@@ -507,26 +483,26 @@ def test_the_list_is_newest_first_with_titles_counts_and_who_spoke_last(settings
     first = said("The older one", when=now)
     keep(settings, first, old)
     keep(settings, said("The newer one", when=now + 10, ref="phi3/2", user="bob"), new)
-    assert [(s.id, s.title, s.turns, s.ref, s.user) for s in history.search(settings)] == [
+    assert [(s.id, s.title, s.turns, s.ref, s.user) for s in search_conversations(settings).conversations] == [
         (new, "The newer one", 1, "phi3/2", "bob"),
         (old, "The older one", 1, "phi3/1", "ada"),
     ]
     keep(settings, said("And on", parent=first.id, when=now + 20, ref="phi3/3"), old)
-    assert [(s.id, s.title, s.turns, s.ref, s.when) for s in history.search(settings)] == [
+    assert [(s.id, s.title, s.turns, s.ref, s.when) for s in search_conversations(settings).conversations] == [
         (old, "The older one", 2, "phi3/3", now + 20),
         (new, "The newer one", 1, "phi3/2", now + 10),
     ]
-    assert [s.id for s in history.search(settings, limit=1)] == [old]
+    assert [s.id for s in search_conversations(settings, limit=1).conversations] == [old]
 
 
 def test_another_beginning_does_not_change_the_title(settings: Settings) -> None:
     id = keep(settings, said("First", when=1000))
     keep(settings, said("First, edited", when=2000), id)
-    assert history.search(settings)[0].title == "First"
+    assert search_conversations(settings).conversations[0].title == "First"
     history.rename(settings, id, "  Mine\nnow ")
-    assert history.search(settings)[0].title == "Mine now"
+    assert search_conversations(settings).conversations[0].title == "Mine now"
     assert history.flush(settings)
-    assert history.search(settings)[0].title == history.read(settings, id).title == "Mine now"
+    assert search_conversations(settings).conversations[0].title == history.read(settings, id).title == "Mine now"
     with pytest.raises(BadInput, match="title is empty"):
         history.rename(settings, id, " \x00 ")
 
@@ -540,17 +516,17 @@ def test_a_conversation_is_renamed_without_being_read_even_while_the_store_is_aw
         def down(*_: Any, **__: Any) -> Any:
             raise StoreDown("The MLflow store does not answer.")
 
-        patch.setattr(trace, "search", down)
+        patch.setattr(trace_search, "search_traces", down)
         rename_conversation(settings, id, "  Another\nname ")
-        until(lambda: history.trouble(settings))
-        assert history.pending(settings) == 1
+        until(lambda: history.sending_error(settings))
+        assert history.count_pending(settings) == 1
     with pytest.raises(BadInput, match="title is empty"):
         rename_conversation(settings, id, " ")
     with pytest.raises(BadInput, match="not a conversation's address"):
         rename_conversation(settings, "' OR 1=1", "Named")
-    assert history.search(settings)[0].title == history.read(settings, id).title == "Another name"
+    assert search_conversations(settings).conversations[0].title == history.read(settings, id).title == "Another name"
     assert history.flush(settings)
-    assert history.search(settings)[0].title == history.read(settings, id).title == "Another name"
+    assert search_conversations(settings).conversations[0].title == history.read(settings, id).title == "Another name"
 
 
 def test_a_list_of_many_takes_few_calls_of_the_store(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -564,13 +540,13 @@ def test_a_list_of_many_takes_few_calls_of_the_store(settings: Settings, monkeyp
             history.save(settings, id, said("more", parent=first.id, when=1000 * number + turn + 2), [])
     assert history.flush(settings, 60)
     counting = fakes.CountingClient(mlflow_client(settings))
-    monkeypatch.setattr(trace, "mlflow_client", lambda settings: counting)
-    assert [s.turns for s in history.search(settings)] == [4] * 12
+    monkeypatch.setattr(trace_search, "mlflow_client", lambda settings: counting)
+    assert [s.turns for s in search_conversations(settings).conversations] == [4] * 12
     assert sum(counting.calls.values()) == 1
     # As if they were too many to look at all of them: the newest are found first, then their traces.
     monkeypatch.setattr(search, "_PAGE", 8)
     counting.calls.clear()
-    assert [(s.title, s.turns) for s in history.search(settings, limit=1)] == [("Question 11", 4)]
+    assert [(s.title, s.turns) for s in search_conversations(settings, limit=1).conversations] == [("Question 11", 4)]
     assert sum(counting.calls.values()) == 2
 
 
@@ -590,10 +566,10 @@ def test_a_search_goes_on_until_it_has_found_enough(settings: Settings, monkeypa
     for page in ("_PAGE", "_READ"):
         monkeypatch.setattr(search, page, 2)
 
-    found = search.look(settings, "spain", limit=2)
-    assert ([summary.id for summary in found.rows], found.since) == ([talkative, old], 0)
-    assert len(search.look(settings, "spain").rows) == 8
-    assert [summary.id for summary in search.look(settings, limit=2).rows] == [talkative, old]
+    found = search.search_conversations(settings, "spain", limit=2)
+    assert ([summary.id for summary in found.conversations], found.since) == ([talkative, old], 0)
+    assert len(search.search_conversations(settings, "spain").conversations) == 8
+    assert [summary.id for summary in search.search_conversations(settings, limit=2).conversations] == [talkative, old]
 
 
 def test_a_look_that_runs_out_of_time_says_how_far_it_came(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -604,10 +580,12 @@ def test_a_look_that_runs_out_of_time_says_how_far_it_came(settings: Settings, m
         monkeypatch.setattr(search, page, 2)
 
     for text in ("", "spain"):
-        found = search.look(settings, text, seconds=0)
-        assert ([summary.id for summary in found.rows], found.since) == ([ids[5], ids[4]], 5_000)
-        assert search.look(settings, text, limit=1, seconds=0).since == 0  # it found all that was wanted
-        assert search.look(settings, text, seconds=60).since == 0
+        found = search.search_conversations(settings, text, seconds=0)
+        assert ([summary.id for summary in found.conversations], found.since) == ([ids[5], ids[4]], 5_000)
+        assert (
+            search.search_conversations(settings, text, limit=1, seconds=0).since == 0
+        )  # it found all that was wanted
+        assert search.search_conversations(settings, text, seconds=60).since == 0
 
 
 @pytest.mark.parametrize(
@@ -637,22 +615,22 @@ def test_a_search_finds_questions_and_answers_in_any_case_and_nothing_else(
     question = 'What is the capital of Spain, in Größe, 日本? say "hi", it\'s a\\b and 50% two\nlines'
     id = keep(settings, said(question, "Madrid.", system="be terse"))
     keep(settings, said("Something else", "Entirely."))
-    assert [summary.id for summary in history.search(settings, text)] == ([id] if found else [])
+    assert [summary.id for summary in search_conversations(settings, text).conversations] == ([id] if found else [])
 
 
 def test_a_search_finds_titles_and_what_waits_for_the_store(settings: Settings, store: Store) -> None:
     id = keep(settings, said("One", "1"))
     history.rename(settings, id, "Ärger über Spain")
     assert history.flush(settings)
-    assert [summary.id for summary in history.search(settings, "ärger")] == [id]
+    assert [summary.id for summary in search_conversations(settings, "ärger").conversations] == [id]
     store.away = True
     other = new_id()
     history.save(settings, other, said("Waiting", "for Spain"), [])
-    assert {summary.id for summary in history.search(settings, "spain")} == {id, other}
+    assert {summary.id for summary in search_conversations(settings, "spain").conversations} == {id, other}
     # A turn that waits and does not match changes nothing of what is found; the counts are of the whole.
     history.save(settings, id, said("Two", "2"), [])
-    assert [s.turns for s in history.search(settings, "ärger")] == [2]
-    assert {summary.id for summary in history.search(settings, "waiting")} == {other}
+    assert [s.turns for s in search_conversations(settings, "ärger").conversations] == [2]
+    assert {summary.id for summary in search_conversations(settings, "waiting").conversations} == {other}
 
 
 def test_foreign_traces_in_the_experiment_do_no_harm(settings: Settings) -> None:
@@ -665,13 +643,15 @@ def test_foreign_traces_in_the_experiment_do_no_harm(settings: Settings) -> None
     mlflow.flush_trace_async_logging()
     assert [turn.question for turn in history.read(settings, id).turns] == ["Ours"]
     for text in ("", "ours"):
-        assert [(summary.id, summary.turns) for summary in history.search(settings, text)] == [(id, 1)]
+        assert [(summary.id, summary.turns) for summary in search_conversations(settings, text).conversations] == [
+            (id, 1)
+        ]
 
 
 # ---------------------------------------------------------------- rating, deleting
 
 
-def thumbs(settings: Settings, id: str) -> list[tuple[Any, ...]]:
+def thumbs_of(settings: Settings, id: str) -> list[tuple[Any, ...]]:
     (trace,) = traces_of(settings, id)
     found = sorted(trace.info.assessments, key=lambda assessment: assessment.create_time_ms)
     return [(a.name, a.value, a.rationale, a.source.source_type, a.source.source_id, a.valid) for a in found]
@@ -684,12 +664,12 @@ def test_a_thumb_is_an_assessment_and_a_later_one_overrides_it(settings: Setting
     for _ in range(2):  # the second changes nothing
         history.rate(settings, id, turn)
     assert history.flush(settings)
-    assert thumbs(settings, id) == [("thumb", True, "Right.", "HUMAN", "bob", True)]
+    assert thumbs_of(settings, id) == [("thumb", True, "Right.", "HUMAN", "bob", True)]
     turn.thumb, turn.comment = False, ""
     history.rate(settings, id, turn)
     assert (history.read(settings, id).turns[0].thumb) is False  # even before it is sent
     assert history.flush(settings)
-    assert thumbs(settings, id) == [
+    assert thumbs_of(settings, id) == [
         ("thumb", True, "Right.", "HUMAN", "bob", False),
         ("thumb", False, None, "HUMAN", "bob", True),
     ]
@@ -697,7 +677,7 @@ def test_a_thumb_is_an_assessment_and_a_later_one_overrides_it(settings: Setting
     turn.thumb = None
     history.rate(settings, id, turn)
     assert history.flush(settings)
-    assert thumbs(settings, id) == []
+    assert thumbs_of(settings, id) == []
     assert history.read(settings, id).turns[0].thumb is None
 
 
@@ -712,12 +692,12 @@ def test_a_deleted_conversation_is_gone_with_all_its_traces(settings: Settings) 
     for number in range(3):
         keep(settings, said(f"Gone {number}"), id)
     history.delete(settings, id)
-    assert [summary.id for summary in history.search(settings)] == [other]  # at once
+    assert [summary.id for summary in search_conversations(settings).conversations] == [other]  # at once
     with pytest.raises(NotFound):
         history.read(settings, id)
     assert history.flush(settings)
     assert traces_of(settings, id) == []
-    assert [summary.id for summary in history.search(settings)] == [other]
+    assert [summary.id for summary in search_conversations(settings).conversations] == [other]
 
 
 def test_what_was_never_sent_is_deleted_without_being_sent(settings: Settings, store: Store) -> None:
@@ -731,7 +711,7 @@ def test_what_was_never_sent_is_deleted_without_being_sent(settings: Settings, s
     store.away = False
     assert history.flush(settings)
     assert store.sent == []
-    assert history.search(settings) == []
+    assert search_conversations(settings).conversations == []
 
 
 def test_rating_what_somebody_deleted_is_given_up(settings: Settings) -> None:
@@ -740,7 +720,7 @@ def test_rating_what_somebody_deleted_is_given_up(settings: Settings) -> None:
     history.rate(settings, id, turn)
     history.rename(settings, new_id(), "Nobody")
     assert history.flush(settings)
-    assert history.pending(settings) == 0
+    assert history.count_pending(settings) == 0
 
 
 def test_a_deleted_experiment_is_told_and_nothing_is_lost(settings: Settings) -> None:
@@ -748,8 +728,8 @@ def test_a_deleted_experiment_is_told_and_nothing_is_lost(settings: Settings) ->
     mlflow_client(settings).delete_experiment(home)
     id = new_id()
     history.save(settings, id, said(), [])
-    until(lambda: history.trouble(settings))
-    assert "Restore it" in history.trouble(settings)
+    until(lambda: history.sending_error(settings))
+    assert "Restore it" in history.sending_error(settings)
     mlflow_client(settings).restore_experiment(home)
     assert history.flush(settings)
     assert len(traces_of(settings, id)) == 1
@@ -766,12 +746,12 @@ def test_a_tracking_server_keeps_conversations_as_a_local_store_does(remote: Set
     turn.thumb, turn.comment, turn.rated_by = False, "No.", "bob"
     history.rate(remote, id, turn)
     history.rename(remote, id, "Über")
-    assert history.flush(remote), history.trouble(remote)
+    assert history.flush(remote), history.sending_error(remote)
     (found,) = history.read(remote, id).turns
     assert found == dataclasses.replace(turn, answer="1 m \ufffd")
-    assert len(thumbs(remote, id)) == 2
+    assert len(thumbs_of(remote, id)) == 2
     for text in ("", "GRÖSSE", "über"):
-        assert [(s.id, s.title, s.turns) for s in history.search(remote, text)] == [(id, "Über", 1)]
+        assert [(s.id, s.title, s.turns) for s in search_conversations(remote, text).conversations] == [(id, "Über", 1)]
     history.delete(remote, id)
     assert history.flush(remote)
     assert traces_of(remote, id) == []

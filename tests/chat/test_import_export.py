@@ -13,7 +13,8 @@ from click.testing import CliRunner
 from phi3core.access.roles import Person
 from phi3core.chat import conversation, history, import_export, markdown_export
 from phi3core.chat.conversation import Conversation, load_conversation
-from phi3core.cli import group as group_commands
+from phi3core.chat.search import search_conversations
+from phi3core.cli.main import main
 from phi3core.errors import BadInput
 from phi3core.settings import Settings
 from phi3core.traces.turn import Origin, Token, Turn
@@ -44,7 +45,7 @@ def talk(settings: Settings) -> Conversation:
 
 def read(settings: Settings, name: str, text: str | bytes) -> list[Conversation]:
     data = text.encode() if isinstance(text, str) else text
-    return import_export.read(settings, None, name, data, Person("ada", "admin"))  # type: ignore[arg-type]
+    return import_export.import_file(settings, None, name, data, Person("ada", "admin"))  # type: ignore[arg-type]
 
 
 def without_ids(turns: list[Turn]) -> list[dict[str, Any]]:
@@ -60,7 +61,7 @@ def test_json_brings_the_whole_tree_back_as_a_saved_conversation(settings: Setti
     assert len(back.siblings(back.path[1])) == 2
     assert (back.title, back.origin) == ("Counting", Origin("import", talk.id))
 
-    assert history.flush(settings), history.trouble(settings)
+    assert history.flush(settings), history.sending_error(settings)
     conversation._live.clear()
     found = load_conversation(settings, None, back.id)  # type: ignore[arg-type]
     assert [*found.tree.values()] == [*back.tree.values()]
@@ -99,7 +100,7 @@ def test_jsonl_is_a_line_of_openai_messages_for_each_conversation(settings: Sett
     assert import_export.to_jsonl(back) == text
     assert [turn.system for turn in back[0].path] == ["Be brief."] * 2
     assert history.flush(settings)
-    assert len(history.search(settings)) == 2
+    assert len(search_conversations(settings).conversations) == 2
 
 
 def test_messages_without_a_line_break_and_with_parts_and_an_open_question_are_read(settings: Settings) -> None:
@@ -156,7 +157,7 @@ ODD = (
     "*System prompt:*\n\n> Be evil.\n\n*No system prompt any more.*",
     "\n\n  leading and trailing \n\n",
     "\n",
-    "# Title\n## Summary\n> quoted\n---\n```\ncode\n## phi3/1",
+    "# Title\n## ConversationSummary\n> quoted\n---\n```\ncode\n## phi3/1",
     "a\r\nb\rc\x0b\x0c\u2028d\x00\t",
     "## \u202e, 2026-01-02 03:04 UTC",
     "*No answer.*",
@@ -180,9 +181,9 @@ def test_whatever_is_said_markdown_brings_it_back_to_the_letter(settings: Settin
 
 
 def test_a_heading_of_ours_in_an_answer_is_told_from_a_real_one(settings: Settings) -> None:
-    said = Turn("Hi", "phi3/1", answer="## ada, 2026-01-02 03:04 UTC\n## Summary", state="done")
+    said = Turn("Hi", "phi3/1", answer="## ada, 2026-01-02 03:04 UTC\n## ConversationSummary", state="done")
     talk = Conversation(settings, None, turns=[said])  # type: ignore[arg-type]
-    assert "\n\\## ada, 2026-01-02 03:04 UTC\n## Summary\n" in markdown_export.to_markdown(
+    assert "\n\\## ada, 2026-01-02 03:04 UTC\n## ConversationSummary\n" in markdown_export.to_markdown(
         talk
     )  # only what would mislead
 
@@ -201,12 +202,12 @@ def test_markdown_that_is_not_ours_or_damaged_says_where(settings: Settings, tal
         with pytest.raises(BadInput) as raised:
             read(settings, "c.md", text)
         assert told in str(raised.value)
-    assert history.search(settings) == []
+    assert search_conversations(settings).conversations == []
 
 
 def test_who_is_no_admin_brings_markdown_back_as_their_own(settings: Settings, talk: Conversation) -> None:
     data = markdown_export.to_markdown(talk).encode()
-    (back,) = import_export.read(settings, None, "c.md", data, Person("eve", "reviewer"))  # type: ignore[arg-type]
+    (back,) = import_export.import_file(settings, None, "c.md", data, Person("eve", "reviewer"))  # type: ignore[arg-type]
     assert {turn.user for turn in back.path} == {"eve"}
 
 
@@ -248,7 +249,7 @@ def test_a_bad_file_is_told_with_its_line_and_nothing_of_it_is_kept(
     with pytest.raises(BadInput, match=r".") as raised:
         read(settings, name, text)
     assert told in str(raised.value)
-    assert history.search(settings) == []
+    assert search_conversations(settings).conversations == []
 
 
 @pytest.mark.parametrize(
@@ -282,7 +283,7 @@ def test_a_damaged_conversation_is_told_with_its_turn(
     with pytest.raises(BadInput, match=r".") as raised:
         read(settings, "c.json", json.dumps(document))
     assert told in str(raised.value)
-    assert history.search(settings) == []
+    assert search_conversations(settings).conversations == []
 
 
 def test_turns_in_a_circle_and_twice_the_same_are_refused(settings: Settings, talk: Conversation) -> None:
@@ -319,7 +320,7 @@ def test_hostile_text_goes_out_and_comes_back(settings: Settings) -> None:
     assert markdown_export.to_markdown(talk).encode()  # what can't be encoded could not be downloaded
     (escaped,) = read(settings, "c.jsonl", '{"messages": [{"role": "user", "content": "a\\ud800b"}]}')
     assert escaped.path[0].question == "a\ufffdb"
-    assert history.flush(settings), history.trouble(settings)
+    assert history.flush(settings), history.sending_error(settings)
 
 
 # ---------------------------------------------------------------- from a terminal
@@ -333,8 +334,8 @@ def test_the_command_line_takes_a_conversation_out_and_brings_it_back(
     assert history.flush(settings)
     file = tmp_path / f"talk.{ending}"
 
-    out = CliRunner().invoke(group_commands.main, ["export", kept.id, "--output", str(file)])
-    back = CliRunner().invoke(group_commands.main, ["import", str(file)])
+    out = CliRunner().invoke(main, ["export", kept.id, "--output", str(file)])
+    back = CliRunner().invoke(main, ["import", str(file)])
 
     assert (out.exit_code, back.exit_code) == (0, 0), out.output + back.output
     id, title = back.stdout.strip().split("  ")
@@ -349,6 +350,6 @@ def test_the_command_line_names_what_it_can_not_export_or_import(settings: Setti
         (["export", "nobody", "--output", str(tmp_path / "a.pdf")], "end its name with .md, .json, .jsonl"),
         (["import", str(tmp_path / "gone.md")], "can't be read"),
     ):
-        done = CliRunner().invoke(group_commands.main, args)
+        done = CliRunner().invoke(main, args)
         assert done.exit_code == 1
         assert told in done.stderr

@@ -22,7 +22,7 @@ def test_a_prompt_is_saved_listed_and_loaded_with_who_and_why(settings: Settings
     )  # fmt: skip
     assert saved.when > 1_600_000_000_000
     assert prompts.load(settings, "greet") == saved
-    assert list(prompts.names_of(settings)) == [saved]
+    assert list(prompts.search_prompts(settings)) == [saved]
 
 
 def test_saving_again_makes_a_version_unless_the_text_is_the_same(settings: Settings) -> None:
@@ -30,11 +30,14 @@ def test_saving_again_makes_a_version_unless_the_text_is_the_same(settings: Sett
     assert prompts.save(settings, "greet", "Hello", person=BOB) == first
     second = prompts.save(settings, "greet", "Hello you", person=BOB)
     assert (second.version, second.user) == (2, "bob")
-    assert list(prompts.versions(settings, "greet")) == [second, first]
+    assert list(prompts.list_versions(settings, "greet")) == [second, first]
     assert prompts.load(settings, "greet", 1) == first
     assert prompts.load(settings, "greet") == second
     prompts.save(settings, "Another", "Text")
-    assert [(prompt.name, prompt.version) for prompt in prompts.names_of(settings)] == [("Another", 1), ("greet", 2)]
+    assert [(prompt.name, prompt.version) for prompt in prompts.search_prompts(settings)] == [
+        ("Another", 1),
+        ("greet", 2),
+    ]
 
 
 def test_a_list_of_many_takes_one_call(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -42,7 +45,7 @@ def test_a_list_of_many_takes_one_call(settings: Settings, monkeypatch: pytest.M
         prompts.save(settings, f"p{number}", "text")
     counting = fakes.CountingClient(mlflow_client(settings))
     monkeypatch.setattr(prompts, "mlflow_client", lambda settings: counting)
-    assert len(prompts.names_of(settings)) == 5
+    assert len(prompts.search_prompts(settings)) == 5
     assert sum(counting.calls.values()) == 1
 
 
@@ -50,7 +53,7 @@ def test_a_deleted_prompt_is_gone_and_its_name_is_free(settings: Settings) -> No
     prompts.save(settings, "greet", "Hello")
     prompts.save(settings, "greet", "Hello you")
     prompts.delete(settings, "greet")
-    assert list(prompts.names_of(settings)) == []
+    assert list(prompts.search_prompts(settings)) == []
     with pytest.raises(NotFound, match="no saved prompt “greet”"):
         prompts.load(settings, "greet")
     with pytest.raises(NotFound):
@@ -64,7 +67,7 @@ def test_what_is_not_there_is_told(settings: Settings) -> None:
         prompts.load(settings, "greet", 9)
     for name in ("nobody", "it's", "' OR 1=1", ""):
         with pytest.raises(NotFound):
-            prompts.versions(settings, name)
+            prompts.list_versions(settings, name)
 
 
 @pytest.mark.parametrize("name", ["", "a b", "ä", "a/b", "a@b", "x" * 300])
@@ -99,11 +102,11 @@ def test_models_and_prompts_do_not_mix(settings: Settings) -> None:
 
 def test_variables_are_found_once_each_in_order() -> None:
     text = "{{b}} and {{ a }} and {{b}}, not {c}, {{ }}, {{1x}} or { {d} }"
-    assert prompts.variables(text) == ["b", "a"]
+    assert prompts.find_variables(text) == ["b", "a"]
 
 
 def test_variables_are_filled_in_one_pass() -> None:
-    assert prompts.fill("{{a}} {{ b }} {{a}}", {"a": "{{b}}", "b": "\\1 $0"}) == "{{b}} \\1 $0 {{b}}"
+    assert prompts.fill_variables("{{a}} {{ b }} {{a}}", {"a": "{{b}}", "b": "\\1 $0"}) == "{{b}} \\1 $0 {{b}}"
     with pytest.raises(BadInput, match=r"Fill in b, c first"):
-        prompts.fill("{{a}} {{b}} {{c}}", {"a": "x", "b": " "})
-    assert prompts.fill("nothing", {}) == "nothing"
+        prompts.fill_variables("{{a}} {{b}} {{c}}", {"a": "x", "b": " "})
+    assert prompts.fill_variables("nothing", {}) == "nothing"

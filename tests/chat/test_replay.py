@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 
 from phi3core import tags
-from phi3core.chat import conversation, history, import_export, replay
+from phi3core.chat import conversation, import_export, replay
 from phi3core.chat.conversation import Conversation, load_conversation
 from phi3core.chat.replay import Replay
+from phi3core.chat.search import search_conversations
 from phi3core.endpoints.config import Endpoint
 from phi3core.errors import BadInput
 from phi3core.registry import reader
@@ -144,7 +145,10 @@ def test_a_replay_is_a_saved_conversation_that_knows_what_it_repeats(
     original = load_conversation(settings, pool, talk.id)  # type: ignore[arg-type]
     pairs = replay.compare(original, found)
     assert [(pair.old.question, pair.same) for pair in pairs] == [("One", True), ("Two", True), ("<user>Three", True)]
-    assert {summary.origin for summary in history.search(settings)} == {None, Origin("replay", talk.id)}
+    assert {summary.origin for summary in search_conversations(settings).conversations} == {
+        None,
+        Origin("replay", talk.id),
+    }
 
 
 class ReadingEngine(fakes.FakeEngine):
@@ -177,7 +181,7 @@ def test_a_replay_of_a_replay_sends_what_the_first_one_sent_in_every_turn_also_a
     conversation._live.clear()
 
     found = load_conversation(settings, pool, first.id)  # type: ignore[arg-type]
-    (imported,) = import_export.read(settings, pool, "c.json", import_export.to_json(found).encode())  # type: ignore[arg-type]
+    (imported,) = import_export.import_file(settings, pool, "c.json", import_export.to_json(found).encode())  # type: ignore[arg-type]
     for original in (first, found, found.branch(found.path[-1]), imported):
         again = finished(replay.start(original, other))
         assert (again.state, [pair.same for pair in again.compared]) == ("done", [True] * 4), original
@@ -222,7 +226,7 @@ def test_a_replay_can_be_stopped_and_keeps_what_was_answered(
     pool.made.clear()
     pool.engines = lambda ref: held
     again = replay.start(talk, version)
-    assert replay.running(again.conversation.id) is again
+    assert replay.find_replay(again.conversation.id) is again
     fakes.until(lambda: again.conversation.current and again.conversation.current.answer)
     assert again.state == "running"
     again.stop()

@@ -11,14 +11,14 @@ from phi3core import tags
 from phi3core.access.roles import Person
 from phi3core.chat import history, replay
 from phi3core.chat.conversation import Conversation
-from phi3core.chat.replay import Compared
+from phi3core.chat.replay import AnswerPair
 from phi3core.errors import Conflict
 from phi3core.registry import reader
 from phi3core.registry.models import Version
 from phi3core.settings import Settings
 from phi3core.store.client import experiment_id, mlflow_client, translate_errors
-from phi3core.traces.feedback import Better
 from phi3core.traces.turn import Turn
+from phi3core.traces.votes import Better
 from tests.app.servers import FakePool
 from tests.support.fakes import register
 
@@ -104,7 +104,7 @@ def kept(settings: Settings, *turns: Turn, id: str = "") -> str:
     id = id or uuid.uuid4().hex
     for turn in turns:
         history.save(settings, id, turn, [], sync=False)
-    assert history.flush(settings)
+    assert history.flush(settings, 60)
     return id
 
 
@@ -116,18 +116,23 @@ class Talk(Conversation):
 
 
 def voted(
-    settings: Settings, new: Version, old: Version, better: Better | None, person: Person, pair: Compared | None = None
-) -> Compared:
+    settings: Settings,
+    new: Version,
+    old: Version,
+    better: Better | None,
+    person: Person,
+    pair: AnswerPair | None = None,
+) -> AnswerPair:
     """Have a person vote on answers of two versions, and keep it; the pair, to vote on it again."""
     if pair is None:
-        pair = Compared(answered(old), answered(new, "Paris."))
+        pair = AnswerPair(answered(old), answered(new, "Paris."))
         kept(settings, pair.old)
         kept(settings, pair.new, id=talk_of(pair))
     replay.vote(settings, Talk(settings, talk_of(pair)), pair, better, person)
-    assert history.flush(settings)
+    assert history.flush(settings, 60)
     return pair
 
 
-def talk_of(pair: Compared) -> str:
+def talk_of(pair: AnswerPair) -> str:
     """The id of the conversation that a pair's new answer is in."""
     return pair.new.id[::-1]

@@ -9,14 +9,14 @@ import pytest
 from phi3core import tags
 from phi3core.access.roles import Person
 from phi3core.chat import history, replay
-from phi3core.chat.replay import Compared
+from phi3core.chat.replay import AnswerPair
 from phi3core.errors import BadInput, Forbidden
 from phi3core.registry import reader
 from phi3core.registry.models import Version
 from phi3core.settings import Settings
 from phi3core.store.client import mlflow_client
-from phi3core.traces import feedback, trace
-from phi3core.traces.feedback import Score
+from phi3core.traces import feedback, trace_search, votes
+from phi3core.traces.votes import Score
 from tests.support import fakes
 from tests.support.judging import ADA, BOB, Talk, answered, kept, talk_of, voted
 
@@ -42,15 +42,15 @@ def test_thumbs_and_comments_are_counted_with_the_conversations_they_were_given_
     kept(settings, answered(one))
     kept(settings, answered(two, thumb=True, rated_by="ada"))
 
-    found = feedback.of_version(settings, one)
+    found = feedback.read_reviews(settings, one)
 
     assert (found.up, found.down, found.conversations, found.given) == (1, 1, 2, 2)
     assert [(c.user, c.text, c.up, c.conversation) for c in found.comments] == [("ada", "Right.", True, first)]
     assert found.people == ("ada", "bob")
-    assert found.talks[-1].conversation == first
-    assert len({talk.conversation for talk in found.talks}) == 2
-    assert {talk.question for talk in found.talks} == {up.question}
-    judged = feedback.of_version(settings, one, conversations=False)
+    assert found.latest_conversations[-1].conversation == first
+    assert len({talk.conversation for talk in found.latest_conversations}) == 2
+    assert {talk.question for talk in found.latest_conversations} == {up.question}
+    judged = feedback.read_reviews(settings, one, conversations=False)
     assert (judged.up, judged.down, judged.comments) == (found.up, found.down, found.comments)
 
 
@@ -62,12 +62,14 @@ def test_what_a_judge_or_a_script_says_does_not_count(settings: Settings) -> Non
     kept(settings, turn)
     for kind in ("LLM_JUDGE", "CODE"):
         source = AssessmentSource(source_type=kind, source_id="gpt")
-        trace.tracer(settings).log_assessment(turn.trace_id, Feedback(name=tags.THUMB, value=True, source=source))
+        trace_search.tracing_client(settings).log_assessment(
+            turn.trace_id, Feedback(name=tags.THUMB, value=True, source=source)
+        )
         told = {tags.BETTER: "new", tags.NEW: one.ref, tags.OLD: "phi3/9", tags.OLD_TURN: "0" * 32}
         given = Feedback(name=tags.VOTE, value=f"{one.ref} > phi3/9", source=source, metadata=told)
-        trace.tracer(settings).log_assessment(turn.trace_id, given)
+        trace_search.tracing_client(settings).log_assessment(turn.trace_id, given)
 
-    found = feedback.of_version(settings, one)
+    found = feedback.read_reviews(settings, one)
 
     assert (found.given, found.conversations) == (0, 1)
 
@@ -81,7 +83,7 @@ def test_a_thumb_that_was_changed_counts_as_it_is_now_and_one_taken_back_not_at_
         history.rate(settings, id, turn)
     history.flush(settings)
 
-    found = feedback.of_version(settings, one)
+    found = feedback.read_reviews(settings, one)
 
     assert (found.up, found.down) == (0, 1)
 
@@ -93,23 +95,23 @@ def test_a_model_made_again_under_the_name_of_a_deleted_one_starts_without_revie
     fakes.register(settings, "phi3", logged(settings))
     new = reader.resolve(settings, "phi3/1")
 
-    assert feedback.of_version(settings, new).given == 0
-    assert feedback.of_version(settings, new).conversations == 0
-    assert feedback.of_version(settings, old).given == 1
+    assert feedback.read_reviews(settings, new).given == 0
+    assert feedback.read_reviews(settings, new).conversations == 0
+    assert feedback.read_reviews(settings, old).given == 1
 
 
 def test_reviews_are_found_whatever_the_model_is_called(settings: Settings) -> None:
     for name in ("it's", "a b", "a@b", "Φ", 'a"b', "100%", "a_b", "x" * 260):
         mine, other = answered(f"{name}/1", thumb=True, rated_by="ada"), answered("other/1", thumb=True, rated_by="ada")
-        pair = Compared(answered(f"{name}/1", "Paris."), answered(f"{name}/2"))
+        pair = AnswerPair(answered(f"{name}/1", "Paris."), answered(f"{name}/2"))
         id = kept(settings, mine, other, pair.old, pair.new)
         replay.vote(settings, Talk(settings, id), pair, "new", ADA)
         history.flush(settings)
         one, two = (named(name, number) for number in (1, 2))
 
-        assert feedback.of_version(settings, one).up == 1, name
-        assert feedback.of_version(settings, one).score == Score(lost=1), name
-        assert feedback.of_version(settings, two).against(one) == Score(won=1), name
+        assert feedback.read_reviews(settings, one).up == 1, name
+        assert feedback.read_reviews(settings, one).score == Score(lost=1), name
+        assert feedback.read_reviews(settings, two).against(one) == Score(won=1), name
 
 
 def named(name: str, number: int) -> Version:
@@ -124,9 +126,9 @@ def test_reviews_take_the_same_few_calls_however_many_answers_were_judged(
     one, two = versions(settings, 2)
     kept(settings, *(answered(one, thumb=True, rated_by="ada") for _ in range(30)), answered(two))
     counting = fakes.CountingClient(mlflow_client(settings))
-    monkeypatch.setattr(trace, "mlflow_client", lambda _: counting)
+    monkeypatch.setattr(trace_search, "mlflow_client", lambda _: counting)
 
-    found = feedback.of_version(settings, one)
+    found = feedback.read_reviews(settings, one)
 
     assert found.up == 30
     assert counting.calls == {"search_traces": 2}
@@ -137,7 +139,7 @@ def test_a_list_is_told_how_often_each_version_was_judged(settings: Settings) ->
     kept(settings, answered(one, thumb=True, rated_by="ada"), answered(one, thumb=False, rated_by="bob"))
     voted(settings, two, one, "tie", ADA)
 
-    assert feedback.counts(settings) == {one.ref: 3, two.ref: 1}
+    assert feedback.count_reviews(settings) == {one.ref: 3, two.ref: 1}
 
 
 # ---------------------------------------------------------------- votes
@@ -150,13 +152,13 @@ def test_votes_count_for_either_side_and_ties_are_told_beside(settings: Settings
     voted(settings, one, two, "old", ADA)  # the second version was recorded, and the first one repeated it
     voted(settings, three, two, "new", ADA)
 
-    found = feedback.of_version(settings, two)
+    found = feedback.read_reviews(settings, two)
 
     assert found.against(one) == Score(won=3, lost=1, ties=1)
     assert found.against(one).rate == 0.75
     assert (found.votes_won, found.votes_lost, found.ties) == (3, 2, 1)
-    assert feedback.of_version(settings, one).against(two) == Score(won=1, lost=3, ties=1)
-    assert feedback.of_version(settings, one).against(three) == Score()
+    assert feedback.read_reviews(settings, one).against(two) == Score(won=1, lost=3, ties=1)
+    assert feedback.read_reviews(settings, one).against(three) == Score()
     assert Score(ties=3).rate is None
 
 
@@ -167,11 +169,11 @@ def test_ones_latest_vote_on_a_pair_counts_and_everybody_has_one(settings: Setti
     voted(settings, two, one, "new", BOB, pair)
     voted(settings, two, one, "tie", Person("ADA@example.org", "reviewer"), pair)
 
-    found = feedback.of_version(settings, two)
+    found = feedback.read_reviews(settings, two)
 
     assert found.against(one) == Score(won=1, ties=1)
     assert {(v.user.casefold(), v.better) for v in found.votes} == {(ADA.name, "tie"), (BOB.name, "new")}
-    assert feedback.votes_in(settings, talk_of(pair), BOB.name) == {pair.new.id: "new"}
+    assert votes.read_votes(settings, talk_of(pair), BOB.name) == {pair.new.id: "new"}
 
 
 def test_a_vote_can_be_taken_back_with_all_that_it_overrode(settings: Settings) -> None:
@@ -182,8 +184,8 @@ def test_a_vote_can_be_taken_back_with_all_that_it_overrode(settings: Settings) 
 
     voted(settings, two, one, None, ADA, pair)
 
-    assert feedback.of_version(settings, two).against(one) == Score(won=1)
-    assert feedback.votes_in(settings, talk_of(pair), ADA.name) == {}
+    assert feedback.read_reviews(settings, two).against(one) == Score(won=1)
+    assert votes.read_votes(settings, talk_of(pair), ADA.name) == {}
 
 
 def test_a_vote_is_an_assessment_that_anybody_can_read_in_mlflow(settings: Settings) -> None:
@@ -199,19 +201,19 @@ def test_a_vote_is_an_assessment_that_anybody_can_read_in_mlflow(settings: Setti
 
 def test_a_vote_waits_for_the_store_with_its_answer_and_is_known_meanwhile(settings: Settings) -> None:
     one, two = versions(settings, 2)
-    pair = Compared(answered(one), answered(two, "Paris."))
+    pair = AnswerPair(answered(one), answered(two, "Paris."))
     talk = Talk(settings, uuid.uuid4().hex)
     with store_away(settings):
         history.save(settings, talk.id, pair.new, [], sync=False)
         replay.vote(settings, talk, pair, "new", ADA)
         replay.vote(settings, talk, pair, "old", BOB)
-        assert history.votes(settings, talk.id, ADA.name) == {pair.new.id: "new"}
+        assert history.read_votes(settings, talk.id, ADA.name) == {pair.new.id: "new"}
         replay.vote(settings, talk, pair, None, ADA)
-        assert replay.votes(settings, talk, ADA) == {}
+        assert replay.read_votes(settings, talk, ADA) == {}
 
     assert history.flush(settings)
-    assert replay.votes(settings, talk, BOB) == {pair.new.id: "old"}
-    assert replay.votes(settings, talk, ADA) == {}
+    assert replay.read_votes(settings, talk, BOB) == {pair.new.id: "old"}
+    assert replay.read_votes(settings, talk, ADA) == {}
 
 
 def store_away(settings: Settings):
@@ -223,7 +225,7 @@ def store_away(settings: Settings):
 
 def test_one_votes_as_a_reviewer_and_on_two_different_answers_of_two_versions(settings: Settings) -> None:
     talk = Talk(settings, uuid.uuid4().hex)
-    fine = Compared(answered("phi3/1"), answered("phi3/2", "Paris."))
+    fine = AnswerPair(answered("phi3/1"), answered("phi3/2", "Paris."))
     with pytest.raises(Forbidden, match="reviewer"):
         replay.vote(settings, talk, fine, "new", Person("eve", "viewer"))
     for old, new in (
@@ -232,5 +234,5 @@ def test_one_votes_as_a_reviewer_and_on_two_different_answers_of_two_versions(se
         (answered("phi3/1"), answered("phi3/2", "")),
     ):
         with pytest.raises(BadInput, match="two different answers"):
-            replay.vote(settings, talk, Compared(old, new), "new", ADA)
-    assert history.pending(settings) == 0
+            replay.vote(settings, talk, AnswerPair(old, new), "new", ADA)
+    assert history.count_pending(settings) == 0

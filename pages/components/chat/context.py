@@ -145,9 +145,9 @@ def _open_button(chosen: Chosen, label: str) -> None:
 
 def _waiting(conversation: Conversation) -> str:
     """What the store has not taken yet, in words; empty while there is nothing to worry about."""
-    count = history.pending(ui.config())
+    count = history.count_pending(ui.config())
     last = max((turn.when + turn.took_ms for turn in conversation.path), default=0.0)
-    trouble = history.trouble(ui.config())
+    trouble = history.sending_error(ui.config())
     if not count or (not trouble and time.time() * 1000 - last < 5000):  # on its way
         return ""
     waits = "1 change waits" if count == 1 else f"{count} changes wait"
@@ -204,4 +204,4 @@ def _measure(chosen: Chosen, conversation: Conversation, system: str) -> tuple[i
         return 0, None
     last = (path[-1].id, path[-1].state) if path else ()
     key = ("measure", chosen.ref, server.key, conversation.id, last, system)
-    return later.ask(key, lambda: conversation.measure(server, system))
+    return later.ask(key, lambda: conversation.count_tokens(server, system))

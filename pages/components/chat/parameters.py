@@ -11,7 +11,7 @@ import streamlit as st
 from pages.components.shared import ui
 from phi3core.build.steps import MAX_TOKENS
 from phi3core.chat.conversation import Conversation
-from phi3core.chat.fit import ELSEWHERE
+from phi3core.chat.fit import ENDPOINT_OPTIONS
 
 from .context import Seen
 from .target import Chosen
@@ -73,7 +73,9 @@ def show(chosen: Chosen, conversation: Conversation, seen: Seen) -> tuple[str, d
 def _known(chosen: Chosen, seen: Seen) -> tuple[set[str], dict[str, Any]]:
     """The options that the model takes, and its defaults."""
     if chosen.endpoint is not None:
-        return set(ELSEWHERE[chosen.endpoint.kind]), {}  # its own defaults are its secret, so that all starts empty
+        return set(
+            ENDPOINT_OPTIONS[chosen.endpoint.kind]
+        ), {}  # its own defaults are its secret, so that all starts empty
     assert chosen.version is not None
     if seen.props:
         return set(seen.props.get("supports") or ()), dict(seen.props.get("default_generation_settings") or {})

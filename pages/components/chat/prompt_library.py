@@ -10,7 +10,7 @@ from pages.components.shared import ui
 from pages.components.shared.escape import short
 from pages.components.shared.waiting import patiently
 from phi3core.chat import prompts
-from phi3core.chat.prompts import Prompt
+from phi3core.chat.prompts import SavedPrompt
 from phi3core.errors import Phi3Error
 
 _USE, _SAVE = "Use", "Save"
@@ -28,7 +28,9 @@ def _library(key: str) -> None:
     # What a press of a button wants in another box: only here, before the box is drawn, can it be put there.
     st.session_state.update(st.session_state.pop("prompts_next", {}))
     try:
-        listed = {prompt.name: prompt for prompt in patiently("Reading the prompts …", prompts.names_of, ui.config())}
+        listed = {
+            prompt.name: prompt for prompt in patiently("Reading the prompts …", prompts.search_prompts, ui.config())
+        }
     except Phi3Error as error:
         ui.show_error(str(error))
         return
@@ -58,11 +60,11 @@ def _begin(key: str) -> None:
 # ---------------------------------------------------------------- using one
 
 
-def _use(key: str, listed: dict[str, Prompt]) -> None:
+def _use(key: str, listed: dict[str, SavedPrompt]) -> None:
     if st.session_state.get("prompts_name") not in listed:
         st.session_state["prompts_name"] = next(iter(listed))
     left, right = st.columns([3, 1])
-    name = left.selectbox("Prompt", list(listed), key="prompts_name")
+    name = left.selectbox("SavedPrompt", list(listed), key="prompts_name")
     newest = listed[name]
     # Newest first; numbers may be missing, so they are asked for only where there is more than one.
     number = right.selectbox("Version", _numbers(newest), key=f"prompts_version_{name}_{newest.version}")
@@ -92,30 +94,32 @@ def _use(key: str, listed: dict[str, Prompt]) -> None:
                 _delete(name)
 
 
-def _numbers(newest: Prompt) -> list[int]:
+def _numbers(newest: SavedPrompt) -> list[int]:
     if newest.version == 1:
         return [1]
     try:
-        return [prompt.version for prompt in prompts.versions(ui.config(), newest.name)]
+        return [prompt.version for prompt in prompts.list_versions(ui.config(), newest.name)]
     except Phi3Error:
         return [newest.version]  # asked for again at the next look; the newest is here
 
 
-def _about(prompt: Prompt) -> None:
+def _about(prompt: SavedPrompt) -> None:
     facts = [ui.ago(datetime.fromtimestamp(prompt.when / 1000, UTC))]
     facts += [f"by {short(prompt.user, 40)}"] if prompt.user else []
     facts += [short(prompt.note, 300)] if prompt.note else []
     st.caption(" · ".join(facts))
 
 
-def _filled(prompt: Prompt) -> tuple[list[str], str]:
+def _filled(prompt: SavedPrompt) -> tuple[list[str], str]:
     """The variables that have no value yet, and the text with those that have one."""
     values = {
         variable: st.text_area(short(variable), key=f"prompts_value_{prompt.name}_{variable}", height=68)
         for variable in prompt.variables
     }
     missing = [variable for variable, value in values.items() if not value.strip()]
-    return missing, prompts.fill(prompt.text, values | {variable: f"{{{{{variable}}}}}" for variable in missing})
+    return missing, prompts.fill_variables(
+        prompt.text, values | {variable: f"{{{{{variable}}}}}" for variable in missing}
+    )
 
 
 def _put(key: str, text: str) -> None:
@@ -134,7 +138,7 @@ def _delete(name: str) -> None:
 # ---------------------------------------------------------------- saving one
 
 
-def _save(listed: dict[str, Prompt]) -> None:
+def _save(listed: dict[str, SavedPrompt]) -> None:
     with st.form("prompts_form", border=False, enter_to_submit=False):
         name = st.text_input("Name", placeholder="summarise", key="prompts_save_name").strip()
         text = st.text_area(

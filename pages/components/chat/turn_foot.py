@@ -36,7 +36,7 @@ class Asking:
     def again(self, turn: Turn, question: str | None = None, forget: int | None = None) -> None:
         """Ask it and draw the page; what is wrong is said."""
         try:
-            self.conversation.again(
+            self.conversation.ask_again(
                 self.chosen.target, self.system, self.options, turn=turn, question=question, forget=forget,
                 asked_ref=self.chosen.asked, user=ui.person().name,
             )  # fmt: skip

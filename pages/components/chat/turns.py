@@ -233,10 +233,12 @@ def _least(asking: Asking, turn: Turn) -> int | None:
         version = asking.chosen.version
         server = ui.servers().open(version) if version is not None else target
         for wanted in (room, 100, 1):  # less room for the answer before there is no answer at all
-            found = conversation.to_forget(server, asking.system, turn.question, turn.parent, min(wanted, room))
+            found = conversation.count_turns_to_forget(
+                server, asking.system, turn.question, turn.parent, min(wanted, room)
+            )
             if found is not None:
                 return max(found, turn.forgot)
-        tokens, context = conversation.measure(server)
+        tokens, context = conversation.count_tokens(server)
         if tokens is None or context is None:
             raise ServerError("The model does not tell how long the conversation is.")
         return _IMPOSSIBLE

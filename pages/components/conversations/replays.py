@@ -13,12 +13,12 @@ from pages.components.shared.waiting import patiently
 from phi3core import tags
 from phi3core.chat import replay
 from phi3core.chat.conversation import Conversation, load_conversation
-from phi3core.chat.replay import Compared, Replay
+from phi3core.chat.replay import AnswerPair, Replay
 from phi3core.errors import BadInput, NotFound, Phi3Error
 from phi3core.registry import reader
 from phi3core.registry.models import Reference
-from phi3core.traces.feedback import Better
 from phi3core.traces.turn import Turn
+from phi3core.traces.votes import Better
 
 _PAGE = "pages/conversations_page.py"
 
@@ -124,7 +124,7 @@ def show(id: str) -> None:
 
 def _load(id: str, pool: object) -> tuple[Conversation, Conversation, Replay | None]:
     """The new conversation, the one it repeats, and the replay itself where this process runs it."""
-    under_way = replay.running(id)
+    under_way = replay.find_replay(id)
     if under_way is not None:
         return under_way.conversation, under_way.original, under_way
     config = ui.config()
@@ -169,7 +169,7 @@ def _ended(original: Conversation, repeated: Conversation, under_way: Replay | N
     _speeds(pairs)
 
 
-def _summary(pairs: Sequence[Compared]) -> None:
+def _summary(pairs: Sequence[AnswerPair]) -> None:
     """How much is the same, in one line."""
     same, failed = sum(pair.same for pair in pairs), sum(pair.new.state == "failed" for pair in pairs)
     count = len(pairs)
@@ -183,7 +183,7 @@ def _summary(pairs: Sequence[Compared]) -> None:
     st.caption("On :red-background[red], what only the recorded answer has; on :green-background[green], the new one.")
 
 
-def _pair(at: int, pair: Compared) -> DeltaGenerator:
+def _pair(at: int, pair: AnswerPair) -> DeltaGenerator:
     """A question with both answers, in a frame to which more can be added."""
     frame = st.container(border=True, key=f"replay_pair_{at}")
     with frame:
@@ -218,7 +218,7 @@ def _head(name: str, turn: Turn) -> None:
         st.caption(f":material/info: {literal(turn.note)}")
 
 
-def _badge(pair: Compared) -> None:
+def _badge(pair: AnswerPair) -> None:
     if pair.new.state == "failed":
         st.badge("failed", icon=":material/error:", color="red")
     elif pair.same:
@@ -249,7 +249,7 @@ def _my_votes(repeated: Conversation) -> dict[str, Better]:
     return dict(st.session_state[kept])
 
 
-def _vote(repeated: Conversation, pair: Compared, before: Better | None) -> None:
+def _vote(repeated: Conversation, pair: AnswerPair, before: Better | None) -> None:
     """Which of the two answers is better. Choosing the chosen one again takes the vote back."""
     may, key = ui.person().may("reviewer"), f"replay_vote_{pair.new.id}"
     words = {"old": f"Recorded · {pair.old.ref}", "tie": "As good as each other", "new": f"Replayed · {pair.new.ref}"}
@@ -262,7 +262,7 @@ def _vote(repeated: Conversation, pair: Compared, before: Better | None) -> None
         ui.show_error(error)
 
 
-def _voted(repeated: Conversation, pair: Compared, key: str) -> None:
+def _voted(repeated: Conversation, pair: AnswerPair, key: str) -> None:
     try:
         replay.vote(ui.config(), repeated, pair, st.session_state[key], ui.person())
     except (Phi3Error, OSError) as error:
@@ -272,7 +272,7 @@ def _voted(repeated: Conversation, pair: Compared, key: str) -> None:
 # ---------------------------------------------------------------- speed
 
 
-def _speeds(pairs: Sequence[Compared]) -> None:
+def _speeds(pairs: Sequence[AnswerPair]) -> None:
     """The speed of each answer, where there are enough to see something."""
     if len(pairs) < 2 or not any(pair.new.tokens_per_second and pair.old.tokens_per_second for pair in pairs):
         return

@@ -225,7 +225,7 @@ def _asked(wait: float = 0.15) -> later.State[Sequence[Request]]:
 
 def _judged(wait: float = 0.15) -> later.State[Mapping[str, int]]:
     config = ui.config()
-    return later.state(_judged_key(), lambda: feedback.counts(config), fresh=30, wait=wait)
+    return later.state(_judged_key(), lambda: feedback.count_reviews(config), fresh=30, wait=wait)
 
 
 def _when_known(states: Sequence[later.State[Any]]) -> None:

@@ -242,7 +242,7 @@ def reviews(version: Version, production: Version | None) -> None:
     with told():
         config = ui.config()
         words = "Reading the reviews …"
-        found = later.kept(_key("reviews", version), words, lambda: feedback.of_version(config, version), _FRESH)
+        found = later.kept(_key("reviews", version), words, lambda: feedback.read_reviews(config, version), _FRESH)
         _counts(found, production)
         for comment in found.comments[:20]:
             icon = ":green[:material/thumb_up:]" if comment.up else ":red[:material/thumb_down:]"
@@ -250,15 +250,15 @@ def reviews(version: Version, production: Version | None) -> None:
             links.to_chat(comment.conversation, "Open the conversation")
         if len(found.comments) > 20:
             st.caption(f"and {len(found.comments) - 20:,} more comments.")
-        if found.talks:
+        if found.latest_conversations:
             st.caption("Conversations, the newest first")
-        for talk in found.talks:
+        for talk in found.latest_conversations:
             with st.container(horizontal=True, vertical_alignment="center", gap="small"):
                 links.to_chat(talk.conversation, talk.question)
                 when = ui.ago(datetime.fromtimestamp(talk.when / 1000, UTC))
                 st.caption(f"{short(talk.user, 40)} · {when}" if talk.user else when, width="content")
-        if found.conversations > len(found.talks):
-            st.caption(f"and {found.conversations - len(found.talks):,} more.")
+        if found.conversations > len(found.latest_conversations):
+            st.caption(f"and {found.conversations - len(found.latest_conversations):,} more.")
         if not found.given and not found.conversations:
             st.caption("Nobody has talked to it or judged it yet. Thumbs and votes are given in conversations.")
         if st.button("Talk to it", icon=":material/chat:", key="version_talk"):

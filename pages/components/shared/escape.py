@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from phi3core.chat.replay import Piece
+from phi3core.chat.replay import DiffPiece
 from phi3core.traces.turn import one_line, without_control
 
 _MARKUP = re.compile(r"([!-/:-@\[-`{-~])")
@@ -28,12 +28,12 @@ def short(text: str, length: int = 80) -> str:
     return _line(one_line(text, length))
 
 
-def differences(pieces: Iterable[Piece], side: str) -> str:
+def differences(pieces: Iterable[DiffPiece], side: str) -> str:
     """Markdown of one of two answers, with what only it has on a colour. side: ``old`` or ``new``."""
     return "".join(_colored(text, side) if changed else literal(text) for changed, text in _joined(pieces, side))
 
 
-def _joined(pieces: Iterable[Piece], side: str) -> list[tuple[bool, str]]:
+def _joined(pieces: Iterable[DiffPiece], side: str) -> list[tuple[bool, str]]:
     """One answer's stretches, changed or not. What two changed words have between them but no letters is no
     agreement that anybody cares for: it counts as changed.
     """

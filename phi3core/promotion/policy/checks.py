@@ -89,7 +89,7 @@ class _Case:
 
     @cached_property
     def reviews(self) -> feedback.Reviews:
-        return feedback.of_version(self.settings, self.version, conversations=False)
+        return feedback.read_reviews(self.settings, self.version, conversations=False)
 
     @cached_property
     def production(self) -> Version | None:

@@ -1,0 +1,37 @@
+"""A clock that a test sets forward, for what would otherwise wait."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+from phi3core.clock import Clock
+
+
+class ManualClock(Clock):
+    """Stands still until `advance`. What waits with it looks every millisecond whether its time has come."""
+
+    def __init__(self, now: float = 1_000.0) -> None:
+        self._now = now
+        self.waits = 0  # how many wait for the time now
+
+    def now(self) -> float:
+        return self._now
+
+    def advance(self, seconds: float) -> None:
+        self._now += seconds
+
+    def sleep(self, seconds: float) -> None:
+        self.wait(threading.Event(), seconds)
+
+    def wait(self, event: threading.Event, seconds: float | None = None) -> bool:
+        if seconds is None:
+            return event.wait()
+        until = self._now + seconds
+        self.waits += 1
+        try:
+            while not event.is_set() and self._now < until:
+                time.sleep(0.001)
+        finally:
+            self.waits -= 1
+        return event.is_set()
