@@ -92,6 +92,6 @@ def explain_no_login(settings: Settings, address: str | None) -> str:
     """Why the app does not listen on an address beyond loopback, and what to do."""
     return (
         f"Listening on {address or 'every address'} would let everybody in, for nobody has to sign in: write an [auth] "
-        f"table with a login into {settings.secrets} (the README has an example), or stay on 127.0.0.1. A key is not "
-        "enough: it opens /v1, and the pages have no key."
+        f"table with a login into {settings.secrets} (docs/operating.md has an example), or stay on 127.0.0.1. A key "
+        "is not enough: it opens /v1, and the pages have no key."
     )
