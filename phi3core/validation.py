@@ -14,6 +14,7 @@ from .errors import BadInput
 
 _EXPECTED = {
     "string_type": "text in quotes",
+    "literal_error": "text in quotes",
     "bool_type": "true or false",
     "int_type": "a whole number",
     "float_type": "a number",
@@ -84,7 +85,7 @@ def _sentence(error: Any, table: type[Table]) -> str:
         return f"{name} must be {own.description}."
     if kind == "string_too_short" and not error["input"]:
         return missing
-    if kind == "literal_error":
+    if kind == "literal_error" and isinstance(error["input"], str):
         return f"{name} is “{error['input']}”; it must be {_choices(context['expected'])}."
     expected = _EXPECTED.get(kind)
     return f"{name} must be {expected.format(**context)}." if expected else f"{name}: {error['msg']}."

@@ -18,6 +18,8 @@ class Limit(Table):
 
 class Wanted(Table):
     kind: Literal["chat", "prompt", "text"]
+    role: Literal["none", "viewer", "editor", "admin"] = "viewer"
+    title: str = Field("untitled", min_length=1)
     approvals: int = Field(0, ge=0, le=100)
     names: list[str] = Field(default=[], description="a list of e-mails")
     signed: bool = False
@@ -47,6 +49,9 @@ GOOD = {"kind": "chat"}
     [
         ({}, "“kind” is missing."),
         ({"kind": "talk"}, "“kind” is “talk”; it must be chat or prompt or text."),
+        ({"kind": 3}, "“kind” must be text in quotes."),
+        ({**GOOD, "role": "boss"}, "“role” is “boss”; it must be one of none, viewer, editor, admin."),
+        ({**GOOD, "title": ""}, "“title” is missing."),
         ({**GOOD, "approvals": -1}, "“approvals” must be at least 0."),
         ({**GOOD, "approvals": 101}, "“approvals” must be at most 100."),
         ({**GOOD, "approvals": True}, "“approvals” must be a whole number."),
@@ -63,7 +68,7 @@ GOOD = {"kind": "chat"}
         ({**GOOD, "limits": [{"metric": "speed", "most": 1}]}, "“limits[0].most” means nothing here."),
         (
             {**GOOD, "colour": "red"},
-            "“colour” means nothing here. Known are approvals, kind, limits, names, signed, stage.",
+            "“colour” means nothing here. Known are approvals, kind, limits, names, role, signed, stage, title.",
         ),
         (3, "it must be a table."),
     ],

@@ -35,9 +35,9 @@ class Login(Table):
     )
 
     redirect_uri: Annotated[str, Field(min_length=1)]
-    cookie_secret: Annotated[str, Field(min_length=1)]
+    cookie_secret: Annotated[str, Field(min_length=1, repr=False)]
     client_id: Annotated[str, Field(min_length=1)]
-    client_secret: Annotated[str, Field(min_length=1)]
+    client_secret: Annotated[str, Field(min_length=1, repr=False)]
     server_metadata_url: Annotated[str, Field(min_length=1)]
 
     @field_validator("redirect_uri")

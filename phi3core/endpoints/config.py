@@ -1,4 +1,4 @@
-"""The endpoints that somebody wrote down: tables of a TOML file.
+"""The remote endpoints that are written down in the secrets file, a table each.
 
 [endpoints.NAME]
 kind = "mlflow"
@@ -10,19 +10,20 @@ from __future__ import annotations
 
 import ipaddress
 import os
-from dataclasses import dataclass, field, fields
-from typing import Any, Literal
-from urllib.parse import urlsplit
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Literal, Self
+from urllib.parse import SplitResult, urlsplit
+
+from pydantic import Field, model_validator
 
 from phi3core.access.secrets_file import read_secrets
 from phi3core.errors import BadInput, NotFound
 from phi3core.settings import Settings
+from phi3core.validation import Table, validate
 
-_CHOICES = {
-    "kind": ("openai", "mlflow"),
-    "task": ("chat", "prompt"),
-    "dialect": ("mlflow", "azureml", "databricks"),
-}
+Kind = Literal["openai", "mlflow"]
+Task = Literal["chat", "prompt"]
+Dialect = Literal["mlflow", "azureml", "databricks"]
 
 
 @dataclass(frozen=True)
@@ -35,11 +36,11 @@ class Endpoint:
     """
 
     name: str
-    kind: Literal["openai", "mlflow"]
+    kind: Kind
     url: str
     model: str = ""
-    task: Literal["chat", "prompt"] = "chat"
-    dialect: Literal["mlflow", "azureml", "databricks"] = "mlflow"
+    task: Task = "chat"
+    dialect: Dialect = "mlflow"
     column: str = "prompt"
     insecure: bool = False
     key: str = field(default="", repr=False)
@@ -50,17 +51,75 @@ class Endpoint:
         return f"endpoint:{self.name}"
 
 
+class _EndpointTable(Table):
+    """[endpoints.NAME] as it is written."""
+
+    kind: Kind
+    url: Annotated[str, Field(min_length=1)]
+    model: str = ""
+    task: Task = "chat"
+    dialect: Dialect = "mlflow"
+    column: str = "prompt"
+    insecure: bool = False
+    key: str = Field(default="", repr=False)
+    key_env: str = ""
+
+    def found_key(self) -> str:
+        """The key, from the environment where ``key_env`` names a variable of it; "" where there is none."""
+        return (self.key or os.environ.get(self.key_env, "")).strip()
+
+    @model_validator(mode="after")
+    def _key_can_be_sent(self) -> Self:
+        if self.key and self.key_env:
+            raise ValueError("give “key” or “key_env”, not both.")
+        if self.key_env and not os.environ.get(self.key_env):
+            raise ValueError(f"“key_env” names the environment variable {self.key_env}, which is not set.")
+        key = self.found_key()
+        if not key.isascii() or any(letter.isspace() or not letter.isprintable() for letter in key):
+            raise ValueError("the key holds a letter that no key can hold. Copy it again.")
+        return self
+
+    @model_validator(mode="after")
+    def _url_can_be_called(self) -> Self:
+        try:
+            url = urlsplit(self.url.rstrip("/"))
+            host, _ = url.hostname, url.port
+        except ValueError:
+            url, host = urlsplit(""), None
+        if url.scheme not in ("http", "https") or not host:
+            raise ValueError("“url” must be a whole address, such as https://example.com/v1.")
+        if url.username or url.password:
+            raise ValueError("“url” holds a user or a password: give “key” in their place.")
+        if self.kind == "openai":
+            self._check_openai(url)
+        elif not url.path.strip("/"):
+            raise ValueError("“url” has no path: give the whole scoring URL, such as …/invocations or …/score.")
+        if self.found_key() and url.scheme == "http" and not self.insecure and not _is_loopback(host):
+            raise ValueError(
+                f"the key would go to {host} without encryption, for everybody on the way to read. "
+                "Use https, or add insecure = true if the network is your own."
+            )
+        return self
+
+    def _check_openai(self, url: SplitResult) -> None:
+        if url.path.endswith(("/completions", "/models")) or url.query:
+            raise ValueError("“url” must be the base address, as a rule one that ends in /v1.")
+        if not url.path.strip("/"):
+            raise ValueError("“url” has no path: an address that speaks OpenAI's protocol ends in /v1.")
+        if not self.model:
+            raise ValueError("“model” is missing: the model's name there.")
+
+
 def load_endpoints(settings: Settings) -> list[Endpoint]:
     """The endpoints of the secrets file, [] where there is none. Raises BadInput naming the table and the key."""
-    file, found = settings.secrets, read_secrets(settings)
-    tables = found.get("endpoints", {})
+    file, tables = settings.secrets, read_secrets(settings).get("endpoints", {})
     if not isinstance(tables, dict):
         raise BadInput(f"{file}: “endpoints” must be tables, one for each endpoint: [endpoints.NAME].")
     return [_endpoint(name, table, f"{file}, [endpoints.{name}]") for name, table in tables.items()]
 
 
 def find_endpoint(settings: Settings, name: str) -> Endpoint:
-    """One endpoint, by its name or its ref. Raises NotFound, or BadInput as `load` does."""
+    """One endpoint, by its name or its ref. Raises NotFound, or BadInput as `load_endpoints` does."""
     wanted = name.removeprefix("endpoint:")
     for endpoint in load_endpoints(settings):
         if endpoint.name == wanted:
@@ -71,65 +130,9 @@ def find_endpoint(settings: Settings, name: str) -> Endpoint:
 def _endpoint(name: str, table: Any, where: str) -> Endpoint:
     if not isinstance(table, dict):
         raise BadInput(f"{where}: write a table with a kind and a url.")
-    given = dict(table)
-    given["key"] = _key(given, where)
-    types = {"insecure": bool}
-    known = {one.name for one in fields(Endpoint)} - {"name"}
-    for key, value in given.items():
-        if key not in known:
-            raise BadInput(f"{where}: “{key}” means nothing here. Known are {', '.join(sorted(known | {'key_env'}))}.")
-        if not isinstance(value, types.get(key, str)):
-            raise BadInput(f"{where}: “{key}” must be {'true or false' if key in types else 'text in quotes'}.")
-        if key in _CHOICES and value not in _CHOICES[key]:
-            raise BadInput(f"{where}: “{key}” is “{value}”; it must be {' or '.join(_CHOICES[key])}.")
-    for key in ("kind", "url"):
-        if not given.get(key):
-            raise BadInput(f"{where}: “{key}” is missing.")
-    endpoint = Endpoint(name=name, **{**given, "url": given["url"].rstrip("/")})
-    _check_url(endpoint, where)
-    return endpoint
-
-
-def _key(given: dict[str, Any], where: str) -> str:
-    """Takes `key` and `key_env` out of the table. Never tells what the key is."""
-    key, variable = given.pop("key", ""), given.pop("key_env", "")
-    if key and variable:
-        raise BadInput(f"{where}: give “key” or “key_env”, not both.")
-    if not isinstance(key, str) or not isinstance(variable, str):
-        raise BadInput(f"{where}: “key” and “key_env” must be text in quotes.")
-    if variable and not (key := os.environ.get(variable, "")):
-        raise BadInput(f"{where}: “key_env” names the environment variable {variable}, which is not set.")
-    key = key.strip()
-    if not key.isascii() or any(letter.isspace() or not letter.isprintable() for letter in key):
-        raise BadInput(f"{where}: the key holds a letter that no key can hold. Copy it again.")
-    return key
-
-
-def _check_url(endpoint: Endpoint, where: str) -> None:
-    """Raise BadInput for an address that can't be right, or that a key must not be sent to."""
-    try:
-        url = urlsplit(endpoint.url)
-        host, _ = url.hostname, url.port
-    except ValueError:
-        url, host = urlsplit(""), None
-    if url.scheme not in ("http", "https") or not host:
-        raise BadInput(f"{where}: “url” must be a whole address, such as https://example.com/v1.")
-    if url.username or url.password:
-        raise BadInput(f"{where}: “url” holds a user or a password: give “key” in their place.")
-    if endpoint.kind == "openai":
-        if url.path.endswith(("/completions", "/models")) or url.query:
-            raise BadInput(f"{where}: “url” must be the base address, as a rule one that ends in /v1.")
-        if not url.path.strip("/"):
-            raise BadInput(f"{where}: “url” has no path: an address that speaks OpenAI's protocol ends in /v1.")
-        if not endpoint.model:
-            raise BadInput(f"{where}: “model” is missing: the model's name there.")
-    elif not url.path.strip("/"):
-        raise BadInput(f"{where}: “url” has no path: give the whole scoring URL, such as …/invocations or …/score.")
-    if endpoint.key and url.scheme == "http" and not endpoint.insecure and not _is_loopback(host):
-        raise BadInput(
-            f"{where}: the key would go to {host} without encryption, for everybody on the way to read. "
-            "Use https, or add insecure = true if the network is your own."
-        )
+    written = validate(_EndpointTable, table, where)
+    given = written.model_dump(exclude={"key_env"})
+    return Endpoint(name=name, **{**given, "url": written.url.rstrip("/"), "key": written.found_key()})
 
 
 def _is_loopback(host: str) -> bool:

@@ -17,10 +17,10 @@ from phi3core.chat.conversation import Conversation, add_conversation, load_conv
 from phi3core.errors import Forbidden
 from phi3core.settings import Settings
 from phi3core.traces.turn import Turn
-from tests.access.test_roles import LOGIN
 from tests.app.builds import past_build
 from tests.app.conftest import ROOT, Open, Register, said
 from tests.app.servers import FakePool
+from tests.support.secrets import LOGIN
 
 PAGES = sorted(path.stem.removesuffix("_page") for path in Path(ROOT / "pages").glob("*_page.py"))
 VERA = {"is_logged_in": True, "email": "vera@example.org", "email_verified": True}

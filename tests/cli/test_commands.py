@@ -29,10 +29,10 @@ from phi3core.cli import chat as chat_commands
 from phi3core.cli import group as group_commands
 from phi3core.registry import reader
 from phi3core.settings import Settings, load_settings
-from tests.access.test_roles import LOGIN
 from tests.app.servers import FakePool
 from tests.conftest import Built
 from tests.support import fakes
+from tests.support.secrets import LOGIN
 
 COMMANDS = (
     "demo", "build", "models", "compare", "copy", "promote", "rollback", "delete", "request", "approve", "reject",
