@@ -98,7 +98,7 @@ def test_somebody_elses_conversation_is_left_alone_but_by_an_admin(
 ) -> None:
     if live:
         load_conversation(settings, None, veras, RITA.name)  # type: ignore[arg-type]
-    assert history.author(settings, veras) == VERA.name
+    assert history.find_author(settings, veras) == VERA.name
     assert [summary.author for summary in search_conversations(settings).conversations] == [VERA.name]
     for other in (RITA, RALPH, Person(VERA.name, roles.NO_ROLE)):
         with pytest.raises(Forbidden, match="Only vera@example.org may (rename|delete) this conversation, or an admin"):
@@ -112,7 +112,7 @@ def test_an_admin_deletes_what_is_not_theirs(settings: Settings, veras: str) -> 
     delete_conversation(settings, veras, ADA)
     assert history.flush(settings)
     with pytest.raises(NotFound):
-        history.author(settings, veras)
+        history.find_author(settings, veras)
 
 
 def test_a_branch_belongs_to_whoever_branched(settings: Settings, veras: str) -> None:
