@@ -1,4 +1,4 @@
-"""Checks the shape of the code: no circle of imports between files, no file over 300 lines. Part of ``make lint``.
+"""Checks the shape of the tree: no circle of imports, no file too long, no Markdown too wide. Part of ``make lint``.
 
 Imports inside functions and under TYPE_CHECKING count: a circle that is hidden is a circle.
 """
@@ -12,6 +12,7 @@ from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 LONGEST = 300  # lines
+WIDEST = 120  # columns of Markdown; ruff counts those of Python
 PACKAGES = ("app", "benchmarks", "pages", "phi3core", "server", "tests")
 TEXTS = {".md", ".py", ".sh", ".toml", ".yaml", ".yml"}
 
@@ -22,7 +23,7 @@ def main() -> int:
         ["git", "ls-files", "--cached", "--others", "--exclude-standard"], capture_output=True, text=True, check=True
     )
     files = [path for path in map(Path, listed.stdout.splitlines()) if path.suffix in TEXTS and path.is_file()]
-    wrong = [*too_long(files), *circles([path for path in files if path.suffix == ".py"])]
+    wrong = [*too_long(files), *too_wide(files), *circles([path for path in files if path.suffix == ".py"])]
     print("\n".join(wrong) or f"Structure: no circle of imports, no file over {LONGEST} lines in {len(files)} files.")
     return 1 if wrong else 0
 
@@ -31,6 +32,17 @@ def too_long(files: list[Path]) -> list[str]:
     """A sentence for each file that has too many lines."""
     counted = {path: len(path.read_text().splitlines()) for path in files}
     return [f"{path} has {lines} lines; {LONGEST} are allowed." for path, lines in counted.items() if lines > LONGEST]
+
+
+def too_wide(files: list[Path]) -> list[str]:
+    """A sentence for each line of Markdown that is too wide."""
+    return [
+        f"{path}:{number} has {len(line)} columns; {WIDEST} are allowed."
+        for path in files
+        if path.suffix == ".md"
+        for number, line in enumerate(path.read_text().splitlines(), start=1)
+        if len(line) > WIDEST
+    ]
 
 
 def circles(files: list[Path]) -> list[str]:
