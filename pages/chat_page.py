@@ -10,7 +10,8 @@ from pages.components.conversations import conversation_menu
 from pages.components.shared import ui
 from pages.components.shared.waiting import patiently
 from phi3core import tags
-from phi3core.chat.conversation import Conversation, add_conversation, load_conversation
+from phi3core.chat.conversation import Conversation
+from phi3core.chat.live_conversations import add_conversation, load_conversation
 from phi3core.errors import BadInput, NotFound, Phi3Error, StoreDown
 
 _FIRST = " The first answer opens the version, which takes a few seconds."

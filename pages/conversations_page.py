@@ -11,7 +11,7 @@ from pages.components.shared import links, ui
 from pages.components.shared.escape import literal, short
 from pages.components.shared.waiting import patiently
 from phi3core.chat import history, import_export, search
-from phi3core.chat.conversation import load_conversation
+from phi3core.chat.live_conversations import load_conversation
 from phi3core.chat.search import ConversationSummary, SearchResult
 from phi3core.errors import Phi3Error, StoreDown
 from phi3core.serving.pool import Pool

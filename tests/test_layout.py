@@ -58,7 +58,7 @@ import server
 from streamlit.testing.v1 import AppTest
 from tests.app.servers import FakePool
 from pages.components.shared import ui
-from phi3core.chat import conversation
+from phi3core.chat import live_conversations
 from tests.support.fakes import until
 
 pool = FakePool()
@@ -71,7 +71,7 @@ for page in ("conversations", "registry", "promotions", "build", "chat"):
     assert not at.exception, at.exception
     seen.append(page)
 at.chat_input(key="chat_input").set_value("Hello").run()
-until(lambda: not any(held.running for held in conversation._live.values()))
+until(lambda: not any(held.running for held in live_conversations._live.values()))
 at.run()
 assert not at.exception, at.exception
 print(json.dumps({"seen": seen, "answer": at.chat_message[1].markdown[0].value, "loaded": sorted(sys.modules)}))

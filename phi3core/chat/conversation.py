@@ -1,16 +1,15 @@
-"""Live conversations: asked in the background and followed by whoever looks.
+"""A live conversation: asked in the background, and followed from any page that shows it.
 
 An answer goes on when the page that asked for it is reloaded or closed, because it belongs to the conversation and
-not to the page. How an answer is had is in answering.py, how it is kept in conversations.py.
+not to the page. How an answer is had is in `answer`, how it is kept in `history`, which conversations are in memory in
+`live_conversations`.
 """
 
 from __future__ import annotations
 
 import secrets
 import threading
-import time
 import uuid
-from collections import OrderedDict
 from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
@@ -18,51 +17,59 @@ from typing import Any
 from phi3core.access import roles
 from phi3core.access.roles import Person
 from phi3core.endpoints.config import Endpoint
-from phi3core.errors import BadInput, NotFound
-from phi3core.registry import reader
+from phi3core.errors import BadInput
 from phi3core.serving.handle import ModelServer
 from phi3core.serving.pool import Pool
 from phi3core.settings import Settings
 from phi3core.traces import outbox
-from phi3core.traces.turn import Origin, Turn, clean, one_line
+from phi3core.traces.text import clean, one_line
+from phi3core.traces.turn import Origin, Turn
 
-from . import history, search
-from .answer import Target, answer, count_context
-from .tree import Tree, copies
-
-# Live conversations in memory; an older one is read from its traces again.
-_KEPT = 200
-_live: OrderedDict[str, Conversation] = OrderedDict()
-_live_lock = threading.Lock()
+from . import history
+from .answer import answer
+from .live_turn import LiveTurn
+from .model_client import count_context
+from .search import TITLE_LENGTH, default_title
+from .target import Target, model_id
+from .tree import Tree, copy_turns
 
 
 class Conversation(Tree):
     """A tree of turns under one id. Ask through `ask`; only one answer runs at a time.
 
     tree: every turn by its id, in the order they were asked. user: who asks, unless `ask` is told. origin: the
-    conversation that this one branched from or repeats.
+    conversation that this one branched from or repeats. live: the turn that was asked last in this process, while its
+    answer comes and after.
     """
 
     def __init__(
-        self, settings: Settings, pool: Pool, id: str = "", user: str = "", turns: Iterable[Turn] = ()
+        self,
+        settings: Settings,
+        pool: Pool,
+        id: str = "",
+        user: str = "",
+        turns: Iterable[Turn] = (),
+        origin: Origin | None = None,
+        title: str = "",
     ) -> None:
         super().__init__(turns)
         self.id = id or uuid.uuid4().hex
         self.user = user or roles.local_person(settings).name
-        self.origin: Origin | None = None
+        self.origin = origin
+        self.live: LiveTurn | None = None
         self._settings, self._pool = settings, pool
-        self._title = ""
+        self._title = title
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
         self._deleted = False
 
-    # ------------------------------------------------------------ looking
+    # ------------------------------------------------------------ what it is
 
     @property
     def title(self) -> str:
         """As it was named, else the start of its first question; empty before there is one."""
         first = next(iter(self.tree.values()), None)
-        return self._title or (search.default_title(first.question) if first else "")
+        return self._title or (default_title(first.question) if first else "")
 
     @property
     def author(self) -> str:
@@ -131,8 +138,8 @@ class Conversation(Tree):
         forget: int | None = None,
         asked_ref: str = "",
         user: str = "",
-    ) -> Turn:
-        """Put a question to a version or an endpoint and return its turn at once; the answer comes in the background.
+    ) -> LiveTurn:
+        """Put a question to a version or an endpoint; the answer comes in the background, in the turn that is returned.
 
         options: under OpenAI's names, None left out. parent: the turn it follows, None for the end of the path, ""
         for a new beginning. raw: send the question as the whole prompt. schema: the answer must be JSON: ``{}`` any
@@ -142,7 +149,7 @@ class Conversation(Tree):
         """
         turn = Turn(
             clean(question), target.ref, clean(system), _given(options), user=user or self.user, asked_ref=asked_ref,
-            raw=raw, schema=clean(schema), model_id=_model_id(target),
+            raw=raw, schema=clean(schema), model_id=model_id(target),
         )  # fmt: skip
         return self._begin(turn, target, parent, forget)
 
@@ -157,7 +164,7 @@ class Conversation(Tree):
         forget: int | None = None,
         asked_ref: str = "",
         user: str = "",
-    ) -> Turn:
+    ) -> LiveTurn:
         """Ask a turn (None: the last of the path) once more, as its sibling; None keeps what it was asked with.
 
         With another question it is an edited one; with `forget` the one that did not fit. Raises BadInput when there
@@ -179,30 +186,34 @@ class Conversation(Tree):
             user=user,
         )
 
-    def repeat(self, old: Turn, target: Target, messages: list[dict[str, str]], asked_ref: str = "") -> Turn:
+    def repeat(self, old: Turn, target: Target, messages: list[dict[str, str]], asked_ref: str = "") -> LiveTurn:
         """Ask another conversation's turn at the end of the path, with its own options and seed and these messages."""
         turn = Turn(
             old.question, target.ref, old.system, dict(old.options), user=self.user, asked_ref=asked_ref, raw=old.raw,
-            schema=old.schema, seed=old.seed, model_id=_model_id(target), copy_of=old.id, sent=messages,
+            schema=old.schema, seed=old.seed, model_id=model_id(target), copy_of=old.id, sent=messages,
         )  # fmt: skip
         return self._begin(turn, target, None, old.forgot)
 
+    def stop(self) -> None:
+        """End the answer that is coming, if any; what came so far is kept."""
+        if self.live is not None and self.running:
+            self.live.stop()
+
     def branch(self, turn: Turn, user: str = "") -> Conversation:
-        """A new conversation, kept, that begins with a copy of the path up to a turn that has ended.
+        """A new conversation that begins with a copy of the path up to a turn that has ended, saved.
 
         user: whose it is, and so are the copies; the original says who asked.
         """
         if turn.state == "running":
             raise BadInput("This answer is still coming: wait for it, or stop it, then branch.")
-        made = self.another(Origin("branch", self.id, turn.id), self._title, user)
-        made.adopt(replace(copy, user=user or copy.user) for copy in copies(self.path_to(turn)))
-        return add_conversation(made)
-
-    def another(self, origin: Origin, title: str = "", user: str = "") -> Conversation:
-        """A new, empty conversation that comes from this one."""
-        made = Conversation(self._settings, self._pool, user=user or self.user)
-        made.origin, made._title = origin, one_line(title, search.TITLE_LENGTH)
+        made = self.derive(Origin("branch", self.id, turn.id), self._title, user)
+        made.adopt(replace(copy, user=user or copy.user) for copy in copy_turns(self.path_to(turn)))
         return made
+
+    def derive(self, origin: Origin, title: str = "", user: str = "") -> Conversation:
+        """A new, empty conversation that comes from this one."""
+        title = one_line(title, TITLE_LENGTH)
+        return Conversation(self._settings, self._pool, user=user or self.user, origin=origin, title=title)
 
     def settle(self, seconds: float = 10) -> None:
         """Wait until the last answer has ended and is sent, or waits safely on disk; for programs about to exit."""
@@ -213,21 +224,25 @@ class Conversation(Tree):
     # ------------------------------------------------------------ keeping
 
     def rate(self, turn: Turn, thumb: bool | None, comment: str = "", person: Person | None = None) -> None:
-        """Say whether an answer is good, and why; a later word replaces an earlier one, None takes it back.
+        """Say whether an answer is good, and why; a later rating replaces an earlier one, None takes it back.
 
         Raises Forbidden for a viewer.
         """
         roles.require(person or roles.local_person(self._settings), "reviewer", "rating an answer")
         if turn.state == "running":
             raise BadInput("This answer is still coming: wait for it, then rate it.")
-        turn.update(thumb=thumb, comment=clean(comment.strip()), rated_by=person.name if person else self.user)
+        turn.thumb, turn.comment = thumb, clean(comment.strip())
+        turn.rated_by = person.name if person else self.user
         history.rate(self._settings, self.id, turn, person)
 
-    def rename(self, title: str, person: Person | None = None) -> None:
-        """Give it another title. Raises BadInput for an empty one, Forbidden for who is neither author nor admin."""
-        if self.tree:
-            rename_conversation(self._settings, self.id, title, person)
-        self._title = one_line(title, search.TITLE_LENGTH)
+    def set_title(self, title: str) -> None:
+        """Give it another title in this process; `history.rename` does so in the store."""
+        self._title = one_line(title, TITLE_LENGTH)
+
+    def mark_deleted(self) -> None:
+        """Stop its answer, and save nothing of it any more."""
+        self._deleted = True
+        self.stop()
 
     def adopt(self, turns: Iterable[Turn], origin: Origin | None = None, title: str = "") -> None:
         """Take over turns that have ended elsewhere, and save them; for branches and imports."""
@@ -240,7 +255,7 @@ class Conversation(Tree):
 
     # ------------------------------------------------------------ inside
 
-    def _begin(self, turn: Turn, target: Target, parent: Turn | str | None, forget: int | None) -> Turn:
+    def _begin(self, turn: Turn, target: Target, parent: Turn | str | None, forget: int | None) -> LiveTurn:
         if not turn.question.strip():
             raise BadInput("The message is empty: write something for the model to answer.")
         with self._lock:
@@ -248,108 +263,36 @@ class Conversation(Tree):
                 raise BadInput("An answer is still coming: wait for it, or stop it.")
             turn.parent = self._place(parent)
             turn.forgot = 0 if turn.raw else self._forget(turn.parent, forget)
-            turn.waiting = "Opening the version"
             if turn.seed is None:
                 turn.seed = turn.options.get("seed", secrets.randbelow(2**31))
             sent = self.sent_for(turn)
+            self.live = live = LiveTurn(turn, waiting="Opening the version")  # before the turn can be found running
             self.tree[turn.id] = turn
             self._leaf = turn.id
-            self._thread = threading.Thread(target=self._answer, args=(turn, target, sent), daemon=True)
+            self._thread = threading.Thread(target=self._answer, args=(live, target, sent), daemon=True)
             self._thread.start()
-        return turn
+        return live
 
     def _forget(self, parent: str, forget: int | None) -> int:
         if forget is not None:
             return max(forget, 0)
         return self.tree[parent].forgot if parent in self.tree else 0
 
-    def _answer(self, turn: Turn, target: Target, messages: list[dict[str, str]]) -> None:
-        draft = history.draft(self._settings, self.id, turn, messages, self.origin, self._title)
-        ended = answer(self._pool, turn, target, messages, self.id)
-        ended |= {
-            "answer": clean(turn.answer),
-            "took_ms": float(time.time_ns() // 1_000_000 - turn.when),
-            "waiting": "",
-        }
+    def _answer(self, live: LiveTurn, target: Target, messages: list[dict[str, str]]) -> None:
+        draft = history.draft(self._settings, self.id, live.turn, messages, self.origin, self._title)
+        outcome = answer(self._pool, live, target, messages, self.id)
+        live.end_answer()
         try:
-            self._save(replace(turn, **ended), messages)
+            self._save(live.ended(outcome), messages)
         except Exception as raised:
             # The answer stands on the page all the same; that it is not kept must be said, not swallowed.
-            ended["error"] = f"{ended['error']} This turn could not be saved: {raised}".strip()
+            outcome = replace(outcome, error=f"{outcome.error} This turn could not be saved: {raised}".strip())
         outbox.discard(draft)
-        turn.update(**ended)
+        live.finish(outcome)
 
     def _save(self, turn: Turn, messages: list[dict[str, str]], sync: bool = True) -> None:
         if not self._deleted:
             history.save(self._settings, self.id, turn, messages, self.origin, self._title, sync)
-
-
-def load_conversation(settings: Settings, pool: Pool, id: str, user: str = "") -> Conversation:
-    """A conversation by its id: the live one, else read from its traces. Raises NotFound or BadInput."""
-    with _live_lock:
-        if id in _live:
-            _live.move_to_end(id)
-            return _live[id]
-    saved = history.read(settings, id)
-    found = Conversation(settings, pool, id, user, saved.turns)
-    found.origin, found._title = saved.origin, saved.title
-    return add_conversation(found)
-
-
-def add_conversation(conversation: Conversation) -> Conversation:
-    """Hold a conversation in memory, so that a reloaded page finds it with its running answer."""
-    with _live_lock:
-        held = _live.setdefault(conversation.id, conversation)  # somebody else may have just read it too
-        for old in [id for id, other in _live.items() if not other.running][: max(0, len(_live) - _KEPT)]:
-            del _live[old]
-    return held
-
-
-def rename_conversation(settings: Settings, id: str, title: str, person: Person | None = None) -> None:
-    """Give a conversation another title, whether it is in memory or not; the store may be away.
-
-    Raises BadInput for an empty title or an odd id, Forbidden for who is neither its author nor an admin.
-    """
-    history.rename(settings, id, title, person, _live_author(id))
-    with _live_lock:
-        if live := _live.get(id):
-            live._title = one_line(title, search.TITLE_LENGTH)
-
-
-def delete_conversation(settings: Settings, id: str, person: Person | None = None) -> None:
-    """Remove a conversation for good, stopping its answer. Ask before you call it.
-
-    Raises BadInput for an odd id, Forbidden for who is neither its author nor an admin.
-    """
-    history.require_author(settings, id, person, _live_author(id), "delete")
-    with _live_lock:
-        live = _live.pop(id, None)
-    if live is not None:
-        live._deleted = True
-        if live.current:
-            live.current.stop()
-    history.delete(settings, id, person, live.author if live else "")
-
-
-def _live_author(id: str) -> str:
-    with _live_lock:
-        live = _live.get(id)
-    return live.author if live else ""
-
-
-def find_moved_version(settings: Settings, conversation: Conversation) -> str | None:
-    """The version that the conversation's alias or stage means now, where that is another than its last turn's.
-
-    None where it still means the same, or nothing (any more). Raises StoreDown.
-    """
-    asked, ref = conversation.asked_ref, conversation.ref
-    if not asked or asked == ref or ref.startswith("endpoint:"):
-        return None
-    try:
-        now = reader.resolve(settings, asked).ref
-    except (NotFound, BadInput):
-        return None
-    return None if now == ref else now
 
 
 def _given(options: dict[str, Any] | None) -> dict[str, Any]:
@@ -357,9 +300,3 @@ def _given(options: dict[str, Any] | None) -> dict[str, Any]:
     if given.pop("n", 1) != 1:
         raise BadInput("A conversation takes one answer at a time: leave n out, or ask again for another.")
     return dict(clean(given))
-
-
-def _model_id(target: Target) -> str:
-    """MLflow's id of the logged model behind a version, so that its own pages show the trace with it."""
-    source = getattr(target, "source", "")
-    return str(source).removeprefix("models:/") if source.startswith("models:/m-") else ""

@@ -20,8 +20,9 @@ from phi3core.errors import BadInput, Forbidden, NotFound, StoreDown
 from phi3core.settings import Settings
 from phi3core.store.client import experiment_id, mlflow_client, translate_errors
 from phi3core.traces import outbox, thumbs, trace, trace_search, votes
+from phi3core.traces.text import clean, one_line
 from phi3core.traces.trace_search import check_conversation_id, session_filter
-from phi3core.traces.turn import Origin, Turn, clean, one_line
+from phi3core.traces.turn import Origin, Turn
 from phi3core.traces.votes import Better
 
 from .search import TITLE_LENGTH, default_title

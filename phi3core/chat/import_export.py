@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import time
 import uuid
 from collections.abc import Sequence
 from dataclasses import replace
@@ -15,9 +14,12 @@ from phi3core.access.roles import Person
 from phi3core.errors import BadInput
 from phi3core.serving.pool import Pool
 from phi3core.settings import Settings
-from phi3core.traces.turn import Origin, State, Turn, clean
+from phi3core.timestamps import now_ms
+from phi3core.traces.text import clean
+from phi3core.traces.turn import Origin, State, Turn
 
-from .conversation import Conversation, add_conversation
+from .conversation import Conversation
+from .live_conversations import add_conversation
 from .markdown_export import from_markdown
 
 FORMAT, VERSION = "phi3-playground/conversation", 1
@@ -167,7 +169,7 @@ def _messages(name: str, line: int, document: dict[str, Any]) -> _Parsed:
         if role in ("system", "developer"):
             system = content
         elif role == "user":
-            now = time.time_ns() // 1_000_000 + at
+            now = now_ms() + at
             parent = turns[-1].id if turns else ""
             turns.append(Turn(content, IMPORTED, system, parent=parent, when=now, state="stopped"))
         elif turns and not turns[-1].answer:
@@ -220,7 +222,7 @@ def _turn(where: str, data: Any) -> Turn:
     if not isinstance(data, dict) or not isinstance(data.get("question"), str) or not isinstance(data.get("ref"), str):
         raise BadInput(f"{where}: this is no turn with a question and a ref.")
     for name, value in data.items():
-        if (field := Turn.__dataclass_fields__.get(name)) is not None and name != "waiting":
+        if (field := Turn.__dataclass_fields__.get(name)) is not None:
             _check(f"{where}: “{name}”", str(field.type), value)
     if not 0 <= data.get("when", 0) < 10**13 or not 0 <= data.get("took_ms", 0) < 10**10:
         raise BadInput(f"{where}: its time is out of range.")

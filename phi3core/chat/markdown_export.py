@@ -11,7 +11,8 @@ import re
 from datetime import UTC, datetime
 
 from phi3core.errors import BadInput
-from phi3core.traces.turn import State, Turn, clean
+from phi3core.traces.text import clean
+from phi3core.traces.turn import State, Turn
 
 from .conversation import Conversation
 

@@ -13,7 +13,7 @@ from phi3core.access.roles import Person
 from phi3core.errors import BadInput, Conflict, NotFound
 from phi3core.settings import Settings
 from phi3core.store.client import mlflow_client, search_pages, translate_errors
-from phi3core.traces.turn import clean, one_line
+from phi3core.traces.text import clean, one_line
 
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion

@@ -22,8 +22,9 @@ from phi3core.traces.turn import Origin, Turn
 from phi3core.traces.votes import Better
 
 from . import history
-from .answer import Target
-from .conversation import Conversation, add_conversation
+from .conversation import Conversation
+from .live_conversations import add_conversation
+from .target import Target
 
 _PREFIX = "Replay: "
 _live: dict[str, Replay] = {}
@@ -78,8 +79,7 @@ class Replay:
     def stop(self) -> None:
         """End it, hanging up on the answer that runs; what was answered is kept."""
         self._stop.set()
-        if turn := self.conversation.current:
-            turn.stop()
+        self.conversation.stop()
 
     def follow(self, every: float = 0.1) -> Iterator[Replay]:
         """The replay again and again, at most every so many seconds, until it has ended."""
@@ -105,11 +105,10 @@ class Replay:
         for old in self._turns:
             if self._stop.is_set():
                 return "stopped"
-            new = self.conversation.repeat(old, target, self.original.sent_for(old), asked_ref)
+            live = self.conversation.repeat(old, target, self.original.sent_for(old), asked_ref)
             if self._stop.is_set():
-                new.stop()  # `stop` may have looked for it before it was there
-            for _ in new.follow():
-                pass
+                live.stop()  # `stop` may have come before it was there
+            new = live.wait()
             if new.state == "failed":
                 self.error = new.error
                 return "failed"
@@ -130,7 +129,7 @@ def start(original: Conversation, target: Target, asked_ref: str = "", user: str
     if not turns:
         raise BadInput("There is no answer in this conversation to compare with.")
     title = re.sub(f"^({_PREFIX})*", _PREFIX, original.title)
-    made = add_conversation(original.another(Origin("replay", original.id), title, user))
+    made = add_conversation(original.derive(Origin("replay", original.id), title, user))
     found = _live[made.id] = Replay(original, made, turns)
     for old in [id for id, held in _live.items() if held.state != "running"][:-20]:
         _live.pop(old, None)

@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any
 from phi3core import tags
 from phi3core.settings import Settings
 from phi3core.traces import outbox, trace, trace_search
-from phi3core.traces.turn import Origin, clean, one_line
+from phi3core.traces.text import clean, one_line
+from phi3core.traces.turn import Origin
 
 if TYPE_CHECKING:
     from mlflow.entities import Trace, TraceInfo

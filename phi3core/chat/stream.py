@@ -1,6 +1,6 @@
 """One answer by OpenAI's protocol, streamed into a turn by the openai client.
 
-Whose server it is, and what an error means there, is for answering.py to know.
+Which server it is, and what an error means there, is for `answer` to know.
 """
 
 from __future__ import annotations
@@ -10,9 +10,12 @@ import time
 from collections.abc import Iterable
 from typing import Any
 
+from phi3core.engine.interface import Token
 from phi3core.errors import ServerError
 from phi3core.http_client import shut_down, trace_socket
-from phi3core.traces.turn import Token, Turn
+from phi3core.traces.turn import Turn
+
+from .live_turn import LiveTurn
 
 # What the openai client takes by name; everything else travels in its extra_body.
 _RAW = {"max_tokens", "temperature", "top_p", "seed", "stop", "presence_penalty", "frequency_penalty", "logprobs"}
@@ -22,13 +25,13 @@ _SHORTEST = 0.02  # seconds from the first piece to the last, for a speed to mea
 _BURST = 0.0002  # seconds a token: what comes faster waited in a buffer, and this is only how fast it is read
 
 
-def warm_client() -> None:
+def import_client() -> None:
     """Import the openai client, so that the first answer does not wait for it (0.4 s, more while others import too)."""
     import openai.resources.chat  # noqa: F401
 
 
 def stream_answer(
-    url: str, key: str, model: str, turn: Turn, messages: list[dict[str, str]], conversation: str = ""
+    url: str, key: str, model: str, live: LiveTurn, messages: list[dict[str, str]], conversation: str = ""
 ) -> None:
     """Fill the turn in with the answer of the server at this base URL, which ends in /v1.
 
@@ -38,11 +41,12 @@ def stream_answer(
     from openai import DefaultHttpxClient, OpenAI, Timeout
 
     timeout = Timeout(_SILENCE, connect=_CONNECT)
-    hooks = {"request": [_stoppable(turn)]}
-    # A redirect would take the key to who knows whom.
+    turn = live.turn
+    hooks = {"request": [_stoppable(live)]}
+    # A redirect would take the key to another server.
     with DefaultHttpxClient(timeout=timeout, follow_redirects=False, event_hooks=hooks) as http:
         client = OpenAI(base_url=url, api_key=key, max_retries=0, timeout=timeout, http_client=http)
-        request = _asked(turn) | ({"prompt_cache_key": conversation} if conversation and not turn.raw else {})
+        request = _request_options(turn) | ({"prompt_cache_key": conversation} if conversation and not turn.raw else {})
         request |= {"model": model, "stream": True, "stream_options": {"include_usage": True}}
         # Named before the clock starts: the client imports half of itself for it, the first time.
         create: Any = client.completions.create if turn.raw else client.chat.completions.create
@@ -52,18 +56,17 @@ def stream_answer(
         try:
             chunks = create(**asking, **request)
             for chunk in chunks:
-                if turn.stopping:
+                if live.stopping:
                     break
                 counted = counted or bool(chunk.usage)
-                if _take(turn, chunk):
+                if _apply_chunk(live, chunk):
                     last = time.perf_counter()
                     first = first or last
         finally:  # an answer that was stopped or broke off has its figures too
             if turn.finish_reason and not counted:
-                turn.completion_tokens = 0  # pieces were counted so far, and what is a piece is the model's own affair
-            turn.first_token_ms = (first - asked) * 1000 if first else 0.0
-            turn.tokens_per_second = _speed(turn.completion_tokens, last - first)
-    if not turn.finish_reason and not turn.stopping:
+                live.set_counts(0, 0)  # pieces were counted so far, and what is a piece is the model's own affair
+            live.set_speed((first - asked) * 1000 if first else 0.0, _speed(turn.completion_tokens, last - first))
+    if not turn.finish_reason and not live.stopping:
         raise ServerError("The answer broke off.")
 
 
@@ -74,7 +77,7 @@ def _speed(tokens: int, seconds: float) -> float:
     return (tokens - 1) / seconds
 
 
-def _asked(turn: Turn) -> dict[str, Any]:
+def _request_options(turn: Turn) -> dict[str, Any]:
     """The turn's options as the openai client takes them."""
     options = turn.options | ({"seed": turn.seed} if turn.seed is not None else {})
     if turn.raw:  # the older protocol has one number in place of the two
@@ -91,23 +94,22 @@ def _asked(turn: Turn) -> dict[str, Any]:
     return request | {"extra_body": {name: value for name, value in options.items() if name not in known}}
 
 
-def _take(turn: Turn, chunk: Any) -> bool:
+def _apply_chunk(live: LiveTurn, chunk: Any) -> bool:
     """Put one chunk of the stream into the turn; whether it held text."""
     if chunk.usage:
-        turn.prompt_tokens, turn.completion_tokens = chunk.usage.prompt_tokens, chunk.usage.completion_tokens
         details = getattr(chunk.usage, "prompt_tokens_details", None)
-        turn.cached_tokens = getattr(details, "cached_tokens", None) or 0
+        cached = getattr(details, "cached_tokens", None) or 0
+        live.set_counts(chunk.usage.prompt_tokens, chunk.usage.completion_tokens, cached)
     if not chunk.choices:
         return False
-    choice = chunk.choices[0]
-    text = choice.text if turn.raw else choice.delta.content
+    choice, raw = chunk.choices[0], live.turn.raw
     if choice.finish_reason:
-        turn.finish_reason = choice.finish_reason
+        live.set_finish_reason(choice.finish_reason)
     if choice.logprobs:
-        turn.tokens.extend(_old_tokens(choice.logprobs) if turn.raw else _tokens(choice.logprobs))
+        live.append_tokens(_old_tokens(choice.logprobs) if raw else _tokens(choice.logprobs))
+    text = choice.text if raw else choice.delta.content
     if text:
-        turn.completion_tokens += 1  # so far; the server's own count comes last
-        turn.update(answer=turn.answer + text, waiting="")
+        live.append(text)
     return bool(text)
 
 
@@ -129,13 +131,13 @@ def _finite(logprob: float | None) -> float:
     return logprob if logprob is not None and math.isfinite(logprob) else -9999.0
 
 
-def _stoppable(turn: Turn) -> Any:
+def _stoppable(live: LiveTurn) -> Any:
     """A hook for the openai client's requests by which stopping the turn cuts its connection at once.
 
     Closing a response from another thread would not wake the one that reads it, and there is none yet while the
     server has not answered; the socket itself is there as soon as the connection stands.
     """
-    trace = trace_socket(lambda connection: turn.when_stopped(lambda: shut_down(connection)))
+    trace = trace_socket(lambda connection: live.when_stopped(lambda: shut_down(connection)))
 
     def hook(request: Any) -> None:
         request.extensions["trace"] = trace

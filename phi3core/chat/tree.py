@@ -5,11 +5,11 @@ Knows neither servers nor stores.
 
 from __future__ import annotations
 
-import time
 import uuid
 from collections.abc import Iterable
 
 from phi3core.errors import NotFound
+from phi3core.timestamps import now_ms
 from phi3core.traces.turn import Turn
 
 
@@ -105,11 +105,11 @@ class Tree:
         return last
 
 
-def copies(turns: Iterable[Turn]) -> list[Turn]:
+def copy_turns(turns: Iterable[Turn]) -> list[Turn]:
     """The turns under new ids, hanging together as before; ratings stay with the originals."""
     turns = [*turns]
     ids = {turn.id: uuid.uuid4().hex for turn in turns}
-    now = time.time_ns() // 1_000_000
+    now = now_ms()
     return [
         Turn.from_plain(
             turn.plain()

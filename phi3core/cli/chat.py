@@ -35,9 +35,9 @@ def chat(ref: str, prompt: str | None, system: str, as_json: bool, **options: An
     with _pool(config) as pool, _sent(config):
         conversation = Conversation(config, pool)
         for question in [prompt] if prompt is not None else _lines(version.ref):
-            turn = conversation.ask(version, question, system, options, asked_ref=ref)
+            live = conversation.ask(version, question, system, options, asked_ref=ref)
             try:
-                _print_turn(turn, as_json)
+                _print_turn(live, as_json)
             except Phi3Error as error:
                 if prompt is not None:
                     raise
@@ -58,17 +58,16 @@ def _sent(config: Settings) -> Iterator[None]:
             click.echo("What was said waits for the store on this machine; the app sends it when it runs.", err=True)
 
 
-def _print_turn(turn: Any, as_json: bool) -> None:
-    shown = 0
+def _print_turn(live: Any, as_json: bool) -> None:
+    turn, shown = live.turn, 0
     try:
-        for _ in turn.follow(every=0.02):
+        for _ in live.follow(every=0.02):
             if not as_json:
                 click.echo(turn.answer[shown:], nl=False)
                 shown = len(turn.answer)
     except KeyboardInterrupt:
-        turn.stop()
-        for _ in turn.follow():
-            pass
+        live.stop()
+        live.wait()
     if turn.state == "failed":
         raise Phi3Error(turn.error)
     if as_json:
@@ -116,7 +115,7 @@ def batch(ref: str, file: Path, output: Path, **options: Any) -> None:
     with _pool(config) as pool, _sent(config), _opened(part) as out:
         for number, question in enumerate(questions, start=1):
             conversation = Conversation(config, pool)
-            turn = conversation.ask(version, question, options=options, asked_ref=ref)
+            turn = conversation.ask(version, question, options=options, asked_ref=ref).wait()
             conversation.settle(0)
             if turn.state == "failed":
                 raise Phi3Error(f"Prompt {number} of {len(questions)}: {turn.error}")
@@ -169,7 +168,7 @@ def export(id: str, output: Path) -> None:
     ID stands in the address of its page, as in /chat?c=ID.
     """
     from phi3core.chat import import_export, markdown_export
-    from phi3core.chat.conversation import load_conversation
+    from phi3core.chat.live_conversations import load_conversation
 
     formats: dict[str, Any] = {
         ".md": markdown_export.to_markdown,

@@ -16,9 +16,9 @@ from phi3core.registry.models import Version
 from phi3core.settings import Settings
 
 from . import trace_search
+from .text import one_line
 from .thumbs import valid_thumbs
 from .trace_search import MODEL_ID, SESSION, USER
-from .turn import one_line
 from .votes import Score, Vote, as_pattern, count_score, is_same_model, latest_votes, person_of, search_votes, votes_of
 
 if TYPE_CHECKING:

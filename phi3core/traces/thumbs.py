@@ -8,8 +8,9 @@ from phi3core import tags
 from phi3core.settings import Settings
 from phi3core.store.client import translate_errors
 
+from .text import one_line, without_control
 from .trace_search import tracing_client
-from .turn import Turn, one_line, without_control
+from .turn import Turn
 
 if TYPE_CHECKING:
     from mlflow.entities import TraceInfo

@@ -15,9 +15,10 @@ from phi3core import tags
 from phi3core.settings import Settings
 from phi3core.store.client import experiment_id, mlflow_client, translate_errors
 
+from .text import clean, one_line, without_control
 from .thumbs import apply_rating
 from .trace_search import MODEL_ID, SESSION, USER, tracing_client
-from .turn import Origin, Turn, clean, one_line, without_control
+from .turn import Origin, Turn
 
 if TYPE_CHECKING:
     from mlflow.entities import Span, Trace, TraceInfo

@@ -15,7 +15,7 @@ from phi3core.settings import Settings
 from phi3core.store.client import translate_errors
 
 from . import trace_search
-from .turn import one_line, without_control
+from .text import one_line, without_control
 
 if TYPE_CHECKING:
     from mlflow.entities import TraceInfo

@@ -12,8 +12,9 @@ from phi3core.access import roles
 from phi3core.access.roles import Person
 from phi3core.build import jobs
 from phi3core.build.steps import BuildSpec
-from phi3core.chat import conversation, history, import_export, prompts
-from phi3core.chat.conversation import Conversation, delete_conversation, load_conversation, rename_conversation
+from phi3core.chat import history, import_export, live_conversations, prompts
+from phi3core.chat.conversation import Conversation
+from phi3core.chat.live_conversations import delete_conversation, load_conversation, rename_conversation
 from phi3core.chat.search import search_conversations
 from phi3core.errors import Forbidden, NotFound, Phi3Error
 from phi3core.settings import Settings
@@ -28,7 +29,7 @@ VERA, RITA, RALPH, ADA = (
 @pytest.fixture(autouse=True)
 def _forget() -> Iterator[None]:
     yield
-    conversation._live.clear()
+    live_conversations._live.clear()
 
 
 RATED = Turn("One?", "phi3/1", answer="Uno.", state="done", user="vera@example.org", when=1)
@@ -85,7 +86,7 @@ def veras(settings: Settings) -> str:
     first = replace(RATED, id="a" * 32, when=1000)
     made.adopt([first, Turn("Two?", "phi3/1", parent=first.id, answer="Dos.", state="done", when=2000, user=RITA.name)])
     assert history.flush(settings), history.sending_error(settings)
-    conversation._live.clear()  # as if the app had started again
+    live_conversations._live.clear()  # as if the app had started again
     return made.id
 
 

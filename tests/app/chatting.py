@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from streamlit.testing.v1 import AppTest
 
-from phi3core.chat import conversation
+from phi3core.chat import live_conversations
 from phi3core.chat.conversation import Conversation
 from phi3core.registry import reader
 from phi3core.registry.models import Version
@@ -21,13 +21,13 @@ def ask(at: AppTest, text: str) -> AppTest:
 
 def settled(at: AppTest) -> AppTest:
     """The page once no answer is coming: in a browser its live part draws itself again."""
-    fakes.until(lambda: not any(talk.running for talk in conversation._live.values()))
+    fakes.until(lambda: not any(talk.running for talk in live_conversations._live.values()))
     return at.run()
 
 
 def live(at: AppTest) -> Conversation:
     """The conversation that the page shows."""
-    return conversation._live[at.session_state["chat_conversation"]]
+    return live_conversations._live[at.session_state["chat_conversation"]]
 
 
 def put_into_box(at: AppTest) -> str | None:

@@ -12,7 +12,7 @@ from streamlit.testing.v1 import AppTest
 from pages.components.registry import browse
 from pages.components.shared import reading, ui
 from phi3core import tags
-from phi3core.chat import conversation
+from phi3core.chat import live_conversations
 from phi3core.registry.index import index
 from phi3core.settings import Settings
 from tests.app.servers import FakePool
@@ -28,11 +28,11 @@ def _fresh() -> Iterator[None]:
     """Streamlit's caches and the live conversations survive from one test to the next."""
     st.cache_data.clear()
     st.cache_resource.clear()
-    conversation._live.clear()
+    live_conversations._live.clear()
     yield
     st.cache_data.clear()
     st.cache_resource.clear()
-    conversation._live.clear()
+    live_conversations._live.clear()
 
 
 @pytest.fixture

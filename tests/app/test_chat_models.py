@@ -12,10 +12,10 @@ import pytest
 
 from pages.components.chat import token_view
 from pages.components.shared import ui
-from phi3core.chat import answer
+from phi3core.chat import conversation
+from phi3core.engine.interface import Token
 from phi3core.serving.handle import Status
 from phi3core.settings import Settings
-from phi3core.traces import turn
 from tests.app.chatting import WORDS, answers, ask, chat_version, live, put_into_box, settled
 from tests.app.conftest import Open, Register, said
 from tests.app.servers import FakePool, FakeServer, TableEngine, TellingEngine
@@ -240,7 +240,9 @@ def test_what_was_said_elsewhere_is_told_to_no_endpoint_before_it_is_asked(
 ) -> None:
     register()
     measured: list[str] = []
-    monkeypatch.setattr(answer, "measure", lambda server, messages: measured.append(server.ref) or (None, None))
+    monkeypatch.setattr(
+        conversation, "count_context", lambda server, messages: measured.append(server.ref) or (None, None)
+    )
     at = ask(open_page("chat", ref="phi3/1"), "A secret")
     at.selectbox(key="chat_model").set_value("endpoint:far").run()
     at.run()
@@ -366,11 +368,11 @@ def test_token_probabilities_are_asked_for_and_shown_when_they_are_wanted(
 
 
 def test_tokens_are_laid_out_in_rows_and_a_line_break_ends_one() -> None:
-    tokens = [turn.Token(text, -0.1) for text in ("abc", "d\n", "e" * 99, "f")]
+    tokens = [Token(text, -0.1) for text in ("abc", "d\n", "e" * 99, "f")]
     assert token_view.places(tokens, width=10) == [(0, 0, 4), (0, 4, 3), (1, 0, 10), (2, 0, 2)]
 
 
 def test_an_impossible_token_makes_the_perplexity_large_and_not_infinite() -> None:
-    probability, perplexity = token_view.mean([turn.Token("a", -9999.0)])
+    probability, perplexity = token_view.mean([Token("a", -9999.0)])
     assert 0 < probability < 1e-8
     assert 1e8 < perplexity < 1e10

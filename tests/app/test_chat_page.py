@@ -10,8 +10,9 @@ from streamlit.testing.v1 import AppTest
 
 from pages.components.shared import ui
 from phi3core.build.steps import MAX_TOKENS
-from phi3core.chat import conversation, history
-from phi3core.chat.conversation import Conversation, add_conversation
+from phi3core.chat import history, live_conversations
+from phi3core.chat.conversation import Conversation
+from phi3core.chat.live_conversations import add_conversation
 from phi3core.errors import StoreDown
 from phi3core.promotion.delete import delete_version
 from phi3core.promotion.promote import delete_alias, promote, set_alias
@@ -164,8 +165,8 @@ def test_a_reload_brings_the_conversation_back(
     ask(at, "Two")
     shown, address = answers(at), at.query_params["c"]
     assert answers(open_page("chat", c=address)) == shown == ["One", "The capital is Madrid.", "Two", shown[3]]
-    conversation._live[address].settle()
-    conversation._live.clear()  # as after a restart of the app
+    live_conversations._live[address].settle()
+    live_conversations._live.clear()  # as after a restart of the app
     assert answers(open_page("chat", c=address)) == shown
 
 
@@ -184,7 +185,7 @@ def test_the_answer_that_was_selected_is_in_the_address_for_a_reload_a_link_and_
     at.button(key=f"turn_-1_{second.id}").click().run()
     assert at.query_params["turn"] == first.id
     talk.settle()
-    conversation._live.clear()  # as after a restart of the app
+    live_conversations._live.clear()  # as after a restart of the app
     again = open_page("chat", c=talk.id, turn=first.id)
     assert answers(again) == ["One", "The capital is Madrid."]
     assert any(f"turn={first.id}" in code.value for code in again.code)  # the link that is offered
@@ -200,7 +201,7 @@ def test_a_page_opened_in_mid_answer_follows_it_to_its_end(
     servers.engines = lambda ref: held
     register()
     talk = add_conversation(Conversation(settings, servers))  # type: ignore[arg-type]
-    turn = talk.ask(chat_version(settings), "Hello")
+    turn = talk.ask(chat_version(settings), "Hello").turn
     fakes.until(lambda: turn.answer == "The capital")
     at = open_page("chat", c=talk.id)
     assert answers(at) == ["Hello", "The capital"]
@@ -354,7 +355,7 @@ def test_asking_again_takes_the_sidebar_as_it_is_now(
     at.text_area(key="chat_system").set_value("Old.")
     at.slider(key="chat_temperature_phi3/1").set_value(0.1)
     ask(at, "Hello")
-    conversation._live[at.query_params["c"]].path[-1].state = state  # type: ignore[assignment]
+    live_conversations._live[at.query_params["c"]].path[-1].state = state  # type: ignore[assignment]
     at.run()
     at.text_area(key="chat_system").set_value("New.")
     at.slider(key="chat_temperature_phi3/1").set_value(1.5)
@@ -383,8 +384,8 @@ def reloaded(open_page: Open, register: Register, engine: fakes.FakeEngine) -> A
     at.session_state["chat_stop_phi3/1"] = ["END", "a, b"]
     ask(at, "Two")
     address = at.query_params["c"]
-    conversation._live[address].settle()
-    conversation._live.clear()
+    live_conversations._live[address].settle()
+    live_conversations._live.clear()
     return open_page("chat", ref="phi3/1", c=address)
 
 

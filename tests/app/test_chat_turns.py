@@ -9,7 +9,8 @@ from streamlit.testing.v1 import AppTest
 
 from pages.components.chat import turns
 from pages.components.chat.line_breaks import with_line_breaks
-from phi3core.chat.conversation import Conversation, add_conversation
+from phi3core.chat.conversation import Conversation
+from phi3core.chat.live_conversations import add_conversation
 from phi3core.settings import Settings
 from phi3core.traces import turn
 from tests.app.chatting import WORDS, answers, ask, chat_version, live, put_into_box, settled
@@ -261,7 +262,7 @@ def test_a_message_sent_while_an_answer_comes_waits_in_its_box(
     servers.engines = lambda ref: held
     register()
     talk = add_conversation(Conversation(settings, servers))  # type: ignore[arg-type]
-    turn = talk.ask(chat_version(settings), "Hello")
+    turn = talk.ask(chat_version(settings), "Hello").turn
     fakes.until(lambda: turn.answer == "The capital")
     at = open_page("chat", c=talk.id)
     assert answers(at) == ["Hello", "The capital"]
@@ -342,11 +343,11 @@ def test_an_answer_that_the_context_cut_off_says_so_and_offers_to_make_room(
 ) -> None:
     register(max_tokens=100)
     at = ask(ask(open_page("chat"), "One" * 10), "Two" * 10)
-    live(at).path[-1].update(finish_reason="length", completion_tokens=60)
+    live(at).path[-1].finish_reason, live(at).path[-1].completion_tokens = "length", 60
     fakes.until(lambda: at.run().button(key="turn_forget").label == "Forget the oldest turn and send again")
     assert "Cut off: the context is full" in said(at)
     assert "longest answer allowed" not in said(at)
-    live(at).path[-1].update(completion_tokens=100)
+    live(at).path[-1].completion_tokens = 100
     assert "longest answer allowed; raise it" in said(at.run())
 
 

@@ -11,8 +11,9 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from pages.components.shared import escape, ui
-from phi3core.chat import conversation, history, import_export, markdown_export, replay, search
-from phi3core.chat.conversation import Conversation, delete_conversation, load_conversation
+from phi3core.chat import history, import_export, live_conversations, markdown_export, replay, search
+from phi3core.chat.conversation import Conversation
+from phi3core.chat.live_conversations import delete_conversation, load_conversation
 from phi3core.chat.replay import DiffPiece
 from phi3core.chat.search import SearchResult, search_conversations
 from phi3core.errors import NotFound, StoreDown
@@ -279,7 +280,7 @@ def test_an_export_that_fails_says_why(open_page: Open, settings: Settings, monk
     id = talk(settings, ("One", "1"))
     at = open_page("conversations")
     at.checkbox(key=key(id)).check().run()
-    monkeypatch.setattr(conversation, "load_conversation", down)
+    monkeypatch.setattr(live_conversations, "load_conversation", down)
     at.button(key="conversations_export").click().run()
     assert at.error[0].value == "The MLflow store does not answer."
     assert not at.download_button
@@ -424,7 +425,7 @@ def test_a_replay_is_found_again_by_its_address_after_a_restart(
     at = ended(replayed(open_page("conversations"), id))
     made = at.query_params["replay"]
     assert history.flush(settings)
-    conversation._live.clear()
+    live_conversations._live.clear()
     replay._live.clear()
     at = open_page("conversations", replay=made)
     assert not at.exception

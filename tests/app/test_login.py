@@ -13,7 +13,8 @@ from pages.components.shared import ui
 from phi3core.access.login import load_login
 from phi3core.access.roles import Person
 from phi3core.chat import history, prompts
-from phi3core.chat.conversation import Conversation, add_conversation, load_conversation
+from phi3core.chat.conversation import Conversation
+from phi3core.chat.live_conversations import add_conversation, load_conversation
 from phi3core.errors import Forbidden
 from phi3core.settings import Settings
 from phi3core.traces.turn import Turn

@@ -15,7 +15,8 @@ from pages.components.chat import prompt_library, snippets
 from phi3core.access import roles
 from phi3core.access.roles import Person
 from phi3core.chat import prompts
-from phi3core.chat.conversation import Conversation, add_conversation
+from phi3core.chat.conversation import Conversation
+from phi3core.chat.live_conversations import add_conversation
 from phi3core.chat.search import search_conversations
 from phi3core.errors import StoreDown
 from phi3core.settings import Settings

@@ -19,14 +19,16 @@ import pytest
 
 from phi3core import settings as settings_module
 from phi3core import tags
-from phi3core.chat import conversation, history
-from phi3core.chat.conversation import rename_conversation
+from phi3core.chat import history
+from phi3core.chat.live_conversations import rename_conversation
 from phi3core.chat.search import search_conversations
+from phi3core.engine.interface import Token
 from phi3core.errors import BadInput, NotFound, StoreDown, StoreError
 from phi3core.settings import Settings
 from phi3core.store.client import experiment_id, mlflow_client
 from phi3core.traces import outbox, outbox_files, sender, thumbs, trace, trace_search
-from phi3core.traces.turn import Origin, Token, Turn, clean
+from phi3core.traces.text import clean
+from phi3core.traces.turn import Origin, Turn
 from tests.store.test_http import remote  # noqa: F401  (a fixture)
 from tests.support import fakes
 from tests.support.fakes import until
@@ -42,7 +44,6 @@ def _nothing_stays() -> Iterator[None]:
         until(lambda running=running: not running.running)
         del sender._senders[home]
     outbox._memory.clear()
-    conversation._live.clear()
 
 
 def new_id() -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,19 +10,15 @@ import pytest
 from click.testing import CliRunner
 
 from phi3core.access.roles import Person
-from phi3core.chat import conversation, history, import_export, markdown_export
-from phi3core.chat.conversation import Conversation, load_conversation
+from phi3core.chat import history, import_export, live_conversations, markdown_export
+from phi3core.chat.conversation import Conversation
+from phi3core.chat.live_conversations import load_conversation
 from phi3core.chat.search import search_conversations
 from phi3core.cli.main import main
+from phi3core.engine.interface import Token
 from phi3core.errors import BadInput
 from phi3core.settings import Settings
-from phi3core.traces.turn import Origin, Token, Turn
-
-
-@pytest.fixture(autouse=True)
-def _forget() -> Iterator[None]:
-    yield
-    conversation._live.clear()
+from phi3core.traces.turn import Origin, Turn
 
 
 @pytest.fixture
@@ -38,7 +33,7 @@ def talk(settings: Settings) -> Conversation:
     )  # fmt: skip
     beside = Turn("Zwei?", "phi3/2", parent=one.id, state="failed", error="It died.", when=3_000, user="ada")
     conversation = Conversation(settings, None, turns=[one, two, beside])  # type: ignore[arg-type]
-    conversation.rename("Counting")
+    conversation.set_title("Counting")
     conversation.select(two)
     return conversation
 
@@ -62,7 +57,7 @@ def test_json_brings_the_whole_tree_back_as_a_saved_conversation(settings: Setti
     assert (back.title, back.origin) == ("Counting", Origin("import", talk.id))
 
     assert history.flush(settings), history.sending_error(settings)
-    conversation._live.clear()
+    live_conversations._live.clear()
     found = load_conversation(settings, None, back.id)  # type: ignore[arg-type]
     assert [*found.tree.values()] == [*back.tree.values()]
     assert (found.title, found.origin) == ("Counting", back.origin)

@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 
 from phi3core import tags
-from phi3core.chat import conversation, import_export, replay
-from phi3core.chat.conversation import Conversation, load_conversation
+from phi3core.chat import import_export, live_conversations, replay
+from phi3core.chat.conversation import Conversation
+from phi3core.chat.live_conversations import load_conversation
 from phi3core.chat.replay import Replay
 from phi3core.chat.search import search_conversations
 from phi3core.endpoints.config import Endpoint
@@ -19,25 +20,10 @@ from phi3core.errors import BadInput
 from phi3core.registry import reader
 from phi3core.registry.models import Version
 from phi3core.settings import Settings
-from phi3core.traces.turn import Origin, Turn
+from phi3core.traces.turn import Origin
 from tests.app.servers import FakePool, HeldEngine
+from tests.chat.asking import WORDS, ended
 from tests.support import fakes
-
-WORDS = ("The", " capital", " is", " Madrid", ".")
-
-
-@pytest.fixture
-def engine() -> fakes.FakeEngine:
-    return fakes.FakeEngine(WORDS)
-
-
-@pytest.fixture
-def pool(engine: fakes.FakeEngine) -> Iterator[FakePool]:
-    pool = FakePool(lambda ref: engine)
-    yield pool
-    pool.close()
-    conversation._live.clear()
-    replay._live.clear()
 
 
 @pytest.fixture
@@ -55,12 +41,6 @@ def talk(settings: Settings, pool: FakePool, version: Version) -> Conversation:
     ended(talk.ask(version, "Two"))
     ended(talk.ask(version, "<user>Three", raw=True))
     return talk
-
-
-def ended(turn: Turn) -> Turn:
-    for _ in turn.follow(every=0.0):
-        pass
-    return turn
 
 
 def finished(again: Replay) -> Replay:
@@ -102,7 +82,7 @@ def test_what_the_target_does_not_take_is_left_out_and_the_turn_says_so(settings
 
     again = finished(replay.start(talk, reader.resolve(settings, "phi3/2")))
     again.conversation.settle()
-    conversation._live.clear()
+    live_conversations._live.clear()
     kept = load_conversation(settings, pool, again.conversation.id)  # type: ignore[arg-type]
     pool.close()
 
@@ -138,7 +118,7 @@ def test_a_replay_is_a_saved_conversation_that_knows_what_it_repeats(
 ) -> None:
     again = finished(replay.start(talk, version))
     again.conversation.settle()
-    conversation._live.clear()
+    live_conversations._live.clear()
     found = load_conversation(settings, pool, again.conversation.id)  # type: ignore[arg-type]
     assert found.origin == Origin("replay", talk.id)
     assert found.title == "Replay: One"
@@ -178,7 +158,7 @@ def test_a_replay_of_a_replay_sends_what_the_first_one_sent_in_every_turn_also_a
     sent = list(engines["phi3/2"].prompts)
     assert first.path[0].answer in sent[3]
     first.settle()
-    conversation._live.clear()
+    live_conversations._live.clear()
 
     found = load_conversation(settings, pool, first.id)  # type: ignore[arg-type]
     (imported,) = import_export.import_file(settings, pool, "c.json", import_export.to_json(found).encode())  # type: ignore[arg-type]
@@ -191,7 +171,7 @@ def test_a_replay_of_a_replay_sends_what_the_first_one_sent_in_every_turn_also_a
 def test_titles_of_replays_do_not_pile_up(talk: Conversation, version: Version) -> None:
     first = finished(replay.start(talk, version)).conversation
     assert finished(replay.start(first, version)).conversation.title == "Replay: One"
-    talk.rename("Replay: Replay: Replay the tape")
+    talk.set_title("Replay: Replay: Replay the tape")
     assert finished(replay.start(talk, version)).conversation.title == "Replay: Replay the tape"
 
 
@@ -277,9 +257,9 @@ def test_there_must_be_something_to_repeat(settings: Settings, pool: FakePool, v
     held = HeldEngine(WORDS, hold_at=1)
     pool.engines = lambda ref: held
     talk = Conversation(settings, pool)  # type: ignore[arg-type]
-    turn = talk.ask(version, "Hello")
-    fakes.until(lambda: turn.answer)
+    live = talk.ask(version, "Hello")
+    fakes.until(lambda: live.turn.answer)
     with pytest.raises(BadInput, match="still coming"):
         replay.start(talk, version)
     held.go.set()
-    ended(turn)
+    ended(live)

@@ -9,8 +9,9 @@ from typing import Any
 import streamlit as st
 
 from pages.components.shared import later
-from phi3core.chat.answer import read_schema, render_prompt
+from phi3core.chat.answer import read_schema
 from phi3core.chat.conversation import Conversation
+from phi3core.chat.model_client import render_prompt
 from phi3core.errors import BadInput
 
 from . import context, prompt_library

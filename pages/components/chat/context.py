@@ -10,8 +10,8 @@ import streamlit as st
 
 from pages.components.shared import later, ui
 from phi3core.chat import history
-from phi3core.chat.answer import model_properties
 from phi3core.chat.conversation import Conversation
+from phi3core.chat.model_client import model_properties
 from phi3core.errors import Phi3Error
 from phi3core.serving.handle import ModelServer, Status
 

@@ -8,7 +8,7 @@ from typing import Any
 import streamlit as st
 
 from pages.components.shared import later, ui
-from phi3core.chat.answer import invoke_server
+from phi3core.chat.model_client import invoke_server
 from phi3core.errors import Phi3Error
 
 from . import examples

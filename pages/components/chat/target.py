@@ -10,7 +10,8 @@ import streamlit as st
 from pages.components.shared import ui
 from pages.components.shared.waiting import patiently
 from phi3core import tags
-from phi3core.chat.conversation import Conversation, find_moved_version
+from phi3core.chat.conversation import Conversation
+from phi3core.chat.target import find_moved_version
 from phi3core.errors import BadInput, NotFound, Phi3Error, StoreDown
 from phi3core.registry.models import Model, Reference, Version, split_reference
 
@@ -204,7 +205,9 @@ def _pinned(conversation: Conversation, asked: str) -> Chosen:
     meant = ui.resolve(asked)
     if conversation.asked_ref != asked or st.session_state.get("chat_followed") == (conversation.id, meant.ref):
         return Chosen(meant, asked)
-    moved = patiently("Reading the version …", find_moved_version, ui.config(), conversation)
+    moved = patiently(
+        "Reading the version …", find_moved_version, ui.config(), conversation.asked_ref, conversation.ref
+    )
     if not moved:
         return Chosen(meant, asked)
     try:

@@ -8,7 +8,7 @@ from typing import Any
 
 import streamlit as st
 
-from phi3core.traces.turn import Token
+from phi3core.engine.interface import Token
 
 _WIDTH = 44  # characters in a row: what fits a phone at this size of letters
 _MOST = 1000  # tokens drawn

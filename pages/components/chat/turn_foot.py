@@ -12,6 +12,7 @@ import streamlit as st
 from pages.components.shared import ui
 from pages.components.shared.escape import literal
 from phi3core.chat.conversation import Conversation
+from phi3core.chat.live_conversations import add_conversation
 from phi3core.errors import Phi3Error
 from phi3core.markdown import safe_markdown
 from phi3core.traces.turn import Turn
@@ -142,7 +143,7 @@ def _told(act: Callable[[], None]) -> None:
 
 def _branch(conversation: Conversation, turn: Turn) -> None:
     try:
-        made = conversation.branch(turn, ui.person().name)
+        made = add_conversation(conversation.branch(turn, ui.person().name))
     except Phi3Error as error:
         ui.show_error(str(error))
         return

@@ -9,9 +9,11 @@ import streamlit as st
 
 from pages.components.shared import later, ui
 from phi3core.chat.conversation import Conversation
+from phi3core.chat.live_turn import LiveTurn
 from phi3core.errors import ServerError
 from phi3core.markdown import safe_markdown
-from phi3core.traces.turn import Turn, without_control
+from phi3core.traces.text import without_control
+from phi3core.traces.turn import Turn
 
 from . import turn_foot
 from .line_breaks import with_line_breaks
@@ -34,8 +36,9 @@ def show_all(asking: Asking) -> None:
         st.session_state["chat_all"] = asking.conversation.id
         st.rerun()
     for turn in path[hidden:]:
-        if turn.state == "running":
-            _show_running(turn)
+        live = asking.conversation.live
+        if turn.state == "running" and live is not None:
+            _show_running(live)
         else:
             _show_ended(asking, turn, last=turn is path[-1])
 
@@ -64,32 +67,33 @@ def _show_question(turn: Turn) -> None:
 # ---------------------------------------------------------------- while the answer comes
 
 
-def _show_running(turn: Turn) -> None:
+def _show_running(live: LiveTurn) -> None:
     with st.chat_message("user", avatar=_USER):
-        _show_question(turn)
+        _show_question(live.turn)
     with st.chat_message("assistant", avatar=_MODEL):
         answer = st.container()
         # Outside the live part: a click runs the page, which does not wait for anybody.
-        st.button("Stop", icon=":material/stop_circle:", key="chat_stop", on_click=_stop, args=(turn,))
+        st.button("Stop", icon=":material/stop_circle:", key="chat_stop", on_click=_stop, args=(live,))
         with answer:
             # One look only: until the page's own run has ended, what it drew before stays on the screen beside this.
             st.session_state["chat_one_look"] = True
-            _follow(turn)
+            _follow(live)
 
 
 @st.fragment(run_every=_NEXT)
-def _follow(turn: Turn) -> None:
+def _follow(live: LiveTurn) -> None:
     """A stretch of the answer as it comes; short, so that what is clicked elsewhere has its turn."""
+    turn = live.turn
     text, waiting = st.empty(), st.empty()
     once = st.session_state.pop("chat_one_look", False)
     until, shown = time.monotonic() + _SLICE, None
     while True:
-        now = (len(turn.answer), turn.waiting, turn.state)
+        now = (len(turn.answer), live.waiting, turn.state)
         if now != shown:
             with text.container():
                 show_text(turn.answer)
-            if turn.waiting:
-                waiting.caption(f":material/progress_activity: {turn.waiting} …")
+            if live.waiting:
+                waiting.caption(f":material/progress_activity: {live.waiting} …")
             else:
                 waiting.empty()
             shown = now
@@ -101,10 +105,10 @@ def _follow(turn: Turn) -> None:
         time.sleep(_EVERY + len(turn.answer) / 200_000)
 
 
-def _stop(turn: Turn) -> None:
-    turn.stop()
+def _stop(live: LiveTurn) -> None:
+    live.stop()
     deadline = time.monotonic() + 2  # within a token or two
-    while turn.state == "running" and time.monotonic() < deadline:
+    while live.turn.state == "running" and time.monotonic() < deadline:
         time.sleep(0.02)
 
 

@@ -10,7 +10,8 @@ import streamlit as st
 from pages.components.shared import links, ui
 from pages.components.shared.escape import short
 from phi3core.chat import import_export, markdown_export
-from phi3core.chat.conversation import Conversation, delete_conversation, rename_conversation
+from phi3core.chat.conversation import Conversation
+from phi3core.chat.live_conversations import delete_conversation, rename_conversation
 from phi3core.errors import Phi3Error
 
 from . import replays

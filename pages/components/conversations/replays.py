@@ -12,7 +12,8 @@ from pages.components.shared.escape import differences, literal, short
 from pages.components.shared.waiting import patiently
 from phi3core import tags
 from phi3core.chat import replay
-from phi3core.chat.conversation import Conversation, load_conversation
+from phi3core.chat.conversation import Conversation
+from phi3core.chat.live_conversations import load_conversation
 from phi3core.chat.replay import AnswerPair, Replay
 from phi3core.errors import BadInput, NotFound, Phi3Error
 from phi3core.registry import reader
@@ -140,8 +141,8 @@ def _load(id: str, pool: object) -> tuple[Conversation, Conversation, Replay | N
 
 def _running(under_way: Replay) -> None:
     at, total = min(under_way.done + 1, under_way.total), under_way.total
-    current = under_way.conversation.current
-    waiting = f" · {current.waiting}" if current and current.waiting else ""
+    live = under_way.conversation.live
+    waiting = f" · {live.waiting}" if live and live.waiting else ""
     with st.container(horizontal=True, vertical_alignment="center"):
         st.progress(under_way.done / max(total, 1), f"Asking question {at} of {total}{literal(waiting)}")
         st.button("Stop", icon=":material/stop_circle:", key="replay_stop", on_click=under_way.stop)

@@ -1,0 +1,70 @@
+"""The conversations that this process holds in memory, by their ids; an older one is read from its traces again."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+
+from phi3core.access.roles import Person
+from phi3core.serving.pool import Pool
+from phi3core.settings import Settings
+
+from . import history
+from .conversation import Conversation
+
+_MOST = 200
+_live: OrderedDict[str, Conversation] = OrderedDict()
+_lock = threading.Lock()
+
+
+def load_conversation(settings: Settings, pool: Pool, id: str, user: str = "") -> Conversation:
+    """A conversation by its id: the live one, else read from its traces. Raises NotFound or BadInput."""
+    with _lock:
+        if id in _live:
+            _live.move_to_end(id)
+            return _live[id]
+    stored = history.read(settings, id)
+    return add_conversation(Conversation(settings, pool, id, user, stored.turns, stored.origin, stored.title))
+
+
+def add_conversation(conversation: Conversation) -> Conversation:
+    """Hold a conversation in memory, so that a reloaded page finds it with its running answer.
+
+    Returns the one that is held under its id: another thread may have read it at the same time.
+    """
+    with _lock:
+        held = _live.setdefault(conversation.id, conversation)
+        for old in [id for id, other in _live.items() if not other.running][: max(0, len(_live) - _MOST)]:
+            del _live[old]
+    return held
+
+
+def rename_conversation(settings: Settings, id: str, title: str, person: Person | None = None) -> None:
+    """Give a conversation another title, whether it is in memory or not; the store may be away.
+
+    Raises BadInput for an empty title or an odd id, Forbidden for a person who is neither its author nor an admin.
+    """
+    live = _find(id)
+    history.rename(settings, id, title, person, live.author if live else "")
+    if live:
+        live.set_title(title)
+
+
+def delete_conversation(settings: Settings, id: str, person: Person | None = None) -> None:
+    """Remove a conversation for good, stopping its answer. Ask before you call it.
+
+    Raises BadInput for an odd id, Forbidden for a person who is neither its author nor an admin.
+    """
+    live = _find(id)
+    author = live.author if live else ""
+    history.require_author(settings, id, person, author, "delete")
+    with _lock:
+        live = _live.pop(id, None)
+    if live is not None:
+        live.mark_deleted()
+    history.delete(settings, id, person, author)
+
+
+def _find(id: str) -> Conversation | None:
+    with _lock:
+        return _live.get(id)
