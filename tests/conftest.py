@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import os
 import shutil
@@ -13,14 +14,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from filelock import FileLock
 
 import phi3core.settings
 from phi3core.settings import Settings, load_settings
 from tests.support import tiny as tiny_model
-from tests.support.stores import (
-    store,  # noqa: F401 (fixtures)
-)
+from tests.support.shared import once
+from tests.support.stores import fresh, http_server, postgres_server, s3_server, store  # noqa: F401 (fixtures)
 
 ROOT = Path(__file__).resolve().parent.parent
 MODEL = "phi3-embedded"
@@ -67,17 +66,32 @@ def cache() -> Path:
 
 
 @pytest.fixture(scope="session")
-def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def shared(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
+    """A folder of this run of the tests, the same in each of its processes."""
+    folder = _shared(tmp_path_factory, worker_id)
+    folder.mkdir(exist_ok=True)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def empty_store(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An SQLite store with all its tables and nothing in it, to copy from: making one takes seconds."""
     import mlflow
+    import mlflow.store.db.utils
 
-    folder = tmp_path_factory.mktemp("store")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
-        mlflow.MlflowClient(f"sqlite:///{folder / 'made.db'}").search_experiments(max_results=1)
-    with sqlite3.connect(folder / "made.db") as database:
-        database.execute("VACUUM INTO ?", (str(folder / "empty.db"),))
-    return folder / "empty.db"
+    # MLflow reads its 68 migrations whenever it opens a store, and finds the same revision every time.
+    revision = functools.cache(mlflow.store.db.utils._get_latest_schema_revision)
+    mlflow.store.db.utils._get_latest_schema_revision = revision
+
+    def make(path: Path) -> None:
+        folder = tmp_path_factory.mktemp("store")
+        with pytest.MonkeyPatch.context() as patch:
+            patch.chdir(folder)
+            mlflow.MlflowClient(f"sqlite:///{folder / 'made.db'}").search_experiments(max_results=1)
+        with sqlite3.connect(folder / "made.db") as database:
+            database.execute("VACUUM INTO ?", (str(path),))
+
+    return once(shared / "empty.db", make)
 
 
 @pytest.fixture
@@ -92,18 +106,19 @@ def settings(tmp_path: Path, cache: Path, empty_store: Path, monkeypatch: pytest
 
 
 @pytest.fixture(scope="session")
-def tiny_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tiny_model.make(tmp_path_factory.mktemp("tiny") / "tiny-phi3")
+def tiny_once(shared: Path) -> Path:
+    return once(shared / "tiny" / "tiny-phi3", tiny_model.make)
 
 
 @pytest.fixture(scope="session")
-def tiny_onnx(tiny_once: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def tiny_onnx(tiny_once: Path, shared: Path) -> Path:
     """The tiny model converted to ONNX, unrounded. Don't write into it."""
     from phi3core.build import convert
     from phi3core.build.sources.fetch import fetch_weights
     from phi3core.build.sources.source import parse_source
 
-    folder = tmp_path_factory.mktemp("tiny-onnx")
+    folder = shared / "tiny-onnx"  # the first process converts, the others find it
+    folder.mkdir(exist_ok=True)
     weights = fetch_weights(parse_source(str(tiny_once)), folder, lambda share, text: None)
     return convert.to_onnx(weights, "fp32", folder, folder / "log", lambda share, text: None)
 
@@ -136,26 +151,26 @@ class Built:
 
 @pytest.fixture(scope="session")
 def built_once(
-    tmp_path_factory: pytest.TempPathFactory, worker_id: str, cache: Path, empty_store: Path
+    shared: Path, tmp_path_factory: pytest.TempPathFactory, cache: Path, empty_store: Path
 ) -> Iterator[Built]:
     """Version 1: transformers. 2: onnx, prompt → string. 3: onnx, messages → chat completion.
 
-    Built by whichever process of the tests comes first; each has a home of its own, whose store points at those files.
+    Each process of the tests has a home of its own, whose store points at the same files.
     """
-    shared = _shared(tmp_path_factory, worker_id) / "built"
-    shared.parent.mkdir(exist_ok=True)
-    runs = shared.with_suffix(".json")
-    with FileLock(f"{shared}.lock"):
-        if not runs.is_file():
-            with _all_cores():
-                runs.write_text(json.dumps(_build(shared, cache, empty_store)))
+
+    def make(home: Path) -> None:
+        with _all_cores():
+            (home / "runs.json").write_text(json.dumps(_build(home, cache, empty_store)))
+
+    made = once(shared / "built", make)
+    runs = json.loads((made / "runs.json").read_text())
     home = tmp_path_factory.mktemp("built") / "home"
-    shutil.copytree(shared, home, ignore=shutil.ignore_patterns("artifacts"))
+    shutil.copytree(made, home, ignore=shutil.ignore_patterns("artifacts"))
     with pytest.MonkeyPatch.context() as patch:
         _enter(patch, home, cache)
         config = load_settings()
         _forget()
-    yield Built(config, {int(number): run_id for number, run_id in json.loads(runs.read_text()).items()})
+    yield Built(config, {int(number): run_id for number, run_id in runs.items()})
     shutil.rmtree(home, ignore_errors=True)
 
 
@@ -190,7 +205,6 @@ def _build(home: Path, cache: Path, empty_store: Path) -> dict[int, str]:
     from phi3core.build import jobs
     from phi3core.build.steps import BuildSpec
 
-    shutil.rmtree(home, ignore_errors=True)
     home.mkdir()
     shutil.copy(empty_store, home / "mlflow.db")
     runs = {}

@@ -1,13 +1,14 @@
 """The stores that tests run on, all real: a SQLite file, and an `mlflow server` on SQLite or on PostgreSQL and S3.
 
-A server is started by the first test that asks for it and shared by all tests of the session, so a test names its
-registered models by `fresh`. docs/stores.md tells how each one is started.
+A server is started by the first test that asks for it and shared by all tests and processes of the session, so a test
+names its registered models by `fresh`. docs/stores.md tells how each one is started.
 """
 
 from __future__ import annotations
 
 import contextlib
 import importlib.util
+import json
 import os
 import shutil
 import signal
@@ -21,36 +22,40 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from phi3core.settings import Settings, load_settings
 from tests.support.fakes import until
+from tests.support.shared import started
 
 STORES = ("sqlite", "http", "postgres")
+S3_KEYS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_DEFAULT_REGION": "us-east-1"}
+S3_ADDRESS = "MLFLOW_S3_ENDPOINT_URL"
 
 
 @pytest.fixture(scope="session")
-def http_server(tmp_path_factory: pytest.TempPathFactory, empty_store: Path) -> Iterator[str]:
+def http_server(shared: Path, empty_store: Path) -> str:
     """The address of an `mlflow server` on SQLite, its artifacts in a folder of its own."""
-    folder = tmp_path_factory.mktemp("http-store")
-    shutil.copy(empty_store, folder / "mlflow.db")
-    with mlflow_server(folder, f"sqlite:///{folder}/mlflow.db", str(folder / "files")) as url:
-        yield url
+    return _started(shared, "http", {"EMPTY_STORE": str(empty_store)})["MLFLOW_TRACKING_URI"]
 
 
 @pytest.fixture(scope="session")
-def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+def s3_server(shared: Path) -> dict[str, str]:
     """The environment that leads to an S3-style object store, which holds the bucket `models`."""
-    with object_store(tmp_path_factory.mktemp("s3")) as environment:
-        yield environment
+    return _started(shared, "s3", {})
 
 
 @pytest.fixture(scope="session")
-def postgres_server(tmp_path_factory: pytest.TempPathFactory, s3_server: dict[str, str]) -> Iterator[str]:
+def postgres_server(shared: Path, s3_server: dict[str, str]) -> str:
     """The address of an `mlflow server` on PostgreSQL, its artifacts in the object store."""
-    folder = tmp_path_factory.mktemp("postgres-store")
-    with postgres() as database, mlflow_server(folder, database, "s3://models/files", s3_server) as url:
-        yield url
+    return _started(shared, "postgres", s3_server)["MLFLOW_TRACKING_URI"]
+
+
+def _started(shared: Path, name: str, extra: dict[str, str]) -> dict[str, str]:
+    """The environment that leads to a server which all processes of the tests share."""
+    found: dict[str, str] = json.loads(started(shared / name, "tests.support.stores", name, extra=extra))
+    return found
 
 
 @pytest.fixture(params=STORES)
@@ -87,12 +92,12 @@ def object_store(folder: Path) -> Iterator[dict[str, str]]:
     """An S3-style object store (moto's server) with the bucket `models`: the environment that leads MLflow to it."""
     port = free_port()
     url = f"http://127.0.0.1:{port}"
-    keys = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_DEFAULT_REGION": "us-east-1"}
-    with process("s3", [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)], folder, keys) as up:
+    command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
+    with process("s3", command, folder, S3_KEYS) as up:
         up(lambda: answers(f"{url}/moto-api/"))
         made = urllib.request.Request(f"{url}/models", method="PUT", headers={"Host": "s3.amazonaws.com"})
         urllib.request.urlopen(made, timeout=10).close()
-        yield {**keys, "MLFLOW_S3_ENDPOINT_URL": url}
+        yield {**S3_KEYS, S3_ADDRESS: url}
 
 
 @contextlib.contextmanager
@@ -164,7 +169,7 @@ def process(
             assert child.poll() is None, log.read_text()
             return ready()
 
-        until(alive, 60)
+        until(alive, 300)  # a busy machine takes minutes
 
     try:
         yield up
@@ -175,6 +180,23 @@ def process(
             else:
                 child.send_signal(stop)
         child.wait(20)
+
+
+@contextlib.contextmanager
+def server(name: str, folder: Path) -> Iterator[dict[str, str]]:
+    """One of the servers: the environment that leads to it."""
+    match name:
+        case "http":
+            shutil.copy(os.environ["EMPTY_STORE"], folder / "mlflow.db")
+            with mlflow_server(folder, f"sqlite:///{folder}/mlflow.db", str(folder / "files")) as url:
+                yield {"MLFLOW_TRACKING_URI": url}
+        case "s3":
+            with object_store(folder) as environment:
+                yield environment
+        case "postgres":
+            s3 = {key: os.environ[key] for key in (*S3_KEYS, S3_ADDRESS)}
+            with postgres() as database, mlflow_server(folder, database, "s3://models/files", s3) as url:
+                yield {"MLFLOW_TRACKING_URI": url}
 
 
 def answers(url: str) -> bool:
@@ -189,3 +211,15 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+def main(folder: Path, parent: int, name: str) -> None:
+    """Run one of the servers as long as another process lives."""
+    with server(name, folder) as environment, contextlib.suppress(psutil.NoSuchProcess):
+        (folder / "up.part").write_text(json.dumps(environment))
+        (folder / "up.part").rename(folder / "up")
+        psutil.Process(parent).wait()
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3])
