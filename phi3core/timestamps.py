@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import time
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def from_ms(milliseconds: float) -> datetime:
@@ -12,8 +14,8 @@ def from_ms(milliseconds: float) -> datetime:
 
 
 def to_ms(when: datetime) -> int:
-    """Milliseconds since 1970, what is below one cut off."""
-    return int(when.timestamp() * 1000)
+    """Milliseconds since 1970, what is below one cut off; of what `from_ms` gave, the same again."""
+    return (when - _EPOCH) // timedelta(milliseconds=1)
 
 
 def now_ms() -> int:

@@ -19,7 +19,7 @@ import sys
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +30,7 @@ from phi3core.errors import BadInput, Cancelled, NotFound, Phi3Error
 from phi3core.parent_process import on_parent_exit
 from phi3core.settings import Settings, load_settings
 from phi3core.store.client import experiment_id, mlflow_client, translate_errors
+from phi3core.timestamps import from_ms
 
 from . import steps
 from .steps import STEPS, BuildSpec, Progress
@@ -191,8 +192,8 @@ def _job(config: Settings, run: Run) -> Job:
         experiment_id=run.info.experiment_id,
         spec=steps.spec_of(run.data.params),
         status=status,
-        started=_when(run.info.start_time),
-        ended=_when(run.info.end_time) if run.info.end_time else None,
+        started=from_ms(run.info.start_time),
+        ended=from_ms(run.info.end_time) if run.info.end_time else None,
         user=tag_values.get(tags.USER, ""),
         reason=tag_values.get(tags.REASON, ""),
         version=int(version) if version.isdigit() else None,
@@ -306,10 +307,6 @@ def _close(config: Settings, run_id: str, status: str, reason: str) -> None:
         store.set_terminated(run_id, status)
     with contextlib.suppress(Phi3Error):
         steps.discard(config, run_id)
-
-
-def _when(milliseconds: int) -> datetime:
-    return datetime.fromtimestamp(milliseconds / 1000, UTC)
 
 
 # ---------------------------------------------------------------- the child's side

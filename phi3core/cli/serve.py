@@ -9,7 +9,6 @@ import signal
 import subprocess
 import sys
 import time
-import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 
@@ -18,6 +17,7 @@ import click
 from phi3core.access.api_keys import generate_key, hash_key
 from phi3core.access.login import explain_no_login, load_login
 from phi3core.errors import BadInput, Cancelled, Phi3Error
+from phi3core.http_client import local_client
 from phi3core.settings import load_settings
 
 from .build import prepare_demo
@@ -111,12 +111,13 @@ def app(port: int, address: str) -> None:
 
 
 def _healthy(address: str, port: int) -> bool:
+    import httpx2
+
     host = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}.get(address, address)  # noqa: S104
+    at = f"[{host}]" if ":" in host else host
     try:
-        at = f"[{host}]" if ":" in host else host
-        with urllib.request.urlopen(f"http://{at}:{port}/_stcore/health", timeout=2) as answer:
-            return bool(answer.status == 200)
-    except OSError:
+        return local_client().get(f"http://{at}:{port}/_stcore/health", timeout=2).status_code == 200
+    except httpx2.HTTPError:  # it does not listen yet
         return False
 
 

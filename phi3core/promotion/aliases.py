@@ -11,7 +11,7 @@ import random
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,6 +24,7 @@ from phi3core.registry import reader
 from phi3core.registry.models import Run, Version, holders, version_of
 from phi3core.settings import Settings
 from phi3core.store.client import Abilities, find_abilities, mlflow_client, search_pages, translate_errors
+from phi3core.timestamps import from_ms
 
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
@@ -62,7 +63,7 @@ class State:
 
 
 def _when(milliseconds: int | None) -> datetime | None:
-    return datetime.fromtimestamp(milliseconds / 1000, UTC) if milliseconds else None
+    return from_ms(milliseconds) if milliseconds else None
 
 
 def read_state(settings: Settings, name: str) -> State:

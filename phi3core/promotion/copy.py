@@ -26,6 +26,7 @@ from phi3core.registry.models import Version
 from phi3core.settings import Settings
 from phi3core.store import timeouts
 from phi3core.store.client import hide_password, mlflow_client, notify_change, translate_errors
+from phi3core.timestamps import now_ms
 
 from .record import writer
 
@@ -244,7 +245,7 @@ def _logged(
     model: Any = None
     try:
         with translate_errors(there):
-            now = int(datetime.now(UTC).timestamp() * 1000)
+            now = now_ms()
             metrics = [Metric(key, value, now, 0) for key, value in version.metrics.items()]
             params = [Param(key, value) for key, value in parameters.items()]
             for start in range(0, max(len(metrics), len(params)), 100):  # MLflow takes no more at once

@@ -18,6 +18,7 @@ from urllib.parse import unquote, urlsplit
 from phi3core import tags
 from phi3core.errors import NotFound, Phi3Error, StoreError
 from phi3core.settings import Settings
+from phi3core.text import plural
 
 from . import filelist, reader
 from .filelist import NOT_LOGGED, File, fetched, listed, total
@@ -171,7 +172,7 @@ def _state(settings: Settings, uri: str, place: Path | str, fetch: bool) -> Stat
     found = listed(settings, place, read=fetch or not remote)
     whole = all(file.sha256 for file in found)
     listing = json.dumps([[file.path, file.size] for file in found]).encode()
-    count = f"{len(found)} file{'s' if len(found) != 1 else ''}, {sum(file.size for file in found):,} bytes"
+    count = f"{len(found)} {plural(len(found), 'file')}, {sum(file.size for file in found):,} bytes"
     says = f"The content of {count}, was compared."
     if remote and not fetch:
         says = f"Only the names and sizes of {count}, were compared, because they are not on this machine."

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from phi3core import tags
 from phi3core.errors import BadInput
+from phi3core.timestamps import from_ms
 
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion, RegisteredModel
@@ -195,8 +196,8 @@ def model_of(found: RegisteredModel, numbers: dict[str, int]) -> Model:
     return Model(
         name=found.name,
         description=found.description or "",
-        created=_when(found.creation_timestamp),
-        updated=_when(found.last_updated_timestamp or found.creation_timestamp),
+        created=from_ms(found.creation_timestamp or 0),
+        updated=from_ms(found.last_updated_timestamp or found.creation_timestamp or 0),
         aliases=numbers,
         newest=max((int(version.version) for version in found.latest_versions or []), default=None),
         tags=dict(found.tags or {}),
@@ -216,7 +217,7 @@ def version_of(found: ModelVersion, numbers: dict[str, int], run: Run, stages: b
         aliases=aliases,
         description=found.description or "",
         tags=tag_values,
-        created=_when(found.creation_timestamp),
+        created=from_ms(found.creation_timestamp or 0),
         run_id=found.run_id or "",
         source=found.source or "",
         status=found.status or "",
@@ -242,10 +243,6 @@ def holders(versions: Sequence[ModelVersion]) -> dict[str, int]:
         if there := [int(version.version) for version in versions if version.current_stage == stage]:
             found[alias] = max(there)
     return found
-
-
-def _when(milliseconds: int | None) -> datetime:
-    return datetime.fromtimestamp((milliseconds or 0) / 1000, UTC)
 
 
 def _column(column: dict[str, Any]) -> str:

@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from phi3core.text import join_words
+
 _KINDS = {
     "string": "text",
     "long": "whole number",
@@ -254,8 +256,7 @@ def _by_name(columns: list[Column] | None) -> dict[str, Column]:
 
 
 def _listed(columns: list[Column]) -> str:
-    named = [f"“{c['name']}” ({kind(c)})" if c.get("name") else kind(c) for c in columns]
-    return named[0] if len(named) == 1 else ", ".join(named[:-1]) + f" and {named[-1]}" if named else ""
+    return join_words(f"“{c['name']}” ({kind(c)})" if c.get("name") else kind(c) for c in columns)
 
 
 def _first(item: tuple[str, Column]) -> tuple[bool, str]:

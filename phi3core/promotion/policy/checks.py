@@ -15,6 +15,7 @@ from phi3core.registry import artifacts, reader, signature
 from phi3core.registry.models import Version
 from phi3core.settings import Settings
 from phi3core.store.client import mlflow_client, translate_errors
+from phi3core.text import plural
 from phi3core.traces import feedback
 
 from . import requests
@@ -160,7 +161,7 @@ def _other_approver(case: _Case) -> Answer:
 def _reviews(case: _Case) -> Answer:
     found, needed = case.reviews, case.wanted.reviews
     who = f", by {_names(found.people)}" if found.people else ""
-    votes = f"{len(found.votes)} vote{'s' if len(found.votes) != 1 else ''}"
+    votes = f"{len(found.votes)} {plural(len(found.votes), 'vote')}"
     off = "" if case.settings.tracing else " Conversations are not kept (PHI3_TRACING is off), so no new ones come."
     says = f"{found.given} of {needed} needed: {found.up} thumbs up, {found.down} down, {votes}{who}.{off}"
     return found.given >= needed, says
@@ -171,7 +172,7 @@ def _win_rate(case: _Case) -> Answer:
     if other is None:
         return True, _NO_OTHER
     score = case.reviews.against(other)
-    ties = f", {score.ties} tie{'s' if score.ties != 1 else ''} beside" if score.ties else ""
+    ties = f", {score.ties} {plural(score.ties, 'tie')} beside" if score.ties else ""
     if score.rate is None:
         return False, f"{needed:.0%} needed, and no vote says that it or {other.ref} is better yet{ties}."
     says = f"{score.rate:.1%} against {other.ref}, {needed:.0%} needed: {score.won} won, {score.lost} lost{ties}."

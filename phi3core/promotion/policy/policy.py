@@ -25,6 +25,7 @@ from phi3core.registry import artifacts
 from phi3core.registry.models import Version
 from phi3core.settings import Settings
 from phi3core.store.client import mlflow_client, search_pages, translate_errors
+from phi3core.text import plural
 
 STAGES: Final = ("Production", "Staging")
 """The stages that can have a policy: a version can always leave them."""
@@ -271,7 +272,7 @@ def _told(stage: str, policy: Policy) -> str:
 
 
 def _count(number: int, what: str) -> str:
-    return f"{number} {what}{'s' if number != 1 else ''}" if number else ""
+    return f"{number} {plural(number, what)}" if number else ""
 
 
 @contextlib.contextmanager

@@ -5,10 +5,11 @@ from __future__ import annotations
 import contextlib
 import json
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from phi3core import tags
+from phi3core.timestamps import from_ms
 
 from . import seal
 
@@ -106,8 +107,8 @@ def of_run(run: Run, key: str) -> Record:
         checks=_checks(tag_values.get(tags.CHECKS, "")),
         override=tag_values.get(tags.OVERRIDE, ""),
         request=tag_values.get(tags.REQUEST, ""),
-        started=when(run.info.start_time),
-        ended=when(int(ended)) if ended.isdecimal() else None,
+        started=from_ms(run.info.start_time),
+        ended=from_ms(int(ended)) if ended.isdecimal() else None,
         status="open" if is_open else ours[status],
         outcome=tag_values.get(tags.OUTCOME, "") or tag_values.get("phi3.error", ""),
         previous=tag_values.get(tags.PREVIOUS, ""),
@@ -117,10 +118,6 @@ def of_run(run: Run, key: str) -> Record:
         written=tag_values.get(tags.STATUS, "") if is_open else "",
         unproven=not key and seal.keyed(tag_values.get(tags.SEAL, "")),
     )
-
-
-def when(milliseconds: int) -> datetime:
-    return datetime.fromtimestamp(milliseconds / 1000, UTC)
 
 
 def _checks(text: str) -> tuple[dict[str, Any], ...]:

@@ -20,6 +20,7 @@ from phi3core.access.roles import Person
 from phi3core.errors import BadInput, NotFound
 from phi3core.settings import Settings
 from phi3core.store.client import mlflow_client, translate_errors
+from phi3core.timestamps import to_ms
 
 from . import seal
 from .model import Record, of_run
@@ -83,9 +84,9 @@ def page(
     if status:
         filters.append(f"attributes.status = '{seal.STATUSES.get(status, 'RUNNING')}'")
     if since:
-        filters.append(f"attributes.start_time >= {int(since.timestamp() * 1000)}")
+        filters.append(f"attributes.start_time >= {to_ms(since)}")
     if until:
-        filters.append(f"attributes.start_time <= {int(until.timestamp() * 1000)}")
+        filters.append(f"attributes.start_time <= {to_ms(until)}")
     if text.strip():
         filters.append(f'tags."{tags.NOTE}" ILIKE {quoted(f"%{text.strip()}%")}')
     with translate_errors(settings):

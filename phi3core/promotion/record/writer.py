@@ -23,9 +23,10 @@ from phi3core.access.roles import Person
 from phi3core.errors import BadInput, Conflict, NotFound, Phi3Error
 from phi3core.settings import Settings
 from phi3core.store.client import experiment_id, mlflow_client, translate_errors
+from phi3core.timestamps import from_ms, now_ms, to_ms
 
 from . import seal
-from .model import Record, of_run, title, when
+from .model import Record, of_run, title
 
 _LONGEST = 2000  # characters of a sentence: MLflow cuts a run's tag at 8,000 without a word
 _LONGEST_CHECKS = 7500
@@ -82,7 +83,7 @@ def append(
 ) -> Record:
     """A record of something that has no steps: written with its outcome, all at once. Raises as `opened` does."""
     tag_values = _tags(settings, person, model, version, action, intent)
-    result = {tags.STATUS: "done", tags.OUTCOME: "Done.", tags.ENDED: str(_now())}
+    result = {tags.STATUS: "done", tags.OUTCOME: "Done.", tags.ENDED: str(now_ms())}
     made = _create(settings, tag_values, result)
     store = mlflow_client(settings)
     with translate_errors(settings):
@@ -94,7 +95,7 @@ def close(settings: Settings, record: Opened | Record, status: str, outcome: str
     """Write what came of a record. status: done, failed or interrupted."""
     from mlflow.entities import RunTag
 
-    at = int(record.ended.timestamp() * 1000) if record.ended else _now()
+    at = to_ms(record.ended) if record.ended else now_ms()
     result = {tags.STATUS: status, tags.OUTCOME: outcome, tags.ENDED: str(at)}
     sealed = result | {tags.CLOSING: seal.of_result(result | {tags.SEAL: record.seal}, settings.record_key)}
     store = mlflow_client(settings)
@@ -105,7 +106,7 @@ def close(settings: Settings, record: Opened | Record, status: str, outcome: str
 
 def finish(settings: Settings, record: Record) -> None:
     """Tell MLflow how a record was closed, where its writer died in between."""
-    at = int((record.ended or now()).timestamp() * 1000)
+    at = to_ms(record.ended or now())
     with translate_errors(settings):
         mlflow_client(settings).set_terminated(record.id, seal.STATUSES.get(record.written, "KILLED"), at)
 
@@ -135,7 +136,7 @@ def host(settings: Settings) -> str:
 
 def now() -> datetime:
     """The time as a record keeps it, to the millisecond."""
-    return when(_now())
+    return from_ms(now_ms())
 
 
 def _tags(
@@ -166,7 +167,7 @@ def _tags(
 
 def _create(settings: Settings, tag_values: dict[str, str], result: dict[str, str]) -> Opened:
     """One call makes the run with all its tags, so that no record is ever half-written; then the chain goes on."""
-    home, model, started = experiment_id(settings, tags.PROMOTIONS), tag_values[tags.MODEL_NAME], _now()
+    home, model, started = experiment_id(settings, tags.PROMOTIONS), tag_values[tags.MODEL_NAME], now_ms()
     tag_values = tag_values | {tags.PREVIOUS: newest(settings, model) or ""}
     tag_values |= {tags.SEAL: seal.of_intent(tag_values, started, settings.record_key)}
     if result:
@@ -235,7 +236,3 @@ def _note(says: str, tag_values: dict[str, str]) -> str:
     left = f"{tag_values[tags.REPLACED]} → {tag_values[tags.REPLACED_TO]}" if tag_values[tags.REPLACED] else ""
     parts = (says, left, f"by {tag_values[tags.USER]}", tag_values[tags.REASON], tag_values[tags.OVERRIDE])
     return " · ".join(part for part in parts if part)
-
-
-def _now() -> int:
-    return int(time.time() * 1000)
