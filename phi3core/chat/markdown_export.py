@@ -8,9 +8,10 @@ line of an answer that looks like one of ours has a backslash before it, Markdow
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime
+from datetime import datetime
 
 from phi3core.errors import BadInput
+from phi3core.timestamps import from_ms, to_ms
 from phi3core.traces.text import clean
 from phi3core.traces.turn import State, Turn
 
@@ -30,7 +31,7 @@ def to_markdown(conversation: Conversation) -> str:
         if now != system:
             parts += [_SYSTEM, _quoted(now)] if now else [_NO_SYSTEM]
         system = now
-        asked = f"{_line(turn.user) or 'User'}, {datetime.fromtimestamp(turn.when / 1000, UTC):%Y-%m-%d %H:%M} UTC"
+        asked = f"{_line(turn.user) or 'User'}, {from_ms(turn.when):%Y-%m-%d %H:%M} UTC"
         parts += [f"## {asked}{' (raw prompt)' if turn.raw else ''}", _quoted(turn.question), f"## {_line(turn.ref)}"]
         parts += [*([_escaped(turn.answer)] if turn.answer else []), _END]
         parts += [_escaped(f"*{line}*") for line in _remarks(turn)]
@@ -103,7 +104,7 @@ class _Reader:
     def _turn(self, asked: re.Match[str], system: str, parent: str, number: int) -> Turn:
         user, minute, raw = asked.groups()
         try:
-            when = int(datetime.strptime(f"{minute}+0000", "%Y-%m-%d %H:%M%z").timestamp() * 1000) + number
+            when = to_ms(datetime.strptime(f"{minute}+0000", "%Y-%m-%d %H:%M%z")) + number
         except ValueError as error:
             raise self._odd(f"“{minute}” is no time", -1) from error
         question = self._quotation()
