@@ -19,7 +19,7 @@ from phi3core.access.login import allowed_hosts, explain_no_login, load_login
 from phi3core.chat import history
 from phi3core.errors import Phi3Error
 from phi3core.parent_process import on_parent_exit
-from phi3core.registry.index import index
+from phi3core.registry.index import get_index
 from phi3core.serving.gateway.front import Front, send_at_once
 from phi3core.serving.gateway.routes import Gateway
 from phi3core.serving.guard import LOOPBACK
@@ -58,9 +58,9 @@ async def lifespan(_: st.App) -> AsyncIterator[None]:
     _before_the_end(gateway.hang_up)
     servers.warm()
     history.start(config)
-    index(config).start()
+    get_index(config).start()
     yield
-    index(config).stop()
+    get_index(config).stop()
     await gateway.stop()
     servers.close()
     history.flush(config, 3)

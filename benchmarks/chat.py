@@ -26,7 +26,7 @@ import psutil
 from phi3core import hashing, tags
 from phi3core.build.sources import embedded
 from phi3core.engine.cpu import thread_count
-from phi3core.registry import reader
+from phi3core.registry import artifacts, reader
 from phi3core.registry.models import Version
 from phi3core.serving.handle import ModelServer
 from phi3core.serving.pool import Pool
@@ -274,15 +274,15 @@ def _thread(work: Callable[[], Any]) -> threading.Thread:
 def main() -> None:
     config = load_settings()
     refs = [*sys.argv[1:3], f"{tags.DEMO_MODEL}/2", f"{tags.DEMO_MODEL}/1"]
-    onnx = reader.resolve(config, refs[0])
-    other = reader.resolve(config, refs[-1] if len(sys.argv) < 3 else refs[1])
-    folder = next(reader.download(config, onnx).rglob("genai_config.json")).parent
+    onnx = reader.get_version(config, refs[0])
+    other = reader.get_version(config, refs[-1] if len(sys.argv) < 3 else refs[1])
+    folder = next(artifacts.download(config, onnx).rglob("genai_config.json")).parent
     gguf = embedded.gguf(config.cache, lambda *_: None)
     print(f"{_machine()}\n{onnx.ref}: {onnx.precision}; {other.ref}: {other.precision}\n", flush=True)
     cold(config, onnx, other, folder)
     pool = Pool(config)
     try:
-        transformers(pool, other, reader.download(config, other))
+        transformers(pool, other, artifacts.download(config, other))
         server = pool.open(onnx)
         server.wait_ready()
         with app(config) as (url, _):

@@ -79,7 +79,7 @@ def main() -> None:
         if not (source / "tokenizer.json").is_file():
             make(source)
         weights = fetch_weights(parse_source(str(source)), home, lambda *_: None)
-        folder = convert.to_onnx(weights, "int4", home, home / "convert.log", lambda *_: None)
+        folder = convert.convert_to_onnx(weights, "int4", home, home / "convert.log", lambda *_: None)
         size = hashing.folder_size(folder)
         runtime = OnnxRuntime(folder)
         engine = TokenEngine(runtime, Options())

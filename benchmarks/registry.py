@@ -41,7 +41,7 @@ def rows(config: Settings, server: str) -> None:
     for where, store, limit in (("SQLite", config, 0.25), ("mlflow server", remote, 0.10)):
         times = alternate(
             {
-                "rows": lambda store=store: timed(lambda: reader.rows(store)),
+                "rows": lambda store=store: timed(lambda: reader.search_models(store)),
                 "calls": lambda store=store: calls(store),
             },
             ROUNDS if store is config else 3,
@@ -59,7 +59,7 @@ def calls(config: Settings) -> float:
         found.append((version, store.get_run(version.run_id).data.metrics))
     taken = time.perf_counter() - started
     assert [version.run_id for version, _ in found] == [
-        line.version.run_id for line in reader.rows(config).rows if line.version
+        line.version.run_id for line in reader.search_models(config).summaries if line.version
     ]
     return taken
 
@@ -82,7 +82,7 @@ def search(config: Settings) -> None:
         told.append(f"{what} {milliseconds:.0f}")
     row("a search over all 10,000 versions, milliseconds", worst, 300, False, ", ".join(told))
     again = timed(index.refresh)
-    patch = timed(lambda: index.patch(filled.BUSY))
+    patch = timed(lambda: index.refresh_model(filled.BUSY))
     print(f"    reading them all: {taken:.1f} s the first time, {again:.1f} s again; one model {patch * 1000:.0f} ms")
 
 

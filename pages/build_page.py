@@ -5,8 +5,8 @@ import streamlit as st
 from pages.components.build import build_log
 from pages.components.shared import ui
 from phi3core import tags
-from phi3core.build import jobs, steps
-from phi3core.build.steps import PRECISIONS, BuildSpec
+from phi3core.build import jobs
+from phi3core.build.spec import MAX_TOKENS, PRECISIONS, BuildSpec, default_precision, suggest_model_name
 from phi3core.errors import BadInput, Phi3Error
 
 _SOURCES = {
@@ -26,7 +26,7 @@ st.caption(
 
 
 with ui.told():
-    listed = jobs.recent(ui.config(), limit=50)
+    listed = jobs.list_recent(ui.config(), limit=50)
 running = [job.run_id for job in listed if job.running]
 
 
@@ -99,7 +99,7 @@ with st.container(border=True):
             chosen = columns[0].selectbox(
                 "Precision",
                 choices,
-                index=choices.index(steps.default_precision(wrapper, kind)),
+                index=choices.index(default_precision(wrapper, kind)),
                 key=f"build_precision_{wrapper}_{kind}",
                 help="Fewer bits: smaller, faster, less exact. Weights that are ONNX already stay as published.",
             )
@@ -115,7 +115,7 @@ with st.container(border=True):
             max_tokens = columns[0].number_input(
                 "Longest answer, in tokens",
                 1,
-                steps.MAX_TOKENS,
+                MAX_TOKENS,
                 300,
                 key="build_max_tokens",
                 help="The version's default.",
@@ -135,7 +135,7 @@ with st.container(border=True):
         try:
             if not source:
                 raise BadInput(f"Say which {'folder' if kind == 'folder' else 'repository'} holds the weights.")
-            name = name or steps.suggest_name(source)
+            name = name or suggest_model_name(source)
             spec = BuildSpec(wrapper, source, name, chosen, signature, int(max_tokens), temperature)
             with st.spinner("Starting the build …"):
                 jobs.start(ui.config(), spec, ui.person())

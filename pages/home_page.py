@@ -9,7 +9,7 @@ from phi3core import tags
 from phi3core.build import jobs
 from phi3core.build.jobs import Job
 from phi3core.registry import reader
-from phi3core.registry.models import Rows
+from phi3core.registry.models import ModelPage
 
 st.title("Phi-3 Playground", anchor=False)
 st.caption("Take a small language model from weights to Production, and talk to every version on the way.")
@@ -17,21 +17,21 @@ st.caption("Take a small language model from weights to Production, and talk to 
 _MOST = 8
 
 
-def _read() -> tuple[Rows, list[Job]]:
-    return reader.rows(ui.config(), limit=100), jobs.recent(ui.config(), limit=5)
+def _read() -> tuple[ModelPage, list[Job]]:
+    return reader.search_models(ui.config(), limit=100), jobs.list_recent(ui.config(), limit=5)
 
 
 with ui.told():
-    rows, builds = patiently("Reading the store …", _read)
-models = [row.model for row in rows.rows]
-in_production = [row for row in rows.rows if row.model.production]
+    page, builds = patiently("Reading the store …", _read)
+models = [row.model for row in page.summaries]
+in_production = [row for row in page.summaries if row.model.production]
 
 if not models:
     with st.container(border=True):
         st.subheader("Build your first version", anchor=False)
         st.write("The registry is empty. The embedded model needs no network but PyPI and is ready in about a minute.")
         st.page_link("pages/build_page.py", label="Build the embedded model", icon=":material/construction:")
-elif not in_production and not rows.next:
+elif not in_production and not page.next_page_token:
     with st.container(border=True):
         st.subheader("Nothing is in Production yet", anchor=False)
         st.write("Talk to the versions you have, then move the one that earned it to Production.")
@@ -61,7 +61,7 @@ if in_production:
                 facts = [ui.wrapper(known.wrapper), known.precision, ui.megabytes(known.size)]
                 facts += [f"{speed:.0f} tokens/s"] if speed else []
                 st.caption(" · ".join(fact for fact in facts if fact))
-    if len(in_production) > _MOST or rows.next:
+    if len(in_production) > _MOST or page.next_page_token:
         st.page_link(
             "pages/registry_page.py", label="All in Production", icon=":material/inventory_2:",
             query_params={"stage": "Production"},
@@ -79,7 +79,7 @@ with left:
         st.page_link("pages/build_page.py", label="All builds", icon=":material/construction:")
 with right:
     st.subheader("Store", anchor=False)
-    more = "more than " if rows.next else ""
+    more = "more than " if page.next_page_token else ""
     count = f"{more}{len(models)} registered model{'' if len(models) == 1 else 's'}".capitalize()
     st.markdown(f":material/database: {ui.store_name(ui.config().tracking_uri)}")
     st.caption(f"{count}. Everything that lasts is in MLflow; this app has no database of its own.")

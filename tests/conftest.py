@@ -120,7 +120,7 @@ def tiny_onnx(tiny_once: Path, shared: Path) -> Path:
     folder = shared / "tiny-onnx"  # the first process converts, the others find it
     folder.mkdir(exist_ok=True)
     weights = fetch_weights(parse_source(str(tiny_once)), folder, lambda share, text: None)
-    return convert.to_onnx(weights, "fp32", folder, folder / "log", lambda share, text: None)
+    return convert.convert_to_onnx(weights, "fp32", folder, folder / "log", lambda share, text: None)
 
 
 @pytest.fixture
@@ -203,7 +203,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 def _build(home: Path, cache: Path, empty_store: Path) -> dict[int, str]:
     """The run of each version, built in a new home."""
     from phi3core.build import jobs
-    from phi3core.build.steps import BuildSpec
+    from phi3core.build.spec import BuildSpec
 
     home.mkdir()
     shutil.copy(empty_store, home / "mlflow.db")

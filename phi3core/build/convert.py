@@ -34,7 +34,7 @@ ONNX_PRECISIONS = tuple(_OPTIONS)
 int4-mixed keeps the sensitive layers at 8 bits: more exact, slower to make (docs/decisions/0003)."""
 
 
-def to_onnx(weights: Weights, precision: str, cache: Path, log: Path, report: Report) -> Path:
+def convert_to_onnx(weights: Weights, precision: str, cache: Path, log: Path, report: Report) -> Path:
     """The ONNX folder of these weights at this precision; weights that are ONNX already come back as they are.
 
     Raises BadInput (unknown precision) or BuildError (the builder failed; its log says why).

@@ -33,7 +33,8 @@ from phi3core.store.client import experiment_id, mlflow_client, translate_errors
 from phi3core.timestamps import from_ms
 
 from . import steps
-from .steps import STEPS, BuildSpec, Progress
+from .spec import BuildSpec, is_build_run, spec_from_params
+from .steps import STEPS, Progress
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -83,7 +84,7 @@ def start(config: Settings, spec: BuildSpec, person: Person | None = None) -> st
     """
     person = person or roles.local_person(config)
     roles.require(person, "releaser", "building a version")
-    spec = spec.checked()
+    spec = spec.validated()
     store, home = mlflow_client(config), experiment_id(config, tags.BUILDS)
     tag_values = {tags.MODEL_NAME: spec.name, tags.WRAPPER: spec.wrapper, tags.HOST: socket.gethostname()}
     tag_values[tags.USER] = person.name
@@ -114,17 +115,17 @@ def get(config: Settings, run_id: str) -> Job:
     """A build as it stands now. A job whose process is gone is closed as failed on the way."""
     with translate_errors(config):
         run = mlflow_client(config).get_run(run_id)
-    if not steps.is_build(run.data.params):
+    if not is_build_run(run.data.params):
         raise NotFound(f"The run {run_id} is not a build.")
     return _job(config, run)
 
 
-def recent(config: Settings, limit: int = 20) -> list[Job]:
+def list_recent(config: Settings, limit: int = 20) -> list[Job]:
     """The latest builds, newest first, failed ones included."""
     home = experiment_id(config, tags.BUILDS)
     with translate_errors(config):
         runs = mlflow_client(config).search_runs([home], max_results=limit, order_by=["attributes.start_time DESC"])
-    return [_job(config, run) for run in runs if steps.is_build(run.data.params)]
+    return [_job(config, run) for run in runs if is_build_run(run.data.params)]
 
 
 def follow(config: Settings, run_id: str) -> Iterator[Job]:
@@ -190,7 +191,7 @@ def _job(config: Settings, run: Run) -> Job:
     return Job(
         run_id=run_id,
         experiment_id=run.info.experiment_id,
-        spec=steps.spec_of(run.data.params),
+        spec=spec_from_params(run.data.params),
         status=status,
         started=from_ms(run.info.start_time),
         ended=from_ms(run.info.end_time) if run.info.end_time else None,
@@ -306,7 +307,7 @@ def _close(config: Settings, run_id: str, status: str, reason: str) -> None:
             store.set_tag(run_id, tags.REASON, reason[:5000])
         store.set_terminated(run_id, status)
     with contextlib.suppress(Phi3Error):
-        steps.discard(config, run_id)
+        steps.discard_logged_models(config, run_id)
 
 
 # ---------------------------------------------------------------- the child's side
@@ -335,7 +336,7 @@ def main(run_id: str, spec_json: str) -> int:
 
     status, reason = "FINISHED", ""
     try:
-        steps.run(config, run_id, BuildSpec(**json.loads(spec_json)), watch)
+        steps.run_build(config, run_id, BuildSpec(**json.loads(spec_json)), watch)
     except Exception as error:
         import traceback
 

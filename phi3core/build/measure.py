@@ -22,7 +22,7 @@ _TOKENS = 64
 
 
 @dataclass(frozen=True)
-class Measured:
+class Measurement:
     """tokens_per_second while decoding; first_token_ms from the prompt; peak_memory_bytes of the process."""
 
     tokens_per_second: float
@@ -31,12 +31,12 @@ class Measured:
     sample: str
 
 
-def measure(folder: Path, kind: str, precision: str = "auto") -> Measured:
+def measure_model(folder: Path, kind: str, precision: str = "auto") -> Measurement:
     """Load the weights in a new process and let them answer. Raises BuildError when they can't."""
     command = [sys.executable, "-m", "phi3core.build.measure", str(folder), kind, precision]
     done = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL, env=os.environ)
     if done.returncode == 0:
-        return Measured(**json.loads(done.stdout.splitlines()[-1]))
+        return Measurement(**json.loads(done.stdout.splitlines()[-1]))
     if done.returncode < 0:
         raise BuildError(
             f"The model crashed its runtime (signal {-done.returncode}) when it was tried. Its files are damaged, or "
@@ -71,7 +71,7 @@ def main(folder: str, kind: str, precision: str) -> None:
     speed = (tokens - 1) / (ended - first) if tokens > 1 and ended > first else 0.0
     info = psutil.Process().memory_info()
     peak = float(getattr(info, "peak_wset", 0) or _peak_rss() or info.rss)
-    print(json.dumps(asdict(Measured(speed, (first - started) * 1000, peak, "".join(text)))))
+    print(json.dumps(asdict(Measurement(speed, (first - started) * 1000, peak, "".join(text)))))
 
 
 def _peak_rss() -> int:

@@ -7,15 +7,13 @@ leaves no version behind. Knows nothing of processes (see jobs.py) or of who wat
 from __future__ import annotations
 
 import errno
-import json
-import re
 import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
 from phi3core import hashing, tags
@@ -27,71 +25,26 @@ from phi3core.registry import artifacts
 from phi3core.settings import Settings
 from phi3core.store.client import experiment_id, mlflow_client, translate_errors
 from phi3core.store.timeouts import allow_transfer_time
-from phi3core.wrappers.onnx import SIGNATURES, log_onnx
-from phi3core.wrappers.pipeline import PIPELINE_PRECISIONS, log_pipeline
+from phi3core.wrappers.onnx import log_onnx_model
+from phi3core.wrappers.pipeline import log_pipeline
 
 from . import convert, measure
+from .spec import BuildSpec, default_options
 
 if TYPE_CHECKING:
     from mlflow.models.model import ModelInfo
-
-PRECISIONS = {"transformers": PIPELINE_PRECISIONS, "onnx": convert.ONNX_PRECISIONS}
-"""What each wrapper can be built at; the first is the default (see default_precision)."""
-
-MAX_TOKENS = 100_000
-"""The longest answer that a version can have as its default."""
 
 STEPS = {
     "transformers": ("weights", "measure", "log", "register"),
     "onnx": ("weights", "convert", "measure", "log", "register"),
 }
-TITLES = {
+STEP_TITLES = {
     "weights": "Get the weights",
     "convert": "Convert to ONNX",
     "measure": "Try it out",
     "log": "Log the model",
     "register": "Register the version",
 }
-
-
-def default_precision(wrapper: str, source: str) -> str:
-    """The embedded model is too small to lose any precision: rounded to 4 bits everywhere, it babbles."""
-    return "int4-mixed" if (wrapper, source) == ("onnx", "embedded") else PRECISIONS[wrapper][0]
-
-
-@dataclass(frozen=True)
-class BuildSpec:
-    """What to build. temperature None takes the model's own. precision empty takes the default."""
-
-    wrapper: Literal["transformers", "onnx"]
-    source: str = "embedded"
-    name: str = tags.DEMO_MODEL
-    precision: str = ""
-    signature: Literal["prompt", "chat"] = "prompt"
-    max_tokens: int = 300
-    temperature: float | None = None
-
-    def checked(self) -> BuildSpec:
-        """This specification with its defaults filled in. Raises BadInput for what makes no sense."""
-        if self.wrapper not in tags.WRAPPERS:
-            raise BadInput(f"“{self.wrapper}” is not a wrapper. Choose {' or '.join(tags.WRAPPERS)}.")
-        source = parse_source(self.source)
-        precision = self.precision or default_precision(self.wrapper, str(source))
-        if precision not in PRECISIONS[self.wrapper]:
-            known = ", ".join(PRECISIONS[self.wrapper])
-            raise BadInput(f"The {self.wrapper} wrapper can't be built at “{precision}”. Choose one of {known}.")
-        if self.signature not in SIGNATURES:
-            raise BadInput(f"“{self.signature}” is not a signature. Choose {' or '.join(SIGNATURES)}.")
-        if not re.fullmatch(r"[\w .-]+", self.name) or not self.name.strip():
-            raise BadInput("A model's name is made of letters, digits, spaces, “_”, “-” and “.”, such as phi3-mini.")
-        if not 1 <= self.max_tokens <= MAX_TOKENS:
-            raise BadInput(f"max_tokens must be between 1 and {MAX_TOKENS:,}.")
-        if self.temperature is not None and not 0 <= self.temperature <= 2:
-            raise BadInput("temperature must be between 0 and 2.")
-        signature: Literal["prompt", "chat"] = "chat" if self.wrapper == "transformers" else self.signature
-        return BuildSpec(
-            self.wrapper, str(source), self.name.strip(), precision, signature, self.max_tokens, self.temperature
-        )
 
 
 @dataclass(frozen=True)
@@ -107,7 +60,7 @@ class Progress:
 Watcher = Callable[[Progress], None]
 
 
-def run(settings: Settings, run_id: str, spec: BuildSpec, watch: Watcher) -> int:
+def run_build(settings: Settings, run_id: str, spec: BuildSpec, watch: Watcher) -> int:
     """Build the version, recording everything on the MLflow run, and return its number.
 
     Raises Phi3Error; whatever was logged until then is removed, and nothing was registered.
@@ -126,11 +79,11 @@ def run(settings: Settings, run_id: str, spec: BuildSpec, watch: Watcher) -> int
             if spec.wrapper == "onnx":
                 with _step("convert", watch) as report:
                     log = settings.logs / f"build-{run_id}.log"
-                    folder = convert.to_onnx(weights, spec.precision, settings.cache, log, report)
+                    folder = convert.convert_to_onnx(weights, spec.precision, settings.cache, log, report)
             precision = spec.precision if weights.format == "transformers" else "as published"
             with _step("measure", watch) as report:
                 report(None, "loading the model and letting it answer")
-                measured = measure.measure(folder, spec.wrapper, "auto" if spec.wrapper == "onnx" else precision)
+                measured = measure.measure_model(folder, spec.wrapper, "auto" if spec.wrapper == "onnx" else precision)
             with _step("log", watch) as report:
                 size = hashing.folder_size(folder)
                 _check_space(settings, 2 * size)
@@ -146,34 +99,13 @@ def run(settings: Settings, run_id: str, spec: BuildSpec, watch: Watcher) -> int
         return number
     except BaseException:
         with suppress(Phi3Error):
-            discard(settings, run_id)
+            discard_logged_models(settings, run_id)
         raise
     finally:
         shutil.rmtree(work, ignore_errors=True)
 
 
-def default_options(folder: Path, spec: BuildSpec) -> dict[str, Any]:
-    """The generation options a version is logged with: the model's own, or the 2024 cookbook's temperature 0.2."""
-    own: dict[str, Any] = {}
-    for name, part in (("generation_config.json", None), ("genai_config.json", "search")):
-        if (folder / name).is_file():
-            found = json.loads((folder / name).read_text())
-            own = found.get(part, {}) if part else found
-    temperature = spec.temperature
-    if temperature is None:
-        temperature = float(own.get("temperature") or 0.2) if own.get("do_sample") else 0.2
-    return {
-        "max_tokens": spec.max_tokens,
-        "temperature": min(max(temperature, 0.0), 2.0),
-        "top_p": min(max(float(own.get("top_p") or 0.9), 0.01), 1.0),
-        "top_k": max(int(own.get("top_k") or 50), 1),
-        "repetition_penalty": min(max(float(own.get("repetition_penalty") or 1.0), 0.1), 2.0),
-        "seed": -1,
-        "stop": [],
-    }
-
-
-def discard(settings: Settings, run_id: str) -> None:
+def discard_logged_models(settings: Settings, run_id: str) -> None:
     """Remove what a build that did not register has logged: its logged models and, in our own store, their files."""
     store = mlflow_client(settings)
     with translate_errors(settings):
@@ -219,7 +151,7 @@ def _log(spec: BuildSpec, folder: Path, precision: str, options: dict[str, Any])
     served = {name: value for name, value in options.items() if name != "seed"}
     metadata = {"phi3": {"wrapper": spec.wrapper, "options": served}}
     if spec.wrapper == "onnx":
-        return log_onnx(folder, spec.signature, options, metadata)
+        return log_onnx_model(folder, spec.signature, options, metadata)
     source = parse_source(spec.source)
     sampled = {name: options[name] for name in ("temperature", "top_p", "top_k")} if options["temperature"] else {}
     # What the 2024 cookbook called max_length counted the prompt too; max_new_tokens counts the answer.
@@ -245,14 +177,14 @@ def _tags(settings: Settings, spec: BuildSpec, weights: Weights, precision: str,
         tags.LICENCE: weights.licence,
         tags.SIGNATURE: spec.signature,
         tags.SIZE: str(hashing.folder_size(logged)),
-        tags.DIGEST: artifacts.digest_of(settings, logged),
+        tags.DIGEST: artifacts.compute_folder_digest(settings, logged),
         tags.USER: roles.local_person(settings).name,
     }
 
 
 def _log_run(
     tag_values: dict[str, str],
-    measured: measure.Measured,
+    measured: measure.Measurement,
     seconds: float,
 ) -> None:
     import mlflow
@@ -312,27 +244,3 @@ def _full_disk_told(settings: Settings) -> Iterator[None]:
                 ) from error
             seen = seen.__cause__ or seen.__context__
         raise
-
-
-def is_build(params: dict[str, str]) -> bool:
-    """Whether a run is one of our builds: anybody may log a run into any experiment."""
-    return params.get("build.wrapper") in tags.WRAPPERS
-
-
-def spec_of(params: dict[str, str]) -> BuildSpec:
-    """The specification that a run's parameters record."""
-    names = asdict(BuildSpec("onnx"))
-    fields: dict[str, Any] = {name: params[f"build.{name}"] for name in names if f"build.{name}" in params}
-    fields["max_tokens"] = int(fields.get("max_tokens", 300))
-    text = fields.get("temperature", "None")
-    fields["temperature"] = None if text == "None" else float(text)
-    return BuildSpec(**fields)
-
-
-def suggest_name(source: str) -> str:
-    """A registered model's name for what comes from a source: the repository's or the folder's own."""
-    found = parse_source(source)
-    if found.kind == "embedded":
-        return tags.DEMO_MODEL
-    last = found.repo.split("/")[-1] if found.kind == "hub" else Path(found.path).name
-    return re.sub(r"[^\w.-]+", "-", last).strip("-.").lower() or "my-model"

@@ -34,7 +34,7 @@ def find_moved_version(settings: Settings, asked_ref: str, ref: str) -> str | No
     if not asked_ref or asked_ref == ref or ref.startswith("endpoint:"):
         return None
     try:
-        now = reader.resolve(settings, asked_ref).ref
+        now = reader.get_version(settings, asked_ref).ref
     except (NotFound, BadInput):
         return None
     return None if now == ref else now

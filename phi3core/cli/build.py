@@ -42,22 +42,22 @@ def demo() -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print the version as JSON.")
 def build(name: str | None, as_json: bool, **options: Any) -> None:
     """Build a version and register it. Ctrl-C cancels; nothing is registered then."""
-    from phi3core.build.steps import BuildSpec, suggest_name
+    from phi3core.build.spec import BuildSpec, suggest_model_name
     from phi3core.registry import reader
-    from phi3core.registry.models import to_json
+    from phi3core.registry.models import to_dict
 
     config = load_settings()
-    spec = BuildSpec(name=name or suggest_name(options["source"]), **options)
+    spec = BuildSpec(name=name or suggest_model_name(options["source"]), **options)
     job = _build(config, spec, err=as_json)
     if as_json:
-        click.echo(json.dumps(to_json(reader.resolve(config, job.ref)), indent=2))
+        click.echo(json.dumps(to_dict(reader.get_version(config, job.ref)), indent=2))
     else:
         click.echo(f"Registered {job.ref}.")
 
 
 def prepare_demo(config: Settings) -> None:
     """Build what is missing of the demo, one version after the other."""
-    from phi3core.build.steps import BuildSpec
+    from phi3core.build.spec import BuildSpec
     from phi3core.errors import NotFound
     from phi3core.registry import reader
 
@@ -65,7 +65,7 @@ def prepare_demo(config: Settings) -> None:
     owner = Person(roles.local_person(config).name, "releaser")
     with FileLock(config.locks / "demo.lock"):
         try:
-            there = reader.versions(config, tags.DEMO_MODEL)
+            there = reader.list_versions(config, tags.DEMO_MODEL)
         except NotFound:
             there = []
         made = {v.wrapper for v in there if v.tags.get(tags.SOURCE) == "embedded"}
@@ -82,7 +82,7 @@ def prepare_demo(config: Settings) -> None:
 def _build(config: Settings, spec: Any, err: bool = False, person: Person | None = None) -> Any:
     """Build, printing each step with its progress until it has ended; Ctrl-C cancels it."""
     from phi3core.build import jobs
-    from phi3core.build.steps import TITLES
+    from phi3core.build.steps import STEP_TITLES
 
     shown: dict[str, str] = {}
     job, run_id = None, ""
@@ -94,7 +94,7 @@ def _build(config: Settings, spec: Any, err: bool = False, person: Person | None
                     continue
                 share = f"{step.fraction:4.0%} " if step.fraction is not None and step.state == "running" else ""
                 text = f"{step.seconds:.1f} s" if step.seconds is not None else share + step.text
-                line = f"  {number}/{len(job.steps)} {TITLES[step.name]}: {text}"
+                line = f"  {number}/{len(job.steps)} {STEP_TITLES[step.name]}: {text}"
                 # One line per new thing said and per tenth, so that a log stays readable.
                 said = step.state + re.sub(r"[\d., %]+", "", step.text) + str(int((step.fraction or 0) * 10))
                 if shown.get(step.name) != said:

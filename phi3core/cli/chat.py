@@ -31,7 +31,7 @@ def chat(ref: str, prompt: str | None, system: str, as_json: bool, **options: An
     from phi3core.registry import reader
 
     config = load_settings()
-    version = reader.resolve(config, ref)
+    version = reader.get_version(config, ref)
     with _pool(config) as pool, _sent(config):
         conversation = Conversation(config, pool)
         for question in [prompt] if prompt is not None else _lines(version.ref):
@@ -108,7 +108,7 @@ def batch(ref: str, file: Path, output: Path, **options: Any) -> None:
 
     config = load_settings()
     questions = _questions(file)
-    version = reader.resolve(config, ref)
+    version = reader.get_version(config, ref)
     if output.is_dir():
         raise BadInput(f"{output} is a folder: name a file in it.")
     part = output.with_name(output.name + ".part")

@@ -23,10 +23,10 @@ _CUT = 60  # letters of a value in the table
 def compare(left: str, right: str, everything: bool, fetch: bool, as_json: bool) -> None:
     """What would break a program that calls the first is told at the end."""
     from phi3core.registry import reader
-    from phi3core.registry.compare import compare
+    from phi3core.registry.compare import compare_versions
 
     config = load_settings()
-    found = compare(config, reader.resolve(config, left), reader.resolve(config, right), fetch)
+    found = compare_versions(config, reader.get_version(config, left), reader.get_version(config, right), fetch)
     shown = [one for one in found.differences if everything or not one.same]
     if as_json:
         plain = {"differences": [asdict(one) for one in shown], "breaks": found.breaks, "unread": found.unread}

@@ -19,12 +19,12 @@ from .group import main, table
 def models(name: str | None, as_json: bool) -> None:
     """List the registered models, or the versions of model NAME."""
     from phi3core.registry import reader
-    from phi3core.registry.models import to_json
+    from phi3core.registry.models import to_dict
 
     config = load_settings()
-    rows = reader.versions(config, name) if name else reader.models(config)
+    rows = reader.list_versions(config, name) if name else reader.list_models(config)
     if as_json:
-        click.echo(json.dumps([to_json(row) for row in rows], indent=2))
+        click.echo(json.dumps([to_dict(row) for row in rows], indent=2))
     elif not rows:
         click.echo(
             "No versions yet." if name else "No models yet. “python -m phi3core demo” registers the embedded one."

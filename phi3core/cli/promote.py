@@ -48,7 +48,7 @@ def promote_command(
     """Change the registry through the one path that keeps its record."""
     from phi3core.promotion.promote import delete_alias, promote, set_alias
     from phi3core.registry import reader
-    from phi3core.registry.models import to_json
+    from phi3core.registry.models import to_dict
 
     if sum(option is not None for option in (stage, alias, remove_alias)) != 1:
         raise BadInput("Say one of --stage, --alias or --remove-alias.")
@@ -60,10 +60,10 @@ def promote_command(
         version = set_alias(config, ref, alias, reason)
         said = f"@{alias} now points at {version.ref}."
     else:
-        version = reader.resolve(config, ref)
+        version = reader.get_version(config, ref)
         delete_alias(config, version.name, str(remove_alias), reason)
-        version, said = reader.resolve(config, version.ref), f"@{remove_alias} is removed from {version.name}."
-    click.echo(json.dumps(to_json(version), indent=2) if as_json else said)
+        version, said = reader.get_version(config, version.ref), f"@{remove_alias} is removed from {version.name}."
+    click.echo(json.dumps(to_dict(version), indent=2) if as_json else said)
 
 
 @main.command("rollback")
@@ -74,11 +74,11 @@ def promote_command(
 def rollback_command(model: str, reason: str, override: bool, as_json: bool) -> None:
     """Put the version back that was in Production before, as the record of MODEL tells."""
     from phi3core.promotion.promote import rollback
-    from phi3core.registry.models import to_json
+    from phi3core.registry.models import to_dict
 
     done = rollback(load_settings(), model, reason, override=override)
     if as_json:
-        click.echo(json.dumps(to_json(done.version), indent=2))
+        click.echo(json.dumps(to_dict(done.version), indent=2))
     else:
         click.echo(f"{done.version.ref} is in Production again.{_left(done)}")
 
@@ -99,7 +99,7 @@ def delete(ref: str, reason: str, confirm: str) -> None:
     from phi3core.registry import reader
 
     config = load_settings()
-    version = reader.resolve(config, ref)
+    version = reader.get_version(config, ref)
     if refused := why_not_deleted(config, version):
         raise BadInput(refused)
     typed = confirm or click.prompt(f"This deletes {version.ref} for good. Type {version.ref} to go on", err=True)

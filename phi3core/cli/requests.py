@@ -98,7 +98,7 @@ def _id_of(config: Settings, which: str) -> str:
 
     if not re.search("[/@]", which):
         return which
-    version = reader.resolve(config, which)
+    version = reader.get_version(config, which)
     found = [r for r in requests.of_model(config, version.name) if r.version == version.version]
     waiting = [r for r in found if r.status in (*requests.WAITING, "rejected")]
     if not waiting:

@@ -32,7 +32,7 @@ from .group import REF_HELP, main
 def serve(ref: str, host: str, port: int, api_key: str | None) -> None:
     """Serve until Ctrl-C."""
     from phi3core.engine.loader import open_artifact
-    from phi3core.registry import reader
+    from phi3core.registry import artifacts, reader
     from phi3core.serving.child.app import bind_socket, create_app, run_app
     from phi3core.serving.guard import LOOPBACK
 
@@ -40,8 +40,8 @@ def serve(ref: str, host: str, port: int, api_key: str | None) -> None:
         raise BadInput(f"Listening on {host} lets others in: set --api-key too, or stay on 127.0.0.1.")
     sock = bind_socket(host, port)
     config = load_settings()
-    version = reader.resolve(config, ref)
-    folder = reader.download(config, version)
+    version = reader.get_version(config, ref)
+    folder = artifacts.download(config, version)
     click.echo(f"Loading {version.ref} …")
     engine = open_artifact(folder, version.name in config.trusted)
     names = list(dict.fromkeys([version.ref, ref]))

@@ -21,7 +21,7 @@ from phi3core import tags
 from phi3core.errors import Conflict
 from phi3core.hashing import hash_texts
 from phi3core.registry import reader
-from phi3core.registry.models import Run, Version, holders, version_of
+from phi3core.registry.models import Run, Version, aliases_from_stages, version_from_mlflow
 from phi3core.settings import Settings
 from phi3core.store.client import Abilities, find_abilities, mlflow_client, search_pages, translate_errors
 from phi3core.timestamps import from_ms
@@ -76,7 +76,9 @@ def read_state(settings: Settings, name: str) -> State:
     pages = search_pages(settings, lambda **page: store.search_model_versions(where, **page))
     found = [version for page in pages for version in page]
     aliases = (
-        {alias: int(number) for alias, number in (model.aliases or {}).items()} if able.aliases else holders(found)
+        {alias: int(number) for alias, number in (model.aliases or {}).items()}
+        if able.aliases
+        else aliases_from_stages(found)
     )
     bare = State(name, aliases, {}, "", able, ())
     stages = {int(v.version): v.current_stage or "None" for v in found}
@@ -87,9 +89,9 @@ def read_state(settings: Settings, name: str) -> State:
 
 def versions_of(settings: Settings, state: State) -> list[Version]:
     """The versions with their metrics, newest first."""
-    runs = reader.runs_of(settings, (found.run_id for found in state.found))
+    runs = reader.get_runs(settings, (found.run_id for found in state.found))
     listed = [
-        version_of(found, state.aliases, runs.get(found.run_id or "", Run()), state.able.stages)
+        version_from_mlflow(found, state.aliases, runs.get(found.run_id or "", Run()), state.able.stages)
         for found in state.found
     ]
     return sorted(listed, key=lambda version: version.version, reverse=True)

@@ -21,7 +21,7 @@ from phi3core.access import roles
 from phi3core.access.roles import Person
 from phi3core.errors import BadInput, Conflict, Phi3Error, StoreDown, StoreError
 from phi3core.registry import artifacts, reader
-from phi3core.registry.filelist import NOT_LOGGED, File
+from phi3core.registry.filelist import MLFLOW_META_FILE, File
 from phi3core.registry.models import Version
 from phi3core.settings import Settings
 from phi3core.store import timeouts
@@ -68,7 +68,7 @@ def copy_version(
     """
     roles.require(person, "releaser", f"copying {ref}")
     report(0.0, "Looking at the version and the place it goes to")
-    version = reader.resolve(settings, ref)
+    version = reader.get_version(settings, ref)
     name, to = name.strip(), to.strip().rstrip("/")
     _check(settings, version, name, to)
     tag_values = version.tags | _origin(settings, version, person)
@@ -170,9 +170,9 @@ def _send(
     with _opening(there):
         store = mlflow.MlflowClient(to, to)  # never mlflow_client(): it makes a store the current one of this process
         home = _experiment(store)
-    detail = reader.detail(settings, version)
+    detail = reader.get_details(settings, version)
     report(0.05, "Fetching the files")
-    folder = reader.download(settings, version)
+    folder = artifacts.download(settings, version)
     _check_digest(version, folder)
     with _logged(store, there, home, version, detail.parameters, tag_values) as (run_id, model_id, location):
         _upload(to, there, folder, location, lambda share, text: report(0.1 + 0.85 * share, text))
@@ -219,13 +219,13 @@ def _check_digest(version: Version, folder: Path) -> None:
     """What is sent must be what was registered: its tags go along and say so."""
     paths = {name: folder / name for name in _files(folder)}
     found = [File(name, path.stat().st_size, hashing.hash_file(path)) for name, path in paths.items()]
-    if artifacts.as_built(version, found) is False:
+    if artifacts.matches_build(version, found) is False:
         raise Conflict(f"The files of {version.ref} are not what was registered: their digest differs. Build it again.")
 
 
 def _files(folder: Path) -> list[str]:
     names = (path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
-    return sorted(name for name in names if name != NOT_LOGGED)
+    return sorted(name for name in names if name != MLFLOW_META_FILE)
 
 
 @contextlib.contextmanager

@@ -11,7 +11,7 @@ from phi3core.access.roles import Person
 from phi3core.errors import BadInput, Conflict
 from phi3core.promotion.record.timeline import MOVES
 from phi3core.registry import reader
-from phi3core.registry.models import Version, split_reference
+from phi3core.registry.models import Version, parse_reference
 from phi3core.settings import Settings
 from phi3core.store.client import mlflow_client, notify_change, translate_errors
 
@@ -29,10 +29,10 @@ def delete_version(settings: Settings, ref: str, reason: str, person: Person | N
     roles.require(person, "admin", f"deleting {ref}")
     if not reason.strip():
         raise BadInput("Say why it is deleted: it is kept on the record.")
-    name = split_reference(ref).name
+    name = parse_reference(ref).name
     with locked(settings, name):
         settle(settings, name)
-        version = reader.resolve(settings, ref)
+        version = reader.get_version(settings, ref)
         with writer.opened(
             settings, person, model=name, version=version.version, action="delete", old=version.stage, reason=reason,
             digest=version.tags.get(tags.DIGEST, ""),
@@ -42,7 +42,7 @@ def delete_version(settings: Settings, ref: str, reason: str, person: Person | N
                 raise Conflict(
                     f"{busy[0].user} is at work on {name} ({busy[0].says}). Wait for it, look and try again."
                 )
-            if refused := why_not_deleted(settings, reader.resolve(settings, version.ref)):
+            if refused := why_not_deleted(settings, reader.get_version(settings, version.ref)):
                 raise Conflict(refused)
             with translate_errors(settings):
                 mlflow_client(settings).delete_model_version(name, str(version.version))

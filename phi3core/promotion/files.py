@@ -10,7 +10,7 @@ from typing import Any
 
 from phi3core import tags
 from phi3core.errors import Conflict, Phi3Error, StoreError
-from phi3core.registry import artifacts, reader
+from phi3core.registry import artifacts
 from phi3core.registry.models import Version
 from phi3core.settings import Settings
 
@@ -27,12 +27,12 @@ class Files:
 
     def __init__(self, settings: Settings, version: Version) -> None:
         self._settings, self._version = settings, version
-        self._state: artifacts.State | None = None
+        self._state: artifacts.ArtifactState | None = None
         self._failed: Phi3Error | None = None
         self._locked = False
         self._marks = ""
 
-    def read(self) -> artifacts.State:
+    def read(self) -> artifacts.ArtifactState:
         """Their state with the digest. Raises NotFound, StoreError, StoreDown, Conflict."""
         if self._failed:
             raise self._failed
@@ -49,8 +49,8 @@ class Files:
         self._locked = True
         if self._state is None:
             return
-        now = artifacts.state(self._settings, self._version)
-        marks = artifacts.marks(self._settings, self._version)
+        now = artifacts.read_state(self._settings, self._version)
+        marks = artifacts.hash_etags(self._settings, self._version)
         if now.remote and (now.listing, marks) != (self._state.listing, self._marks):
             raise Conflict(f"The files of {self._version.ref} were changed at this moment. Look, and try again.")
         self._state = self._state if now.remote else now
@@ -60,14 +60,14 @@ class Files:
         # A version must be able to leave a stage, whatever became of its files. Where they could not be read, somebody
         # has overridden that.
         unread = stage not in HELD or isinstance(self._failed, StoreError)
-        if not unread and (self._state or reader.local_folder(self._settings, self._version)):
+        if not unread and (self._state or artifacts.local_folder(self._settings, self._version)):
             return self.read().digest, []
         registered = self._version.tags.get(tags.DIGEST, "")
         return registered, [{"name": LINE, "met": True, "says": _UNCHECKED}] if registered else []
 
-    def _read(self) -> artifacts.State:
-        self._marks = artifacts.marks(self._settings, self._version)  # before: it may change while it is fetched
-        state = artifacts.state(self._settings, self._version, fetch=not self._locked)
+    def _read(self) -> artifacts.ArtifactState:
+        self._marks = artifacts.hash_etags(self._settings, self._version)  # before: it may change while it is fetched
+        state = artifacts.read_state(self._settings, self._version, fetch=not self._locked)
         if self._locked and state.remote:  # what needs them came up after we had looked
             raise Conflict(f"What a move of {self._version.ref} needs was changed at this moment. Look, and try again.")
         return state

@@ -19,7 +19,7 @@ from phi3core.access import roles
 from phi3core.access.roles import Person
 from phi3core.errors import BadInput, Conflict
 from phi3core.registry import reader
-from phi3core.registry.models import Version, split_reference
+from phi3core.registry.models import Version, parse_reference
 from phi3core.settings import Settings
 from phi3core.store.client import find_abilities, notify_change
 
@@ -70,7 +70,7 @@ def promote(
     target = stage_of(stage)
     person = person or roles.local_person(settings)
     roles.require(person, "releaser", f"moving {ref} to {target}")
-    version = reader.resolve(settings, ref)
+    version = reader.get_version(settings, ref)
     if version.status not in ("", "READY"):
         raise Conflict(f"{version.ref} is not ready ({version.status}): wait until it is, or build it again.")
 
@@ -121,9 +121,9 @@ def set_alias(settings: Settings, ref: str, alias: str, reason: str = "", person
     _check_alias(settings, alias)
     person = person or roles.local_person(settings)
     roles.require(person, "releaser", f"pointing @{alias} at {ref}")
-    name = split_reference(ref).name
+    name = parse_reference(ref).name
     with locked(settings, name):
-        version = reader.resolve(settings, ref)
+        version = reader.get_version(settings, ref)
         had = read_state(settings, name).aliases.get(alias)
         left = f"{name}/{had}" if had is not None and had != version.version else ""
         with writer.opened(
@@ -133,7 +133,7 @@ def set_alias(settings: Settings, ref: str, alias: str, reason: str = "", person
             after_deletions(settings, name, version.version, record.id)
             point(settings, name, alias, version.version)
         notify_change(settings, name)
-        return reader.resolve(settings, version.ref)
+        return reader.get_version(settings, version.ref)
 
 
 def delete_alias(settings: Settings, name: str, alias: str, reason: str = "", person: Person | None = None) -> None:
@@ -142,7 +142,7 @@ def delete_alias(settings: Settings, name: str, alias: str, reason: str = "", pe
     person = person or roles.local_person(settings)
     roles.require(person, "releaser", f"removing @{alias} from {name}")
     with locked(settings, name):
-        version = reader.resolve(settings, f"{name}@{alias}")
+        version = reader.get_version(settings, f"{name}@{alias}")
         with writer.opened(
             settings, person, model=name, version=version.version, action="delete alias", old=f"@{alias}", reason=reason
         ):
@@ -173,7 +173,7 @@ def _carried(
         files.locked()
         may = vetted(files)  # again: somebody may have rejected it, or changed the policy, meanwhile
         digest, how = files.digest(target)
-        listed = reader.versions(settings, name)
+        listed = reader.list_versions(settings, name)
         version = next((v for v in listed if v.version == version.version), version)
         what = plan_move(settings, version, target, listed, old=old)
         becomes = what.becomes if what.replaced else ""
@@ -185,7 +185,7 @@ def _carried(
             carry_out(settings, what, record)
             record.outcome = _outcome(what)
         notify_change(settings, name)
-        return Promotion(reader.resolve(settings, version.ref), target, what.replaced, record.id, becomes)
+        return Promotion(reader.get_version(settings, version.ref), target, what.replaced, record.id, becomes)
 
 
 def _after_others(settings: Settings, name: str) -> None:

@@ -250,7 +250,7 @@ def _model(settings: Settings, name: str) -> State:
     try:
         return read_state(settings, name)
     except NotFound:
-        reader.versions(settings, name)  # says it in our words
+        reader.list_versions(settings, name)  # says it in our words
         raise
 
 

@@ -55,7 +55,7 @@ class Comparison:
     unread: tuple[str, ...]
 
 
-def compare(settings: Settings, left: Version, right: Version, fetch: bool = False) -> Comparison:
+def compare_versions(settings: Settings, left: Version, right: Version, fetch: bool = False) -> Comparison:
     """Compare two versions. fetch: files that are not on this machine are fetched, for their content to be compared.
 
     What can't be read is told in `Comparison.unread`, and the rest is compared. Raises StoreDown.
@@ -73,8 +73,8 @@ def compare(settings: Settings, left: Version, right: Version, fetch: bool = Fal
     ]
     unread = (one.unread, other.unread, _only_sizes(one.files, other.files))
     before, after = one.signature, other.signature
-    breaks = () if before is None or after is None else tuple(signature.breaks(before, after))
-    takes = signature.sentence(before or {}), signature.sentence(after or {})
+    breaks = () if before is None or after is None else tuple(signature.breaking_changes(before, after))
+    takes = signature.describe_signature(before or {}), signature.describe_signature(after or {})
     return Comparison(tuple(found), breaks, takes, tuple(said for said in unread if said))
 
 
@@ -92,7 +92,7 @@ class _Facts:
 
 
 def _facts(settings: Settings, version: Version, fetch: bool) -> _Facts:
-    detail = reader.detail(settings, version)
+    detail = reader.get_details(settings, version)
     facts = _Facts(version.metrics, dict(detail.parameters))
     if detail.mlmodel_error:
         facts.unread = f"{version.ref}: {detail.mlmodel_error}"
@@ -100,13 +100,13 @@ def _facts(settings: Settings, version: Version, fetch: bool) -> _Facts:
     facts.signature = detail.signature
     facts.parameters |= {f"options.{name}": json.dumps(value) for name, value in detail.options.items()}
     try:
-        python = artifacts.python(settings, version)
+        python = artifacts.read_python_version(settings, version)
         needs = {"flavors": ", ".join(detail.flavors)} | ({"python": python} if python else {})
-        facts.dependencies = needs | dict(map(_requirement, artifacts.requirements(settings, version)))
-        template = artifacts.chat_template(settings, version)
+        facts.dependencies = needs | dict(map(_requirement, artifacts.read_requirements(settings, version)))
+        template = artifacts.read_chat_template(settings, version)
         facts.template = {"template": template} if template else {}
-        read = fetch or reader.local_folder(settings, version) is not None
-        listed = artifacts.files(settings, version, read=read)
+        read = fetch or artifacts.local_folder(settings, version) is not None
+        listed = artifacts.list_files(settings, version, read=read)
         facts.files = {file.path: (file.size, file.sha256) for file in listed}
     except Phi3Error as error:
         facts.unread = str(error)
@@ -126,11 +126,11 @@ def _signature(before: dict[str, Any] | None, after: dict[str, Any] | None) -> I
     if before is None or after is None:
         return
     if bool(before) != bool(after):
-        breaks = " ".join(signature.breaks(before, after))
-        was, now = (signature.sentence(side) if side else "" for side in (before, after))
+        breaks = " ".join(signature.breaking_changes(before, after))
+        was, now = (signature.describe_signature(side) if side else "" for side in (before, after))
         yield Difference(SIGNATURE, "The whole signature", was, now, False, breaks)
         return
-    for change in signature.changes(before, after):
+    for change in signature.compare_signatures(before, after):
         breaks = " ".join(str(each) for each in change.breaks)
         yield Difference(SIGNATURE, change.name, change.was, change.now, change.same, breaks)
 

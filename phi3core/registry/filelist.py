@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 # MLflow writes it into the folder of whatever it loads, with the name it was asked for: it is no part of what was
 # logged, and changes with the next who loads it under another name.
-NOT_LOGGED = "registered_model_meta"
+MLFLOW_META_FILE = "registered_model_meta"
 _TICK = 0.1  # seconds: no file system that this is kept on has a coarser clock
 
 _Stat = list[int]
@@ -43,7 +43,7 @@ class File:
     sha256: str = ""
 
 
-def listed(settings: Settings, place: Path | str, read: bool) -> list[File]:
+def list_files(settings: Settings, place: Path | str, read: bool) -> list[File]:
     """The files of a folder, or below an artifact store's URI. read: take the digests that are not known.
 
     Raises NotFound, StoreError, OSError, and whatever the artifact store raises.
@@ -52,7 +52,7 @@ def listed(settings: Settings, place: Path | str, read: bool) -> list[File]:
         return _local(place, kept, read) if isinstance(place, Path) else _remote(settings, place, kept, read)
 
 
-def marks(settings: Settings, uri: str) -> str:
+def hash_etags(settings: Settings, uri: str) -> str:
     """What an object store tells of its files besides names and sizes: it changes with every byte. "" elsewhere.
 
     MLflow's listing leaves it out, and its server does not pass it on.
@@ -66,13 +66,13 @@ def marks(settings: Settings, uri: str) -> str:
     return hashing.hash_texts(*(part for one in told for part in one))
 
 
-def total(found: list[File]) -> str:
+def total_digest(found: list[File]) -> str:
     """The digest of all of them, as a build records it. Every one must have its own."""
     return hashing.combine_digests({file.path: file.sha256 for file in found})
 
 
 @contextlib.contextmanager
-def fetched(settings: Settings, uri: str, name: str) -> Iterator[Path]:
+def fetched_file(settings: Settings, uri: str, name: str) -> Iterator[Path]:
     """A copy of one file from an artifact store, for as long as it is looked at."""
     with _copied(settings, _repository(settings, uri), name) as copy:
         yield copy
@@ -85,7 +85,7 @@ def _local(folder: Path, kept: _Kept, read: bool) -> list[File]:
     found = []
     for path in folder.rglob("*"):
         name = path.relative_to(folder).as_posix()
-        if not path.is_file() or name == NOT_LOGGED:
+        if not path.is_file() or name == MLFLOW_META_FILE:
             continue
         seen = _stat(path)
         if name not in kept or kept[name][0] != seen:
@@ -144,7 +144,7 @@ def _walk(repository: ArtifactRepository, below: str | None = None) -> Iterator[
     for info in repository.list_artifacts(below):
         if info.is_dir:
             yield from _walk(repository, info.path)
-        elif info.path != NOT_LOGGED:
+        elif info.path != MLFLOW_META_FILE:
             yield info.path, int(info.file_size or 0)
 
 

@@ -21,16 +21,24 @@ from phi3core.settings import Settings
 from phi3core.store.client import find_abilities, mlflow_client, on_registry_change, search_pages, translate_errors
 
 from . import reader
-from .models import Run, Version, numbers_of, version_of
-from .search import Choices, Entry, Found, choices_of, entry_of, find, ordered
+from .models import Run, Version, aliases_from_mlflow, version_from_mlflow
+from .search import (
+    FilterOptions,
+    IndexEntry,
+    SearchResult,
+    collect_filter_options,
+    filter_entries,
+    index_entry,
+    sort_versions,
+)
 
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
 
-EVERY = 30.0
+INTERVAL = 30.0
 """Seconds from the end of one reading to the start of the next, where a reading is short."""
 _AGAIN = 3.0  # after a failure
-_GLANCE, _GLANCED = 5.0, 20
+_LATEST_INTERVAL, _LATEST_COUNT = 5.0, 20
 _ANSWERS = 50
 _RUNS_EVERY = 600.0
 _FEW, _PAGE = 100, 500  # versions asked for at once: at first, and at most
@@ -39,7 +47,7 @@ _SHARE = 0.3  # of the time, the most that the thread may work: pages run in the
 _FIRST_SHARE = 0.6  # while there is nothing to search in yet
 
 _Part = TypeVar("_Part")
-_Models = dict[str, tuple[Entry, ...]]
+_Models = dict[str, tuple[IndexEntry, ...]]
 
 
 @dataclass(frozen=True)
@@ -50,23 +58,23 @@ class _Copy:
     """What was asked of this copy: a page is drawn again at every press of a button."""
 
     @property
-    def entries(self) -> Iterator[Entry]:
+    def entries(self) -> Iterator[IndexEntry]:
         return (entry for listed in self.models.values() for entry in listed)
 
     @cached_property
-    def choices(self) -> Choices:
-        return choices_of(self.models, self.entries)
+    def filter_options(self) -> FilterOptions:
+        return collect_filter_options(self.models, self.entries)
 
 
 class Index:
     """The copy of one store. Safe to ask from any thread; nothing it answers waits for the store."""
 
-    def __init__(self, settings: Settings, every: float = EVERY) -> None:
-        self._settings, self._every = settings, every
-        self._copy, self._trouble = _Copy(), ""
+    def __init__(self, settings: Settings, interval: float = INTERVAL) -> None:
+        self._settings, self._interval = settings, interval
+        self._copy, self._error = _Copy(), ""
         self._lock, self._reading, self._waiting = threading.Lock(), threading.Lock(), 0
         # Since the reading that is going on has begun; None for a model that is gone.
-        self._patches: dict[str, tuple[Entry, ...] | None] = {}
+        self._patches: dict[str, tuple[IndexEntry, ...] | None] = {}
         self._stop, self._wake = threading.Event(), threading.Event()
         self._glances, self._newest = True, 0  # newest: when the store changed a version last, as it says
         self._runs: dict[str, Run] = {}
@@ -84,16 +92,16 @@ class Index:
         return None if self._copy.at is None else timedelta(seconds=time.monotonic() - self._copy.at)
 
     @property
-    def trouble(self) -> str:
+    def error(self) -> str:
         """Why the copy is not newer; empty when all is well."""
-        return self._trouble
+        return self._error
 
     @property
-    def choices(self) -> Choices:
-        return self._copy.choices
+    def filter_options(self) -> FilterOptions:
+        return self._copy.filter_options
 
     @property
-    def empty(self) -> list[str]:
+    def models_without_versions(self) -> list[str]:
         """The registered models that have no version."""
         return [name for name, listed in self._copy.models.items() if not listed]
 
@@ -113,7 +121,7 @@ class Index:
         self._stop.set()
         self._wake.set()
 
-    def hurry(self) -> None:
+    def refresh_soon(self) -> None:
         """Read the store now rather than when it is due."""
         self._wake.set()
 
@@ -132,25 +140,25 @@ class Index:
         descending: bool = True,
         page: int = 1,
         per_page: int = 50,
-    ) -> Found:
+    ) -> SearchResult:
         """Versions that meet all that is given, sorted; versions without what is sorted by come last.
 
         text: words that must all occur in the name, number, description, tags, aliases or owner. source: a part of the
         source's tag. tag: a name, or “name=value”. sort: name, version, stage, size, created, owner or a metric's
         name. page: from 1; one that is past the last gives the last. Raises BadInput for a sort that nothing has.
         """
-        copy, trouble = self._copy, self._trouble
+        copy, error = self._copy, self._error
         asked = (text, model, stage, alias, wrapper, source, tag, owner, sort, descending)
         if (hits := copy.answers.get(asked)) is None:
             entries = copy.models.get(model, ()) if model else copy.entries
-            hits = find(entries, text, stage, alias, wrapper, source, tag, owner)
-            hits = ordered(hits, sort, descending, copy.choices.metrics)
+            hits = filter_entries(entries, text, stage, alias, wrapper, source, tag, owner)
+            hits = sort_versions(hits, sort, descending, copy.filter_options.metrics)
             if len(copy.answers) < _ANSWERS:
                 copy.answers[asked] = hits
         pages = max(1, -(-len(hits) // per_page))
         page = min(max(page, 1), pages)
         age = None if copy.at is None else timedelta(seconds=time.monotonic() - copy.at)
-        return Found(tuple(hits[(page - 1) * per_page : page * per_page]), len(hits), page, pages, age, trouble)
+        return SearchResult(tuple(hits[(page - 1) * per_page : page * per_page]), len(hits), page, pages, age, error)
 
     # ------------------------------------------------------------ keeping it fresh
 
@@ -175,12 +183,12 @@ class Index:
                 with self._lock:
                     models = read | self._patches  # what this process changed in the meantime is newer
                     self._copy = _Copy(_sorted(models), started)
-                    self._trouble = ""
+                    self._error = ""
 
-    def patch(self, name: str) -> None:
+    def refresh_model(self, name: str) -> None:
         """Read one model again. Raises StoreError."""
         try:
-            entries = tuple(entry_of(version) for version in reader.versions(self._settings, name))
+            entries = tuple(index_entry(version) for version in reader.list_versions(self._settings, name))
         except NotFound:
             entries = None
         with self._lock:
@@ -190,9 +198,9 @@ class Index:
     def _changed(self, settings: Settings, name: str) -> None:
         if settings.tracking_uri == self._settings.tracking_uri and not self._stop.is_set():
             try:
-                self.patch(name)
+                self.refresh_model(name)
             except Phi3Error:
-                self.hurry()  # the change itself was made, and the next reading will see it
+                self.refresh_soon()  # the change itself was made, and the next reading will see it
 
     def _keep(self) -> None:
         while not self._stop.is_set():
@@ -200,15 +208,15 @@ class Index:
             try:
                 self.refresh(politely=True)
                 _spare_the_collector()
-                rest = max(self._every, 3 * (time.monotonic() - started))
+                rest = max(self._interval, 3 * (time.monotonic() - started))
                 self._glance_until(time.monotonic() + rest)
                 continue
             except _Stopped:
                 return
             except Phi3Error as error:
-                self._trouble, rest = str(error), min(_AGAIN, self._every)
+                self._error, rest = str(error), min(_AGAIN, self._interval)
             except Exception as error:  # a thread that ended would leave an old copy without a word
-                self._trouble, rest = f"The registry could not be read: {error!r}.", self._every
+                self._error, rest = f"The registry could not be read: {error!r}.", self._interval
             self._wake.wait(rest)
             self._wake.clear()
 
@@ -217,11 +225,11 @@ class Index:
 
         The store tells it at the price of one short call. What it does not tell (aliases, tags) waits for the reading.
         """
-        while not self._wake.wait(min(_GLANCE, max(end - time.monotonic(), 0))) and time.monotonic() < end:
+        while not self._wake.wait(min(_LATEST_INTERVAL, max(end - time.monotonic(), 0))) and time.monotonic() < end:
             stamps = self._latest() if self._glances else {}
             for name, stamp in stamps.items():
                 if stamp > self._newest:
-                    self.patch(name)
+                    self.refresh_model(name)
             self._newest = max(self._newest, *stamps.values(), 0)
         self._wake.clear()
 
@@ -230,7 +238,7 @@ class Index:
         try:
             with translate_errors(self._settings):
                 latest = mlflow_client(self._settings).search_model_versions(
-                    max_results=_GLANCED, order_by=["last_updated_timestamp DESC"]
+                    max_results=_LATEST_COUNT, order_by=["last_updated_timestamp DESC"]
                 )
         except StoreDown:
             raise
@@ -244,7 +252,7 @@ class Index:
         settings, able = self._settings, find_abilities(self._settings)
         numbers: dict[str, dict[str, int]] = {}
         for models in self._paced(_pages(settings, "search_registered_models"), politely):
-            numbers |= {model.name: numbers_of(model, able.aliases) for model in models}
+            numbers |= {model.name: aliases_from_mlflow(model, able.aliases) for model in models}
         found: list[ModelVersion] = []
         for page in self._paced(_pages(settings, "search_model_versions"), politely):
             found += page
@@ -258,12 +266,12 @@ class Index:
     def _entries(
         self, found: list[ModelVersion], numbers: dict[str, dict[str, int]], stages: bool, politely: bool
     ) -> _Models:
-        read: dict[str, list[Entry]] = {name: [] for name in numbers}
+        read: dict[str, list[IndexEntry]] = {name: [] for name in numbers}
         for start in self._paced(iter(range(0, len(found), _PAGE)), politely):
             for version in found[start : start + _PAGE]:
                 run = self._runs.get(version.run_id or "", Run())
-                ours = version_of(version, numbers.get(version.name, {}), run, stages)
-                read.setdefault(version.name, []).append(entry_of(ours))
+                ours = version_from_mlflow(version, numbers.get(version.name, {}), run, stages)
+                read.setdefault(version.name, []).append(index_entry(ours))
         newest_first = {name: sorted(listed, key=lambda entry: -entry.version.version) for name, listed in read.items()}
         return {name: tuple(listed) for name, listed in newest_first.items()}
 
@@ -272,7 +280,9 @@ class Index:
         if time.monotonic() - self._runs_read > _RUNS_EVERY:
             self._runs, self._runs_read = {}, time.monotonic()
         self._runs = {run_id: run for run_id, run in self._runs.items() if wanted.get(run_id) is False}
-        for runs in self._paced(reader.runs_in_parts(self._settings, wanted.keys() - self._runs.keys()), politely):
+        for runs in self._paced(
+            reader.get_runs_in_batches(self._settings, wanted.keys() - self._runs.keys()), politely
+        ):
             self._runs |= runs
 
     def _paced(self, parts: Iterator[_Part], politely: bool) -> Iterator[_Part]:
@@ -291,7 +301,7 @@ class Index:
                 self._stop.wait((time.thread_time() - began) * (1 / share - 1))
 
 
-def _sorted(models: Mapping[str, tuple[Entry, ...] | None]) -> _Models:
+def _sorted(models: Mapping[str, tuple[IndexEntry, ...] | None]) -> _Models:
     """By name, without those that are gone."""
     return {name: entries for name, entries in sorted(models.items()) if entries is not None}
 
@@ -312,7 +322,7 @@ class _Stopped(Exception):
 
 
 @cache
-def index(settings: Settings) -> Index:
+def get_index(settings: Settings) -> Index:
     """This process's index of the store. The app server starts it; elsewhere it is empty until `refresh`."""
     return Index(settings)
 

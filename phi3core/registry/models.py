@@ -66,7 +66,7 @@ class Version:
         return f"{self.name}/{self.version}"
 
     @property
-    def place(self) -> str:
+    def effective_stage(self) -> str:
         """The stage that it is in by the aliases, which are the truth: MLflow's stage may have been changed outside."""
         held = next((stage for alias, stage in tags.RESERVED_ALIASES.items() if alias in self.aliases), "")
         return held or ("None" if self.stage in tags.RESERVED_ALIASES.values() else self.stage)
@@ -88,7 +88,7 @@ class Version:
 
 
 @dataclass(frozen=True)
-class Row:
+class ModelSummary:
     """A line of the list of models: the model, and of its versions the one in Production, else the newest.
 
     version is None where the model has none, or where the store has no stages and does not say.
@@ -99,11 +99,11 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Rows:
+class ModelPage:
     """A page of rows. next: what to ask the next page with; empty on the last."""
 
-    rows: tuple[Row, ...]
-    next: str
+    summaries: tuple[ModelSummary, ...]
+    next_page_token: str
 
 
 @dataclass(frozen=True)
@@ -134,7 +134,7 @@ class Reference:
 
 
 @dataclass(frozen=True)
-class Detail:
+class VersionDetails:
     """The parts of a version that are read only when it is opened."""
 
     signature: dict[str, Any]
@@ -158,7 +158,7 @@ class Detail:
         return [f"{p['name']}: {p['type']} = {p['default']!r}" for p in self.signature.get("params") or []]
 
 
-def split_reference(text: str) -> Reference:
+def parse_reference(text: str) -> Reference:
     """Read ``name/3``, ``name@alias`` or ``name/Production``, split at the last ``/`` or ``@``. Raises BadInput."""
     at = max(text.rfind("/"), text.rfind("@"))
     name, selector = text[:at].strip(), text[at + 1 :].strip()
@@ -179,7 +179,7 @@ def split_reference(text: str) -> Reference:
     )
 
 
-def to_json(value: Model | Version) -> dict[str, Any]:
+def to_dict(value: Model | Version) -> dict[str, Any]:
     """A plain dictionary, dates in ISO 8601, for ``--json``."""
     plain: dict[str, Any] = {
         name: item.isoformat() if isinstance(item, datetime) else item for name, item in asdict(value).items()
@@ -191,7 +191,7 @@ def to_json(value: Model | Version) -> dict[str, Any]:
     return plain
 
 
-def model_of(found: RegisteredModel, numbers: dict[str, int]) -> Model:
+def model_from_mlflow(found: RegisteredModel, numbers: dict[str, int]) -> Model:
     """An entity of MLflow's as ours. numbers: its aliases."""
     return Model(
         name=found.name,
@@ -204,7 +204,7 @@ def model_of(found: RegisteredModel, numbers: dict[str, int]) -> Model:
     )
 
 
-def version_of(found: ModelVersion, numbers: dict[str, int], run: Run, stages: bool = True) -> Version:
+def version_from_mlflow(found: ModelVersion, numbers: dict[str, int], run: Run, stages: bool = True) -> Version:
     """An entity of MLflow's as ours. numbers: its model's aliases. stages: whether the store knows of stages."""
     number = int(found.version)
     aliases = tuple(sorted(alias for alias, at in numbers.items() if at == number))
@@ -226,14 +226,14 @@ def version_of(found: ModelVersion, numbers: dict[str, int], run: Run, stages: b
     )
 
 
-def numbers_of(found: RegisteredModel, aliases: bool = True) -> dict[str, int]:
+def aliases_from_mlflow(found: RegisteredModel, aliases: bool = True) -> dict[str, int]:
     """A model's aliases. aliases: whether the store knows of them; if not, its stages stand in for the reserved two."""
     if aliases:
         return {alias: int(number) for alias, number in (found.aliases or {}).items()}
-    return holders(found.latest_versions or [])
+    return aliases_from_stages(found.latest_versions or [])
 
 
-def holders(versions: Sequence[ModelVersion]) -> dict[str, int]:
+def aliases_from_stages(versions: Sequence[ModelVersion]) -> dict[str, int]:
     """What stands in for the reserved aliases where a store has none: in each stage the highest version.
 
     It is what ``models:/name/Production`` gives in MLflow, and all that a list of models tells of its versions.

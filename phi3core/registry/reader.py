@@ -1,7 +1,7 @@
-"""The Model Registry: reading models and versions, and editing what may be edited of a version.
+"""Reads registered models and their versions from the store.
 
 Never one call per row: a model's versions take four calls, whatever their number. Aliases come from the
-registered model, because MLflow leaves them out of the versions it lists. Stages and aliases are moved in promotion/.
+registered model, because MLflow leaves them out of the versions it lists.
 """
 
 from __future__ import annotations
@@ -9,49 +9,34 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import unquote, urlsplit
 
-from phi3core import folder_cache, hashing
-from phi3core.access import roles
-from phi3core.access.roles import Person
-from phi3core.errors import BadInput, NotFound
+from phi3core.errors import NotFound
 from phi3core.settings import Settings
-from phi3core.store.client import (
-    find_abilities,
-    hide_password,
-    mlflow_client,
-    notify_change,
-    search_pages,
-    translate_errors,
-)
-from phi3core.store.timeouts import allow_transfer_time
+from phi3core.store.client import find_abilities, hide_password, mlflow_client, search_pages, translate_errors
 
 from .models import (
-    Detail,
     Model,
+    ModelPage,
+    ModelSummary,
     Reference,
-    Row,
-    Rows,
     Run,
     Version,
-    model_of,
-    numbers_of,
-    split_reference,
-    version_of,
+    VersionDetails,
+    aliases_from_mlflow,
+    model_from_mlflow,
+    parse_reference,
+    version_from_mlflow,
 )
 
 if TYPE_CHECKING:
     import mlflow.entities
     from mlflow.entities.model_registry import ModelVersion, RegisteredModel
 
-_OTHERS_TAGS = ("phi3.", "mlflow.")
 
-
-def resolve(settings: Settings, text: str) -> Version:
+def get_version(settings: Settings, text: str) -> Version:
     """The concrete version that a reference means now. Stages are resolved by their alias. Raises NotFound."""
-    reference = split_reference(text)
+    reference = parse_reference(text)
     aliases = _numbers(settings, reference.name)
     if reference.number is not None:
         number = reference.number
@@ -70,18 +55,18 @@ def resolve(settings: Settings, text: str) -> Version:
         raise NotFound(
             f"{reference.name} has no version {number}. “python -m phi3core models {reference.name}” lists them."
         ) from error
-    return version_of(found, aliases, _run(settings, found.run_id), find_abilities(settings).stages)
+    return version_from_mlflow(found, aliases, _run(settings, found.run_id), find_abilities(settings).stages)
 
 
-def models(settings: Settings) -> list[Model]:
+def list_models(settings: Settings) -> list[Model]:
     """All registered models, most recently changed first."""
     able = find_abilities(settings)
     pages = search_pages(settings, lambda **page: mlflow_client(settings).search_registered_models(**page))
-    found = [model_of(model, numbers_of(model, able.aliases)) for page in pages for model in page]
+    found = [model_from_mlflow(model, aliases_from_mlflow(model, able.aliases)) for page in pages for model in page]
     return sorted(found, key=lambda model: model.updated, reverse=True)
 
 
-def rows(settings: Settings, text: str = "", limit: int = 50, token: str = "") -> Rows:
+def search_models(settings: Settings, text: str = "", limit: int = 50, token: str = "") -> ModelPage:
     """A page of models, most recently changed first, each with a version and its metrics, in three calls.
 
     text: a part of the name. token: Rows.next of the page before.
@@ -96,14 +81,14 @@ def rows(settings: Settings, text: str = "", limit: int = 50, token: str = "") -
             order_by=["last_updated_timestamp DESC", "name ASC"],
             page_token=token or None,
         )
-    numbers = {model.name: numbers_of(model, able.aliases) for model in page}
+    numbers = {model.name: aliases_from_mlflow(model, able.aliases) for model in page}
     shown = {model.name: _shown(model, numbers[model.name]) for model in page}
-    runs = runs_of(settings, (version.run_id for version in shown.values() if version))
-    return Rows(
+    runs = get_runs(settings, (version.run_id for version in shown.values() if version))
+    return ModelPage(
         tuple(
-            Row(
-                model_of(model, numbers[model.name]),
-                version_of(version, numbers[model.name], runs.get(version.run_id or "", Run()), able.stages)
+            ModelSummary(
+                model_from_mlflow(model, numbers[model.name]),
+                version_from_mlflow(version, numbers[model.name], runs.get(version.run_id or "", Run()), able.stages)
                 if (version := shown[model.name])
                 else None,
             )
@@ -119,19 +104,21 @@ def _shown(model: RegisteredModel, numbers: dict[str, int]) -> ModelVersion | No
     return given.get(numbers.get("production", 0)) or given.get(max(given, default=0))
 
 
-def versions(settings: Settings, name: str) -> list[Version]:
+def list_versions(settings: Settings, name: str) -> list[Version]:
     """All versions of a model, newest first, with stage, aliases and metrics. Raises NotFound."""
     able, aliases = find_abilities(settings), _numbers(settings, name)
     quote = '"' if "'" in name else "'"
     where = f"name={quote}{name}{quote}"
     pages = search_pages(settings, lambda **page: mlflow_client(settings).search_model_versions(where, **page))
     found = [version for page in pages for version in page]
-    runs = runs_of(settings, (version.run_id for version in found))
-    listed = [version_of(version, aliases, runs.get(version.run_id or "", Run()), able.stages) for version in found]
+    runs = get_runs(settings, (version.run_id for version in found))
+    listed = [
+        version_from_mlflow(version, aliases, runs.get(version.run_id or "", Run()), able.stages) for version in found
+    ]
     return sorted(listed, key=lambda version: version.version, reverse=True)
 
 
-def detail(settings: Settings, version: Version) -> Detail:
+def get_details(settings: Settings, version: Version) -> VersionDetails:
     """Signature, parameters and flavors of one version."""
     import mlflow
 
@@ -140,21 +127,21 @@ def detail(settings: Settings, version: Version) -> Detail:
         info = mlflow.models.get_model_info(f"models:/{version.ref}")
     except Exception as error:  # whatever an artifact store raises: the rest of the page must still show
         reason = f"The model's own files can't be read: {str(error).splitlines()[0] if str(error) else error!r}"
-        return Detail({}, run.parameters, (), run.experiment_id, {}, reason)
+        return VersionDetails({}, run.parameters, (), run.experiment_id, {}, reason)
     signature = {}
     if info.signature:
         for part, text in info.signature.to_dict().items():
             signature[part] = json.loads(text) if text else []
     options = ((info.metadata or {}).get("phi3") or {}).get("options") or {}
-    return Detail(signature, run.parameters, tuple(info.flavors), run.experiment_id, dict(options))
+    return VersionDetails(signature, run.parameters, tuple(info.flavors), run.experiment_id, dict(options))
 
 
-def runs_of(settings: Settings, run_ids: Iterable[str | None]) -> dict[str, Run]:
+def get_runs(settings: Settings, run_ids: Iterable[str | None]) -> dict[str, Run]:
     """Source runs by id, in one call for every hundred, whichever experiments they are in."""
-    return {run_id: run for part in runs_in_parts(settings, run_ids) for run_id, run in part.items()}
+    return {run_id: run for part in get_runs_in_batches(settings, run_ids) for run_id, run in part.items()}
 
 
-def runs_in_parts(settings: Settings, run_ids: Iterable[str | None]) -> Iterator[dict[str, Run]]:
+def get_runs_in_batches(settings: Settings, run_ids: Iterable[str | None]) -> Iterator[dict[str, Run]]:
     """The same, a hundred at a time."""
     from mlflow.entities import ViewType
 
@@ -191,7 +178,7 @@ def _numbers(settings: Settings, name: str) -> dict[str, int]:
     try:
         able = find_abilities(settings)
         with translate_errors(settings):
-            return numbers_of(mlflow_client(settings).get_registered_model(name), able.aliases)
+            return aliases_from_mlflow(mlflow_client(settings).get_registered_model(name), able.aliases)
     except NotFound as error:
         store = hide_password(settings.tracking_uri, settings.tracking_uri)
         raise NotFound(
@@ -204,95 +191,3 @@ def _no_alias(reference: Reference, aliases: dict[str, int]) -> str:
         return f"No version of {reference.name} is in {reference.stage} yet. Promote one first."
     named = ", ".join(f"@{alias}" for alias in sorted(aliases)) or "none yet"
     return f"{reference.name} has no alias @{reference.alias}. Its aliases: {named}."
-
-
-# ---------------------------------------------------------------- edits
-
-
-def describe(settings: Settings, ref: str, text: str, person: Person | None = None) -> Version:
-    """Give a version another description, as Markdown. Raises Forbidden, BadInput or NotFound."""
-    version = _edited(settings, ref, person)
-    with translate_errors(settings):
-        mlflow_client(settings).update_model_version(version.name, str(version.version), text.strip())
-    return _after(settings, version)
-
-
-def tag(settings: Settings, ref: str, key: str, value: str, person: Person | None = None) -> Version:
-    """Give a version a tag, or its tag another value. Raises Forbidden, NotFound, and BadInput for a tag of ours."""
-    version = _edited(settings, ref, person)
-    key = _free_key(key)
-    with translate_errors(settings):
-        mlflow_client(settings).set_model_version_tag(version.name, str(version.version), key, value.strip())
-    return _after(settings, version)
-
-
-def untag(settings: Settings, ref: str, key: str, person: Person | None = None) -> Version:
-    """Take a tag away from a version. Raises Forbidden, NotFound, and BadInput for a tag of ours."""
-    version = _edited(settings, ref, person)
-    key = _free_key(key)
-    if key not in version.tags:
-        raise NotFound(f"{version.ref} has no tag “{key}”.")
-    with translate_errors(settings):
-        mlflow_client(settings).delete_model_version_tag(version.name, str(version.version), key)
-    return _after(settings, version)
-
-
-def _edited(settings: Settings, ref: str, person: Person | None) -> Version:
-    roles.require(person or roles.local_person(settings), "releaser", f"editing {ref}")
-    return resolve(settings, ref)
-
-
-def _free_key(key: str) -> str:
-    key = key.strip()
-    if not key:
-        raise BadInput("A tag needs a name.")
-    if key.lower().startswith(_OTHERS_TAGS):
-        raise BadInput(f"“{key}” can't be edited: tags that start with phi3. or mlflow. are written by the programs.")
-    return key
-
-
-def _after(settings: Settings, version: Version) -> Version:
-    notify_change(settings, version.name)
-    return resolve(settings, version.ref)
-
-
-# ---------------------------------------------------------------- files
-
-
-def artifact_uri(settings: Settings, version: Version) -> str:
-    """Where a version's files are: a path or URI that MLflow's artifact stores understand."""
-    store = mlflow_client(settings)
-    with translate_errors(settings):
-        if version.source.startswith("models:/m-"):
-            return str(store.get_logged_model(version.source.removeprefix("models:/")).artifact_location)
-        return str(store.get_model_version_download_uri(version.name, str(version.version)))
-
-
-def local_folder(settings: Settings, version: Version, uri: str = "") -> Path | None:
-    """The version's files where the store keeps them on this machine; None when they must be downloaded.
-
-    uri: what `artifact_uri` said, where that is known.
-    """
-    place = urlsplit(uri or artifact_uri(settings, version))
-    if place.scheme not in ("", "file"):
-        return None
-    folder = Path(unquote(place.path))
-    if not (folder / "MLmodel").is_file():
-        again = "Build the version again." if version.wrapper else "Put the files back, or log and register it again."
-        raise NotFound(f"The files of {version.ref} are gone: {folder} holds no model. {again}")
-    return folder
-
-
-def download(settings: Settings, version: Version) -> Path:
-    """The version's files on this machine, downloaded once and kept in the cache."""
-    import mlflow
-
-    if folder := local_folder(settings, version):
-        return folder
-
-    def make(part: Path) -> None:
-        with translate_errors(settings), allow_transfer_time():
-            mlflow.artifacts.download_artifacts(f"models:/{version.ref}", dst_path=str(part))
-
-    key = hashing.hash_texts(settings.tracking_uri, version.ref, version.source)
-    return folder_cache.get_or_make(settings.cache, "versions", key, make)

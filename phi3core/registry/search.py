@@ -14,7 +14,7 @@ from .models import Version
 
 
 @dataclass(frozen=True)
-class Choices:
+class FilterOptions:
     """What there is to filter and sort by, each sorted: tags are their names, metrics too."""
 
     models: tuple[str, ...] = ()
@@ -27,42 +27,42 @@ class Choices:
 
 
 @dataclass(frozen=True)
-class Found:
+class SearchResult:
     """A page of what was searched. total: of all pages. age: of the copy, None before the first reading.
 
     trouble: why the copy is not newer, as a sentence; empty when all is well.
     """
 
-    rows: tuple[Version, ...]
+    versions: tuple[Version, ...]
     total: int
     page: int
-    pages: int
+    page_count: int
     age: timedelta | None
-    trouble: str
+    error: str
 
 
 @dataclass(frozen=True)
-class Entry:
+class IndexEntry:
     version: Version
     text: str
     """All that is searched by words, in small letters."""
 
 
-def entry_of(version: Version) -> Entry:
+def index_entry(version: Version) -> IndexEntry:
     said = [version.ref, version.description, version.owner, version.stage, *(f"@{alias}" for alias in version.aliases)]
     for name, value in version.tags.items():
         if name.startswith("phi3."):
             said.append(value)  # the names of ours would answer to every word in them
         elif not name.startswith("mlflow."):
             said.append(f"{name}={value}")
-    return Entry(version, "\n".join(said).lower())
+    return IndexEntry(version, "\n".join(said).lower())
 
 
-def choices_of(models: Iterable[str], entries: Iterable[Entry]) -> Choices:
+def collect_filter_options(models: Iterable[str], entries: Iterable[IndexEntry]) -> FilterOptions:
     """What the entries give to choose from."""
     versions = [entry.version for entry in entries]
     names = (name for version in versions for name in version.tags)
-    return Choices(
+    return FilterOptions(
         models=tuple(models),
         aliases=_distinct(alias for version in versions for alias in version.aliases),
         wrappers=_distinct(version.wrapper for version in versions),
@@ -73,8 +73,8 @@ def choices_of(models: Iterable[str], entries: Iterable[Entry]) -> Choices:
     )
 
 
-def find(
-    entries: Iterable[Entry], text: str, stage: str, alias: str, wrapper: str, source: str, tag: str, owner: str
+def filter_entries(
+    entries: Iterable[IndexEntry], text: str, stage: str, alias: str, wrapper: str, source: str, tag: str, owner: str
 ) -> list[Version]:
     """The versions that meet all that is given, in the order they are in. Index.search says what each one means."""
     words = text.lower().split()
@@ -86,7 +86,7 @@ def find(
     ]
 
 
-def ordered(versions: list[Version], sort: str, descending: bool, metrics: tuple[str, ...]) -> list[Version]:
+def sort_versions(versions: list[Version], sort: str, descending: bool, metrics: tuple[str, ...]) -> list[Version]:
     """Sorted, those without what is sorted by last. metrics: the names there are. Raises BadInput for any other."""
     if versions and sort not in _SORTS and sort not in metrics:
         raise BadInput(f"Nothing is sorted by “{sort}”: take {', '.join(_SORTS)} or a metric.")
@@ -106,7 +106,7 @@ def _tests(
 ) -> Iterator[Callable[[Version], bool]]:
     """What a version must meet, for each filter that is given."""
     if stage:
-        yield lambda version: version.place == stage
+        yield lambda version: version.effective_stage == stage
     if alias:
         yield lambda version: alias in version.aliases
     if wrapper:
@@ -123,7 +123,9 @@ def _tests(
 _SORTS: dict[str, Callable[[Version], Any]] = {
     "name": lambda version: (version.name.lower(), version.version),
     "version": lambda version: version.version,
-    "stage": lambda version: tags.STAGES.index(version.place) if version.place in tags.STAGES else None,
+    "stage": lambda version: (
+        tags.STAGES.index(version.effective_stage) if version.effective_stage in tags.STAGES else None
+    ),
     "size": lambda version: version.size,
     "created": lambda version: version.created,
     "owner": lambda version: version.owner.lower() or None,

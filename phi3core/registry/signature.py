@@ -61,7 +61,7 @@ _NAMED = 8  # names in one sentence
 
 
 @dataclass(frozen=True)
-class Break:
+class BreakingChange:
     """Something that a program will meet. rule: one of _RULES, or "" where says is the whole sentence."""
 
     rule: str
@@ -73,27 +73,27 @@ class Break:
 
 
 @dataclass(frozen=True)
-class Change:
+class SignatureChange:
     """An input, output or option in two signatures. was, now: in words, empty where there is none of that name."""
 
     name: str
     was: str
     now: str
     same: bool
-    breaks: tuple[Break, ...]
+    breaks: tuple[BreakingChange, ...]
 
 
-def kind(column: Column) -> str:
+def describe_type(column: Column) -> str:
     """What a column holds: ``text``, ``list of numbers``, ``record (role, content)``."""
     of = str(column.get("type", ""))
     if of == "array":
-        return f"list of {kind(column.get('items') or {})}"
+        return f"list of {describe_type(column.get('items') or {})}"
     if of == "object":
         properties: dict[str, Column] = column.get("properties") or {}
         named = [f"{name}{'' if _required(part) else '?'}" for name, part in sorted(properties.items(), key=_first)]
         return f"record ({', '.join(named)})"
     if of == "map":
-        return f"table from text to {kind(column.get('values') or {})}"
+        return f"table from text to {describe_type(column.get('values') or {})}"
     if of == "tensor":
         spec = column.get("tensor-spec") or {}
         shape = " × ".join("any" if size == -1 else str(size) for size in spec.get("shape") or [])
@@ -101,13 +101,13 @@ def kind(column: Column) -> str:
     return _KINDS.get(of, of or "anything")
 
 
-def line(column: Column) -> str:
+def describe_column(column: Column) -> str:
     """A column in words: ``prompt: text``, ``stop: list of text, optional``."""
-    said = kind(column) + ("" if _required(column) else ", optional")
+    said = describe_type(column) + ("" if _required(column) else ", optional")
     return f"{column['name']}: {said}" if column.get("name") else said
 
 
-def option(param: Column) -> str:
+def describe_param(param: Column) -> str:
     """A parameter in words: ``temperature: number, else 0.2``."""
     of = _KINDS.get(str(param.get("type")), str(param.get("type")))
     if param.get("shape"):
@@ -115,7 +115,7 @@ def option(param: Column) -> str:
     return f"{param.get('name')}: {of}, else {json.dumps(param.get('default'), ensure_ascii=False)}"
 
 
-def sentence(signature: Signature) -> str:
+def describe_signature(signature: Signature) -> str:
     """What the model takes and gives, in one sentence."""
     inputs, outputs = signature.get("inputs") or [], signature.get("outputs") or []
     if not inputs and not outputs:
@@ -136,18 +136,20 @@ def is_chat(signature: Signature) -> bool:
     return "messages" in inputs and "choices" in {column.get("name") for column in signature.get("outputs") or []}
 
 
-def changes(old: Signature, new: Signature) -> Iterator[Change]:
+def compare_signatures(old: Signature, new: Signature) -> Iterator[SignatureChange]:
     """Every input, output and option of either, changed or not."""
     for part, title in (("inputs", "Input"), ("outputs", "Output"), ("params", "Option")):
-        words = option if part == "params" else line
+        words = describe_param if part == "params" else describe_column
         before, after = _by_name(old.get(part)), _by_name(new.get(part))
         for name in sorted(before.keys() | after.keys(), key=lambda name: (name not in before, name)):
             was, now = before.get(name), after.get(name)
             breaks = tuple(_BROKEN[part](name, was, now))
-            yield Change(f"{title} {name}", words(was) if was else "", words(now) if now else "", was == now, breaks)
+            yield SignatureChange(
+                f"{title} {name}", words(was) if was else "", words(now) if now else "", was == now, breaks
+            )
 
 
-def breaks(old: Signature, new: Signature) -> list[str]:
+def breaking_changes(old: Signature, new: Signature) -> list[str]:
     """What programs that call the old one meet when they are given the new one, worst first; empty if nothing."""
     if not old and not new:
         return []
@@ -155,7 +157,7 @@ def breaks(old: Signature, new: Signature) -> list[str]:
         return ["It has no signature: what is sent to it is no longer checked."]
     if not old:
         return ["It has a signature, where nothing was checked before: what does not fit is refused now."]
-    found = [each for change in changes(old, new) for each in change.breaks]
+    found = [each for change in compare_signatures(old, new) for each in change.breaks]
     said = [each.says for each in found if not each.rule]
     for rule in _RULES:
         if names := [each.name for each in found if each.rule == rule]:
@@ -173,21 +175,23 @@ def _named(names: list[str]) -> str:
 # ---------------------------------------------------------------- what breaks
 
 
-def _input(name: str, was: Column | None, now: Column | None) -> Iterator[Break]:
+def _input(name: str, was: Column | None, now: Column | None) -> Iterator[BreakingChange]:
     if now is None:
-        yield Break("ignored", name)
+        yield BreakingChange("ignored", name)
     elif was is None:
         if _required(now):
-            yield Break("missing", name)
+            yield BreakingChange("missing", name)
     elif not _fits(was, now):
-        yield Break("", name, f"“{name}” must be {kind(now)}; programs send {kind(was)} and are refused.")
+        yield BreakingChange(
+            "", name, f"“{name}” must be {describe_type(now)}; programs send {describe_type(was)} and are refused."
+        )
     else:
         if _required(now) and not _required(was):
-            yield Break("needed", name)
+            yield BreakingChange("needed", name)
         yield from _inside(name, was, now)
 
 
-def _inside(name: str, was: Column, now: Column) -> Iterator[Break]:
+def _inside(name: str, was: Column, now: Column) -> Iterator[BreakingChange]:
     """What changed below a record or a list. MLflow refuses a record with a property that it does not know."""
     if was.get("type") == "array":
         yield from _inside(f"{name}[]", was.get("items") or {}, now.get("items") or {})
@@ -196,28 +200,32 @@ def _inside(name: str, was: Column, now: Column) -> Iterator[Break]:
     for part in sorted(before.keys() | after.keys()):
         path = f"{name}.{part}"
         if part not in after:
-            yield Break("unknown", path)
+            yield BreakingChange("unknown", path)
         else:
             yield from _input(path, before.get(part), after[part])
 
 
-def _output(name: str, was: Column | None, now: Column | None) -> Iterator[Break]:
+def _output(name: str, was: Column | None, now: Column | None) -> Iterator[BreakingChange]:
     if was is None:
         return
     if now is None:
-        yield Break("gone", name)
-    elif kind(was) != kind(now):
-        yield Break("", name, f"“{name}” of the answer becomes {kind(now)}; programs that read {kind(was)} stumble.")
+        yield BreakingChange("gone", name)
+    elif describe_type(was) != describe_type(now):
+        yield BreakingChange(
+            "",
+            name,
+            f"“{name}” of the answer becomes {describe_type(now)}; programs that read {describe_type(was)} stumble.",
+        )
 
 
-def _option(name: str, was: Column | None, now: Column | None) -> Iterator[Break]:
+def _option(name: str, was: Column | None, now: Column | None) -> Iterator[BreakingChange]:
     if was is None:  # a new one has a default, always
         return
     if now is None:
-        yield Break("dropped", name)
+        yield BreakingChange("dropped", name)
     elif bool(was.get("shape")) != bool(now.get("shape")) or not _fits(was, now):
-        wanted, sent = (f"a list of {kind(c)}" if c.get("shape") else kind(c) for c in (now, was))
-        yield Break("", name, f"The option “{name}” must be {wanted}; programs send {sent} and are refused.")
+        wanted, sent = (f"a list of {describe_type(c)}" if c.get("shape") else describe_type(c) for c in (now, was))
+        yield BreakingChange("", name, f"The option “{name}” must be {wanted}; programs send {sent} and are refused.")
 
 
 _BROKEN = {"inputs": _input, "outputs": _output, "params": _option}
@@ -256,7 +264,7 @@ def _by_name(columns: list[Column] | None) -> dict[str, Column]:
 
 
 def _listed(columns: list[Column]) -> str:
-    return join_words(f"“{c['name']}” ({kind(c)})" if c.get("name") else kind(c) for c in columns)
+    return join_words(f"“{c['name']}” ({describe_type(c)})" if c.get("name") else describe_type(c) for c in columns)
 
 
 def _first(item: tuple[str, Column]) -> tuple[bool, str]:

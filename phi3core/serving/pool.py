@@ -19,7 +19,7 @@ from pathlib import Path
 
 from phi3core.errors import Busy, Phi3Error, ServerError
 from phi3core.hashing import folder_size
-from phi3core.registry import reader
+from phi3core.registry import artifacts
 from phi3core.registry.models import Version
 from phi3core.settings import Settings
 
@@ -138,7 +138,7 @@ class Pool:
         return bool(server.failure())
 
     def _start(self, key: str, version: Version, again: str = "") -> ModelServer:
-        folder = reader.local_folder(self._settings, version)
+        folder = artifacts.local_folder(self._settings, version)
         size = folder_size(folder) if folder else version.size or 0
         need = memory.needed(folder, size, version.wrapper)
         log = self._settings.logs / f"server-{version.name}-{version.version}-{os.getpid()}.log"

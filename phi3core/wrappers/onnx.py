@@ -23,7 +23,7 @@ CHAT_EXAMPLE = {"messages": [{"role": "user", "content": "What is the capital of
 PROMPT_EXAMPLE = {"prompt": "<|system|>You are a stand-up comedian.<|end|><|user|>Tell me a joke<|end|><|assistant|>"}
 
 
-def log_onnx(
+def log_onnx_model(
     folder: Path, signature: Literal["prompt", "chat"], options: dict[str, Any], metadata: dict[str, Any]
 ) -> ModelInfo:
     """Log the folder in the active run. Changes the process's working directory while it does.

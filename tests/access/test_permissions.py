@@ -11,7 +11,7 @@ import pytest
 from phi3core.access import roles
 from phi3core.access.roles import Person
 from phi3core.build import jobs
-from phi3core.build.steps import BuildSpec
+from phi3core.build.spec import BuildSpec
 from phi3core.chat import history, import_export, live_conversations, prompts
 from phi3core.chat.conversation import Conversation
 from phi3core.chat.live_conversations import delete_conversation, load_conversation, rename_conversation

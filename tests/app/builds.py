@@ -7,7 +7,7 @@ import time
 from dataclasses import asdict
 
 from phi3core import tags
-from phi3core.build.steps import BuildSpec
+from phi3core.build.spec import BuildSpec
 from phi3core.settings import Settings
 from phi3core.store.client import experiment_id, mlflow_client
 

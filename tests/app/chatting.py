@@ -43,4 +43,4 @@ def answers(at: AppTest) -> list[str]:
 
 
 def chat_version(settings: Settings) -> Version:
-    return reader.resolve(settings, "phi3/1")
+    return reader.get_version(settings, "phi3/1")

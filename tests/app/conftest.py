@@ -13,7 +13,7 @@ from pages.components.registry import browse
 from pages.components.shared import reading, ui
 from phi3core import tags
 from phi3core.chat import live_conversations
-from phi3core.registry.index import index
+from phi3core.registry.index import get_index
 from phi3core.settings import Settings
 from tests.app.servers import FakePool
 from tests.support import fakes
@@ -58,7 +58,7 @@ def open_page(settings: Settings, servers: FakePool, monkeypatch: pytest.MonkeyP
         return at
 
     yield open_
-    index(settings).stop()  # the registry page starts it where no app server has
+    get_index(settings).stop()  # the registry page starts it where no app server has
 
 
 @pytest.fixture

@@ -34,7 +34,7 @@ def opened(dialog: str, number: int, *more: str, name: str = "phi3") -> AppTest:
 
         dialogs.show_said()
         listed = ui.versions(name)
-        version = next((v for v in listed if v.version == number), None) or reader.resolve(
+        version = next((v for v in listed if v.version == number), None) or reader.get_version(
             ui.config(), f"{name}/{number}"
         )
         getattr(move_dialogs, dialog)(name if dialog == "rollback" else version, listed, *more)

@@ -11,7 +11,7 @@ from streamlit.testing.v1 import AppTest
 
 from phi3core.access.roles import Person
 from phi3core.build import jobs
-from phi3core.build.steps import BuildSpec
+from phi3core.build.spec import BuildSpec
 from phi3core.settings import Settings
 from tests.app.builds import past_build, running_build
 from tests.app.conftest import Open, links, said
@@ -24,7 +24,7 @@ def started(monkeypatch: pytest.MonkeyPatch) -> list[BuildSpec]:
 
     def start(config: Settings, spec: BuildSpec, person: Person) -> str:
         assert person.may("releaser")
-        specs.append(spec.checked())
+        specs.append(spec.validated())
         return "0" * 32
 
     monkeypatch.setattr(jobs, "start", start)
@@ -100,7 +100,7 @@ def test_a_form_that_makes_no_sense_gets_a_sentence_and_starts_nothing(
     press(at)
     assert not at.exception
     assert sentence in "\n".join(error.value for error in at.error)
-    assert jobs.recent(settings) == []
+    assert jobs.list_recent(settings) == []
     assert list(settings.jobs.iterdir()) == []
 
 
@@ -164,4 +164,4 @@ def test_a_build_whose_process_was_killed_is_closed_with_a_sentence(
     process.wait()
     at = open_page("build")
     assert "was killed" in at.error[0].value
-    assert [job.status for job in jobs.recent(settings)] == ["FAILED"]
+    assert [job.status for job in jobs.list_recent(settings)] == ["FAILED"]

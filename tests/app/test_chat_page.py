@@ -9,7 +9,7 @@ import streamlit as st
 from streamlit.testing.v1 import AppTest
 
 from pages.components.shared import ui
-from phi3core.build.steps import MAX_TOKENS
+from phi3core.build.spec import MAX_TOKENS
 from phi3core.chat import history, live_conversations
 from phi3core.chat.conversation import Conversation
 from phi3core.chat.live_conversations import add_conversation

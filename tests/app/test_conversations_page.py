@@ -477,7 +477,7 @@ def test_a_vote_on_two_answers_is_kept_found_again_and_can_be_changed_and_taken_
     register()
     id = talk(settings, ("Capital?", "The town is Madrid."), ("Again?", "The capital is Madrid."))
     at = ended(replayed(open_page("conversations"), id, version="phi3/2"))
-    one, two = (reader.resolve(settings, f"phi3/{number}") for number in (1, 2))
+    one, two = (reader.get_version(settings, f"phi3/{number}") for number in (1, 2))
     assert [shown(option) for option in vote_of(at).options] == [
         "Recorded · phi3/1",
         "As good as each other",
@@ -517,7 +517,7 @@ def test_a_viewer_sees_the_choice_and_cannot_make_it(
     register()
     settings.secrets.write_text('[roles]\ndefault = "viewer"\n')
     id = talk(settings, ("Capital?", "The town is Madrid."))
-    target = reader.resolve(settings, "phi3/2")
+    target = reader.get_version(settings, "phi3/2")
     again = replay.start(load_conversation(settings, ui.servers(), id), target)
     fakes.until(lambda: again.state != "running")
     at = open_page("conversations", replay=again.conversation.id)

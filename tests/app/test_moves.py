@@ -20,7 +20,7 @@ from tests.support.judging import folder_of, version_with_files
 
 
 def stages(settings: Settings) -> dict[int, str]:
-    return {version.version: version.stage for version in reader.versions(settings, "phi3")}
+    return {version.version: version.stage for version in reader.list_versions(settings, "phi3")}
 
 
 # ---------------------------------------------------------------- moving
@@ -202,9 +202,9 @@ def test_an_alias_says_whom_it_leaves_and_is_set_and_removed(register: Register,
     at.text_input(key="alias_name").set_value("@champion").run()
     assert "`@champion` leaves phi3/1 and points at phi3/2 from then on" in plain(at)
     at.button(key="alias_set").click().run()
-    assert reader.resolve(settings, "phi3@champion").version == 2
+    assert reader.get_version(settings, "phi3@champion").version == 2
     at.button(key="alias_remove_champion").click().run()
-    assert reader.resolve(settings, "phi3/2").aliases == ()
+    assert reader.get_version(settings, "phi3/2").aliases == ()
 
 
 @pytest.mark.parametrize("alias", ["production", "Staging", "latest", "v3", "no spaces"])
@@ -217,7 +217,7 @@ def test_a_reserved_or_impossible_alias_is_refused_with_a_sentence(
     at.button(key="alias_set").click().run()
     assert not at.exception
     assert "reserved" in warned(at) or "is made of" in warned(at)
-    assert reader.versions(settings, "phi3")[0].aliases == ()
+    assert reader.list_versions(settings, "phi3")[0].aliases == ()
 
 
 # ---------------------------------------------------------------- back, and away
@@ -247,7 +247,7 @@ def test_a_rollback_over_changed_files_is_told_and_left_to_an_admin(
 ) -> None:
     for version in (version_with_files(settings, tmp_path), version_with_files(settings, tmp_path)):
         promote(settings, version.ref, "Production")
-    (folder_of(reader.resolve(settings, "phi3/1")) / "requirements.txt").write_text("else\n")
+    (folder_of(reader.get_version(settings, "phi3/1")) / "requirements.txt").write_text("else\n")
     become(RUTH, settings, monkeypatch)
     at = opened("rollback", 2)
     assert "are not those that were in Production" in warned(at)

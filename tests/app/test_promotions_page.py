@@ -138,7 +138,7 @@ def test_a_reviewer_approves_and_the_release_manager_promotes_from_here(
     assert "ruth@example.org** approves: I read *twenty* answers." in plain(at)
     press(at, f"request_promote_{asked}", "move_confirm", move_reason="As reviewed")
     assert not at.exception
-    assert reader.resolve(settings, "phi3/Production").version == 1
+    assert reader.get_version(settings, "phi3/Production").version == 1
     assert "phi3/1 is now in Production." in plain(at)
     assert "No request waits" in plain(at)
     newest = search.of_model(settings, "phi3")[0]

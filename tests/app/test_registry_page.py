@@ -20,7 +20,7 @@ from phi3core.promotion.promote import promote, set_alias
 from phi3core.promotion.record import search
 from phi3core.registry import compare, reader
 from phi3core.registry.compare import Comparison, Difference
-from phi3core.registry.index import Index, index
+from phi3core.registry.index import Index, get_index
 from phi3core.settings import Settings
 from phi3core.store import client as client_module
 from phi3core.store.client import Abilities, mlflow_client
@@ -102,11 +102,11 @@ def test_a_list_of_many_versions_takes_as_many_calls_as_a_list_of_one(
             fakes.register(settings, "many", metrics={"speed": 1.0})
         counting = fakes.CountingClient(mlflow_client(settings))
         monkeypatch.setattr(client_module, "_client", lambda _: counting)
-        found = index(settings)
+        found = get_index(settings)
         found.refresh()
         begun = counting.calls.total()
         at = open_page("registry")
-        assert len(rows(at)) == min(50, len(reader.versions(settings, "many")))
+        assert len(rows(at)) == min(50, len(reader.list_versions(settings, "many")))
         monkeypatch.undo()
         return counting.calls.total() - begun
 
@@ -242,12 +242,12 @@ def test_until_the_index_is_filled_the_list_shows_what_is_there(
 
     register()
     monkeypatch.setattr(browse, "_PATIENCE", 0.0)
-    monkeypatch.setattr(index(settings), "start", lambda: None)
+    monkeypatch.setattr(get_index(settings), "start", lambda: None)
     at = open_page("registry")
     assert not at.exception
     assert "The index is being filled" in said(at)
     assert rows(at) == ["phi3/1"]
-    index(settings).refresh()
+    get_index(settings).refresh()
     assert "The index is being filled" not in said(at.run())
     assert "read just now" in said(at)
 
@@ -265,7 +265,7 @@ def test_a_store_that_goes_away_leaves_the_list_with_its_age_and_the_reason(
     with monkeypatch.context() as patch:
         patch.setattr(Index, "refresh", down)
         at.button(key="registry_refresh").click().run()
-        fakes.until(lambda: index(settings).trouble)
+        fakes.until(lambda: get_index(settings).error)
         at.run()
         assert rows(at) == ["phi3/1"]
         assert at.warning[0].value.startswith("The MLflow store does not answer. What is shown was read ")
@@ -450,7 +450,7 @@ def test_the_conversations_that_a_version_answered_in_are_listed_with_a_way_to_e
     open_page: Open, register: Register, settings: Settings
 ) -> None:
     register()
-    version = reader.resolve(settings, "phi3/1")
+    version = reader.get_version(settings, "phi3/1")
     asked = Turn("Where *is* it?", version.ref, answer="Here.", state="done", user="ada")
     history.save(settings, "0" * 32, asked, [{"role": "user", "content": asked.question}])
     assert history.flush(settings)
@@ -473,7 +473,7 @@ def test_a_description_is_edited(open_page: Open, register: Register, settings: 
     at.button(key="edit_description_save").click()
     at.run()
     assert not at.exception
-    assert reader.resolve(settings, "phi3/1").description == "A *new* one."
+    assert reader.get_version(settings, "phi3/1").description == "A *new* one."
     assert "The description of phi3/1 is saved." in said(at)
     assert "A *new* one." in said(at)
 
@@ -525,7 +525,7 @@ def test_a_store_without_stages_or_aliases_says_what_stands_for_them(
     at = open_page("registry", model="phi3", version="1")
     assert not at.exception
     assert "This store has no stages" in said(at)
-    index(settings).refresh()
+    get_index(settings).refresh()
     assert "Archived" not in open_page("registry").selectbox(key="stage").options
     monkeypatch.setitem(client_module._abilities, settings.tracking_uri, Abilities(stages=True, aliases=False))
     st.cache_resource.clear()
@@ -540,7 +540,7 @@ def test_a_registered_model_without_versions_is_listed_and_has_a_page(
 ) -> None:
     register()
     mlflow_client(settings).create_registered_model("empty-one")
-    index(settings).refresh()
+    get_index(settings).refresh()
     assert rows(open_page("registry", list="Models"), "Model") == ["empty-one", "phi3"]
     assert rows(open_page("registry", list="Models", q="phi"), "Model") == ["phi3"]
     at = open_page("registry", model="empty-one", version="1")
@@ -559,7 +559,7 @@ def test_a_stage_that_somebody_set_at_mlflow_is_not_taken_for_the_truth(
     open_page: Open, register: Register, settings: Settings
 ) -> None:
     two_in_production(register, settings)
-    index(settings).refresh()
+    get_index(settings).refresh()
     at = open_page("registry")
     assert "The stage of phi3/2 at MLflow is not what the aliases say" in said(at)
     at = open_page("registry", stage="Production")
@@ -578,7 +578,7 @@ def test_files_that_are_not_here_are_not_taken_for_the_same_and_can_be_fetched(
         file = Difference("Files", "model.onnx", "9 bytes", "9 bytes", not fetch, unsure=not fetch)
         return Comparison((file,), (), ("", ""), ())
 
-    monkeypatch.setattr(compare, "compare", compared)
+    monkeypatch.setattr(compare, "compare_versions", compared)
     at = open_page("registry", compare="phi3/1", **{"with": "phi3/2"})
     assert "0 of 1 differ, 1 not compared" in said(at)
     at.button(key="compare_fetch").click().run()
@@ -619,9 +619,9 @@ def test_moving_to_production_goes_through_promote_and_the_page_shows_what_came_
     promote(settings, "phi3/1", "Production")
     at = move(open_page("registry", model="phi3", version="2"), "Production", "It won the review.")
     assert not at.exception
-    stages = {version.version: version.stage for version in reader.versions(settings, "phi3")}
+    stages = {version.version: version.stage for version in reader.list_versions(settings, "phi3")}
     assert stages == {1: "Archived", 2: "Production"}
-    assert reader.resolve(settings, "phi3/Production").version == 2
+    assert reader.get_version(settings, "phi3/Production").version == 2
     assert "phi3/2 is now in Production." in said(at)
     assert ":green-badge[:material/verified: Production]" in said(at)
     assert search.of_model(settings, "phi3")[0].reason == "It won the review."
@@ -631,7 +631,7 @@ def test_an_alias_is_set_and_removed(open_page: Open, register: Register, settin
     register()
     at = set_alias(open_page("registry", model="phi3", version="1"), "@champion")
     assert "@champion now points at phi3/1." in said(at)
-    assert reader.resolve(settings, "phi3@champion").version == 1
+    assert reader.get_version(settings, "phi3@champion").version == 1
     assert ":blue-badge[@champion]" in said(at)
 
 
@@ -646,7 +646,7 @@ def test_a_stage_that_was_changed_outside_is_repaired_by_the_look_and_told(
     assert not at.exception
     assert at.info
     assert "phi3/2" in re.sub(r"\\(.)", r"\1", at.info[0].value)
-    stages = {version.version: version.stage for version in reader.versions(settings, "phi3")}
+    stages = {version.version: version.stage for version in reader.list_versions(settings, "phi3")}
     assert stages[1] == "Production"
     assert stages[2] != "Production"
 

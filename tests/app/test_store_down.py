@@ -32,16 +32,16 @@ def test_a_page_comes_back_when_the_store_does(
     register()
     at = open_page("home")
     assert not at.error
-    real = reader.rows
+    real = reader.search_models
 
     def down(*_: object, **__: object) -> None:
         raise StoreDown("The MLflow store does not answer.")
 
-    monkeypatch.setattr(reader, "rows", down)
+    monkeypatch.setattr(reader, "search_models", down)
     at.run()
     assert at.error[0].value == "The MLflow store does not answer."
     assert "goes on by itself when the store answers" in said(at)
-    monkeypatch.setattr(reader, "rows", real)
+    monkeypatch.setattr(reader, "search_models", real)
     retry = next(button for button in at.button if button.label == "Try again")
     retry.click().run()
     assert not at.error

@@ -26,7 +26,9 @@ def test_converted_weights_answer_and_are_converted_once(weights: Weights, tiny:
     (tiny / "generation_config.json").write_text(json.dumps({"do_sample": True, "repetition_penalty": 1.25}))
 
     def convert_it() -> Path:
-        return convert.to_onnx(weights, "int4", tmp_path / "cache", log, lambda share, text: told.append((share, text)))
+        return convert.convert_to_onnx(
+            weights, "int4", tmp_path / "cache", log, lambda share, text: told.append((share, text))
+        )
 
     folder = convert_it()
     written = log.stat().st_size
@@ -44,12 +46,12 @@ def test_converted_weights_answer_and_are_converted_once(weights: Weights, tiny:
 
 
 def test_a_damaged_conversion_is_made_again(weights: Weights, tmp_path: Path) -> None:
-    made = convert.to_onnx(weights, "fp32", tmp_path / "cache", tmp_path / "log", quiet)
+    made = convert.convert_to_onnx(weights, "fp32", tmp_path / "cache", tmp_path / "log", quiet)
     data = made / "model.onnx.data"
     whole = data.stat().st_size
     data.write_bytes(data.read_bytes()[:-100])
 
-    again = convert.to_onnx(weights, "fp32", tmp_path / "cache", tmp_path / "log", quiet)
+    again = convert.convert_to_onnx(weights, "fp32", tmp_path / "cache", tmp_path / "log", quiet)
 
     assert (again / "model.onnx.data").stat().st_size == whole
 
@@ -57,12 +59,12 @@ def test_a_damaged_conversion_is_made_again(weights: Weights, tmp_path: Path) ->
 def test_onnx_weights_come_back_as_they_are(weights: Weights, tmp_path: Path) -> None:
     published = replace(weights, format="onnx")
 
-    assert convert.to_onnx(published, "whatever", tmp_path, tmp_path / "log", quiet) == weights.folder
+    assert convert.convert_to_onnx(published, "whatever", tmp_path, tmp_path / "log", quiet) == weights.folder
 
 
 def test_an_unknown_precision_is_refused(weights: Weights, tmp_path: Path) -> None:
     with pytest.raises(BadInput, match="“int3” is not one of int4"):
-        convert.to_onnx(weights, "int3", tmp_path, tmp_path / "log", quiet)
+        convert.convert_to_onnx(weights, "int3", tmp_path, tmp_path / "log", quiet)
 
 
 def test_a_model_that_the_converter_does_not_know_is_told_in_a_sentence(
@@ -74,7 +76,7 @@ def test_a_model_that_the_converter_does_not_know_is_told_in_a_sentence(
     )
 
     with pytest.raises(BuildError, match="The converter could not convert this model: .+") as caught:
-        convert.to_onnx(weights, "int4", tmp_path / "cache", tmp_path / "log", quiet)
+        convert.convert_to_onnx(weights, "int4", tmp_path / "cache", tmp_path / "log", quiet)
 
     assert "\n" not in str(caught.value)
     assert "Traceback" in (tmp_path / "log").read_text()

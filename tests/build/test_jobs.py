@@ -19,9 +19,10 @@ import pytest
 from phi3core import tags
 from phi3core.build import jobs
 from phi3core.build.jobs import Job
-from phi3core.build.steps import STEPS, BuildSpec
+from phi3core.build.spec import BuildSpec
+from phi3core.build.steps import STEPS
 from phi3core.errors import BadInput, NotFound
-from phi3core.registry import reader
+from phi3core.registry import artifacts, reader
 from phi3core.settings import Settings, load_settings
 from phi3core.store.client import experiment_id, mlflow_client
 from tests.support.fakes import until
@@ -60,7 +61,7 @@ def test_a_build_runs_in_a_child_and_ends_with_a_version(settings: Settings, tin
     assert job.ended >= job.started
     assert job.user
     assert job.spec.source == str(tiny_onnx)
-    assert reader.resolve(settings, "tiny/1").run_id == run_id
+    assert reader.get_version(settings, "tiny/1").run_id == run_id
     assert list(settings.tmp.iterdir()) == []
 
 
@@ -74,9 +75,9 @@ def test_a_build_that_fails_stays_listed_with_its_reason_and_log(settings: Setti
     assert "is not a model" in job.reason
     assert [step.state for step in job.steps] == ["failed", "waiting", "waiting", "waiting", "waiting"]
     assert job.version is None
-    assert [listed.run_id for listed in jobs.recent(settings)] == [run_id]
+    assert [listed.run_id for listed in jobs.list_recent(settings)] == [run_id]
     assert "is not a model" in jobs.log_path(settings, run_id).read_text()
-    assert reader.models(settings) == []
+    assert reader.list_models(settings) == []
     assert list(settings.tmp.iterdir()) == []
 
 
@@ -89,7 +90,7 @@ def test_a_cancelled_build_leaves_no_version(settings: Settings, tiny: Path) -> 
     assert (job.status, job.version) == ("KILLED", None)
     assert job.reason.startswith("Cancelled")
     assert [step.state for step in job.steps] == ["done", "failed", "waiting", "waiting", "waiting"]
-    assert reader.models(settings) == []
+    assert reader.list_models(settings) == []
     until(lambda: list(settings.tmp.iterdir()) == [])
     until(lambda: not _processes_that_mention(str(settings.cache)))
     assert [path for path in (settings.cache / "onnx").iterdir() if path.is_dir()] == []
@@ -118,7 +119,7 @@ def test_a_specification_that_makes_no_sense_starts_nothing(settings: Settings) 
     with pytest.raises(BadInput, match="is not a wrapper"):
         jobs.start(settings, BuildSpec("llama"))  # type: ignore[arg-type]
 
-    assert jobs.recent(settings) == []
+    assert jobs.list_recent(settings) == []
 
 
 def test_a_build_that_is_not_there_says_so(settings: Settings) -> None:
@@ -132,7 +133,7 @@ def test_a_build_that_is_not_there_says_so(settings: Settings) -> None:
 def recorded(settings: Settings, host: str = "", spec: BuildSpec | None = None, step: str = "") -> str:
     """A run that says it is a running build, as another process would have left it."""
     store = mlflow_client(settings)
-    checked = (spec or BuildSpec("onnx", name="tiny")).checked()
+    checked = (spec or BuildSpec("onnx", name="tiny")).validated()
     tag_values = {tags.HOST: host or socket.gethostname(), tags.WRAPPER: checked.wrapper, tags.USER: "ada"}
     if step:
         tag_values[tags.STEP] = step
@@ -157,7 +158,7 @@ def test_a_job_whose_process_is_gone_is_closed_as_failed_at_the_next_look(settin
     run_id = recorded(settings)
     events(settings, run_id, no_process())
 
-    (job,) = jobs.recent(settings)
+    (job,) = jobs.list_recent(settings)
 
     assert job.status == "FAILED"
     assert "process was killed" in job.reason
@@ -237,14 +238,14 @@ def test_the_latest_builds_come_first_and_no_more_than_asked_for(settings: Setti
         run_ids.append(recorded(settings, host="elsewhere"))
         time.sleep(0.002)  # the store orders by milliseconds
 
-    assert [job.run_id for job in jobs.recent(settings, limit=2)] == run_ids[:0:-1]
+    assert [job.run_id for job in jobs.list_recent(settings, limit=2)] == run_ids[:0:-1]
 
 
 def test_a_run_that_somebody_else_put_among_the_builds_breaks_no_list(settings: Settings) -> None:
     mlflow_client(settings).create_run(experiment_id(settings, tags.BUILDS))
     ours = recorded(settings, host="elsewhere")
 
-    assert ours in [job.run_id for job in jobs.recent(settings)]
+    assert ours in [job.run_id for job in jobs.list_recent(settings)]
 
 
 def test_a_cancelled_job_that_had_registered_has_finished(settings: Settings) -> None:
@@ -257,7 +258,7 @@ def test_a_cancelled_job_that_had_registered_has_finished(settings: Settings) ->
 
     assert (job.status, job.version, job.reason) == ("FINISHED", 1, "")
     assert mlflow_client(settings).get_run(run_id).info.status == "FINISHED"
-    assert reader.resolve(settings, "tiny/1").run_id == run_id
+    assert reader.get_version(settings, "tiny/1").run_id == run_id
 
 
 def test_a_cancelled_job_that_had_registered_nothing_is_cancelled(settings: Settings) -> None:
@@ -298,14 +299,14 @@ def test_a_build_that_fails_right_after_registering_has_finished(
     monkeypatch.setattr(jobs, "_Cancel", Undisturbed)
     monkeypatch.setenv("TMPDIR", str(settings.tmp))  # put back afterwards: main() changes it
 
-    spec = BuildSpec("onnx", str(tiny_onnx), "tiny").checked()
+    spec = BuildSpec("onnx", str(tiny_onnx), "tiny").validated()
     jobs.main(run_id, json.dumps(asdict(spec)))
 
     job = jobs.get(settings, run_id)
     assert (job.status, job.version, job.reason) == ("FINISHED", 1, "")
-    version = reader.resolve(settings, "tiny/1")
+    version = reader.get_version(settings, "tiny/1")
     assert version.run_id == run_id
-    assert reader.local_folder(settings, version), "its files are there"
+    assert artifacts.local_folder(settings, version), "its files are there"
 
 
 # ---------------------------------------------------------------- two homes, one store
@@ -322,7 +323,7 @@ def test_a_build_of_another_home_in_the_same_store_is_left_alone(
     other = load_settings()
     assert (other.home, other.tracking_uri) == (tmp_path / "other", settings.tracking_uri)
 
-    (seen,) = jobs.recent(other)
+    (seen,) = jobs.list_recent(other)
 
     assert seen.running
     with pytest.raises(NotFound, match="cancel it there"):

@@ -11,7 +11,8 @@ import pytest
 from phi3core import tags
 from phi3core.build import steps
 from phi3core.build.sources.source import parse_source
-from phi3core.build.steps import BuildSpec, Progress
+from phi3core.build.spec import BuildSpec, default_options, spec_from_params
+from phi3core.build.steps import Progress
 from phi3core.errors import BadInput, BuildError, SourceError, StoreError
 from phi3core.registry import reader
 from phi3core.settings import Settings
@@ -23,25 +24,25 @@ from tests.support.fakes import CountingClient
 
 
 def test_a_specification_gets_its_defaults() -> None:
-    checked = BuildSpec("onnx").checked()
+    checked = BuildSpec("onnx").validated()
 
     assert (checked.source, checked.name, checked.precision) == ("embedded", "phi3-embedded", "int4-mixed")
     assert (checked.signature, checked.max_tokens, checked.temperature) == ("prompt", 300, None)
 
 
 def test_the_default_precision_is_what_phi3_is_published_at(tmp_path: Path) -> None:
-    assert BuildSpec("onnx", source=str(tmp_path)).checked().precision == "int4"
-    assert BuildSpec("transformers", source="hf:a/b").checked().precision == "bfloat16"
+    assert BuildSpec("onnx", source=str(tmp_path)).validated().precision == "int4"
+    assert BuildSpec("transformers", source="hf:a/b").validated().precision == "bfloat16"
 
 
 def test_a_pipeline_always_takes_chat_messages() -> None:
-    assert BuildSpec("transformers", signature="prompt").checked().signature == "chat"
+    assert BuildSpec("transformers", signature="prompt").validated().signature == "chat"
 
 
 def test_checking_twice_changes_nothing() -> None:
-    checked = BuildSpec("onnx", source="hf:a/b@refs%2Fpr%2F1/cpu", temperature=0.0).checked()
+    checked = BuildSpec("onnx", source="hf:a/b@refs%2Fpr%2F1/cpu", temperature=0.0).validated()
 
-    assert checked.checked() == checked
+    assert checked.validated() == checked
     assert parse_source(checked.source) == parse_source("hf:a/b@refs%2Fpr%2F1/cpu")
 
 
@@ -68,7 +69,7 @@ def test_checking_twice_changes_nothing() -> None:
 )
 def test_a_specification_that_makes_no_sense_is_refused(change: dict[str, Any], told: str) -> None:
     with pytest.raises(BadInput) as caught:
-        replace(BuildSpec("onnx"), **change).checked()
+        replace(BuildSpec("onnx"), **change).validated()
 
     assert told in str(caught.value)
 
@@ -76,13 +77,13 @@ def test_a_specification_that_makes_no_sense_is_refused(change: dict[str, Any], 
 @pytest.mark.parametrize(
     "spec",
     [
-        BuildSpec("onnx").checked(),
-        BuildSpec("transformers", "hf:a/b@main", "my model", "float32", max_tokens=7, temperature=0.5).checked(),
-        BuildSpec("onnx", signature="chat", temperature=0.0).checked(),
+        BuildSpec("onnx").validated(),
+        BuildSpec("transformers", "hf:a/b@main", "my model", "float32", max_tokens=7, temperature=0.5).validated(),
+        BuildSpec("onnx", signature="chat", temperature=0.0).validated(),
     ],
 )
 def test_a_runs_parameters_give_the_specification_back(spec: BuildSpec) -> None:
-    assert steps.spec_of({f"build.{name}": str(value) for name, value in asdict(spec).items()}) == spec
+    assert spec_from_params({f"build.{name}": str(value) for name, value in asdict(spec).items()}) == spec
 
 
 # ---------------------------------------------------------------- generation options
@@ -91,7 +92,7 @@ def test_a_runs_parameters_give_the_specification_back(spec: BuildSpec) -> None:
 def options_of(folder: Path, **files: dict[str, Any]) -> dict[str, Any]:
     for name, content in files.items():
         (folder / f"{name}.json").write_text(json.dumps(content))
-    return steps.default_options(folder, BuildSpec("onnx"))
+    return default_options(folder, BuildSpec("onnx"))
 
 
 def test_a_model_that_names_no_options_gets_the_cookbooks_temperature(tmp_path: Path) -> None:
@@ -116,7 +117,7 @@ def test_a_greedy_models_temperature_is_not_taken_for_its_own(tmp_path: Path) ->
 def test_a_chosen_temperature_wins(tmp_path: Path) -> None:
     (tmp_path / "generation_config.json").write_text(json.dumps({"do_sample": True, "temperature": 0.7}))
 
-    assert steps.default_options(tmp_path, BuildSpec("onnx", temperature=0.0))["temperature"] == 0
+    assert default_options(tmp_path, BuildSpec("onnx", temperature=0.0))["temperature"] == 0
 
 
 # ---------------------------------------------------------------- a whole build, in this process
@@ -131,7 +132,7 @@ class Bench:
         self.run_id = mlflow_client(settings).create_run(self.home).info.run_id
 
     def run(self, spec: BuildSpec) -> int:
-        return steps.run(self.settings, self.run_id, spec.checked(), self.told.append)
+        return steps.run_build(self.settings, self.run_id, spec.validated(), self.told.append)
 
     def left_behind(self) -> list[str]:
         """Everything that a failed build should not have left."""
@@ -154,7 +155,7 @@ def test_a_build_registers_once_with_everything_it_knows(
 
     number = bench.run(BuildSpec("onnx", str(tiny_onnx), "tiny"))
 
-    version = reader.resolve(bench.settings, f"tiny/{number}")
+    version = reader.get_version(bench.settings, f"tiny/{number}")
     assert counting.calls["create_model_version"] == 1
     assert not [call for call in counting.calls if call.startswith(("set_model_version", "update_model_version"))]
     assert version.tags.keys() >= {
@@ -172,7 +173,7 @@ def test_a_build_names_its_steps_in_order_and_says_how_long_each_took(bench: Ben
     done = [progress for progress in bench.told if progress.seconds is not None]
     assert [progress.step for progress in done] == list(steps.STEPS["onnx"])
     assert all(progress.seconds >= 0 and progress.fraction == 1 for progress in done)  # type: ignore[operator]
-    assert set(steps.STEPS["onnx"]) <= steps.TITLES.keys()
+    assert set(steps.STEPS["onnx"]) <= steps.STEP_TITLES.keys()
 
 
 def test_a_build_whose_registration_fails_leaves_nothing(
@@ -187,7 +188,7 @@ def test_a_build_whose_registration_fails_leaves_nothing(
         bench.run(BuildSpec("onnx", str(tiny_onnx), "tiny"))
 
     assert bench.left_behind() == []
-    assert reader.models(bench.settings) == []
+    assert reader.list_models(bench.settings) == []
 
 
 def test_a_build_of_a_folder_that_is_no_model_leaves_nothing(bench: Bench, tmp_path: Path) -> None:
@@ -195,7 +196,7 @@ def test_a_build_of_a_folder_that_is_no_model_leaves_nothing(bench: Bench, tmp_p
         bench.run(BuildSpec("onnx", str(tmp_path), "tiny"))
 
     assert bench.left_behind() == []
-    assert reader.models(bench.settings) == []
+    assert reader.list_models(bench.settings) == []
     assert [progress.step for progress in bench.told] == ["weights"]
 
 
@@ -216,7 +217,7 @@ def test_a_model_that_crashes_when_it_is_tried_is_not_registered(bench: Bench, t
         bench.run(BuildSpec("onnx", str(damaged), "tiny"))
 
     assert bench.left_behind() == []
-    assert reader.models(bench.settings) == []
+    assert reader.list_models(bench.settings) == []
 
 
 # ---------------------------------------------------------------- the embedded model
@@ -234,7 +235,7 @@ def test_a_model_that_crashes_when_it_is_tried_is_not_registered(bench: Bench, t
 def test_a_registered_version_says_what_it_is(
     built: Built, number: int, wrapper: str, precision: str, takes: str
 ) -> None:
-    version = reader.resolve(built.settings, f"{MODEL}/{number}")
+    version = reader.get_version(built.settings, f"{MODEL}/{number}")
 
     tag_values = version.tags
     assert (tag_values[tags.WRAPPER], tag_values[tags.PRECISION]) == (wrapper, precision)
@@ -258,15 +259,15 @@ def test_a_builds_run_holds_its_parameters_and_its_sample(built: Built) -> None:
 
     run = mlflow_client(built.settings).get_run(built.runs[2])
 
-    assert steps.spec_of(run.data.params) == BuildSpec("onnx").checked()
+    assert spec_from_params(run.data.params) == BuildSpec("onnx").validated()
     assert run.data.tags[tags.VERSION] == "2"
     assert mlflow.artifacts.load_text(f"{run.info.artifact_uri}/sample.txt").strip()
 
 
 @pytest.mark.model
 def test_nothing_is_promoted_by_a_build(built: Built) -> None:
-    (model,) = reader.models(built.settings)
+    (model,) = reader.list_models(built.settings)
 
     assert (model.name, model.newest, model.aliases) == (MODEL, 3, {})
-    assert {version.stage for version in reader.versions(built.settings, MODEL)} == {"None"}
+    assert {version.stage for version in reader.list_versions(built.settings, MODEL)} == {"None"}
     assert list(built.settings.tmp.iterdir()) == []

@@ -39,7 +39,7 @@ def pool(engine: fakes.FakeEngine) -> Iterator[FakePool]:
 @pytest.fixture
 def version(settings: Settings) -> Version:
     fakes.register(settings, "phi3", tags={tags.WRAPPER: "onnx"})
-    return reader.resolve(settings, "phi3/1")
+    return reader.get_version(settings, "phi3/1")
 
 
 @pytest.fixture

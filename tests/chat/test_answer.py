@@ -59,7 +59,7 @@ class Patient(FakeEngine):
 
 pool = FakePool(lambda ref: Patient(pause=0.05))
 talk = Conversation(load_settings(), pool)
-for turn in talk.ask(reader.resolve(load_settings(), "phi3/1"), "Hello").follow():
+for turn in talk.ask(reader.get_version(load_settings(), "phi3/1"), "Hello").follow():
     pass
 print(turn.state, turn.answer, turn.error)
 pool.close()

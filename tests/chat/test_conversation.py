@@ -218,7 +218,7 @@ def test_a_conversation_tells_when_its_stage_has_moved_to_another_version(
 @pytest.mark.model
 def test_a_real_version_answers_again_by_its_seed_in_json_raw_and_with_probabilities(built: Built) -> None:
     config = built.settings
-    version = reader.resolve(config, f"{MODEL}/2")
+    version = reader.get_version(config, f"{MODEL}/2")
     pool = Pool(config)
     try:
         talk = Conversation(config, pool)

@@ -88,16 +88,16 @@ def test_an_empty_and_an_overlong_prompt_are_refused_and_odd_ones_are_kept(setti
 def test_models_and_prompts_do_not_mix(settings: Settings) -> None:
     fakes.register(settings, "phi3")
     prompts.save(settings, "greet", "Hello")
-    assert [model.name for model in reader.models(settings)] == ["phi3"]
+    assert [model.name for model in reader.list_models(settings)] == ["phi3"]
     with pytest.raises(NotFound):
-        reader.versions(settings, "greet")
+        reader.list_versions(settings, "greet")
     with pytest.raises(NotFound):
-        reader.resolve(settings, "greet/1")
+        reader.get_version(settings, "greet/1")
     with pytest.raises(Conflict, match="registered model is called “phi3”"):
         prompts.save(settings, "phi3", "Hello")
     with pytest.raises(NotFound):
         prompts.delete(settings, "phi3")
-    assert [model.name for model in reader.models(settings)] == ["phi3"]
+    assert [model.name for model in reader.list_models(settings)] == ["phi3"]
 
 
 def test_variables_are_found_once_each_in_order() -> None:

@@ -30,7 +30,7 @@ from tests.support import fakes
 def version(settings: Settings) -> Version:
     for _ in range(2):
         fakes.register(settings, "phi3", tags={tags.WRAPPER: "onnx"})
-    return reader.resolve(settings, "phi3/1")
+    return reader.get_version(settings, "phi3/1")
 
 
 @pytest.fixture
@@ -54,7 +54,7 @@ def test_a_replay_asks_the_same_questions_with_the_recorded_history_parameters_a
 ) -> None:
     prompts, asked = list(engine.prompts), list(engine.asked)
     engine.words = ("Something", " else")
-    again = finished(replay.start(talk, reader.resolve(settings, "phi3/2")))
+    again = finished(replay.start(talk, reader.get_version(settings, "phi3/2")))
     assert (again.state, again.done, again.total, again.error) == ("done", 3, 3, "")
     assert engine.prompts[3:] == prompts  # with the recorded answers in them, not the new ones
     assert [replace(options, prompt_cache_key="") for options in engine.asked[3:]] == [
@@ -80,7 +80,7 @@ def test_what_the_target_does_not_take_is_left_out_and_the_turn_says_so(settings
     ended(talk.ask(version, "Two", options={"temperature": 0.5, "presence_penalty": 0.0}, schema={}))
     ended(talk.ask(version, "Three", options={"temperature": 0.5, "stop": []}))
 
-    again = finished(replay.start(talk, reader.resolve(settings, "phi3/2")))
+    again = finished(replay.start(talk, reader.get_version(settings, "phi3/2")))
     again.conversation.settle()
     live_conversations._live.clear()
     kept = load_conversation(settings, pool, again.conversation.id)  # type: ignore[arg-type]
@@ -148,7 +148,7 @@ def test_a_replay_of_a_replay_sends_what_the_first_one_sent_in_every_turn_also_a
 ) -> None:
     engines = {ref: ReadingEngine(ref) for ref in ("phi3/1", "phi3/2")}
     pool.engines = engines.__getitem__
-    other = reader.resolve(settings, "phi3/2")
+    other = reader.get_version(settings, "phi3/2")
     talk = Conversation(settings, pool)  # type: ignore[arg-type]
     for question in ("One", "Two", "Three"):
         ended(talk.ask(version, question, "Sys"))

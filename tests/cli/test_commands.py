@@ -27,7 +27,7 @@ from phi3core.access.login import load_login
 from phi3core.build import jobs
 from phi3core.cli import chat as chat_commands
 from phi3core.cli import group as group_commands
-from phi3core.registry import reader
+from phi3core.registry import artifacts, reader
 from phi3core.settings import Settings, load_settings
 from tests.app.servers import FakePool
 from tests.conftest import Built
@@ -151,7 +151,7 @@ def test_promote_moves_says_what_it_did_and_prints_json(settings: Settings) -> N
     told = json.loads(run("promote", "phi3/2", "--alias", "champion", "--json").stdout)
     assert (told["ref"], told["aliases"]) == ("phi3/2", ["champion", "production"])
     assert run("promote", "phi3@champion", "--remove-alias", "champion").output == "@champion is removed from phi3.\n"
-    assert reader.resolve(settings, "phi3/Production").aliases == ("production",)
+    assert reader.get_version(settings, "phi3/Production").aliases == ("production",)
 
 
 # ---------------------------------------------------------------- what is refused
@@ -195,8 +195,8 @@ def test_what_makes_no_sense_gets_one_sentence_and_exit_status_1(
     assert sentence in told.stderr
     assert len(told.stderr.strip().splitlines()) == 1
     assert told.stdout == ""
-    assert [(v.version, v.stage, v.aliases) for v in reader.versions(settings, "phi3")] == [(1, "None", ())]
-    assert jobs.recent(settings) == []
+    assert [(v.version, v.stage, v.aliases) for v in reader.list_versions(settings, "phi3")] == [(1, "None", ())]
+    assert jobs.list_recent(settings) == []
 
 
 @pytest.mark.parametrize(
@@ -228,7 +228,7 @@ def test_a_port_in_use_is_told_at_once(settings: Settings, taken: int, args: tup
     assert told.stderr == f"Error: Port {taken} is in use. Stop what uses it, or choose another with --port.\n"
     assert told.stdout == ""
     assert time.monotonic() - started < 5
-    assert jobs.recent(settings) == []
+    assert jobs.list_recent(settings) == []
 
 
 def test_a_key_is_shown_once_and_its_line_lets_it_in(settings: Settings) -> None:
@@ -279,8 +279,8 @@ def test_a_folder_that_is_no_model_fails_the_build_with_its_reason(settings: Set
     assert str(tmp_path / "empty") in told.stderr
     assert "Traceback" not in told.stderr
     assert told.stdout == ""
-    assert reader.models(settings) == []
-    assert [job.status for job in jobs.recent(settings)] == ["FAILED"]
+    assert reader.list_models(settings) == []
+    assert [job.status for job in jobs.list_recent(settings)] == ["FAILED"]
 
 
 # ---------------------------------------------------------------- with the real model
@@ -394,13 +394,13 @@ def test_a_batch_answers_every_prompt_in_its_order(home: Settings, tmp_path: Pat
 
 @pytest.mark.model
 def test_a_demo_that_is_there_is_left_alone_and_quickly(home: Settings) -> None:
-    before = [(v.ref, v.run_id) for v in reader.versions(home, "phi3-embedded")]
+    before = [(v.ref, v.run_id) for v in reader.list_versions(home, "phi3-embedded")]
     started = time.monotonic()
     told = run("demo")
     assert time.monotonic() - started < 5
     assert (told.exit_code, told.output) == (0, "")
-    assert [(v.ref, v.run_id) for v in reader.versions(home, "phi3-embedded")] == before
-    assert jobs.recent(home)[0].run_id in [run_id for _, run_id in before]
+    assert [(v.ref, v.run_id) for v in reader.list_versions(home, "phi3-embedded")] == before
+    assert jobs.list_recent(home)[0].run_id in [run_id for _, run_id in before]
 
 
 @pytest.mark.model
@@ -410,8 +410,8 @@ def test_a_demo_interrupted_twice_ends_with_exactly_its_two_versions(settings: S
     wait_for(lines_of(killed), "2/4 Try it out")
     killed.kill()
     killed.wait()
-    fakes.until(lambda: all(not job.running for job in jobs.recent(settings)))
-    assert reader.models(settings) == []
+    fakes.until(lambda: all(not job.running for job in jobs.list_recent(settings)))
+    assert reader.list_models(settings) == []
 
     stopped = start("demo")
     wait_for(lines_of(stopped), "3/5 Try it out")
@@ -421,18 +421,18 @@ def test_a_demo_interrupted_twice_ends_with_exactly_its_two_versions(settings: S
     said = stopped.stderr.read()
     assert "nothing was registered" in said
     assert "Traceback" not in said
-    fakes.until(lambda: all(not job.running for job in jobs.recent(settings)))
-    assert [(v.version, v.wrapper) for v in reader.versions(settings, "phi3-embedded")] == [(1, "transformers")]
+    fakes.until(lambda: all(not job.running for job in jobs.list_recent(settings)))
+    assert [(v.version, v.wrapper) for v in reader.list_versions(settings, "phi3-embedded")] == [(1, "transformers")]
 
     ended = start("demo")
     told, errors = ended.communicate(timeout=120)
     assert ended.returncode == 0, errors
     assert "1 of 2" not in told
-    listed = reader.versions(settings, "phi3-embedded")
+    listed = reader.list_versions(settings, "phi3-embedded")
     assert [(v.version, v.wrapper, v.stage) for v in listed] == [(2, "onnx", "None"), (1, "transformers", "None")]
     assert listed[0].tags[tags.SIGNATURE] == "prompt"
     assert settings.artifacts
-    kept = {Path(reader.artifact_uri(settings, v).removeprefix("file://")).parent.name for v in listed}
+    kept = {Path(artifacts.artifact_uri(settings, v).removeprefix("file://")).parent.name for v in listed}
     found = {path.parent.parent.name for path in settings.artifacts.rglob("artifacts/MLmodel")}
     assert found == kept, "a build that was not registered left its files"
 
@@ -498,4 +498,4 @@ def test_a_home_of_nobody_is_no_source(settings: Settings) -> None:
     assert told.stderr.startswith("Error: ")
     assert "~nosuchuser/x" in told.stderr
     assert len(told.stderr.strip().splitlines()) == 1
-    assert reader.models(settings) == []
+    assert reader.list_models(settings) == []

@@ -57,7 +57,7 @@ def phi3(settings: Settings, tmp_path: Path) -> Settings:
 
 
 def stages(settings: Settings) -> dict[int, str]:
-    return {version.version: version.stage for version in reader.versions(settings, "phi3")}
+    return {version.version: version.stage for version in reader.list_versions(settings, "phi3")}
 
 
 # ---------------------------------------------------------------- moving
@@ -253,6 +253,6 @@ def test_what_differs_between_two_versions_is_printed(phi3: Settings) -> None:
 
 def test_a_version_is_copied_to_another_model_and_says_where_it_is_from(phi3: Settings) -> None:
     assert done("copy", "phi3/2", "phi3-edge", "--reason", "For the fair") == "phi3/2 is phi3-edge/1 now.\n"
-    copied = reader.resolve(phi3, "phi3-edge/1")
+    copied = reader.get_version(phi3, "phi3-edge/1")
     assert copied.tags[tags.ORIGIN_VERSION] == "phi3/2"
     assert "is in phi3 already" in refused("copy", "phi3/2", "phi3").splitlines()[-1]

@@ -28,14 +28,14 @@ def test_a_cold_deep_link_opens_its_page_and_ctrl_c_ends_everything(
     page: Page, app: App, home: Path, cache: Path, path: str, title: str
 ) -> None:
     """The first request that a fresh app server ever gets is for a page of its own."""
-    before = [version.ref for version in reader.versions(app.settings, "phi3-embedded")]
+    before = [version.ref for version in reader.list_versions(app.settings, "phi3-embedded")]
     started = time.monotonic()
     cold = launch(home, cache)
     seconds = time.monotonic() - started
     try:
         assert seconds < 15, f"a start with everything prepared took {seconds:.0f} s"  # 5 s on a machine of one's own
         assert "Building" not in cold.output()
-        assert [version.ref for version in reader.versions(app.settings, "phi3-embedded")] == before
+        assert [version.ref for version in reader.list_versions(app.settings, "phi3-embedded")] == before
         page.goto(f"{cold.url}/{path}")
         if path == "chat":
             expect(page.get_by_test_id("stChatInput")).to_be_visible()

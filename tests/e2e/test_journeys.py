@@ -42,7 +42,7 @@ def test_the_registry_shows_both_versions(page: Page, app: App) -> None:
     cells = table.locator("[role=gridcell]")  # drawn on a canvas; these are its text for screen readers
     for number in (1, 2):
         expect(cells.filter(has_text=re.compile(f"^{MODEL}/{number}$"))).to_have_count(1)
-    assert {v.version: v.wrapper for v in reader.versions(app.settings, MODEL) if v.version < 3} == {
+    assert {v.version: v.wrapper for v in reader.list_versions(app.settings, MODEL) if v.version < 3} == {
         1: "transformers",
         2: "onnx",
     }
@@ -165,9 +165,9 @@ def test_cancel_ends_a_build_and_nothing_is_registered(page: Page, app: App) -> 
     card.get_by_role("button", name="Cancel").click()
     expect(card.get_by_text("· cancelled").first).to_be_visible(timeout=15_000)
     expect(card.get_by_role("button", name="Cancel")).to_have_count(0)
-    (job,) = [job for job in jobs.recent(app.settings) if job.spec.name == "not-wanted"]
+    (job,) = [job for job in jobs.list_recent(app.settings) if job.spec.name == "not-wanted"]
     assert job.status == "KILLED"
-    assert "not-wanted" not in [model.name for model in reader.models(app.settings)]
+    assert "not-wanted" not in [model.name for model in reader.list_models(app.settings)]
     assert app.builds() == []
 
 
@@ -184,14 +184,14 @@ def test_a_build_that_fails_shows_its_reason(page: Page, app: App, tmp_path: Pat
     expect(reason).to_be_visible(timeout=40_000)
     card = page.locator('[class*="st-key-build_"]').filter(has=reason)
     expect(card.get_by_text("Traceback")).to_have_count(0)
-    assert "no-model" not in [model.name for model in reader.models(app.settings)]
+    assert "no-model" not in [model.name for model in reader.list_models(app.settings)]
 
 
 # ---------------------------------------------------------------- the main journey; it moves Production, so it is last
 
 
 def test_from_a_build_to_production_to_an_answer_on_one_way(page: Page, app: App) -> None:
-    before = [version.version for version in reader.versions(app.settings, MODEL)]
+    before = [version.version for version in reader.list_versions(app.settings, MODEL)]
     number = max(before) + 1
 
     open_page(page, app, "build")
@@ -231,7 +231,7 @@ def test_from_a_build_to_production_to_an_answer_on_one_way(page: Page, app: App
     expect(figures(page)).to_contain_text(f"{MODEL}/{number} ·")
     expect(page).to_have_url(re.compile(r"ref=phi3-embedded(%2F|/)Production&c="))
 
-    made = reader.resolve(app.settings, f"{MODEL}/Production")
+    made = reader.get_version(app.settings, f"{MODEL}/Production")
     assert (made.version, made.stage, made.wrapper) == (number, "Production", "onnx")
     assert made.tags[tags.SIGNATURE] == "chat"
-    assert [v.version for v in reader.versions(app.settings, MODEL) if v.stage == "Production"] == [number]
+    assert [v.version for v in reader.list_versions(app.settings, MODEL) if v.stage == "Production"] == [number]

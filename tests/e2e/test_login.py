@@ -134,7 +134,7 @@ def test_one_reads_as_a_viewer_and_promotes_as_a_releaser_under_ones_own_address
     vera = roles.signed_in_person(guarded.settings, VERA, ["team"])
     with pytest.raises(Forbidden, match="needs the role releaser"):
         promote(guarded.settings, f"{MODEL}/2", "Production", "as a viewer", vera)
-    assert reader.resolve(guarded.settings, f"{MODEL}/2").stage == "None"
+    assert reader.get_version(guarded.settings, f"{MODEL}/2").stage == "None"
 
     # Given a role by her group, and without a restart or another sign-in.
     allow(guarded.secrets, issuer, 'releaser = ["group:team"]')
@@ -148,7 +148,7 @@ def test_one_reads_as_a_viewer_and_promotes_as_a_releaser_under_ones_own_address
     expect(page.get_by_text(f"{MODEL}/2 is now in Production")).to_be_visible()
     (record,) = [r for r in search.of_model(guarded.settings, MODEL) if r.status == "done"]
     assert (record.user, record.role, record.version, record.reason) == (VERA, "releaser", 2, "It earned it")
-    assert reader.resolve(guarded.settings, f"{MODEL}/Production").version == 2
+    assert reader.get_version(guarded.settings, f"{MODEL}/Production").version == 2
 
     # And out again: not even Back shows what was there.
     page.get_by_role("button", name="Sign out").click()

@@ -35,7 +35,7 @@ def mlflow_run(settings: Settings, entry: str, **params: str) -> subprocess.Comp
 def test_mlflow_run_builds_a_version_and_answers_a_batch_with_it(settings: Settings, tmp_path: Path) -> None:
     built = mlflow_run(settings, "build", wrapper="onnx", source="embedded", name="by-project")
     assert built.returncode == 0, built.stdout + built.stderr
-    (version,) = reader.versions(settings, "by-project")
+    (version,) = reader.list_versions(settings, "by-project")
     assert (version.version, version.wrapper, version.tags[tags.SOURCE]) == (1, "onnx", "embedded")
     parent = mlflow_client(settings).get_run(version.run_id).data.tags["mlflow.parentRunId"]
     assert mlflow_client(settings).get_run(parent).data.tags["mlflow.project.entryPoint"] == "build"
@@ -53,4 +53,4 @@ def test_mlflow_run_of_what_cannot_be_built_fails_with_its_sentence(settings: Se
     run = mlflow_run(settings, "build", wrapper="onnx", source=str(tmp_path / "nothing"), name="never")
     assert run.returncode != 0
     assert str(tmp_path / "nothing") in run.stdout + run.stderr
-    assert reader.models(settings) == []
+    assert reader.list_models(settings) == []

@@ -113,7 +113,7 @@ def test_asked_by_a_reviewer_approved_promoted_rolled_back_and_all_on_record(pag
     write(page, "Reason", "As reviewed")
     confirm(page, "Move to Production", f"{MODEL}/2 is now in Production")
     expect(page.get_by_text("No request waits")).to_be_visible()
-    assert reader.resolve(settings, f"{MODEL}/Production").version == 2
+    assert reader.get_version(settings, f"{MODEL}/Production").version == 2
 
     page.get_by_role("radio", name="Timeline").or_(page.get_by_role("button", name="Timeline")).first.click()
     bars = page.locator(".js-plotly-plot .bars path")
@@ -123,7 +123,7 @@ def test_asked_by_a_reviewer_approved_promoted_rolled_back_and_all_on_record(pag
     write(page, "Reason", WHY)
     confirm(page, f"Roll back to {MODEL}/1", f"{MODEL}/1 is in Production again")
     expect(bars).to_have_count(3, timeout=30_000)
-    stages = {version.version: version.stage for version in reader.versions(settings, MODEL)}
+    stages = {version.version: version.stage for version in reader.list_versions(settings, MODEL)}
     assert stages == {1: "Production", 2: "Archived"}
 
     newest = search.of_model(settings, MODEL)[0]

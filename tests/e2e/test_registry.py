@@ -148,7 +148,7 @@ def test_a_description_and_a_tag_are_edited(page: Page, app: App) -> None:
     dialog.get_by_role("button", name="Save").click()
     expect(page.get_by_text(f"The description of {MODEL}/1 is saved.")).to_be_visible(timeout=20_000)
     expect(page.get_by_text("Slow, but it was first.")).to_be_visible()
-    assert reader.resolve(app.settings, f"{MODEL}/1").description == "Slow, but it was *first*."
+    assert reader.get_version(app.settings, f"{MODEL}/1").description == "Slow, but it was *first*."
 
 
 def test_a_copy_is_registered_with_where_it_came_from(page: Page, app: App) -> None:

@@ -21,7 +21,7 @@ from phi3core.engine.interface import Done, End, Engine, Options, Piece, Token
 from phi3core.engine.loader import open_artifact, open_weights
 from phi3core.engine.tokens import TokenEngine
 from phi3core.errors import BadInput, SourceError
-from phi3core.registry import reader
+from phi3core.registry import artifacts, reader
 from tests.conftest import MODEL, ROOT, Built
 from tests.support import tiny
 
@@ -420,7 +420,7 @@ SAMPLED = Options(max_tokens=8, temperature=0.8, repetition_penalty=1.1, seed=7,
 
 
 def folder_of(built: Built, number: int) -> Path:
-    folder = reader.local_folder(built.settings, reader.resolve(built.settings, f"{MODEL}/{number}"))
+    folder = artifacts.local_folder(built.settings, reader.get_version(built.settings, f"{MODEL}/{number}"))
     assert folder
     return folder
 

@@ -55,7 +55,7 @@ def runtime(request: pytest.FixtureRequest, weights: Path, tmp_path_factory: pyt
         return TransformersRuntime(weights, weights, "float32")
     work = tmp_path_factory.mktemp("converted")
     fetched = fetch_weights(parse_source(str(weights)), work, lambda *_: None)
-    made = OnnxRuntime(convert.to_onnx(fetched, "fp32", work, work / "log", lambda *_: None))
+    made = OnnxRuntime(convert.convert_to_onnx(fetched, "fp32", work, work / "log", lambda *_: None))
     made.divide = DIVIDE if "rope_parameters" in json.loads((weights / "config.json").read_text()) else 0
     return made
 

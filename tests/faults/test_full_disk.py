@@ -12,7 +12,7 @@ import pytest
 
 from phi3core.build import jobs
 from phi3core.build.jobs import Job
-from phi3core.build.steps import BuildSpec
+from phi3core.build.spec import BuildSpec
 from phi3core.errors import Phi3Error
 from phi3core.registry import reader
 from phi3core.settings import Settings, load_settings
@@ -71,7 +71,7 @@ def test_a_model_too_large_for_the_disk_is_told_before_it_is_copied(on_small_dis
     assert job.status == "FAILED"
     assert "The disk is full" in job.reason
     assert "MB more. Free some space, then build again." in job.reason
-    assert reader.models(on_small_disk) == []
+    assert reader.list_models(on_small_disk) == []
     assert list(on_small_disk.tmp.iterdir()) == []
 
 
@@ -81,21 +81,21 @@ def test_a_disk_that_fills_while_converting_is_told(cache_on_small_disk: Setting
     assert job.status == "FAILED"
     assert "The disk is full" in job.reason
     assert str(cache_on_small_disk.cache) in job.reason  # the home is on another disk, which has room
-    assert reader.models(cache_on_small_disk) == []
+    assert reader.list_models(cache_on_small_disk) == []
     assert [path for path in (cache_on_small_disk.cache / "onnx").iterdir() if path.is_dir()] == []
 
 
 def test_a_build_on_a_disk_without_a_byte_left_is_refused_with_a_sentence(
     on_small_disk: Settings, small_disk: Path, tiny_onnx: Path
 ) -> None:
-    reader.models(on_small_disk)
+    reader.list_models(on_small_disk)
     fill(small_disk)
 
     with pytest.raises(Phi3Error, match="(?i)disk is full"):
         ended(on_small_disk, BuildSpec("onnx", str(tiny_onnx), "tiny"))
 
     (small_disk / "ballast").unlink()
-    assert reader.models(on_small_disk) == []
+    assert reader.list_models(on_small_disk) == []
     assert ended(on_small_disk, BuildSpec("onnx", str(tiny_onnx), "tiny")).status == "FINISHED"
 
 

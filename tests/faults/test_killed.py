@@ -13,7 +13,7 @@ import pytest
 
 from phi3core.build import jobs
 from phi3core.build.jobs import Job
-from phi3core.build.steps import BuildSpec
+from phi3core.build.spec import BuildSpec
 from phi3core.registry import reader
 from phi3core.settings import Settings
 from tests.build.test_jobs import (
@@ -44,8 +44,8 @@ def test_a_killed_build_is_listed_as_failed_at_the_next_look(
     assert job.status == "FAILED"
     assert "process was killed" in job.reason
     assert [step.state for step in job.steps][:2] == ["done", "failed"]
-    assert [listed.status for listed in jobs.recent(settings)] == ["FAILED"]
-    assert reader.models(settings) == []
+    assert [listed.status for listed in jobs.list_recent(settings)] == ["FAILED"]
+    assert reader.list_models(settings) == []
 
 
 def test_what_a_killed_build_left_half_made_is_made_again_by_the_next(settings: Settings, tiny: Path) -> None:
@@ -63,7 +63,7 @@ def test_what_a_killed_build_left_half_made_is_made_again_by_the_next(settings: 
 PARENT = """
 import sys
 from phi3core.build import jobs
-from phi3core.build.steps import BuildSpec
+from phi3core.build.spec import BuildSpec
 from phi3core.settings import load_settings
 print(jobs.start(load_settings(), BuildSpec("onnx", sys.argv[1], "tiny")), flush=True)
 sys.stdin.read()
@@ -85,6 +85,6 @@ def test_a_build_ends_with_the_program_that_started_it(settings: Settings, tiny:
     job = until(lambda: _ended(settings, run_id))
     assert job.status == "KILLED", job.reason
     assert "the program that started it has ended" in job.reason
-    assert reader.models(settings) == []
+    assert reader.list_models(settings) == []
     child.wait(20)
     assert list(settings.tmp.iterdir()) == []

@@ -317,7 +317,7 @@ from phi3core.settings import load_settings
 from tests.support import children
 config = load_settings()
 pool = Pool(config, spare=True, command=children.COMMAND)
-ready, held = (pool.open(reader.resolve(config, ref)) for ref in ("ready/1", "held/1"))
+ready, held = (pool.open(reader.get_version(config, ref)) for ref in ("ready/1", "held/1"))
 ready.wait_ready(60)
 pool.warm()
 print("open", flush=True)

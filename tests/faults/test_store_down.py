@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from phi3core.build import jobs
-from phi3core.build.steps import BuildSpec
+from phi3core.build.spec import BuildSpec
 from phi3core.errors import Phi3Error, StoreDown, StoreError
 from phi3core.promotion.promote import promote, set_alias
 from phi3core.registry import reader
@@ -27,13 +27,13 @@ from tests.support.proxy import proxy
 At = Callable[[str], Settings]
 
 CALLS: dict[str, Callable[[Settings], object]] = {
-    "list models": reader.models,
-    "list versions": lambda config: reader.versions(config, "phi3"),
-    "resolve": lambda config: reader.resolve(config, "phi3/Production"),
+    "list models": reader.list_models,
+    "list versions": lambda config: reader.list_versions(config, "phi3"),
+    "resolve": lambda config: reader.get_version(config, "phi3/Production"),
     "promote": lambda config: promote(config, "phi3/1", "Production"),
     "set an alias": lambda config: set_alias(config, "phi3/1", "champion"),
     "build": lambda config: jobs.start(config, BuildSpec("onnx")),
-    "list builds": jobs.recent,
+    "list builds": jobs.list_recent,
 }
 
 
@@ -77,7 +77,7 @@ def test_a_silent_store_is_told_within_five_seconds(at: At, listens: bool) -> No
         started = time.monotonic()
 
         with pytest.raises(StoreDown, match="does not answer \\(not a word within 4 s\\)"):
-            reader.models(config)
+            reader.list_models(config)
 
         assert time.monotonic() - started < 5
 
@@ -88,7 +88,7 @@ def test_a_silent_store_is_waited_for_once_and_not_by_everybody(at: At, monkeypa
         config = at(f"http://127.0.0.1:{port}")
         started = time.monotonic()
 
-        for call in (reader.models, jobs.recent, reader.models):
+        for call in (reader.list_models, jobs.list_recent, reader.list_models):
             with pytest.raises(StoreDown, match="not a word"):
                 call(config)
 
@@ -101,14 +101,14 @@ def test_a_store_that_falls_silent_and_comes_back_is_used_again(
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "1")
     with proxy(http_server) as made:
         config = at(made.url)
-        reader.models(config)
+        reader.list_models(config)
         made.delay = 3.0
         with pytest.raises(StoreDown, match="not a word"):
-            reader.models(config)
+            reader.list_models(config)
 
         made.delay = 0.0
 
-        until(lambda: not raises(StoreDown, lambda: reader.models(config)), 10)
+        until(lambda: not raises(StoreDown, lambda: reader.list_models(config)), 10)
 
 
 def test_files_are_waited_for_longer_and_only_they(at: At, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -177,7 +177,7 @@ def test_something_else_at_the_stores_address_is_told(at: At, status: int, body:
     try:
         config = at(f"http://127.0.0.1:{server.server_port}")
         with pytest.raises(StoreError) as caught:
-            reader.models(config)
+            reader.list_models(config)
     finally:
         server.shutdown()
         server.server_close()
@@ -189,7 +189,7 @@ def test_a_password_in_the_address_is_not_shown(at: At, closed_port: int) -> Non
     config = at(f"http://ada:secret@127.0.0.1:{closed_port}")
 
     with pytest.raises(StoreDown) as caught:
-        reader.models(config)
+        reader.list_models(config)
 
     assert "secret" not in str(caught.value)
 
@@ -199,7 +199,7 @@ def test_a_database_that_is_none_is_told(at: At, tmp_path: Path) -> None:
 
     started = time.monotonic()
     with pytest.raises(StoreError):
-        reader.models(at(f"sqlite:///{tmp_path}/broken.db"))
+        reader.list_models(at(f"sqlite:///{tmp_path}/broken.db"))
 
     assert time.monotonic() - started < 5
 
@@ -208,18 +208,18 @@ def test_a_database_below_what_is_no_folder_is_told(at: At, tmp_path: Path) -> N
     (tmp_path / "file").write_text("")
     started = time.monotonic()
     with pytest.raises(StoreError):
-        reader.models(at(f"sqlite:///{tmp_path}/file/mlflow.db"))
+        reader.list_models(at(f"sqlite:///{tmp_path}/file/mlflow.db"))
 
     assert time.monotonic() - started < 5
 
 
 def test_an_address_of_no_kind_is_told(at: At) -> None:
     with pytest.raises(Phi3Error):
-        reader.models(at("gopher://store.example"))
+        reader.list_models(at("gopher://store.example"))
 
 
 def test_a_database_that_somebody_else_is_writing_is_waited_for(settings: Settings) -> None:
-    reader.models(settings)
+    reader.list_models(settings)
     database = sqlite3.connect(settings.home / "mlflow.db", check_same_thread=False)
     database.execute("BEGIN IMMEDIATE")
     threading.Timer(1.0, database.rollback).start()

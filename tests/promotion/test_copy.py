@@ -15,7 +15,7 @@ from phi3core.errors import BadInput, Conflict, Forbidden, NotFound, Phi3Error, 
 from phi3core.promotion.copy import copy_version
 from phi3core.promotion.record import search
 from phi3core.promotion.record.model import Record
-from phi3core.registry import reader
+from phi3core.registry import artifacts, reader
 from phi3core.settings import Settings
 from phi3core.store.client import mlflow_client
 from tests.support import fakes, logged
@@ -32,7 +32,7 @@ def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def ref(settings: Settings, saved: Path) -> str:
     made = logged.register(settings, "phi3", saved, {"team": "search"}, {"speed": 12.5})
-    version = reader.resolve(settings, made)
+    version = reader.get_version(settings, made)
     mlflow_client(settings).update_model_version("phi3", str(version.version), "It echoes.")
     mlflow_client(settings).log_param(version.run_id, "rate", "0.1")
     return made
@@ -49,8 +49,8 @@ def test_a_copy_in_the_store_shares_the_files_and_tells_where_it_came_from(setti
     mlflow_client(settings).set_registered_model_alias("phi3", "champion", "1")
     copied = copy_version(settings, ref, "phi3-edge", ADA, reason="For the small devices.")
     assert (copied.ref, copied.uri) == ("phi3-edge/1", "")
-    original, made = reader.resolve(settings, ref), reader.resolve(settings, copied.ref)
-    assert reader.artifact_uri(settings, made) == reader.artifact_uri(settings, original)
+    original, made = reader.get_version(settings, ref), reader.get_version(settings, copied.ref)
+    assert artifacts.artifact_uri(settings, made) == artifacts.artifact_uri(settings, original)
     assert (made.description, made.metrics, made.aliases, made.stage) == ("It echoes.", {"speed": 12.5}, (), "None")
     assert original.tags.items() <= made.tags.items()
     origin = {key: made.tags[key] for key in (tags.ORIGIN_VERSION, tags.ORIGIN_RUN, tags.ORIGIN_USER)}
@@ -71,7 +71,7 @@ def test_a_copy_is_recorded_with_who_why_and_what_came_of_it(settings: Settings,
 def test_a_copy_of_a_copy_tells_the_version_it_was_made_from(settings: Settings, ref: str) -> None:
     first = copy_version(settings, ref, "second", ADA)
     third = copy_version(settings, first.ref, "third", ADA)
-    assert reader.resolve(settings, third.ref).tags[tags.ORIGIN_VERSION] == "second/1"
+    assert reader.get_version(settings, third.ref).tags[tags.ORIGIN_VERSION] == "second/1"
 
 
 # ---------------------------------------------------------------- to another store
@@ -88,12 +88,12 @@ def test_a_copy_on_another_server_has_everything_and_answers(
     )
     assert (copied.ref, copied.uri) == (f"{fresh}/1", server)
     there = replace(settings, tracking_uri=server, cache=tmp_path / "cache")
-    made = reader.resolve(there, copied.ref)
+    made = reader.get_version(there, copied.ref)
     assert (made.description, made.metrics, made.tags["team"]) == ("It echoes.", {"speed": 12.5}, "search")
     assert made.tags[tags.ORIGIN_VERSION] == "phi3/1"
     assert made.tags[tags.ORIGIN_STORE] == settings.tracking_uri
-    assert reader.detail(there, made).parameters == {"rate": "0.1"}
-    fetched = reader.download(there, made)
+    assert reader.get_details(there, made).parameters == {"rate": "0.1"}
+    fetched = artifacts.download(there, made)
     (fetched / "registered_model_meta").unlink(missing_ok=True)
     assert hashing.hash_folder(fetched) == made.tags[tags.DIGEST] == hashing.hash_folder(saved)
 
@@ -115,10 +115,10 @@ def test_a_copy_to_another_database_has_its_own_files(
     uri = f"sqlite:///{tmp_path / 'other.db'}"
     copied = copy_version(settings, ref, "phi3", ADA, uri)  # the same name is free there
     there = replace(settings, tracking_uri=uri)
-    made = reader.resolve(there, copied.ref)
-    folder = reader.local_folder(there, made)
+    made = reader.get_version(there, copied.ref)
+    folder = artifacts.local_folder(there, made)
     assert folder is not None
-    assert folder != reader.local_folder(settings, reader.resolve(settings, ref))
+    assert folder != artifacts.local_folder(settings, reader.get_version(settings, ref))
     assert hashing.hash_folder(folder) == made.tags[tags.DIGEST]
 
 
@@ -129,7 +129,7 @@ def test_this_process_keeps_its_own_store_after_a_copy_to_another(
 
     copy_version(settings, ref, fresh, ADA, http_server)
     assert mlflow.get_tracking_uri() == mlflow.get_registry_uri() == settings.tracking_uri
-    assert [model.name for model in reader.models(settings)] == ["phi3"]
+    assert [model.name for model in reader.list_models(settings)] == ["phi3"]
 
 
 # ---------------------------------------------------------------- what fails registers nothing
@@ -156,7 +156,7 @@ def test_a_copy_that_breaks_off_registers_nothing_and_its_record_says_so(
     assert sent
     there = replace(settings, tracking_uri=http_server)
     with pytest.raises(NotFound):
-        reader.versions(there, fresh)
+        reader.list_versions(there, fresh)
     record = last_record(settings)
     assert (record.action, record.status) == ("copy", "failed")
     assert "the line is cut" in record.outcome
@@ -180,7 +180,7 @@ def test_a_model_made_for_a_copy_goes_again_when_registering_fails(
     monkeypatch.setattr(MlflowClient, "create_model_version", refuse)
     with pytest.raises(Phi3Error, match="no more versions today"):
         copy_version(settings, ref, "phi3-edge", ADA)
-    assert [model.name for model in reader.models(settings)] == ["phi3"]
+    assert [model.name for model in reader.list_models(settings)] == ["phi3"]
 
 
 def test_files_that_are_not_what_was_registered_are_not_sent(
@@ -192,18 +192,7 @@ def test_files_that_are_not_what_was_registered_are_not_sent(
     with pytest.raises(Conflict, match="not what was registered"):
         copy_version(settings, ref, fresh, ADA, http_server)
     with pytest.raises(NotFound):
-        reader.versions(replace(settings, tracking_uri=http_server), fresh)
-
-
-def test_a_build_of_the_time_when_mlflows_own_file_was_counted_is_what_was_registered(
-    settings: Settings, saved: Path, tmp_path: Path, http_server: str, fresh: str
-) -> None:
-    folder = shutil.copytree(saved, tmp_path / "older")
-    (folder / "registered_model_meta").write_text("model_name: null\nmodel_version: null\n")
-    ref = logged.register(settings, "phi3", folder)
-    (folder / "registered_model_meta").write_text("model_name: phi3\nmodel_version: '1'\n")
-
-    assert copy_version(settings, ref, fresh, ADA, http_server).version == 1
+        reader.list_versions(replace(settings, tracking_uri=http_server), fresh)
 
 
 # ---------------------------------------------------------------- what is refused
@@ -213,7 +202,7 @@ def test_a_build_of_the_time_when_mlflows_own_file_was_counted_is_what_was_regis
 def test_copying_needs_a_releaser(settings: Settings, ref: str, role: str) -> None:
     with pytest.raises(Forbidden, match="releaser"):
         copy_version(settings, ref, "phi3-edge", Person("eve", role))
-    assert [model.name for model in reader.models(settings)] == ["phi3"]
+    assert [model.name for model in reader.list_models(settings)] == ["phi3"]
 
 
 @pytest.mark.parametrize(
@@ -238,7 +227,7 @@ def test_a_copy_that_makes_no_sense_is_refused_before_anything_is_done(
         copy_version(settings, ref, name, ADA, to.format(missing=missing, here=settings.tracking_uri))
     assert not missing.exists()
     assert len(search.of_model(settings, "phi3")) == before
-    assert [model.name for model in reader.models(settings)] == ["phi3"]
+    assert [model.name for model in reader.list_models(settings)] == ["phi3"]
 
 
 def test_a_server_that_is_not_there_is_told_in_one_sentence_soon(settings: Settings, ref: str) -> None:
@@ -253,7 +242,7 @@ def test_a_password_in_the_address_is_kept_nowhere(settings: Settings, ref: str,
     copied = copy_version(settings, ref, fresh, ADA, secret)
     assert "sesame" not in copied.uri
     assert "sesame" not in last_record(settings).new
-    made = reader.resolve(replace(settings, tracking_uri=http_server), copied.ref)
+    made = reader.get_version(replace(settings, tracking_uri=http_server), copied.ref)
     assert "sesame" not in str(made.tags)
 
 

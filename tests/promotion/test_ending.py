@@ -115,7 +115,7 @@ def test_a_copy_that_was_made_before_its_writer_died_is_recorded_as_done(two: Se
         assert dies(two, last, partial(copy_version, two, "phi3/1", "phi3-edge", ADA))
         reconcile(two, "phi3")
         assert search.page(two, model="phi3", action="copy").records[0].status == status
-    assert len(reader.versions(two, "phi3-edge")) == 1
+    assert len(reader.list_versions(two, "phi3-edge")) == 1
 
 
 def test_a_copy_to_another_server_whose_writer_died_says_where_to_look(two: Settings) -> None:

@@ -33,11 +33,11 @@ def three(settings: Settings) -> Settings:
 
 
 def stages(settings: Settings) -> dict[int, str]:
-    return {version.version: version.stage for version in reader.versions(settings, "phi3")}
+    return {version.version: version.stage for version in reader.list_versions(settings, "phi3")}
 
 
 def aliases(settings: Settings) -> dict[str, int]:
-    return reader.models(settings)[0].aliases
+    return reader.list_models(settings)[0].aliases
 
 
 def records(settings: Settings) -> list[Any]:
@@ -107,7 +107,7 @@ def test_a_version_taken_out_of_production_leaves_nobody_there(three: Settings, 
     assert stages(three)[1] == stage
     assert aliases(three) == {}
     with pytest.raises(NotFound):
-        reader.resolve(three, "phi3/Production")
+        reader.get_version(three, "phi3/Production")
 
 
 def test_other_aliases_stay_where_they_are(three: Settings) -> None:
@@ -358,7 +358,7 @@ def test_what_left_half_done_is_told_apart_from_what_is_under_way(three: Setting
     promote(three, "phi3/1", "Production")
     mlflow_client(three).transition_model_version_stage("phi3", "2", "Production")
 
-    listed = reader.versions(three, "phi3")
+    listed = reader.list_versions(three, "phi3")
 
     assert disagreeing(listed) == ["phi3/2 has the stage Production but not the alias @production."]
     assert disagreeing([]) == []
@@ -368,7 +368,7 @@ def test_what_left_half_done_is_told_apart_from_what_is_under_way(three: Setting
 
 
 def planned(settings: Settings, number: int, stage: str, **more: str) -> Plan:
-    listed = reader.versions(settings, "phi3")
+    listed = reader.list_versions(settings, "phi3")
     version = next(version for version in listed if version.version == number)
     return plan_move(settings, version, stage, listed, **more)
 
@@ -497,7 +497,7 @@ def test_a_version_with_an_alias_is_not_deleted(three: Settings) -> None:
     with pytest.raises(Conflict, match="phi3/1 has the alias @champion. Remove it first"):
         delete_version(three, "phi3/1", "a mistake")
 
-    assert why_not_deleted(three, reader.resolve(three, "phi3/2")) == ""
+    assert why_not_deleted(three, reader.get_version(three, "phi3/2")) == ""
 
 
 def test_a_deletion_needs_a_reason(three: Settings) -> None:

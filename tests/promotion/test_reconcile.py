@@ -491,7 +491,7 @@ def promoted(settings: Settings, name: str) -> list[Record]:
         done = promote(settings, f"{name}/{number}", stage, person=ADA)
         assert (done.version.ref, done.version.stage) == (f"{name}/{number}", stage)
     assert rollback(settings, name, "worse").version.ref == f"{name}/1"
-    assert reader.resolve(settings, f"{name}/Production").version == 1
+    assert reader.get_version(settings, f"{name}/Production").version == 1
     seen = reconcile(settings, name)
     assert (seen.said, seen.wrong, seen.damage) == ([], [], [])
     listed = search.of_model(settings, name)
@@ -523,8 +523,8 @@ def test_where_there_are_no_aliases_the_stages_alone_are_moved(without_aliases: 
     assert read_state(without_aliases, fresh).stages == {1: "Production", 2: "Archived", 3: "Staging"}
     with pytest.raises(BadInput, match="This store has no aliases"):
         set_alias(without_aliases, f"{fresh}/1", "champion")
-    version = reader.resolve(without_aliases, f"{fresh}/2")
-    listed = reader.versions(without_aliases, fresh)
+    version = reader.get_version(without_aliases, f"{fresh}/2")
+    listed = reader.list_versions(without_aliases, fresh)
     assert plan_move(without_aliases, version, "Production", listed).unguarded
 
 
@@ -550,14 +550,14 @@ def test_where_there_are_no_aliases_the_highest_version_in_production_is_its_hol
     promoted(without_aliases, fresh)
     mlflow_client(without_aliases).transition_model_version_stage(fresh, "2", "Production")
 
-    assert reader.resolve(without_aliases, f"{fresh}/Production").version == 2
+    assert reader.get_version(without_aliases, f"{fresh}/Production").version == 2
     seen = reconcile(without_aliases, fresh)
 
     assert f"was moved from {fresh}/1 to {fresh}/2 from outside" in seen.said[0]
     assert stages(without_aliases, fresh) == {1: "Archived", 2: "Production", 3: "Staging"}
     mlflow_client(without_aliases).transition_model_version_stage(fresh, "1", "Production")
 
-    assert reader.resolve(without_aliases, f"{fresh}/Production").version == 2
+    assert reader.get_version(without_aliases, f"{fresh}/Production").version == 2
     assert reconcile(without_aliases, fresh).said != []
     assert stages(without_aliases, fresh) == {1: "Archived", 2: "Production", 3: "Staging"}
     assert reconcile(without_aliases, fresh).said == []

@@ -13,7 +13,6 @@ from phi3core.errors import NotFound, StoreError
 from phi3core.registry import artifacts, filelist, reader
 from phi3core.registry.models import Version
 from phi3core.settings import Settings
-from phi3core.store.client import mlflow_client
 from tests.conftest import Built
 from tests.support.judging import folder_of, version_in_store, version_with_files, version_without_files
 
@@ -43,106 +42,106 @@ def read(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 def test_the_digest_is_of_every_name_and_content(settings: Settings, version: Version) -> None:
-    before = artifacts.digest(settings, version)
+    before = artifacts.compute_digest(settings, version)
     weights = folder_of(version) / WEIGHTS
 
     assert before == hashing.hash_folder(folder_of(version))
     weights.write_bytes(b"Weights")  # as many bytes
-    changed = artifacts.digest(settings, version)
+    changed = artifacts.compute_digest(settings, version)
     weights.rename(weights.with_name("other.onnx"))
-    renamed = artifacts.digest(settings, version)
+    renamed = artifacts.compute_digest(settings, version)
     (folder_of(version) / "more.txt").write_text("")
-    assert len({before, changed, renamed, artifacts.digest(settings, version)}) == 4
+    assert len({before, changed, renamed, artifacts.compute_digest(settings, version)}) == 4
 
 
 def test_files_are_listed_with_sizes_and_with_the_digests_that_are_known(settings: Settings, version: Version) -> None:
-    listed = artifacts.files(settings, version)
+    listed = artifacts.list_files(settings, version)
     assert [file.path for file in listed] == ["MLmodel", "python_env.yaml", "requirements.txt", WEIGHTS]
     assert (listed[-1].size, listed[-1].sha256) == (7, "")
 
-    artifacts.digest(settings, version)
+    artifacts.compute_digest(settings, version)
 
-    assert artifacts.files(settings, version) == artifacts.files(settings, version, read=True)
+    assert artifacts.list_files(settings, version) == artifacts.list_files(settings, version, read=True)
     weights = hashlib.sha256(b"weights").hexdigest()
-    assert artifacts.files(settings, version)[-1] == filelist.File(WEIGHTS, 7, weights)
+    assert artifacts.list_files(settings, version)[-1] == filelist.File(WEIGHTS, 7, weights)
 
 
 def test_a_look_reads_only_what_changed_since_the_last_one(
     settings: Settings, version: Version, read: list[str]
 ) -> None:
-    first = artifacts.state(settings, version)
+    first = artifacts.read_state(settings, version)
     assert sorted(read) == ["MLmodel", "model.onnx", "python_env.yaml", "requirements.txt"]
     read.clear()
 
-    assert artifacts.state(settings, version) == first
-    assert artifacts.digest(settings, version) == first.digest
+    assert artifacts.read_state(settings, version) == first
+    assert artifacts.compute_digest(settings, version) == first.digest
     assert read == []
     (folder_of(version) / "requirements.txt").write_text("mlflow\n")
-    assert artifacts.state(settings, version).digest != first.digest
+    assert artifacts.read_state(settings, version).digest != first.digest
     assert read == ["requirements.txt"]
 
 
 def test_a_byte_changed_at_once_or_behind_set_back_times_is_seen(settings: Settings, version: Version) -> None:
     weights = folder_of(version) / WEIGHTS
-    seen = [artifacts.digest(settings, version)]
+    seen = [artifacts.compute_digest(settings, version)]
     for content in (b"weightz", b"weighty"):
         times = weights.stat()
         weights.write_bytes(content)  # at once, of the same size, into the same file
         os.utime(weights, ns=(times.st_atime_ns, times.st_mtime_ns))
-        seen.append(artifacts.digest(settings, version))
+        seen.append(artifacts.compute_digest(settings, version))
     weights.write_bytes(b"weights")
-    seen.append(artifacts.digest(settings, version))
+    seen.append(artifacts.compute_digest(settings, version))
 
     assert len(set(seen)) == 3
     assert seen[0] == seen[3]
 
 
 def test_what_is_kept_may_be_lost_or_damaged(settings: Settings, version: Version) -> None:
-    digest = artifacts.digest(settings, version)
+    digest = artifacts.compute_digest(settings, version)
     (kept,) = (settings.home / "digests").iterdir()
     for text in ("", "[]", "{", '{"MLmodel": 3}', '{"MLmodel": [1, 2, 3]}'):
         kept.write_text(text)
-        assert artifacts.digest(settings, version) == digest
+        assert artifacts.compute_digest(settings, version) == digest
     kept.unlink()
-    assert artifacts.digest(settings, version) == digest
+    assert artifacts.compute_digest(settings, version) == digest
 
 
 def test_what_mlflow_writes_beside_a_model_when_it_loads_it_is_no_part_of_it(
     settings: Settings, version: Version
 ) -> None:
-    digest = artifacts.digest(settings, version)
+    digest = artifacts.compute_digest(settings, version)
     (folder_of(version) / "registered_model_meta").write_text("model_name: phi3\n")
 
-    assert artifacts.digest(settings, version) == digest
-    assert "registered_model_meta" not in [file.path for file in artifacts.files(settings, version)]
+    assert artifacts.compute_digest(settings, version) == digest
+    assert "registered_model_meta" not in [file.path for file in artifacts.list_files(settings, version)]
 
 
 def test_files_that_are_gone_or_cannot_be_read_are_told(settings: Settings, version: Version) -> None:
     (folder_of(version) / WEIGHTS).unlink()
     (folder_of(version) / WEIGHTS).symlink_to("/proc/self/mem")
     with pytest.raises(StoreError, match="files of phi3/1 can't be read"):
-        artifacts.digest(settings, version)
+        artifacts.compute_digest(settings, version)
     (folder_of(version) / "MLmodel").unlink()
     with pytest.raises(NotFound, match="gone"):
-        artifacts.digest(settings, version)
+        artifacts.compute_digest(settings, version)
 
 
 # ---------------------------------------------------------------- what is in them
 
 
 def test_dependencies_and_the_chat_template_are_read(settings: Settings, version: Version) -> None:
-    assert artifacts.requirements(settings, version) == ["mlflow==3.17.2", "numpy==2.4.6"]
-    assert artifacts.python(settings, version) == "3.11.7"
-    assert artifacts.chat_template(settings, version) == ""
+    assert artifacts.read_requirements(settings, version) == ["mlflow==3.17.2", "numpy==2.4.6"]
+    assert artifacts.read_python_version(settings, version) == "3.11.7"
+    assert artifacts.read_chat_template(settings, version) == ""
 
     tokenizer = folder_of(version) / "tokenizer"
     tokenizer.mkdir()
     (tokenizer / "tokenizer_config.json").write_text('{"chat_template": "{{ old }}"}')
-    assert artifacts.chat_template(settings, version) == "{{ old }}"
+    assert artifacts.read_chat_template(settings, version) == "{{ old }}"
     (tokenizer / "chat_template.jinja").write_text("{{ messages }}")
-    assert artifacts.chat_template(settings, version) == "{{ messages }}"
+    assert artifacts.read_chat_template(settings, version) == "{{ messages }}"
     with pytest.raises(NotFound, match="no file gone"):
-        artifacts.text(settings, version, "gone")
+        artifacts.read_text(settings, version, "gone")
 
 
 # ---------------------------------------------------------------- elsewhere
@@ -152,21 +151,21 @@ def test_files_on_a_server_are_fetched_for_the_digest_and_only_listed_for_a_look
     store: Settings, fresh: str, tmp_path: Path, read: list[str]
 ) -> None:
     version, write = version_in_store(store, tmp_path, fresh)
-    here = artifacts.state(store, version)
-    digest = artifacts.digest(store, version)
+    here = artifacts.read_state(store, version)
+    digest = artifacts.compute_digest(store, version)
     assert digest == hashing.hash_folder(next(tmp_path.glob("logged-*")))
     read.clear()
 
-    look = artifacts.state(store, version)
+    look = artifacts.read_state(store, version)
     assert (look.digest, look.listing, look.remote, read) == (digest, here.listing, here.remote, [])
-    assert ("Only the names and sizes of 4 files" in look.says) == look.remote
-    assert artifacts.python(store, version) == "3.11.7"
+    assert ("Only the names and sizes of 4 files" in look.summary) == look.remote
+    assert artifacts.read_python_version(store, version) == "3.11.7"
 
     write(WEIGHTS, b"Weights")  # as many bytes: a listing can't tell
-    assert (artifacts.state(store, version).digest == digest) == look.remote
-    assert artifacts.digest(store, version) != digest
+    assert (artifacts.read_state(store, version).digest == digest) == look.remote
+    assert artifacts.compute_digest(store, version) != digest
     write(WEIGHTS, b"more weights")
-    changed = artifacts.state(store, version)
+    changed = artifacts.read_state(store, version)
     assert changed.listing != look.listing
     assert changed.digest != digest
     assert not list(store.tmp.iterdir())  # nothing fetched is left behind
@@ -177,7 +176,7 @@ def test_a_server_that_has_no_such_files_is_told(store: Settings, fresh: str) ->
     version = version_without_files(store, fresh)
 
     with pytest.raises(NotFound, match="gone"):
-        artifacts.state(store, version)
+        artifacts.read_state(store, version)
 
 
 # ---------------------------------------------------------------- as built
@@ -187,26 +186,13 @@ def test_a_server_that_has_no_such_files_is_told(store: Settings, fresh: str) ->
 def test_the_digest_of_a_build_is_what_its_tag_says_before_and_after_it_was_loaded(built: Built) -> None:
     import mlflow
 
-    version = reader.resolve(built.settings, "phi3-embedded/2")
-    digest = artifacts.digest(built.settings, version)
+    version = reader.get_version(built.settings, "phi3-embedded/2")
+    digest = artifacts.compute_digest(built.settings, version)
     assert digest == version.tags[tags.DIGEST]
 
     mlflow.pyfunc.load_model(built.onnx)
 
-    assert artifacts.digest(built.settings, version) == digest
-    listed = artifacts.files(built.settings, version, read=True)
-    assert artifacts.as_built(version, listed)
-    assert artifacts.as_built(version, listed[1:]) is False
-
-
-def test_a_build_of_the_time_when_mlflows_own_file_was_counted_is_known_too(
-    settings: Settings, version: Version
-) -> None:
-    meta = folder_of(version) / "registered_model_meta"
-    meta.write_text("model_name: null\nmodel_version: null\n")
-    mlflow_client(settings).set_model_version_tag("phi3", "1", tags.DIGEST, hashing.hash_folder(folder_of(version)))
-    meta.write_text("model_name: phi3\nmodel_version: '1'\n")
-    version = reader.resolve(settings, "phi3/1")
-
-    assert artifacts.as_built(version, artifacts.files(settings, version)) is None
-    assert artifacts.as_built(version, artifacts.files(settings, version, read=True)) is True
+    assert artifacts.compute_digest(built.settings, version) == digest
+    listed = artifacts.list_files(built.settings, version, read=True)
+    assert artifacts.matches_build(version, listed)
+    assert artifacts.matches_build(version, listed[1:]) is False

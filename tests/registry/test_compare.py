@@ -23,7 +23,7 @@ def two(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 
 
 def compared(settings: Settings, left: str, right: str) -> Comparison:
-    return compare.compare(settings, reader.resolve(settings, left), reader.resolve(settings, right))
+    return compare.compare_versions(settings, reader.get_version(settings, left), reader.get_version(settings, right))
 
 
 def changed(found: Comparison, section: str) -> dict[str, tuple[str, str]]:
@@ -38,7 +38,7 @@ def test_every_section_tells_what_differs_and_what_does_not(settings: Settings, 
     one = logged.register(settings, "phi3", two[0], {"team": "search"}, {"speed": 100.0, "win_rate": 0.5})
     other = logged.register(settings, "edge", two[1], {"team": "support"}, {"speed": 80.0, "win_rate": 0.5})
     for ref, rate in ((one, "0.1"), (other, "0.2")):
-        mlflow_client(settings).log_param(reader.resolve(settings, ref).run_id, "rate", rate)
+        mlflow_client(settings).log_param(reader.get_version(settings, ref).run_id, "rate", rate)
 
     found = compared(settings, one, other)
 
@@ -126,14 +126,14 @@ def test_files_elsewhere_are_compared_by_size_and_that_is_said(
             mlflow.log_artifacts(str(folder), "model")
         mlflow_client(remote).create_registered_model(fresh) if folder is two[0] else None
         mlflow_client(remote).create_model_version(fresh, f"runs:/{run.info.run_id}/model", run.info.run_id)
-    left, right = (reader.resolve(remote, f"{fresh}/{number}") for number in (1, 2))
+    left, right = (reader.get_version(remote, f"{fresh}/{number}") for number in (1, 2))
 
-    seen = compare.compare(remote, left, right)
+    seen = compare.compare_versions(remote, left, right)
     assert "only the size was compared" in seen.unread[0]
     assert any(difference.unsure for difference in seen.differences)
     assert "tokenizer/chat_template.jinja" in changed(seen, "Files")
     assert found_digests(seen) == 0
-    fetched = compare.compare(remote, left, right, fetch=True)
+    fetched = compare.compare_versions(remote, left, right, fetch=True)
     assert fetched.unread == ()
     assert found_digests(fetched) > 0
 

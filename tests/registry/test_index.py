@@ -13,10 +13,10 @@ from mlflow.store.entities import PagedList
 
 from phi3core import tags
 from phi3core.errors import BadInput
+from phi3core.registry import editor, reader
 from phi3core.registry import index as index_module
-from phi3core.registry import reader
 from phi3core.registry.index import Index
-from phi3core.registry.search import Entry
+from phi3core.registry.search import IndexEntry
 from phi3core.settings import Settings, load_settings
 from phi3core.store import client as store_module
 from phi3core.store.client import mlflow_client, notify_change
@@ -45,11 +45,11 @@ def filled(settings: Settings) -> Index:
 
 
 def refs(index: Index, **wanted: object) -> list[str]:
-    return [version.ref for version in index.search(**{"sort": "name", "descending": False} | wanted).rows]  # type: ignore[arg-type]
+    return [version.ref for version in index.search(**{"sort": "name", "descending": False} | wanted).versions]  # type: ignore[arg-type]
 
 
 def test_a_version_in_the_copy_is_what_the_registry_says(filled: Index, settings: Settings) -> None:
-    assert list(filled.search(model="phi3", sort="version").rows) == reader.versions(settings, "phi3")
+    assert list(filled.search(model="phi3", sort="version").versions) == reader.list_versions(settings, "phi3")
 
 
 @pytest.mark.parametrize(
@@ -107,13 +107,13 @@ def test_pages_are_cut_and_one_too_far_is_the_last(filled: Index) -> None:
     second = filled.search(sort="name", descending=False, page=2, per_page=2)
     beyond = filled.search(sort="name", descending=False, page=99, per_page=2)
 
-    assert ([version.ref for version in second.rows], second.total, second.page, second.pages) == (
+    assert ([version.ref for version in second.versions], second.total, second.page, second.page_count) == (
         ["phi3/1", "phi3/2"],
         5,
         2,
         3,
     )
-    assert ([version.ref for version in beyond.rows], beyond.page) == (["phi3/3"], 3)
+    assert ([version.ref for version in beyond.versions], beyond.page) == (["phi3/3"], 3)
 
 
 def test_a_registered_model_without_versions_is_known_until_it_is_deleted(settings: Settings) -> None:
@@ -121,19 +121,19 @@ def test_a_registered_model_without_versions_is_known_until_it_is_deleted(settin
     mlflow_client(settings).create_registered_model("empty")
     made = Index(settings)
     made.refresh()
-    assert (made.choices.models, made.empty) == (("empty", "phi3"), ["empty"])
+    assert (made.filter_options.models, made.models_without_versions) == (("empty", "phi3"), ["empty"])
     mlflow_client(settings).delete_registered_model("empty")
-    made.patch("empty")
-    assert made.choices.models == ("phi3",)
+    made.refresh_model("empty")
+    assert made.filter_options.models == ("phi3",)
     mlflow_client(settings).create_registered_model("empty")
-    made.patch("empty")
-    assert made.empty == ["empty"]
+    made.refresh_model("empty")
+    assert made.models_without_versions == ["empty"]
     made.refresh()
-    assert made.empty == ["empty"]
+    assert made.models_without_versions == ["empty"]
 
 
 def test_what_can_be_chosen_is_what_there_is(filled: Index) -> None:
-    choices = filled.choices
+    choices = filled.filter_options
 
     assert choices.models == ("gemma", "old", "phi3")
     assert choices.aliases == ("champion", "production")
@@ -156,20 +156,20 @@ def test_the_first_time_versions_can_be_searched_before_their_metrics_are_read(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     register(settings, "phi3", tags={"team": "search"}, metrics={"speed": 1.0})
-    go, real = threading.Event(), reader.runs_in_parts
+    go, real = threading.Event(), reader.get_runs_in_batches
     made = Index(settings)
 
     def slow(*given: object) -> Iterator[object]:
         go.wait(10)
         yield from real(*given)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(reader, "runs_in_parts", slow)
+    monkeypatch.setattr(reader, "get_runs_in_batches", slow)
     made.start()
     try:
         until(lambda: made.ready)
-        assert (refs(made, tag="team"), made.search().rows[0].metrics) == (["phi3/1"], {})
+        assert (refs(made, tag="team"), made.search().versions[0].metrics) == (["phi3/1"], {})
         go.set()
-        until(lambda: made.search().rows[0].metrics == {"speed": 1.0})
+        until(lambda: made.search().versions[0].metrics == {"speed": 1.0})
     finally:
         go.set()
         made.stop()
@@ -177,13 +177,13 @@ def test_the_first_time_versions_can_be_searched_before_their_metrics_are_read(
 
 def test_what_is_kept_in_memory_is_left_out_when_garbage_is_looked_for(settings: Settings) -> None:
     register(settings, "phi3")
-    made = Index(settings, every=60)
+    made = Index(settings, interval=60)
     gc.unfreeze()
     try:
         made.start()
         until(lambda: made.ready and gc.get_freeze_count())
 
-        assert not any(isinstance(found, Entry) for found in gc.get_objects())
+        assert not any(isinstance(found, IndexEntry) for found in gc.get_objects())
         assert made.search().total == 1
     finally:
         made.stop()
@@ -225,7 +225,7 @@ def test_more_than_a_page_is_read_to_the_end(settings: Settings, monkeypatch: py
 
     made.refresh()
 
-    assert [version.metrics["speed"] for version in made.search(sort="speed").rows] == [4, 3, 2, 1, 0]
+    assert [version.metrics["speed"] for version in made.search(sort="speed").versions] == [4, 3, 2, 1, 0]
     assert refs(made, alias="champion") == ["model-4/1"]
 
 
@@ -257,7 +257,7 @@ def test_a_store_that_is_slow_with_many_versions_is_asked_for_fewer_before_it_is
 def running(settings: Settings) -> Iterator[Index]:
     """An index that keeps itself fresh."""
     register(settings, "first")
-    made = Index(settings, every=0.1)
+    made = Index(settings, interval=0.1)
     made.start()
     until(lambda: made.ready)
     yield made
@@ -275,16 +275,16 @@ def test_what_others_change_is_seen_a_little_later(running: Index, settings: Set
 def test_a_new_version_is_seen_long_before_the_next_reading(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(index_module, "_GLANCE", 0.1)
+    monkeypatch.setattr(index_module, "_LATEST_INTERVAL", 0.1)
     register(settings, "phi3")
-    made = Index(settings, every=3600)
+    made = Index(settings, interval=3600)
     made.start()
     try:
         until(lambda: made.ready)
         register(settings, "phi3")
         until(lambda: made.search(model="phi3").total == 2)
         mlflow_client(settings).transition_model_version_stage("phi3", "1", "Staging")
-        until(lambda: "Staging" in [version.stage for version in made.search(model="phi3").rows])
+        until(lambda: "Staging" in [version.stage for version in made.search(model="phi3").versions])
         assert refs(made, stage="Staging") == []  # the alias is the truth, and nobody has moved it
     finally:
         made.stop()
@@ -317,11 +317,11 @@ def test_one_who_waits_gets_what_was_read_after_he_asked_and_nobody_reads_twice(
 
 def test_what_this_process_changes_is_seen_at_once(settings: Settings) -> None:
     register(settings, "phi3")
-    made = Index(settings, every=3600)
+    made = Index(settings, interval=3600)
     made.start()
     until(lambda: made.ready)
     try:
-        reader.tag(settings, "phi3/1", "team", "search")
+        editor.set_tag(settings, "phi3/1", "team", "search")
         assert refs(made, tag="team=search") == ["phi3/1"]
 
         mlflow_client(settings).delete_registered_model("phi3")
@@ -341,7 +341,7 @@ def test_a_reading_that_began_before_a_change_does_not_undo_it(
     def read_then_change(*given: object) -> Iterator[object]:
         for read in real(*given):  # type: ignore[arg-type]
             mlflow_client(settings).set_model_version_tag("phi3", "1", "team", "search")
-            made.patch("phi3")
+            made.refresh_model("phi3")
             yield read
 
     monkeypatch.setattr(made, "_read", read_then_change)
@@ -354,13 +354,13 @@ def test_metrics_that_came_later_are_seen_with_the_change_that_tells_of_them(set
     register(settings, "phi3", metrics={"speed": 1.0})
     made = Index(settings)
     made.refresh()
-    run_id = reader.versions(settings, "phi3")[0].run_id
+    run_id = reader.list_versions(settings, "phi3")[0].run_id
     mlflow_client(settings).log_metric(run_id, "speed", 2.0)
 
-    made.patch("phi3")
-    assert made.search().rows[0].metrics == {"speed": 2.0}
+    made.refresh_model("phi3")
+    assert made.search().versions[0].metrics == {"speed": 2.0}
     made.refresh()
-    assert made.search().rows[0].metrics == {"speed": 2.0}
+    assert made.search().versions[0].metrics == {"speed": 2.0}
 
 
 def test_while_the_store_is_away_the_last_copy_is_kept_and_it_comes_back_by_itself(
@@ -370,20 +370,20 @@ def test_while_the_store_is_away_the_last_copy_is_kept_and_it_comes_back_by_itse
         monkeypatch.setenv("MLFLOW_TRACKING_URI", made.url)
         store = load_settings()
         register(store, fresh)
-        kept = Index(store, every=0.2)
+        kept = Index(store, interval=0.2)
         kept.start()
         try:
             until(lambda: kept.search(model=fresh).total == 1)
             made.broken = 503
-            until(lambda: kept.trouble)
-            assert "does not answer" in kept.trouble
+            until(lambda: kept.error)
+            assert "does not answer" in kept.error
             found = kept.search(model=fresh)
-            assert (found.total, found.trouble) == (1, kept.trouble)
+            assert (found.total, found.error) == (1, kept.error)
 
             made.broken = 0
             register(store, fresh)
             until(lambda: kept.search(model=fresh).total == 2)
-            assert kept.trouble == ""
+            assert kept.error == ""
         finally:
             kept.stop()
 

@@ -9,8 +9,8 @@ import pytest
 from phi3core import tags
 from phi3core.access.roles import Person
 from phi3core.errors import BadInput, Forbidden, NotFound
-from phi3core.registry import reader
-from phi3core.registry.models import Reference, split_reference, to_json
+from phi3core.registry import artifacts, editor, reader
+from phi3core.registry.models import Reference, parse_reference, to_dict
 from phi3core.settings import Settings
 from phi3core.store.client import mlflow_client
 from tests.conftest import MODEL, Built
@@ -31,19 +31,19 @@ from tests.support.fakes import CountingClient, register
     ],
 )
 def test_a_reference_is_split_at_the_last_separator(text: str, expected: Reference) -> None:
-    assert split_reference(text) == expected
+    assert parse_reference(text) == expected
 
 
 @pytest.mark.parametrize("text", ["", "phi3", "phi3/", "/3", "@champion", "phi3@", "phi3/latest", "phi3/²", "phi3/-1"])
 def test_a_reference_that_names_no_version_is_refused(text: str) -> None:
     with pytest.raises(BadInput, match="Write"):
-        split_reference(text)
+        parse_reference(text)
 
 
 @pytest.mark.parametrize("stage", ["None", "Archived", "archived"])
 def test_a_stage_that_many_versions_can_have_names_none(stage: str) -> None:
     with pytest.raises(BadInput, match="Many versions can be"):
-        split_reference(f"phi3/{stage}")
+        parse_reference(f"phi3/{stage}")
 
 
 def test_a_number_an_alias_and_a_stage_resolve_to_the_same_version(settings: Settings) -> None:
@@ -52,7 +52,7 @@ def test_a_number_an_alias_and_a_stage_resolve_to_the_same_version(settings: Set
     for alias in ("champion", "production"):
         mlflow_client(settings).set_registered_model_alias("phi3", alias, "2")
 
-    found = [reader.resolve(settings, f"phi3{end}") for end in ("/2", "@champion", "/Production")]
+    found = [reader.get_version(settings, f"phi3{end}") for end in ("/2", "@champion", "/Production")]
 
     assert found[0] == found[1] == found[2]
     assert found[0].ref == "phi3/2"
@@ -67,7 +67,7 @@ def test_production_is_what_the_alias_says_whatever_the_stages_are(settings: Set
     mlflow_client(settings).transition_model_version_stage("phi3", "2", "Production")
     mlflow_client(settings).set_registered_model_alias("phi3", "production", "1")
 
-    assert reader.resolve(settings, "phi3/Production").version == 1
+    assert reader.get_version(settings, "phi3/Production").version == 1
 
 
 @pytest.mark.parametrize(
@@ -86,13 +86,13 @@ def test_what_is_not_there_is_named(settings: Settings, ref: str, told: str) -> 
     register(settings)
 
     with pytest.raises(NotFound) as caught:
-        reader.resolve(settings, ref)
+        reader.get_version(settings, ref)
 
     assert told in str(caught.value)
 
 
 def test_an_empty_registry_lists_nothing(settings: Settings) -> None:
-    assert reader.models(settings) == []
+    assert reader.list_models(settings) == []
 
 
 def test_models_come_most_recently_changed_first(settings: Settings) -> None:
@@ -102,7 +102,7 @@ def test_models_come_most_recently_changed_first(settings: Settings) -> None:
     mlflow_client(settings).set_registered_model_alias("older", "production", "1")
     mlflow_client(settings).set_registered_model_alias("older", "staging", "2")
 
-    older, newer = reader.models(settings)
+    older, newer = reader.list_models(settings)
 
     assert (older.name, older.newest, older.production, older.staging) == ("older", 2, 1, 2)
     assert (newer.name, newer.newest, newer.production) == ("newer", 1, None)
@@ -111,8 +111,8 @@ def test_models_come_most_recently_changed_first(settings: Settings) -> None:
 def test_a_model_without_versions_is_listed_too(settings: Settings) -> None:
     mlflow_client(settings).create_registered_model("bare")
 
-    assert reader.models(settings)[0].newest is None
-    assert reader.versions(settings, "bare") == []
+    assert reader.list_models(settings)[0].newest is None
+    assert reader.list_versions(settings, "bare") == []
 
 
 def test_the_newest_version_is_the_highest_whatever_its_stage(settings: Settings) -> None:
@@ -120,7 +120,7 @@ def test_the_newest_version_is_the_highest_whatever_its_stage(settings: Settings
         register(settings)
     mlflow_client(settings).transition_model_version_stage("phi3", "2", "Production")
 
-    assert reader.models(settings)[0].newest == 3
+    assert reader.list_models(settings)[0].newest == 3
 
 
 def test_versions_come_newest_first_with_their_aliases_and_metrics(settings: Settings) -> None:
@@ -129,7 +129,7 @@ def test_versions_come_newest_first_with_their_aliases_and_metrics(settings: Set
     register(settings)
     mlflow_client(settings).set_registered_model_alias("phi3", "champion", "1")
 
-    listed = reader.versions(settings, "phi3")
+    listed = reader.list_versions(settings, "phi3")
 
     assert [version.version for version in listed] == [3, 2, 1]
     assert [version.aliases for version in listed] == [(), (), ("champion",)]
@@ -139,9 +139,9 @@ def test_versions_come_newest_first_with_their_aliases_and_metrics(settings: Set
 
 def test_metrics_survive_the_deletion_of_the_run(settings: Settings) -> None:
     register(settings, metrics={"speed": 3.0})
-    mlflow_client(settings).delete_run(reader.resolve(settings, "phi3/1").run_id)
+    mlflow_client(settings).delete_run(reader.get_version(settings, "phi3/1").run_id)
 
-    assert reader.versions(settings, "phi3")[0].metrics == {"speed": 3.0}
+    assert reader.list_versions(settings, "phi3")[0].metrics == {"speed": 3.0}
 
 
 @pytest.mark.parametrize("name", ["it's", 'say "phi"', "a@b", "Φ-3 mini", "100%_sure"])
@@ -149,13 +149,13 @@ def test_a_model_may_have_an_odd_name(settings: Settings, name: str) -> None:
     register(settings, name)
     register(settings, "another")
 
-    assert [version.ref for version in reader.versions(settings, name)] == [f"{name}/1"]
-    assert reader.resolve(settings, f"{name}/1").name == name
+    assert [version.ref for version in reader.list_versions(settings, name)] == [f"{name}/1"]
+    assert reader.get_version(settings, f"{name}/1").name == name
 
 
 def test_versions_of_an_unknown_model_are_not_an_empty_list(settings: Settings) -> None:
     with pytest.raises(NotFound, match="There is no registered model “nothing”"):
-        reader.versions(settings, "nothing")
+        reader.list_versions(settings, "nothing")
 
 
 @pytest.mark.parametrize("rows", [1, 12])
@@ -168,7 +168,7 @@ def test_a_list_takes_the_same_few_calls_whatever_its_length(
     counting = CountingClient(mlflow_client(settings))
     monkeypatch.setattr(reader, "mlflow_client", lambda _: counting)
 
-    assert len(reader.versions(settings, "phi3")) == rows
+    assert len(reader.list_versions(settings, "phi3")) == rows
     assert dict(counting.calls) == {
         "get_registered_model": 1,
         "search_model_versions": 1,
@@ -177,7 +177,7 @@ def test_a_list_takes_the_same_few_calls_whatever_its_length(
     }
 
     counting.calls.clear()
-    assert len(reader.models(settings)) == rows + 1
+    assert len(reader.list_models(settings)) == rows + 1
     assert dict(counting.calls) == {"search_registered_models": 1}
 
 
@@ -193,9 +193,9 @@ def test_a_page_of_models_takes_three_calls_whatever_its_length(
     counting = CountingClient(mlflow_client(settings))
     monkeypatch.setattr(reader, "mlflow_client", lambda _: counting)
 
-    page = reader.rows(settings)
+    page = reader.search_models(settings)
 
-    assert sorted(row.version.metrics["speed"] for row in page.rows if row.version) == list(range(models))
+    assert sorted(row.version.metrics["speed"] for row in page.summaries if row.version) == list(range(models))
     assert dict(counting.calls) == {"search_registered_models": 1, "search_experiments": 1, "search_runs": 1}
 
 
@@ -207,11 +207,11 @@ def test_a_row_shows_the_version_in_production_else_the_newest(store: Settings, 
     mlflow_client(store).transition_model_version_stage(f"{fresh}-produced", "2", "Production")
     mlflow_client(store).create_registered_model(f"{fresh}-without")
 
-    rows = {row.model.name.removeprefix(fresh): row for row in reader.rows(store, fresh).rows}
+    rows = {row.model.name.removeprefix(fresh): row for row in reader.search_models(store, fresh).summaries}
 
     assert set(rows) == {"-produced", "-new", "-without"}
-    assert rows["-produced"].version == reader.resolve(store, f"{fresh}-produced/Production")
-    assert rows["-new"].version == reader.resolve(store, f"{fresh}-new/3")
+    assert rows["-produced"].version == reader.get_version(store, f"{fresh}-produced/Production")
+    assert rows["-new"].version == reader.get_version(store, f"{fresh}-new/3")
     assert rows["-without"].version is None
 
 
@@ -220,12 +220,12 @@ def test_pages_of_models_follow_each_other_most_recently_changed_first(settings:
         register(settings, f"model-{number}")
     register(settings, "other")
 
-    first = reader.rows(settings, "MODEL-", limit=3)
-    second = reader.rows(settings, "MODEL-", limit=3, token=first.next)
+    first = reader.search_models(settings, "MODEL-", limit=3)
+    second = reader.search_models(settings, "MODEL-", limit=3, token=first.next_page_token)
 
-    names = [row.model.name for row in (*first.rows, *second.rows)]
+    names = [row.model.name for row in (*first.summaries, *second.summaries)]
     assert names == [f"model-{number}" for number in (4, 3, 2, 1, 0)]
-    assert (bool(first.next), second.next) == (True, "")
+    assert (bool(first.next_page_token), second.next_page_token) == (True, "")
 
 
 @pytest.mark.parametrize("text", ["it's", 'say "hi"', """'"'""", "50%", "a_b"])
@@ -233,18 +233,18 @@ def test_a_part_of_a_name_may_have_any_letters(settings: Settings, text: str) ->
     register(settings, f"x{text}y")
     register(settings, "other")
 
-    assert [row.model.name for row in reader.rows(settings, text).rows] == [f"x{text}y"]
+    assert [row.model.name for row in reader.search_models(settings, text).summaries] == [f"x{text}y"]
 
 
 def test_the_owner_is_who_the_tag_names_else_who_made_the_run(settings: Settings) -> None:
     register(settings, tags={tags.USER: "ada"}, metrics={"speed": 1.0})
     register(settings, metrics={"speed": 1.0})
     register(settings)
-    runs = [version.run_id for version in reader.versions(settings, "phi3")]
+    runs = [version.run_id for version in reader.list_versions(settings, "phi3")]
     mlflow_client(settings).set_tag(runs[1], "mlflow.user", "bob")
 
-    assert [version.owner for version in reader.versions(settings, "phi3")] == ["", "bob", "ada"]
-    assert reader.resolve(settings, "phi3/2").owner == "bob"
+    assert [version.owner for version in reader.list_versions(settings, "phi3")] == ["", "bob", "ada"]
+    assert reader.get_version(settings, "phi3/2").owner == "bob"
 
 
 # ---------------------------------------------------------------- edits
@@ -254,11 +254,11 @@ def test_a_description_and_tags_are_edited_by_a_releaser(store: Settings, fresh:
     register(store, fresh, tags={"team": "search", "old": "yes"})
     bob, ref = Person("bob", "releaser"), f"{fresh}/1"
 
-    reader.describe(store, ref, " Trained on *recipes* ", bob)
-    reader.tag(store, ref, " team ", "ads", bob)
-    edited = reader.untag(store, ref, "old", bob)
+    editor.set_description(store, ref, " Trained on *recipes* ", bob)
+    editor.set_tag(store, ref, " team ", "ads", bob)
+    edited = editor.delete_tag(store, ref, "old", bob)
 
-    assert edited == reader.resolve(store, ref)
+    assert edited == reader.get_version(store, ref)
     assert (edited.description, edited.tags) == ("Trained on *recipes*", {"team": "ads"})
 
 
@@ -267,15 +267,15 @@ def test_a_reviewer_edits_nothing(settings: Settings) -> None:
     eve = Person("eve", "reviewer")
 
     for edit in (
-        lambda: reader.describe(settings, "phi3/1", "mine", eve),
-        lambda: reader.tag(settings, "phi3/1", "team", "mine", eve),
-        lambda: reader.untag(settings, "phi3/1", "team", eve),
+        lambda: editor.set_description(settings, "phi3/1", "mine", eve),
+        lambda: editor.set_tag(settings, "phi3/1", "team", "mine", eve),
+        lambda: editor.delete_tag(settings, "phi3/1", "team", eve),
     ):
         with pytest.raises(Forbidden, match="needs the role releaser"):
             edit()
 
-    assert reader.resolve(settings, "phi3/1").tags == {"team": "search"}
-    assert reader.resolve(settings, "phi3/1").description == ""
+    assert reader.get_version(settings, "phi3/1").tags == {"team": "search"}
+    assert reader.get_version(settings, "phi3/1").description == ""
 
 
 @pytest.mark.parametrize("key", [tags.DIGEST, "phi3.anything", "PHI3.digest", "mlflow.user", "", "  "])
@@ -283,26 +283,26 @@ def test_tags_of_the_programs_are_not_edited(settings: Settings, key: str) -> No
     register(settings, tags={tags.DIGEST: "123"})
 
     with pytest.raises(BadInput):
-        reader.tag(settings, "phi3/1", key, "456")
+        editor.set_tag(settings, "phi3/1", key, "456")
     with pytest.raises(BadInput):
-        reader.untag(settings, "phi3/1", key)
+        editor.delete_tag(settings, "phi3/1", key)
 
-    assert reader.resolve(settings, "phi3/1").tags == {tags.DIGEST: "123"}
+    assert reader.get_version(settings, "phi3/1").tags == {tags.DIGEST: "123"}
 
 
 def test_a_tag_that_is_not_there_is_not_taken_away(settings: Settings) -> None:
     register(settings)
 
     with pytest.raises(NotFound, match="phi3/1 has no tag “team”"):
-        reader.untag(settings, "phi3/1", "team")
+        editor.delete_tag(settings, "phi3/1", "team")
 
 
 def test_models_and_versions_are_plain_json(settings: Settings) -> None:
     register(settings, tags={tags.WRAPPER: "onnx", tags.SIZE: "5"}, metrics={"speed": 1.5})
     mlflow_client(settings).set_registered_model_alias("phi3", "production", "1")
 
-    model = json.loads(json.dumps(to_json(reader.models(settings)[0])))
-    version = json.loads(json.dumps(to_json(reader.versions(settings, "phi3")[0])))
+    model = json.loads(json.dumps(to_dict(reader.list_models(settings)[0])))
+    version = json.loads(json.dumps(to_dict(reader.list_versions(settings, "phi3")[0])))
 
     assert (model["name"], model["newest"], model["production"], model["staging"]) == ("phi3", 1, 1, None)
     assert (version["ref"], version["wrapper"], version["size_bytes"]) == ("phi3/1", "onnx", 5)
@@ -313,7 +313,7 @@ def test_models_and_versions_are_plain_json(settings: Settings) -> None:
 def test_a_size_tag_of_somebody_else_is_no_size(settings: Settings) -> None:
     register(settings, tags={tags.SIZE: "large"})
 
-    assert reader.resolve(settings, "phi3/1").size is None
+    assert reader.get_version(settings, "phi3/1").size is None
 
 
 # ---------------------------------------------------------------- files
@@ -324,31 +324,31 @@ def test_a_version_whose_files_are_on_this_machine_is_used_in_place(settings: Se
     (tmp_path / "logged model" / "MLmodel").write_text("flavors: {}")
     register(settings, source=(tmp_path / "logged model").as_uri())
 
-    version = reader.resolve(settings, "phi3/1")
+    version = reader.get_version(settings, "phi3/1")
 
-    assert reader.local_folder(settings, version) == tmp_path / "logged model"
-    assert reader.download(settings, version) == tmp_path / "logged model"
+    assert artifacts.local_folder(settings, version) == tmp_path / "logged model"
+    assert artifacts.download(settings, version) == tmp_path / "logged model"
 
 
 def test_a_version_whose_files_are_gone_says_so(settings: Settings, tmp_path: Path) -> None:
     register(settings, source=(tmp_path / "gone").as_uri())
 
     with pytest.raises(NotFound, match="The files of phi3/1 are gone"):
-        reader.local_folder(settings, reader.resolve(settings, "phi3/1"))
+        artifacts.local_folder(settings, reader.get_version(settings, "phi3/1"))
 
 
 def test_a_version_whose_files_are_elsewhere_has_no_local_folder(settings: Settings) -> None:
     register(settings, source="s3://bucket/model")
 
-    assert reader.local_folder(settings, reader.resolve(settings, "phi3/1")) is None
+    assert artifacts.local_folder(settings, reader.get_version(settings, "phi3/1")) is None
 
 
 def test_the_detail_of_a_version_without_files_still_shows_the_rest(settings: Settings, tmp_path: Path) -> None:
     register(settings, source=(tmp_path / "gone").as_uri(), metrics={"speed": 1.0})
-    version = reader.resolve(settings, "phi3/1")
+    version = reader.get_version(settings, "phi3/1")
     mlflow_client(settings).log_param(version.run_id, "build.source", "embedded")
 
-    detail = reader.detail(settings, version)
+    detail = reader.get_details(settings, version)
 
     assert "can't be read" in detail.mlmodel_error
     assert detail.parameters == {"build.source": "embedded"}
@@ -357,7 +357,7 @@ def test_the_detail_of_a_version_without_files_still_shows_the_rest(settings: Se
 
 @pytest.mark.model
 def test_the_detail_of_a_real_version_says_what_it_takes(built: Built) -> None:
-    detail = reader.detail(built.settings, reader.resolve(built.settings, f"{MODEL}/2"))
+    detail = reader.get_details(built.settings, reader.get_version(built.settings, f"{MODEL}/2"))
 
     assert detail.mlmodel_error == ""
     assert detail.inputs == ["prompt: string"]

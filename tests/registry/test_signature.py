@@ -44,21 +44,26 @@ def takes(**columns: str | dict[str, Any]) -> signature.Signature:
     ],
 )
 def test_a_signature_is_told_in_a_sentence(given: signature.Signature, said: str) -> None:
-    assert signature.sentence(given) == said
+    assert signature.describe_signature(given) == said
 
 
 def test_nested_columns_tensors_and_options_are_told_in_words() -> None:
-    assert signature.line(CHAT["inputs"][0]) == "messages: list of record (role, content?)"
+    assert signature.describe_column(CHAT["inputs"][0]) == "messages: list of record (role, content?)"
     tensor = {"type": "tensor", "tensor-spec": {"dtype": "float32", "shape": [-1, 3]}}
-    assert signature.line(tensor) == "tensor of float32, any × 3"
+    assert signature.describe_column(tensor) == "tensor of float32, any × 3"
     assert (
-        signature.option({"name": "stop", "type": "string", "shape": [-1], "default": []})
+        signature.describe_param({"name": "stop", "type": "string", "shape": [-1], "default": []})
         == "stop: list of text, else []"
     )
 
 
 def test_the_same_signature_breaks_nothing() -> None:
-    assert signature.breaks(PROMPT, PROMPT) == signature.breaks(CHAT, CHAT) == signature.breaks({}, {}) == []
+    assert (
+        signature.breaking_changes(PROMPT, PROMPT)
+        == signature.breaking_changes(CHAT, CHAT)
+        == signature.breaking_changes({}, {})
+        == []
+    )
 
 
 @pytest.mark.parametrize(
@@ -82,7 +87,7 @@ def test_the_same_signature_breaks_nothing() -> None:
 def test_a_change_of_inputs_says_what_programs_meet(
     old: signature.Signature, new: signature.Signature, said: str
 ) -> None:
-    assert signature.breaks(old, new) == [said]
+    assert signature.breaking_changes(old, new) == [said]
 
 
 @pytest.mark.parametrize(
@@ -96,7 +101,7 @@ def test_a_change_of_inputs_says_what_programs_meet(
     ],
 )
 def test_what_only_widens_breaks_nothing(old: signature.Signature, new: signature.Signature) -> None:
-    assert signature.breaks(old, new) == []
+    assert signature.breaking_changes(old, new) == []
 
 
 @pytest.mark.parametrize(
@@ -124,7 +129,7 @@ def test_types_fit_where_mlflow_takes_them(was: str, now: str) -> None:
         refused = False
     except MlflowException:
         refused = True
-    assert bool(signature.breaks(takes(a=was), takes(a=now))) is refused
+    assert bool(signature.breaking_changes(takes(a=was), takes(a=now))) is refused
 
 
 def test_a_record_s_property_that_is_gone_is_refused_and_one_that_is_new_and_optional_is_not() -> None:
@@ -132,11 +137,11 @@ def test_a_record_s_property_that_is_gone_is_refused_and_one_that_is_new_and_opt
         parts = {name: {"type": "string", "required": needed} for name, needed in properties.items()}
         return takes(messages={"type": "array", "items": {"type": "object", "properties": parts}})
 
-    assert signature.breaks(record(role=True), record(role=True, name=False)) == []
-    assert signature.breaks(record(role=True, name=False), record(role=True)) == [
+    assert signature.breaking_changes(record(role=True), record(role=True, name=False)) == []
+    assert signature.breaking_changes(record(role=True, name=False), record(role=True)) == [
         "“messages[].name” is no longer known; programs that send it are refused."
     ]
-    assert signature.breaks(record(role=True), record(role=True, id=True)) == [
+    assert signature.breaking_changes(record(role=True), record(role=True, id=True)) == [
         "“messages[].id” must be sent, and programs don't send it yet: they are refused."
     ]
 
@@ -146,7 +151,7 @@ def test_outputs_and_options_that_go_are_told() -> None:
         "outputs": [{"name": "label", "type": "string"}],
         "params": [{"name": "top_k", "type": "long", "default": 5}],
     }
-    assert signature.breaks(old, {"outputs": [{"name": "other", "type": "string"}], "params": []}) == [
+    assert signature.breaking_changes(old, {"outputs": [{"name": "other", "type": "string"}], "params": []}) == [
         "“label” is no longer in the answer; programs that read it find nothing.",
         "The option “top_k” is no longer known: MLflow drops it without a word.",
     ]
@@ -154,19 +159,19 @@ def test_outputs_and_options_that_go_are_told() -> None:
         "outputs": [{"name": "label", "type": "long"}],
         "params": [{"name": "top_k", "type": "string", "default": ""}],
     }
-    assert signature.breaks(old, changed) == [
+    assert signature.breaking_changes(old, changed) == [
         "“label” of the answer becomes whole number; programs that read text stumble.",
         "The option “top_k” must be text; programs send whole number and are refused.",
     ]
 
 
 def test_many_breaks_of_one_kind_are_one_sentence() -> None:
-    said = signature.breaks(takes(**{f"x{n}": "long" for n in range(10)}), takes())
+    said = signature.breaking_changes(takes(**{f"x{n}": "long" for n in range(10)}), takes())
     assert len(said) == 1
     assert said[0].startswith("“x0”, “x1”")
     assert "and 2 more are no longer taken" in said[0]
 
 
 def test_a_signature_that_appears_or_goes_is_told() -> None:
-    assert "no longer checked" in signature.breaks(PROMPT, {})[0]
-    assert "refused now" in signature.breaks({}, PROMPT)[0]
+    assert "no longer checked" in signature.breaking_changes(PROMPT, {})[0]
+    assert "refused now" in signature.breaking_changes({}, PROMPT)[0]

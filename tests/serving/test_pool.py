@@ -21,7 +21,7 @@ import pytest
 
 from phi3core import tags
 from phi3core.errors import Busy, NotFound, ServerError
-from phi3core.registry import reader
+from phi3core.registry import artifacts, reader
 from phi3core.registry.models import Version
 from phi3core.serving import handle
 from phi3core.serving.handle import ModelServer
@@ -56,7 +56,7 @@ def artifact(tiny_onnx: Path, tmp_path: Path) -> Path:
 @pytest.fixture
 def version(settings: Settings, artifact: Path) -> Version:
     register(settings, "tiny", source=artifact.as_uri())
-    return reader.resolve(settings, "tiny/1")
+    return reader.get_version(settings, "tiny/1")
 
 
 @pytest.fixture
@@ -101,7 +101,7 @@ def test_opening_returns_before_the_model_has_loaded(pool: Pool, version: Versio
 
 def test_two_versions_have_a_process_each(pool: Pool, settings: Settings, version: Version) -> None:
     register(settings, "tiny", source=version.source)
-    servers = [pool.open(version), pool.open(reader.resolve(settings, "tiny/2"))]
+    servers = [pool.open(version), pool.open(reader.get_version(settings, "tiny/2"))]
 
     for server in servers:
         server.wait_ready(60)
@@ -184,7 +184,7 @@ def test_a_closed_pool_leaves_no_process(pool: Pool, version: Version) -> None:
 def test_a_model_with_spaces_in_its_name_opens_too(pool: Pool, settings: Settings, version: Version) -> None:
     register(settings, "my tiny model", source=version.source)
 
-    server = pool.open(reader.resolve(settings, "my tiny model/1"))
+    server = pool.open(reader.get_version(settings, "my tiny model/1"))
     server.wait_ready(60)
 
     assert httpx.get(f"{server.url}/health").json()["model"] == "my tiny model/1"
@@ -196,7 +196,7 @@ from phi3core.registry import reader
 from phi3core.serving.pool import Pool
 from phi3core.settings import load_settings
 config = load_settings()
-server = Pool(config).open(reader.resolve(config, "tiny/1"))
+server = Pool(config).open(reader.get_version(config, "tiny/1"))
 server.wait_ready(60)
 print(server.pid, flush=True)
 sys.stdin.read()
@@ -219,7 +219,7 @@ def test_a_child_ends_when_its_parent_is_killed(version: Version) -> None:
 def test_a_real_version_is_served_by_a_child_that_never_loads_torch(built: Built) -> None:
     opened = Pool(built.settings)
     try:
-        server = opened.open(reader.resolve(built.settings, f"{MODEL}/2"))
+        server = opened.open(reader.get_version(built.settings, f"{MODEL}/2"))
         server.wait_ready(60)
         client = client_of(server.url, server.key)
         stream = client.chat.completions.create(
@@ -238,9 +238,9 @@ def test_a_version_that_opens_slowly_holds_up_no_other(
     pool: Pool, settings: Settings, version: Version, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     register(settings, "tiny", source=version.source)
-    other = reader.resolve(settings, "tiny/2")
+    other = reader.get_version(settings, "tiny/2")
     waiting, go = threading.Event(), threading.Event()
-    real = reader.local_folder
+    real = artifacts.local_folder
 
     def slow(config: Settings, asked: Version) -> Path | None:
         if asked.ref == version.ref:
@@ -248,7 +248,7 @@ def test_a_version_that_opens_slowly_holds_up_no_other(
             assert go.wait(60)
         return real(config, asked)
 
-    monkeypatch.setattr(reader, "local_folder", slow)
+    monkeypatch.setattr(artifacts, "local_folder", slow)
     held = threading.Thread(target=pool.open, args=(version,), daemon=True)
     quick = threading.Thread(target=pool.open, args=(other,), daemon=True)
     held.start()
@@ -282,7 +282,7 @@ def test_a_version_made_anew_under_the_same_number_has_another_process(
     mlflow_client(settings).delete_registered_model("tiny")
     anew = shutil.copytree(artifact, tmp_path / "anew")
     register(settings, "tiny", source=anew.as_uri())
-    again = reader.resolve(settings, "tiny/1")
+    again = reader.get_version(settings, "tiny/1")
     assert again.ref == version.ref
 
     second = pool.open(again)
@@ -753,7 +753,7 @@ def test_who_is_in_use_or_loading_or_just_opened_is_not_stopped_for_its_memory(
 
 
 def registry_version(pool: Pool, name: str) -> Version:
-    return reader.resolve(pool._settings, f"{name}/1")
+    return reader.get_version(pool._settings, f"{name}/1")
 
 
 def test_two_that_are_opened_at_once_do_not_count_on_the_same_memory(
@@ -771,4 +771,4 @@ def test_the_size_of_files_that_are_elsewhere_is_their_tag(machine: Callable[...
     register(settings, "far", source="s3://bucket/model", tags={tags.SIZE: "9000000000", tags.WRAPPER: "onnx"})
 
     with pytest.raises(ServerError, match=r"far/1 needs about 9.2 GB of memory, and 5.0 GB are free"):
-        pool.open(reader.resolve(settings, "far/1"))
+        pool.open(reader.get_version(settings, "far/1"))

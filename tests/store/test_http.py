@@ -9,12 +9,12 @@ import pytest
 
 from phi3core.access.roles import Person
 from phi3core.build import jobs
-from phi3core.build.steps import BuildSpec
+from phi3core.build.spec import BuildSpec
 from phi3core.engine.loader import open_artifact
 from phi3core.errors import BadInput, NotFound, StoreDown
 from phi3core.promotion.promote import delete_alias, promote, set_alias
 from phi3core.promotion.reconcile import disagreements
-from phi3core.registry import reader
+from phi3core.registry import artifacts, reader
 from phi3core.settings import Settings, load_settings
 from phi3core.store import timeouts
 from phi3core.store.client import mlflow_client
@@ -34,15 +34,15 @@ def test_versions_are_numbers_and_carry_their_aliases_and_metrics(remote: Settin
         register(remote, "listed", metrics={"speed": float(speed)})
     set_alias(remote, "listed/2", "champion")
 
-    listed = reader.versions(remote, "listed")
+    listed = reader.list_versions(remote, "listed")
 
     assert [(version.version, version.aliases, version.metrics["speed"]) for version in listed] == [
         (3, (), 3.0),
         (2, ("champion",), 2.0),
         (1, (), 1.0),
     ]
-    assert reader.resolve(remote, "listed@champion") == listed[1]
-    (model,) = (model for model in reader.models(remote) if model.name == "listed")
+    assert reader.get_version(remote, "listed@champion") == listed[1]
+    (model,) = (model for model in reader.list_models(remote) if model.name == "listed")
     assert (model.newest, model.aliases) == (3, {"champion": 2})
 
 
@@ -56,8 +56,8 @@ def test_a_promotion_leaves_exactly_one_version_in_production(remote: Settings) 
 
     assert done.replaced is not None
     assert done.replaced.version == 1
-    assert reader.resolve(remote, "promoted/Production").version == 2
-    stages = [version.stage for version in reader.versions(remote, "promoted")]
+    assert reader.get_version(remote, "promoted/Production").version == 2
+    stages = [version.stage for version in reader.list_versions(remote, "promoted")]
     assert stages == ["None", "Production", "Archived"]
     assert disagreements(remote, "promoted") == []
     assert mlflow_client(remote).get_run(done.record).info.status == "FINISHED"
@@ -77,7 +77,7 @@ def test_what_is_not_there_is_told_as_with_a_local_store(remote: Settings) -> No
 
     for ref in ("nothing/1", "there/9", "there@champion", "there/Production"):
         with pytest.raises(NotFound):
-            reader.resolve(remote, ref)
+            reader.get_version(remote, ref)
     with pytest.raises(BadInput):
         promote(remote, "there/1", "Live")
     with pytest.raises(NotFound):
@@ -88,7 +88,7 @@ def test_what_is_not_there_is_told_as_with_a_local_store(remote: Settings) -> No
 def test_odd_names_survive_the_wire(remote: Settings, name: str) -> None:
     number = register(remote, name)
 
-    assert reader.versions(remote, name)[0].ref == f"{name}/{number}"
+    assert reader.list_versions(remote, name)[0].ref == f"{name}/{number}"
     assert set_alias(remote, f"{name}/{number}", "champion").aliases == ("champion",)
 
 
@@ -96,14 +96,14 @@ def test_a_build_keeps_its_files_on_the_server_and_they_come_back(remote: Settin
     run_id = jobs.start(remote, BuildSpec("onnx", str(tiny_onnx), "tiny"))
     job = list(jobs.follow(remote, run_id))[-1]
     assert (job.status, job.ref) == ("FINISHED", "tiny/1"), job.reason
-    version = reader.resolve(remote, "tiny/1")
+    version = reader.get_version(remote, "tiny/1")
 
     assert not (remote.home / "artifacts").exists()
-    assert reader.local_folder(remote, version) is None
-    folder = reader.download(remote, version)
+    assert artifacts.local_folder(remote, version) is None
+    folder = artifacts.download(remote, version)
     assert folder.is_relative_to(remote.cache)
     assert open_artifact(folder).context_length == 128
-    assert reader.download(remote, version) == folder
+    assert artifacts.download(remote, version) == folder
 
 
 def test_a_build_that_fails_leaves_no_logged_model_on_the_server(remote: Settings, tmp_path: Path) -> None:
@@ -113,7 +113,7 @@ def test_a_build_that_fails_leaves_no_logged_model_on_the_server(remote: Setting
     job = list(jobs.follow(remote, run_id))[-1]
 
     assert (job.status, job.version) == ("FAILED", None)
-    assert "never" not in [model.name for model in reader.models(remote)]
+    assert "never" not in [model.name for model in reader.list_models(remote)]
 
 
 def test_while_files_take_minutes_a_silent_server_is_told_as_soon_as_ever(
@@ -132,7 +132,7 @@ def test_while_files_take_minutes_a_silent_server_is_told_as_soon_as_ever(
         asked = time.monotonic()
         with timeouts.allow_transfer_time():
             with pytest.raises(StoreDown, match="not a word within 1 s"):
-                reader.models(slow)
+                reader.list_models(slow)
             assert time.monotonic() - asked < 2.4
             found = mlflow.artifacts.download_artifacts(f"{run.artifact_uri}/file.txt", dst_path=str(tmp_path))
     assert Path(found).read_text() == "words"

@@ -37,7 +37,7 @@ def test_a_store_keeps_versions_metrics_aliases_and_files(store: Settings, fresh
     register(store, fresh)
     register(store, fresh, metrics={"speed": 2.0})
     mlflow_client(store).set_registered_model_alias(fresh, "champion", "2")
-    version = reader.versions(store, fresh)[0]
+    version = reader.list_versions(store, fresh)[0]
     (tmp_path / "notes.txt").write_text("kept")
     (tmp_path / "back").mkdir()
 
@@ -56,7 +56,7 @@ def test_the_server_on_postgres_keeps_its_files_in_the_object_store(
     monkeypatch.setenv("MLFLOW_TRACKING_URI", postgres_server)
     store = load_settings()
     register(store, fresh, metrics={"speed": 2.0})
-    run_id = reader.versions(store, fresh)[0].run_id
+    run_id = reader.list_versions(store, fresh)[0].run_id
     mlflow_client(store).log_text(run_id, "kept", "notes.txt")
 
     bucket = boto3.client(
@@ -85,8 +85,8 @@ def test_a_store_without_stages_is_found_out_and_its_aliases_tell_the_stage(behi
     mlflow_client(store).set_registered_model_alias(fresh, "production", "2")
 
     assert find_abilities(store) == Abilities(stages=False, aliases=True)
-    assert [version.stage for version in reader.versions(store, fresh)] == ["None", "Production", "None"]
-    assert reader.resolve(store, f"{fresh}/Production").version == 2
+    assert [version.stage for version in reader.list_versions(store, fresh)] == ["None", "Production", "None"]
+    assert reader.get_version(store, f"{fresh}/Production").version == 2
 
 
 def test_a_store_without_aliases_is_found_out_and_its_stages_stand_in(behind: Behind, fresh: str) -> None:
@@ -96,9 +96,9 @@ def test_a_store_without_aliases_is_found_out_and_its_stages_stand_in(behind: Be
     mlflow_client(store).transition_model_version_stage(fresh, "2", "Production")
 
     assert find_abilities(store) == Abilities(stages=True, aliases=False)
-    assert reader.resolve(store, f"{fresh}/Production").version == 2
-    assert [version.stage for version in reader.versions(store, fresh)] == ["None", "Production", "None"]
-    (model,) = (model for model in reader.models(store) if model.name == fresh)
+    assert reader.get_version(store, f"{fresh}/Production").version == 2
+    assert [version.stage for version in reader.list_versions(store, fresh)] == ["None", "Production", "None"]
+    (model,) = (model for model in reader.list_models(store) if model.name == fresh)
     assert (model.production, model.newest) == (2, 3)
 
 
@@ -128,25 +128,25 @@ def test_a_slow_store_works_like_any_other(behind: Behind, fresh: str) -> None:
     store, _ = behind(delay=0.3)
     register(store, fresh, metrics={"speed": 1.0})
 
-    assert reader.versions(store, fresh)[0].metrics == {"speed": 1.0}
+    assert reader.list_versions(store, fresh)[0].metrics == {"speed": 1.0}
 
 
 def test_a_connection_that_broke_is_tried_again(behind: Behind) -> None:
     store, made = behind()
-    reader.models(store)
+    reader.list_models(store)
 
     made.resets = 1
 
-    reader.models(store)
+    reader.list_models(store)
     assert made.resets == 0
 
 
 def test_a_server_that_fails_says_so_and_is_not_called_away(behind: Behind) -> None:
     store, made = behind()
-    reader.models(store)
+    reader.list_models(store)
     made.broken = 500
 
     with pytest.raises(StoreError, match="failed with error 500") as caught:
-        reader.models(store)
+        reader.list_models(store)
 
     assert not isinstance(caught.value, StoreDown)

@@ -45,7 +45,7 @@ def register(settings: Settings, folder: Path, name: str = "") -> Version:
     """A version of the model `name`, by default called like its folder."""
     name = name or folder.name
     number = fakes.register(settings, name, source=folder.as_uri())
-    return reader.resolve(settings, f"{name}/{number}")
+    return reader.get_version(settings, f"{name}/{number}")
 
 
 class Engine(fakes.FakeEngine):

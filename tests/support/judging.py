@@ -56,7 +56,7 @@ def version_with_files(
     """A version of such a model on this machine, with two metrics and a run that says who built it."""
     source = logged(folder, question, default).as_uri()
     number = register(settings, name, source, {tags.WRAPPER: "onnx"}, {"speed": 100.0, "loss": 0.75})
-    version = reader.resolve(settings, f"{name}/{number}")
+    version = reader.get_version(settings, f"{name}/{number}")
     if author:
         mlflow_client(settings).set_tag(version.run_id, tags.USER, author)
     return version
@@ -84,7 +84,7 @@ def version_without_files(settings: Settings, name: str) -> Version:
         store.create_registered_model(name)
     made = store.create_logged_model(experiment_id(settings, tags.BUILDS)).model_id
     number = store.create_model_version(name, f"models:/{made}", tags={tags.WRAPPER: "onnx"}, model_id=made).version
-    return reader.resolve(settings, f"{name}/{number}")
+    return reader.get_version(settings, f"{name}/{number}")
 
 
 def folder_of(version: Version) -> Path:

@@ -23,7 +23,7 @@ from tests.support.judging import ADA, BOB, Talk, answered, kept, talk_of, voted
 
 def versions(settings: Settings, count: int, name: str = "phi3") -> list[Version]:
     made = [fakes.register(settings, name, logged(settings)) for _ in range(count)]
-    return [reader.resolve(settings, f"{name}/{number}") for number in made]
+    return [reader.get_version(settings, f"{name}/{number}") for number in made]
 
 
 def logged(settings: Settings) -> str:
@@ -93,7 +93,7 @@ def test_a_model_made_again_under_the_name_of_a_deleted_one_starts_without_revie
     kept(settings, answered(old, thumb=True, rated_by="ada"))
     mlflow_client(settings).delete_registered_model("phi3")
     fakes.register(settings, "phi3", logged(settings))
-    new = reader.resolve(settings, "phi3/1")
+    new = reader.get_version(settings, "phi3/1")
 
     assert feedback.read_reviews(settings, new).given == 0
     assert feedback.read_reviews(settings, new).conversations == 0

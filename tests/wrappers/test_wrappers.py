@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 
 from phi3core import folder_cache, hashing
-from phi3core.registry import reader
+from phi3core.registry import artifacts, reader
 from tests.conftest import MODEL, ROOT, Built
 from tests.support.fakes import until
 
@@ -54,7 +54,7 @@ def chat(built: Built) -> Any:
 
 
 def folder_of(built: Built, number: int) -> Path:
-    folder = reader.local_folder(built.settings, reader.resolve(built.settings, f"{MODEL}/{number}"))
+    folder = artifacts.local_folder(built.settings, reader.get_version(built.settings, f"{MODEL}/{number}"))
     assert folder
     return folder
 

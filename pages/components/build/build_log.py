@@ -9,7 +9,7 @@ import streamlit as st
 from pages.components.shared import ui
 from phi3core.build import jobs
 from phi3core.build.jobs import Job, Step
-from phi3core.build.steps import TITLES
+from phi3core.build.steps import STEP_TITLES
 from phi3core.errors import Phi3Error
 from phi3core.markdown import safe_markdown
 from phi3core.store.client import hide_password
@@ -62,7 +62,7 @@ def line(job: Job) -> str:
 
 
 def _show_step(step: Step) -> None:
-    line = f"{_STEP_ICONS[step.state]} {TITLES[step.name]}"
+    line = f"{_STEP_ICONS[step.state]} {STEP_TITLES[step.name]}"
     if step.state == "done" and step.seconds is not None:
         line += f" :gray[· {step.seconds:.1f} s]"
     if step.state == "running" and step.text:

@@ -12,7 +12,7 @@ from pages.components.shared import links, ui
 from pages.components.shared.escape import short
 from phi3core import tags
 from phi3core.registry import signature
-from phi3core.registry.models import Detail, Version, split_reference
+from phi3core.registry.models import Version, VersionDetails, parse_reference
 from phi3core.store.client import hide_password
 
 from . import snippets
@@ -20,7 +20,7 @@ from . import snippets
 _HINT = "By number it stays this version; by alias or stage it follows whatever is promoted."
 
 
-def show(version: Version, detail: Detail) -> None:
+def show(version: Version, detail: VersionDetails) -> None:
     ref = st.selectbox("Ask for it as", references(version), key=f"calling_{version.ref}", help=_HINT, width=340)
     key = bool(os.environ.get("PHI3_API_KEY"))
     url = f"{links.app()}/v1"
@@ -50,13 +50,13 @@ def references(version: Version) -> list[str]:
 
 def uri(ref: str) -> str:
     """A reference as MLflow writes it. A stage by its alias: that is the truth, and stages may go."""
-    found = split_reference(ref)
+    found = parse_reference(ref)
     if found.number is not None:
         return f"models:/{found.name}/{found.number}"
     return f"models:/{found.name}@{found.alias or str(found.stage).lower()}"
 
 
-def in_mlflow(ref: str, version: Version, detail: Detail, store: str) -> str:
+def in_mlflow(ref: str, version: Version, detail: VersionDetails, store: str) -> str:
     """Python that loads the version by MLflow and asks it once: its own flavor where that knows more than pyfunc."""
     start = f"mlflow.set_tracking_uri({json.dumps(store, ensure_ascii=False)})\n"
     address = json.dumps(uri(ref), ensure_ascii=False)
@@ -70,7 +70,7 @@ def in_mlflow(ref: str, version: Version, detail: Detail, store: str) -> str:
     return pyfunc
 
 
-def _ask(detail: Detail) -> str:
+def _ask(detail: VersionDetails) -> str:
     inputs = [str(column.get("name") or "") for column in detail.signature.get("inputs") or []]
     if "messages" in inputs:
         return f'print(model.predict({{"messages": [{{"role": "user", "content": "{snippets.QUESTION}"}}]}}))'
@@ -79,7 +79,7 @@ def _ask(detail: Detail) -> str:
     if not inputs:
         return "print(model.predict(...))  # it was logged without a signature: nothing says what it takes"
     row = ", ".join(f"{json.dumps(name)}: ..." for name in inputs)
-    return f"# {signature.sentence(detail.signature)}\nprint(model.predict([{{{row}}}]))"
+    return f"# {signature.describe_signature(detail.signature)}\nprint(model.predict([{{{row}}}]))"
 
 
 def _store() -> str:

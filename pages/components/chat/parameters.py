@@ -9,7 +9,7 @@ from typing import Any
 import streamlit as st
 
 from pages.components.shared import ui
-from phi3core.build.steps import MAX_TOKENS
+from phi3core.build.spec import MAX_TOKENS
 from phi3core.chat.conversation import Conversation
 from phi3core.chat.fit import ENDPOINT_OPTIONS
 

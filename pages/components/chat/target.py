@@ -13,7 +13,7 @@ from phi3core import tags
 from phi3core.chat.conversation import Conversation
 from phi3core.chat.target import find_moved_version
 from phi3core.errors import BadInput, NotFound, Phi3Error, StoreDown
-from phi3core.registry.models import Model, Reference, Version, split_reference
+from phi3core.registry.models import Model, Reference, Version, parse_reference
 
 if TYPE_CHECKING:
     from phi3core.endpoints.config import Endpoint
@@ -153,7 +153,7 @@ def _follow_link(conversation: Conversation) -> None:
         st.session_state["chat_model"] = asked
         return
     try:
-        reference = split_reference(asked)
+        reference = parse_reference(asked)
     except BadInput as error:
         ui.show_warning(str(error))
         return

@@ -48,7 +48,7 @@ def choose(conversation: Conversation) -> None:
 
 def _start(conversation: Conversation, ref: str, user: str) -> Replay:
     endpoint = _endpoints().get(ref)
-    target = endpoint or reader.resolve(ui.config(), ref)
+    target = endpoint or reader.get_version(ui.config(), ref)
     return replay.start(conversation, target, asked_ref=ref, user=user)
 
 

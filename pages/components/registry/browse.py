@@ -15,9 +15,9 @@ from pages.components.shared.waiting import patiently
 from phi3core import tags
 from phi3core.errors import Phi3Error
 from phi3core.registry import reader
-from phi3core.registry.index import Index, index
+from phi3core.registry.index import Index, get_index
 from phi3core.registry.models import Version
-from phi3core.registry.search import Found
+from phi3core.registry.search import SearchResult
 from phi3core.store.client import find_abilities
 
 from . import browse_tables
@@ -69,7 +69,7 @@ def show() -> None:
     if not found.ready:
         _filling(found)
         return
-    if not found.choices.models:
+    if not found.filter_options.models:
         _nothing_yet()
         return
     if asked.view == MODELS:
@@ -80,10 +80,10 @@ def show() -> None:
 
 def kept() -> Index:
     """This process's index of the store, being kept fresh; a small store has been read by then."""
-    found = index(ui.config())
+    found = get_index(ui.config())
     found.start()  # the app server has, unless the page runs without it
     begun = time.monotonic()
-    while not found.ready and not found.trouble and time.monotonic() - begun < _PATIENCE:
+    while not found.ready and not found.error and time.monotonic() - begun < _PATIENCE:
         time.sleep(0.02)
     return found
 
@@ -110,16 +110,16 @@ def _freshness(found: Index) -> None:
         if _to_show(found, asked) != shown:
             st.rerun()
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
-        total, models = found.search(per_page=1).total, len(found.choices.models)
+        total, models = found.search(per_page=1).total, len(found.filter_options.models)
         st.caption(f"{_count(total, 'version')} of {_count(models, 'model')}, read {_age(found)}.", width="content")
         if st.button("Refresh", icon=":material/refresh:", type="tertiary", key="registry_refresh"):
             try:
                 patiently("Reading the registry …", found.refresh)
             except Phi3Error:
-                found.hurry()  # it says why, below, and tries again
+                found.refresh_soon()  # it says why, below, and tries again
             st.rerun()
-    if found.trouble:
-        ui.show_warning(f"{found.trouble} What is shown was read {_age(found)}.")
+    if found.error:
+        ui.show_warning(f"{found.error} What is shown was read {_age(found)}.")
 
 
 def _age(found: Index) -> str:
@@ -179,7 +179,7 @@ def _more_filters(found: Index) -> dict[str, str]:
     """The filters that are wanted less often. What is in the address is kept, whether the index knows it or not."""
     chosen = {name: value for name in _FILTERS if (value := st.session_state.get(name) or st.query_params.get(name))}
     label = f"Filters · {len(chosen)}" if chosen else "Filters"
-    choices = found.choices
+    choices = found.filter_options
     known: dict[str, Sequence[str]] = {
         "alias": choices.aliases, "wrapper": choices.wrappers,
         "source": choices.sources, "tag": choices.tags, "owner": choices.owners,
@@ -207,7 +207,7 @@ def _clear() -> None:
 
 def _sorts(found: Index) -> list[str]:
     """The ways to sort: fixed ones, then by each metric."""
-    metrics = [metric + way for metric in found.choices.metrics for way in (_HIGHEST, _LOWEST)]
+    metrics = [metric + way for metric in found.filter_options.metrics for way in (_HIGHEST, _LOWEST)]
     asked = st.query_params.get("sort", "")
     unread = [asked] if asked.endswith((_HIGHEST, _LOWEST)) and not found.ready else []
     return [*_SORTS, *metrics, *unread]
@@ -233,8 +233,8 @@ def _restart(asked: Asked) -> None:
 def _versions(found: Index, asked: Asked) -> None:
     hits = _hits(found, asked, _page())
     if hits.total:
-        bar = _bar(hits.page, hits.pages, hits.total, "version")
-        browse_tables.versions(hits.rows, asked.sort, bar)
+        bar = _bar(hits.page, hits.page_count, hits.total, "version")
+        browse_tables.versions(hits.versions, asked.sort, bar)
     else:
         _no_hits(asked)
     st.session_state["registry_shown"] = _to_show(found, asked)
@@ -242,22 +242,22 @@ def _versions(found: Index, asked: Asked) -> None:
 
 def _to_show(found: Index, asked: Asked) -> tuple[object, ...]:
     """All that the list of versions is drawn from."""
-    return _hits(found, asked, _page()).rows, browse_tables.review_known()
+    return _hits(found, asked, _page()).versions, browse_tables.review_known()
 
 
-def _hits(found: Index, asked: Asked, page: int) -> Found:
+def _hits(found: Index, asked: Asked, page: int) -> SearchResult:
     by, descending = asked.sort, asked.descending
-    if by not in found.choices.metrics and by not in [name for name, _ in _SORTS.values()]:
+    if by not in found.filter_options.metrics and by not in [name for name, _ in _SORTS.values()]:
         by, descending = "created", True  # a metric that nothing has any more
     return found.search(asked.text, **asked.filters, sort=by, descending=descending, page=page, per_page=_ROWS)
 
 
 def _models(found: Index, asked: Asked) -> None:
     hits = found.search(asked.text, **asked.filters, sort="name", descending=False, per_page=1_000_000)
-    names = list(dict.fromkeys(version.name for version in hits.rows))
+    names = list(dict.fromkeys(version.name for version in hits.versions))
     if not asked.filters:  # a registered model that has no version has a name all the same
         words = asked.text.lower().split()
-        empty = [name for name in found.empty if all(word in name.lower() for word in words)]
+        empty = [name for name in found.models_without_versions if all(word in name.lower() for word in words)]
         names = sorted([*names, *empty], key=str.lower)
     if not names:
         _no_hits(asked)
@@ -270,7 +270,7 @@ def _models(found: Index, asked: Asked) -> None:
 
 
 def versions_of(found: Index, name: str) -> list[Version]:
-    return list(found.search(model=name, sort="version", per_page=1_000_000).rows)
+    return list(found.search(model=name, sort="version", per_page=1_000_000).versions)
 
 
 def _page() -> int:
@@ -310,8 +310,8 @@ def _filling(found: Index) -> None:
     """The index has not read the store once: some models straight from the store, until it has."""
     _wait(found)
     with ui.told():
-        first = patiently("Reading the first models …", reader.rows, ui.config())
-    listed = [(row.model.name, [row.version] if row.version else []) for row in first.rows]
+        first = patiently("Reading the first models …", reader.search_models, ui.config())
+    listed = [(row.model.name, [row.version] if row.version else []) for row in first.summaries]
     if listed:
         st.caption(f"Until then, {_count(len(listed), 'model')}, with the version in Production or the newest one:")
         browse_tables.versions([version for _, versions in listed for version in versions], "created", None)
@@ -323,7 +323,7 @@ def _filling(found: Index) -> None:
 def _wait(found: Index) -> None:
     if found.ready:
         st.rerun()
-    if found.trouble:
-        ui.show_error(found.trouble)
+    if found.error:
+        ui.show_error(found.error)
     else:
         st.info("The index is being filled: search and filters work when it is.", icon=":material/hourglass_top:")

@@ -34,7 +34,7 @@ def versions(rows: Sequence[Version], sort: str, bar: DeltaGenerator | None) -> 
     states = _review_states(rows)
     table: dict[str, list[object]] = {
         "Version": [version.ref for version in rows],
-        "Stage": [[version.place] if version.place != "None" else [] for version in rows],
+        "Stage": [[version.effective_stage] if version.effective_stage != "None" else [] for version in rows],
         "Aliases": [[f"@{a}" for a in version.aliases if a not in tags.RESERVED_ALIASES] for version in rows],
     }
     if any(states):
@@ -50,7 +50,7 @@ def versions(rows: Sequence[Version], sort: str, bar: DeltaGenerator | None) -> 
         "Owner": [_owner(version) for version in rows],
         "Precision": [version.precision or "–" for version in rows],
     }
-    if wrong := [version for version in rows if version.place != version.stage]:
+    if wrong := [version for version in rows if version.effective_stage != version.stage]:
         which = short(wrong[0].ref) + (f" (and {len(wrong) - 1} more)" if len(wrong) > 1 else "")
         told = f"The stage of {which} at MLflow is not what the aliases say. Open it, and the stage follows."
         ui.show_warning(told)

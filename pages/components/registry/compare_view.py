@@ -16,7 +16,7 @@ from pages.components.shared.waiting import patiently
 from phi3core.errors import Phi3Error
 from phi3core.registry import compare, reader
 from phi3core.registry.compare import CHAT_TEMPLATE, SIGNATURE, Comparison, Difference
-from phi3core.registry.models import Version, split_reference
+from phi3core.registry.models import Version, parse_reference
 
 from . import navigation
 
@@ -39,7 +39,7 @@ def show(left: str, right: str) -> None:
         # Kept, so that the switch between views reads nothing again.
         fetch = st.session_state.get("compare_fetched") == key
         words = f"Fetching the files of both, {_sizes(one, other)} …" if fetch else "Comparing …"
-        compared = partial(compare.compare, config, one, other, fetch)
+        compared = partial(compare.compare_versions, config, one, other, fetch)
         found = later.kept((*key, fetch), words, compared, 600 if fetch else 30)
     if one.ref == other.ref:
         st.info(f"Both are {short(one.ref)}. Choose another one to compare it with.", icon=":material/info:")
@@ -64,7 +64,7 @@ def _sizes(one: Version, other: Version) -> str:
 
 
 def _both(left: str, right: str) -> tuple[Version, Version]:
-    return reader.resolve(ui.config(), left), reader.resolve(ui.config(), right)
+    return reader.get_version(ui.config(), left), reader.get_version(ui.config(), right)
 
 
 # ---------------------------------------------------------------- choosing
@@ -96,7 +96,7 @@ def _options(left: str, right: str) -> list[str]:
     found = [ref for ref in (left, right) if ref]
     for ref in tuple(found):
         try:
-            name = split_reference(ref).name
+            name = parse_reference(ref).name
         except Phi3Error:
             continue
         found += [version.ref for version in reading.indexed(name)]

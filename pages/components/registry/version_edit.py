@@ -7,7 +7,7 @@ import streamlit as st
 
 from pages.components.shared import dialogs, ui
 from pages.components.shared.escape import short
-from phi3core.registry import reader
+from phi3core.registry import editor
 from phi3core.registry.models import Version
 
 _OURS = "phi3."
@@ -30,7 +30,7 @@ def description(version: Version) -> None:
 
 
 def _describe(version: Version, text: str) -> str:
-    reader.describe(ui.config(), version.ref, text, ui.person())
+    editor.set_description(ui.config(), version.ref, text, ui.person())
     return f"The description of {version.ref} is saved."
 
 
@@ -71,8 +71,8 @@ def read(edited: pd.DataFrame) -> tuple[dict[str, str], str]:
 
 def _tag(version: Version, own: dict[str, str], wanted: dict[str, str]) -> str:
     for key in own.keys() - wanted.keys():
-        reader.untag(ui.config(), version.ref, key, ui.person())
+        editor.delete_tag(ui.config(), version.ref, key, ui.person())
     for key, value in wanted.items():
         if own.get(key) != value:
-            reader.tag(ui.config(), version.ref, key, value, ui.person())
+            editor.set_tag(ui.config(), version.ref, key, value, ui.person())
     return f"The tags of {version.ref} are saved."

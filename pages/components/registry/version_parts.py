@@ -20,7 +20,7 @@ from phi3core.errors import Phi3Error
 from phi3core.markdown import safe_markdown
 from phi3core.promotion.record import search
 from phi3core.registry import artifacts, filelist, reader, signature
-from phi3core.registry.models import Detail, Version
+from phi3core.registry.models import Version, VersionDetails
 from phi3core.store.client import hide_password
 from phi3core.traces import feedback
 from phi3core.traces.feedback import Reviews
@@ -54,9 +54,11 @@ def _key(part: str, version: Version) -> tuple[str, ...]:
     return part, ui.config().tracking_uri, version.ref, version.source
 
 
-def read_detail(version: Version) -> Detail:
+def read_detail(version: Version) -> VersionDetails:
     config = ui.config()
-    found = later.kept(_key("detail", version), "Reading the version …", lambda: reader.detail(config, version), 600)
+    found = later.kept(
+        _key("detail", version), "Reading the version …", lambda: reader.get_details(config, version), 600
+    )
     if found.mlmodel_error:
         later.drop(_key("detail", version))  # the store may have it the next time
     return found
@@ -75,7 +77,7 @@ def overview(version: Version) -> None:
         if detail.mlmodel_error:
             ui.show_warning(detail.mlmodel_error)
         else:
-            st.markdown(literal(signature.sentence(detail.signature)))
+            st.markdown(literal(signature.describe_signature(detail.signature)))
     own = {key: value for key, value in sorted(version.tags.items()) if not key.startswith("phi3.")}
     if own:
         st.markdown(" ".join(f":gray-badge[{short(_tag(key, value))}]" for key, value in own.items()))
@@ -129,9 +131,9 @@ def takes(version: Version) -> None:
         if detail.mlmodel_error:
             ui.show_warning(detail.mlmodel_error)
             return
-        st.markdown(literal(signature.sentence(detail.signature)))
-        parts = (("Inputs", "inputs", signature.line), ("Outputs", "outputs", signature.line))
-        for title, part, words in (*parts, ("Options", "params", signature.option)):
+        st.markdown(literal(signature.describe_signature(detail.signature)))
+        parts = (("Inputs", "inputs", signature.describe_column), ("Outputs", "outputs", signature.describe_column))
+        for title, part, words in (*parts, ("Options", "params", signature.describe_param)):
             if columns := detail.signature.get(part):
                 st.markdown(f"**{title}**\n" + "\n".join(f"- {literal(words(column))}" for column in columns))
         if detail.options:
@@ -206,11 +208,11 @@ def _digest(version: Version, found: Sequence[filelist.File], remote: bool) -> N
     if remote and not all(file.sha256 for file in found):
         st.caption("The files are not on this machine: their content is read when it is fetched.")
         if st.button("Fetch and check them", icon=":material/download:", key="version_fetch"):
-            patiently("Fetching the files …", artifacts.digest, ui.config(), version)
+            patiently("Fetching the files …", artifacts.compute_digest, ui.config(), version)
             later.drop(_key("files", version))
             st.rerun(scope="fragment")
     else:
-        if artifacts.as_built(version, found) is False:
+        if artifacts.matches_build(version, found) is False:
             ui.show_warning("The files are not what was registered: they were changed since. Build it again.")
         elif registered:
             st.caption(":green[:material/check_circle:] The files are what was registered: the digests agree.")
@@ -224,15 +226,15 @@ def _files(version: Version) -> Callable[[], tuple[list[filelist.File], bool]]:
     config = ui.config()
 
     def read() -> tuple[list[filelist.File], bool]:
-        remote = reader.local_folder(config, version) is None
-        return artifacts.files(config, version, read=not remote), remote
+        remote = artifacts.local_folder(config, version) is None
+        return artifacts.list_files(config, version, read=not remote), remote
 
     return read
 
 
 def _needs(version: Version) -> Callable[[], tuple[list[str], str]]:
     config = ui.config()
-    return lambda: (artifacts.requirements(config, version), artifacts.python(config, version))
+    return lambda: (artifacts.read_requirements(config, version), artifacts.read_python_version(config, version))
 
 
 # ---------------------------------------------------------------- what people did with it

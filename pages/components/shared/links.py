@@ -7,7 +7,7 @@ from urllib.parse import urlencode, urlsplit
 import streamlit as st
 
 from phi3core.errors import BadInput
-from phi3core.registry.models import split_reference
+from phi3core.registry.models import parse_reference
 
 from .escape import short
 
@@ -34,6 +34,6 @@ def _leading_somewhere(ref: str) -> str:
     if ref.startswith("endpoint:"):
         return ref
     try:
-        return str(split_reference(ref))
+        return str(parse_reference(ref))
     except BadInput:
         return ""

@@ -12,7 +12,7 @@ from phi3core.errors import NotFound, Phi3Error
 from phi3core.promotion.policy import requests
 from phi3core.promotion.policy.requests import Request
 from phi3core.promotion.reconcile import Look, reconcile
-from phi3core.registry.index import index
+from phi3core.registry.index import get_index
 from phi3core.registry.models import Version
 from phi3core.settings import Settings
 from phi3core.store.client import Abilities, find_abilities
@@ -64,7 +64,7 @@ def _look(config: Settings, name: str) -> Seen:
 
 def indexed(name: str) -> list[Version]:
     """The model's versions as the index knows them, newest first."""
-    return list(index(ui.config()).search(model=name, sort="version", per_page=10_000).rows)
+    return list(get_index(ui.config()).search(model=name, sort="version", per_page=10_000).versions)
 
 
 def begin(name: str, asked: str) -> None:

@@ -18,7 +18,7 @@ from phi3core.endpoints.config import Endpoint
 from phi3core.errors import BadInput, Phi3Error, StoreDown
 from phi3core.markdown import safe_markdown
 from phi3core.registry import reader
-from phi3core.registry.models import Detail, Model, Version
+from phi3core.registry.models import Model, Version, VersionDetails
 from phi3core.serving.pool import Pool, pool
 from phi3core.settings import Settings, load_settings
 from phi3core.store.client import ensure_reachable, hide_password
@@ -134,7 +134,7 @@ def models() -> list[Model]:
 
 @st.cache_data(ttl=5, max_entries=10, show_spinner=False)
 def _models() -> list[Model]:
-    return reader.models(config())
+    return reader.list_models(config())
 
 
 def versions(name: str) -> list[Version]:
@@ -143,14 +143,14 @@ def versions(name: str) -> list[Version]:
 
 @st.cache_data(ttl=5, max_entries=50, show_spinner=False)
 def _versions(name: str) -> list[Version]:
-    return reader.versions(config(), name)
+    return reader.list_versions(config(), name)
 
 
 def resolve(ref: str) -> Version:
-    return patiently("Reading the version …", reader.resolve, config(), ref)
+    return patiently("Reading the version …", reader.get_version, config(), ref)
 
 
-def detail(version: Version) -> Detail:
+def detail(version: Version) -> VersionDetails:
     found = _detail(version.ref, version.source, version)
     if found.mlmodel_error:
         _detail.clear(version.ref, version.source)  # the store may have it the next time
@@ -158,10 +158,10 @@ def detail(version: Version) -> Detail:
 
 
 @st.cache_data(ttl=600, max_entries=200, show_spinner="Reading the version …")
-def _detail(ref: str, source: str, _version: Version) -> Detail:
+def _detail(ref: str, source: str, _version: Version) -> VersionDetails:
     """Cached by ref and source: a version deleted and built again under the same number is another one."""
     assert (ref, source) == (_version.ref, _version.source)
-    return reader.detail(config(), _version)
+    return reader.get_details(config(), _version)
 
 
 def forget() -> None:

@@ -58,7 +58,7 @@ def author_of(settings: Settings, version: Version) -> str:
 
 
 Answer = tuple[bool, str]
-Files = Callable[[], artifacts.State]
+Files = Callable[[], artifacts.ArtifactState]
 
 
 class _Case:
@@ -71,7 +71,7 @@ class _Case:
     def requests(self) -> list[Request]:
         """Those for this move that have not ended, newest first, judged by the files as they are now."""
         try:
-            state: artifacts.State | str = self.files()
+            state: artifacts.ArtifactState | str = self.files()
         except NotFound as error:
             state = Gone(error)
         found = requests.of_version(self.settings, self.version, self.stage, state)
@@ -96,7 +96,7 @@ class _Case:
     def production(self) -> Version | None:
         """The present Production, where that is another version."""
         try:
-            found = reader.resolve(self.settings, f"{self.version.name}/Production")
+            found = reader.get_version(self.settings, f"{self.version.name}/Production")
         except NotFound:
             return None
         return None if found.version == self.version.version else found
@@ -213,22 +213,26 @@ def _signature(case: _Case) -> Answer:
         return True, _NO_OTHER
     both = []
     for version in (other, case.version):
-        detail = reader.detail(case.settings, version)
+        detail = reader.get_details(case.settings, version)
         if detail.mlmodel_error:
             return False, f"The signature of {version.ref} can't be read. {detail.mlmodel_error}"
         both.append(detail.signature)
     before, after = both
     if not before and not after:
         return True, f"Neither it nor {other.ref} has one."
-    changed = [change for change in signature.changes(before, after) if not change.same and not _only_default(change)]
+    changed = [
+        change
+        for change in signature.compare_signatures(before, after)
+        if not change.same and not _only_default(change)
+    ]
     if before and after and not changed:
         return True, f"It is that of {other.ref}."
-    broken = signature.breaks(before, after)
+    broken = signature.breaking_changes(before, after)
     what = " ".join(broken[:2]) or f"{', '.join(c.name for c in changed[:3])} changed, which breaks no client."
     return False, f"It is not that of {other.ref}. {what}"
 
 
-def _only_default(change: signature.Change) -> bool:
+def _only_default(change: signature.SignatureChange) -> bool:
     """Whether an option has only another default: a client that sends it need not notice, nor one that does not."""
     return (
         change.name.startswith("Option ") and change.was.partition(", else ")[0] == change.now.partition(", else ")[0]

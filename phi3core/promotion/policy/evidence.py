@@ -20,23 +20,23 @@ class Seen:
     """How files are now, each looked at once. quick: only where that takes no call of the store."""
 
     def __init__(
-        self, settings: Settings, quick: bool = False, given: Mapping[str, artifacts.State | str] | None = None
+        self, settings: Settings, quick: bool = False, given: Mapping[str, artifacts.ArtifactState | str] | None = None
     ) -> None:
         self._settings, self._quick = settings, quick
         self._known = dict(given or {})
 
-    def of(self, record: Record) -> artifacts.State | str:
+    def of(self, record: Record) -> artifacts.ArtifactState | str:
         """The state, or a sentence on why there is none."""
         if record.ref not in self._known:
             self._known[record.ref] = self._look(record)
         return self._known[record.ref]
 
-    def _look(self, record: Record) -> artifacts.State | str:
+    def _look(self, record: Record) -> artifacts.ArtifactState | str:
         try:
             if not self._quick:
-                return artifacts.state(self._settings, reader.resolve(self._settings, record.ref))
+                return artifacts.read_state(self._settings, reader.get_version(self._settings, record.ref))
             place = str(_line(record).get("place", ""))
-            state = artifacts.state_at(self._settings, place, record.ref) if place else None
+            state = artifacts.read_local_state(self._settings, place, record.ref) if place else None
             return state or "The files are not on this machine and were not looked at for this list."
         except StoreDown:
             raise
@@ -46,7 +46,7 @@ class Seen:
             return str(error)
 
 
-def holds(record: Record, state: artifacts.State | None) -> bool:
+def holds(record: Record, state: artifacts.ArtifactState | None) -> bool:
     """Whether the files are as the record says they were; where nobody could look, they may be."""
     if state is None:
         return True
@@ -55,8 +55,8 @@ def holds(record: Record, state: artifacts.State | None) -> bool:
     return bool(state.listing == _line(record).get("listing", state.listing))
 
 
-def evidence(state: artifacts.State) -> dict[str, Any]:
-    return {"name": LINE, "met": True, "says": state.says, "listing": state.listing, "place": state.place}
+def evidence(state: artifacts.ArtifactState) -> dict[str, Any]:
+    return {"name": LINE, "met": True, "says": state.summary, "listing": state.listing, "place": state.uri}
 
 
 def _line(record: Record) -> dict[str, Any]:

@@ -115,7 +115,7 @@ def checklist(
     version: Version,
     stage: str,
     look: bool = False,
-    files: Callable[[], artifacts.State] | None = None,
+    files: Callable[[], artifacts.ArtifactState] | None = None,
 ) -> list[Check]:
     """What the stage needs of the version, line by line with its evidence; [] where it needs nothing.
 
@@ -127,7 +127,7 @@ def checklist(
     if stage not in STAGES:
         return []
     wanted = read(settings, version.name).get(stage, Policy())
-    given = files or (lambda: artifacts.state(settings, version, fetch=not look))
+    given = files or (lambda: artifacts.read_state(settings, version, fetch=not look))
     return lines(settings, version, stage, wanted, given)
 
 

@@ -97,7 +97,7 @@ def ask(settings: Settings, ref: str, stage: str, reason: str, person: Person) -
         raise BadInput(f"One can ask for {' or '.join(policy.STAGES)}, not for “{stage}”.")
     if not reason.strip():
         raise BadInput("Say why it should be promoted: whoever decides reads it.")
-    version = reader.resolve(settings, ref)
+    version = reader.get_version(settings, ref)
     if version.status not in ("", "READY"):
         raise Conflict(f"{version.ref} is not ready ({version.status}): wait until it is, or build it again.")
     if target.lower() in version.aliases:
@@ -106,7 +106,7 @@ def ask(settings: Settings, ref: str, stage: str, reason: str, person: Person) -
         raise Conflict(
             f"{same.by} asked for the same on {same.when:%Y-%m-%d %H:%M} UTC. Decide on that request, or withdraw it."
         )
-    state = artifacts.state(settings, version, fetch=True)
+    state = artifacts.read_state(settings, version, fetch=True)
     made = writer.append(
         settings, person, model=version.name, version=version.version, action="request", new=target, reason=reason,
         digest=state.digest, checks=[evidence(state)],
@@ -133,7 +133,7 @@ def decide(settings: Settings, request_id: str, verdict: str, comment: str, pers
         raise Forbidden(
             f"You asked for it yourself, and the policy of {request.model} wants another one to approve it."
         )
-    state = artifacts.state(settings, reader.resolve(settings, request.ref), fetch=True)
+    state = artifacts.read_state(settings, reader.get_version(settings, request.ref), fetch=True)
     if state.digest != request.digest:
         raise Conflict(f"The request is void. {_changed(request.ref)}")
     writer.append(
@@ -161,7 +161,7 @@ def withdraw(settings: Settings, request_id: str, reason: str, person: Person) -
 # ---------------------------------------------------------------- looking
 
 
-def get(settings: Settings, request_id: str, state: artifacts.State | None = None) -> Request:
+def get(settings: Settings, request_id: str, state: artifacts.ArtifactState | None = None) -> Request:
     """A request as it is now. Raises NotFound.
 
     state: its files; where it is not given, those that are elsewhere are compared by name and size.
@@ -203,7 +203,7 @@ def waiting(settings: Settings) -> list[Request]:
     return [request for request in found if request.status in WAITING]
 
 
-def of_version(settings: Settings, version: Version, stage: str, state: artifacts.State | str) -> list[Request]:
+def of_version(settings: Settings, version: Version, stage: str, state: artifacts.ArtifactState | str) -> list[Request]:
     """The requests to move a version to a stage, newest first. state: its files, or why they can't be looked at."""
     files = Seen(settings, given={version.ref: state})
     found = _all(settings, version.name, files, version.version)
@@ -259,7 +259,7 @@ def _request(record: Record, steps: list[Record], files: Seen, wanted: Mapping[s
     assert record.version is not None
     ended = next((r for r in steps if r.action not in DECISIONS), None)
     files_now = files.of(record) if ended is None else ""
-    state = files_now if isinstance(files_now, artifacts.State) else None
+    state = files_now if isinstance(files_now, artifacts.ArtifactState) else None
     latest = {r.id for r in _latest(steps).values()}
     decisions = tuple(
         Decision(
@@ -284,7 +284,7 @@ def _request(record: Record, steps: list[Record], files: Seen, wanted: Mapping[s
         status = "approved"
     return Request(
         record.id, record.model, record.version, record.new, record.user, record.reason, record.started, record.digest,
-        status, decisions, why, compared=state.says if state else str(files_now),
+        status, decisions, why, compared=state.summary if state else str(files_now),
     )  # fmt: skip
 
 

@@ -68,7 +68,7 @@ def looks_changed(settings: Settings, version: Version) -> str:
 
     Raises StoreDown.
     """
-    return _changed(settings, version, lambda: artifacts.state(settings, version))
+    return _changed(settings, version, lambda: artifacts.read_state(settings, version))
 
 
 def previous(settings: Settings, model: str) -> Version | None:
@@ -76,7 +76,7 @@ def previous(settings: Settings, model: str) -> Version | None:
 
     Raises Conflict where the records can't be vouched for.
     """
-    versions = {version.version: version for version in reader.versions(settings, model)}
+    versions = {version.version: version for version in reader.list_versions(settings, model)}
     here = next((number for number, version in versions.items() if "production" in version.aliases), None)
     came = search.page(settings, model=model, new="Production", status="done", limit=_LISTED).records
     left = search.page(settings, model=model, old="Production", status="done", limit=_LISTED).records
@@ -92,7 +92,7 @@ def previous(settings: Settings, model: str) -> Version | None:
 # ---------------------------------------------------------------- inside
 
 
-def _changed(settings: Settings, version: Version, state: Callable[[], artifacts.State]) -> str:
+def _changed(settings: Settings, version: Version, state: Callable[[], artifacts.ArtifactState]) -> str:
     """Why a version's files are not known to be those that were in Production; "" where they are, or none are known."""
     found = search.page(
         settings, model=version.name, version=version.version, new="Production", status="done", limit=_LISTED
@@ -104,7 +104,7 @@ def _changed(settings: Settings, version: Version, state: Callable[[], artifacts
         return ""
     try:
         now = state()
-        if not now.digest or now.has(digest):
+        if now.digest in ("", digest):
             return ""
         why = f"The files of {version.ref} are not those that were in Production: they were changed since."
     except StoreDown:

@@ -73,10 +73,10 @@ def load(order: dict[str, Any]) -> Engine:
 
 
 def _download(ref: str) -> str:
-    from phi3core.registry import reader
+    from phi3core.registry import artifacts, reader
 
     config = load_settings()
-    folder = str(reader.download(config, reader.resolve(config, ref)))
+    folder = str(artifacts.download(config, reader.get_version(config, ref)))
     print(json.dumps({"folder": folder}), flush=True)  # so that the pool tells loading from downloading
     return folder
 

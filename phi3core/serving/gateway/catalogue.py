@@ -8,7 +8,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any, Generic, TypeVar
 
 from phi3core.registry import reader
-from phi3core.registry.models import split_reference
+from phi3core.registry.models import parse_reference
 from phi3core.settings import Settings
 from phi3core.store.client import mlflow_client, search_pages
 
@@ -48,11 +48,11 @@ def references(settings: Settings) -> list[dict[str, Any]]:
             created = int(version.creation_timestamp or 0) // 1000
             numbers.setdefault(version.name, []).append((int(version.version), created))
     listed = []
-    for model in reader.models(settings):
+    for model in reader.list_models(settings):
         made = dict(numbers.get(model.name, []))
         names = {f"{model.name}/{number}": number for number in sorted(made, reverse=True)}
         for alias, number in sorted(model.aliases.items()):
-            names[str(split_reference(f"{model.name}@{alias}"))] = number
+            names[str(parse_reference(f"{model.name}@{alias}"))] = number
         listed += [_listed(name, f"{model.name}/{number}", made.get(number, 0)) for name, number in names.items()]
     return listed
 

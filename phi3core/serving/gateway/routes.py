@@ -79,7 +79,7 @@ class Gateway:
         settings = self._settings
         self._pool, self._loop = pool, asyncio.get_running_loop()
         self._threads = ThreadPoolExecutor(8, thread_name_prefix="gateway")
-        self._versions = AsyncTTLCache(lambda ref: self.call(reader.resolve, settings, ref), _RESOLVED)
+        self._versions = AsyncTTLCache(lambda ref: self.call(reader.get_version, settings, ref), _RESOLVED)
         self._listed = AsyncTTLCache(lambda _: self.call(references, settings), _LISTED)
         self._session = aiohttp.ClientSession(
             # A connection of its own for each request: one that is kept may have been closed by the other end.

@@ -38,7 +38,7 @@ def says(checks: list[Check], name: str) -> tuple[bool, str]:
 def wants(settings: Settings, version: Version, stage: str = "Production", **needs: object) -> list[Check]:
     """The checklist under a policy of one's own."""
     policy.write(settings, version.name, stage, Policy(**needs), ROOT)  # type: ignore[arg-type]
-    return checklist(settings, reader.resolve(settings, version.ref), stage)
+    return checklist(settings, reader.get_version(settings, version.ref), stage)
 
 
 # ---------------------------------------------------------------- setting and reading
@@ -377,7 +377,7 @@ def test_what_cannot_be_found_out_is_not_met(settings: Settings, version: Versio
     number = fakes.register(settings, "phi3", (settings.home / "nowhere").as_uri(), {tags.WRAPPER: "onnx"})
     mlflow_client(settings).set_registered_model_alias("phi3", "production", "1")
 
-    checks = wants(settings, reader.resolve(settings, f"phi3/{number}"), same_signature=True)
+    checks = wants(settings, reader.get_version(settings, f"phi3/{number}"), same_signature=True)
 
     assert not checks[0].met
     assert "can't be read" in checks[0].says
@@ -397,7 +397,7 @@ def test_what_is_not_met_blocks_a_promotion_and_an_admins_reason_is_recorded(
     assert "metric" not in str(refused.value)  # which is met
     with pytest.raises(Forbidden, match="admin"):
         promote(settings, version.ref, "Production", "now", releaser, override="I know better")
-    assert reader.resolve(settings, version.ref).stage == "None"
+    assert reader.get_version(settings, version.ref).stage == "None"
 
     done = promote(settings, version.ref, "Production", "now", ROOT, override="The other one is down.")
 
@@ -405,4 +405,4 @@ def test_what_is_not_met_blocks_a_promotion_and_an_admins_reason_is_recorded(
     assert (record.override, record.user) == ("The other one is down.", ROOT.name)
     assert [(check["name"], check["met"]) for check in record.checks] == [("approvals", False), ("metric speed", True)]
     assert record.checks[1]["says"] == f"100, at least 50 needed (run {version.run_id[:8]})."
-    assert record.digest == artifacts.digest(settings, version)
+    assert record.digest == artifacts.compute_digest(settings, version)

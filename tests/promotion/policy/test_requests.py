@@ -60,7 +60,7 @@ def test_a_rejection_that_comes_while_a_promotion_waits_for_its_turn_still_count
     monkeypatch.setattr(promote_module, "_after_others", meanwhile)
     with pytest.raises(Conflict, match="rejected"):
         promote(settings, version.ref, "Production", "Friday", ROB, request=asked)
-    assert reader.resolve(settings, version.ref).stage == "None"
+    assert reader.get_version(settings, version.ref).stage == "None"
     assert search.of_model(settings, "phi3")[0].action == "reject"
 
 
@@ -226,7 +226,7 @@ def test_a_changed_byte_voids_a_request_with_its_approvals_and_blocks_the_promot
         requests.decide(settings, made.id, "approve", "", EVE)
     with pytest.raises(PolicyUnmet, match="is void"):
         promote(settings, version.ref, "Production", "Fast.", ROB)
-    assert reader.resolve(settings, version.ref).stage == "None"
+    assert reader.get_version(settings, version.ref).stage == "None"
 
     again = requests.ask(settings, version.ref, "Production", "Faster.", ADA)
     requests.decide(settings, again.id, "approve", "", BOB)
@@ -265,7 +265,7 @@ def test_files_on_a_server_are_compared_by_name_and_size_at_a_look_and_byte_by_b
     made = requests.ask(store, version.ref, "Production", "Fast.", ADA)
     assert requests.decide(store, made.id, "approve", "", BOB).status == "approved"
     assert policy.checklist(store, version, "Production", look=True)[0].met
-    here = reader.local_folder(store, version) is not None
+    here = artifacts.local_folder(store, version) is not None
 
     write(WEIGHTS, b"weightS")  # as many bytes
 
@@ -300,7 +300,7 @@ def test_a_promotion_that_carries_out_a_request_compares_every_byte_though_no_po
     with pytest.raises(Conflict, match="is void. The files of .* were changed"):
         promote(store, version.ref, "Production", "", ROB, request=made.id)
 
-    assert reader.resolve(store, version.ref).aliases == ()
+    assert reader.get_version(store, version.ref).aliases == ()
     done = promote(store, version.ref, "Production", "Nobody asked for these.", ROB)
     assert search.get(store, done.record).request == ""
     assert requests.get(store, made.id).status == "void"
@@ -311,12 +311,12 @@ def test_a_promotion_says_where_its_digest_comes_from_where_it_did_not_read_the_
 ) -> None:
     version, _ = version_in_store(store, tmp_path, fresh)
     mlflow_client(store).set_model_version_tag(fresh, "1", tags.DIGEST, "d" * 64)
-    here = reader.local_folder(store, version) is not None
+    here = artifacts.local_folder(store, version) is not None
 
     record = search.get(store, promote(store, version.ref, "Production", "", ROB).record)
 
     if here:
-        assert (record.digest, record.checks) == (artifacts.digest(store, version), ())
+        assert (record.digest, record.checks) == (artifacts.compute_digest(store, version), ())
     else:
         (line,) = record.checks
         assert (record.digest, line["name"]) == ("d" * 64, "files")
@@ -354,7 +354,7 @@ def test_files_on_a_server_are_fetched_once_for_a_promotion_and_never_while_othe
     monkeypatch.setattr(promote_module, "_after_others", meanwhile)
     with pytest.raises(Conflict, match="files of .* were changed at this moment"):
         promote(store, version.ref, "Production", "", ROB, request=made.id)
-    assert reader.resolve(store, version.ref).aliases == ()
+    assert reader.get_version(store, version.ref).aliases == ()
 
     write(WEIGHTS, b"weights")
     fetched.clear()
@@ -451,13 +451,13 @@ def test_a_rollback_to_files_that_changed_is_refused_and_an_admin_overrides_it_w
         rollback(store, fresh, "It loops.", ROB)
     with pytest.raises(Forbidden, match="admin"):
         rollback(store, fresh, "It loops.", ROB, override=True)
-    assert reader.resolve(store, f"{fresh}@production").version == 2
+    assert reader.get_version(store, f"{fresh}@production").version == 2
 
     done = rollback(store, fresh, "It loops.", ROOT, override=True)
 
     record = search.get(store, done.record)
     assert (done.version.version, record.reason, record.override) == (1, "It loops.", "It loops.")
-    assert record.digest == artifacts.digest(store, done.version)
+    assert record.digest == artifacts.compute_digest(store, done.version)
 
 
 def test_a_rollback_to_the_same_files_overrides_nothing_though_an_admin_would(
@@ -466,7 +466,7 @@ def test_a_rollback_to_the_same_files_overrides_nothing_though_an_admin_would(
     record = search.get(store, rollback(store, fresh, "It loops.", ROOT, override=True).record)
 
     assert (record.version, record.override) == (1, "")
-    assert record.digest == artifacts.digest(store, reader.resolve(store, f"{fresh}/1"))
+    assert record.digest == artifacts.compute_digest(store, reader.get_version(store, f"{fresh}/1"))
 
 
 def test_a_rollback_minds_the_files_that_a_promotion_recorded_and_no_record_that_was_edited_or_made_up(
@@ -475,7 +475,7 @@ def test_a_rollback_minds_the_files_that_a_promotion_recorded_and_no_record_that
     promote(settings, version.ref, "Production", "", ROB)
     promote(settings, version_with_files(settings, tmp_path).ref, "Production", "", ROB)
     (folder_of(version) / WEIGHTS).write_bytes(b"weightS")
-    changed = artifacts.digest(settings, version)
+    changed = artifacts.compute_digest(settings, version)
     made_up(settings, None, **{tags.ACTION: "promote", tags.FROM: "None", tags.DIGEST: changed})
     mlflow_client(settings).set_registered_model_alias("phi3", "production", "1")
     reconcile(settings, "phi3")  # finds it, and knows no digest
@@ -699,5 +699,5 @@ def test_requests_of_many_models_are_listed_in_a_few_calls(
     counting.calls.clear()
     assert requests.waiting(settings) == found
     assert sum(counting.calls.values()) <= 2, counting.calls
-    (folder_of(reader.resolve(settings, "model-5/1")) / WEIGHTS).write_bytes(b"weightS")
+    (folder_of(reader.get_version(settings, "model-5/1")) / WEIGHTS).write_bytes(b"weightS")
     assert [r.model for r in requests.waiting(settings)] == [f"model-{number}" for number in reversed(range(5))]

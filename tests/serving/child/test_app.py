@@ -19,7 +19,7 @@ import pytest
 from phi3core.engine.interface import Done, End, Engine, Messages, Options, Piece, Prompt
 from phi3core.engine.loader import open_artifact
 from phi3core.errors import BadInput, Conflict, SourceError
-from phi3core.registry import reader
+from phi3core.registry import artifacts, reader
 from phi3core.serving.child.app import bind_socket
 from tests.conftest import MODEL, Built
 from tests.support.fakes import FakeEngine, until
@@ -346,7 +346,7 @@ def test_an_address_that_is_none_is_refused(host: str, port: int) -> None:
 @pytest.mark.model
 @pytest.mark.parametrize("number", [1, 2, 3], ids=["transformers", "onnx", "onnx chat"])
 def test_the_openai_client_talks_to_a_real_version(built: Built, number: int) -> None:
-    folder = reader.local_folder(built.settings, reader.resolve(built.settings, f"{MODEL}/{number}"))
+    folder = artifacts.local_folder(built.settings, reader.get_version(built.settings, f"{MODEL}/{number}"))
     assert folder
     question: list[Any] = [{"role": "user", "content": "What is the capital of Spain?"}]
     options: dict[str, Any] = {"model": f"{MODEL}/{number}", "max_tokens": 12, "temperature": 0}
@@ -371,7 +371,7 @@ def test_the_openai_client_talks_to_a_real_version(built: Built, number: int) ->
 
 @pytest.mark.model
 def test_a_real_version_does_all_that_the_protocol_has(built: Built) -> None:
-    folder = reader.local_folder(built.settings, reader.resolve(built.settings, f"{MODEL}/2"))
+    folder = artifacts.local_folder(built.settings, reader.get_version(built.settings, f"{MODEL}/2"))
     assert folder
     asked: list[Any] = [
         {"role": "developer", "content": "You are a patient teacher who answers in one or two short sentences. " * 5},

@@ -18,7 +18,7 @@ import psutil
 import pytest
 
 from phi3core.errors import ServerError
-from phi3core.registry import reader
+from phi3core.registry import artifacts
 from phi3core.serving import spawn
 from phi3core.serving.pool import Pool
 from phi3core.settings import Settings
@@ -162,7 +162,7 @@ def test_files_that_are_not_on_this_machine_are_had_by_the_child(
     pool: Pool, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     version = children.register(settings, third_party.save(tmp_path / "far", "chat"))
-    monkeypatch.setattr(reader, "local_folder", lambda *_: None)  # in this process only
+    monkeypatch.setattr(artifacts, "local_folder", lambda *_: None)  # in this process only
 
     server = pool.open(version)
     states = []

@@ -150,8 +150,8 @@ def test_the_store_is_not_asked_for_every_request(
 ) -> None:
     named("demo")
     calls: list[str] = []
-    real = reader.resolve
-    monkeypatch.setattr(reader, "resolve", lambda config, ref: (calls.append(ref), real(config, ref))[1])
+    real = reader.get_version
+    monkeypatch.setattr(reader, "get_version", lambda config, ref: (calls.append(ref), real(config, ref))[1])
     client.completions.create(model="demo/1", prompt="Hello")
     started = time.monotonic()
 
@@ -363,7 +363,7 @@ def test_a_store_that_is_down_is_told(
     def down(*_: object) -> Version:
         raise StoreDown("The MLflow store at http://store does not answer. Check that it runs.")
 
-    monkeypatch.setattr(reader, "resolve", down)
+    monkeypatch.setattr(reader, "get_version", down)
     answer = chat(url, {"model": "demo/1", "messages": HELLO})
 
     assert (answer.status_code, answer.json()["error"]["code"]) == (503, "store_unavailable")
@@ -374,7 +374,7 @@ def test_a_store_that_is_down_is_told(
 
 
 def test_a_bug_of_ours_is_told_in_the_same_shape(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reader, "resolve", lambda *_: 1 / 0)
+    monkeypatch.setattr(reader, "get_version", lambda *_: 1 / 0)
 
     answer = chat(url, {"model": "demo/1", "messages": HELLO})
 
