@@ -1,9 +1,11 @@
 """Build: from weights to a registered version, watched step by step."""
 
+from typing import Literal
+
 import streamlit as st
 
-from pages.components.build import build_log
-from pages.components.shared import ui
+from pages.components.build import build_card
+from pages.components.shared import reads, ui
 from phi3core import tags
 from phi3core.build import jobs
 from phi3core.build.spec import MAX_TOKENS, PRECISIONS, BuildSpec, default_precision, suggest_model_name
@@ -14,9 +16,13 @@ _SOURCES = {
     "folder": ("Folder", "on the machine that runs this app"),
     "hub": ("Hugging Face", "a repository on the hub"),
 }
-_WRAPPERS = {
+_WRAPPERS: dict[Literal["onnx", "transformers"], tuple[str, str]] = {
     "onnx": ("ONNX", "onnxruntime-genai: small, fast on CPUs"),
     "transformers": ("Transformers", "a pipeline, OpenAI-compatible: the simplest way"),
+}
+_SIGNATURES: dict[Literal["prompt", "chat"], str] = {
+    "prompt": "prompt → string",
+    "chat": "messages → chat completion",
 }
 
 st.title("Build", anchor=False)
@@ -25,20 +31,20 @@ st.caption(
 )
 
 
-with ui.told():
+with ui.stop_on_error():
     listed = jobs.list_recent(ui.config(), limit=50)
 running = [job.run_id for job in listed if job.running]
 
 
 @st.fragment(run_every=1.0 if running else None)
 def _running() -> None:
-    with ui.told():
+    with ui.stop_on_error():
         now = [jobs.get(ui.config(), run_id) for run_id in running]
     if any(not job.running for job in now):
-        ui.forget()
+        reads.invalidate()
         st.rerun()  # it belongs in the list below now
     for job in now:
-        build_log.show(job)
+        build_card.show(job)
 
 
 def _ended() -> None:
@@ -47,7 +53,7 @@ def _ended() -> None:
         st.caption("No builds yet.")
     for job in listed:
         if not job.running:
-            build_log.show(job)
+            build_card.show(job)
 
 
 _running()
@@ -103,12 +109,12 @@ with st.container(border=True):
                 key=f"build_precision_{wrapper}_{kind}",
                 help="Fewer bits: smaller, faster, less exact. Weights that are ONNX already stay as published.",
             )
-            signature = "chat"
+            signature: Literal["prompt", "chat"] = "chat"
             if wrapper == "onnx":
                 signature = columns[1].radio(
                     "Signature",
-                    ["prompt", "chat"],
-                    format_func={"prompt": "prompt → string", "chat": "messages → chat completion"}.get,
+                    list(_SIGNATURES),
+                    format_func=lambda name: _SIGNATURES[name],
                     horizontal=True,
                     key="build_signature",
                 )

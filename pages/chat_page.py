@@ -4,11 +4,10 @@ from contextlib import suppress
 
 import streamlit as st
 
-from pages.components.chat import composer, context, parameters, predict, snippets, target, turns
+from pages.components.chat import code_snippets, composer, parameters, predict, server_state, target, turns
 from pages.components.chat.turn_foot import Asking
 from pages.components.conversations import conversation_menu
-from pages.components.shared import ui
-from pages.components.shared.waiting import patiently
+from pages.components.shared import reads, ui
 from phi3core import tags
 from phi3core.chat.conversation import Conversation
 from phi3core.chat.live_conversations import add_conversation, load_conversation
@@ -31,7 +30,7 @@ def _conversation() -> Conversation:
         wanted = st.session_state.get("chat_conversation", "")
     if wanted:
         try:
-            found = patiently(
+            found = reads.wait_for(
                 "Reading the conversation …", load_conversation, ui.config(), ui.servers(), wanted, me.name
             )
             _follow_address(found)
@@ -72,21 +71,21 @@ st.title("Chat", anchor=False)
 st.caption("Talk to any registered version; answers stream as the model writes them.")
 composer.keep_draft()
 
-with ui.told():
+with ui.stop_on_error():
     conversation = _conversation()
     try:
         chosen = target.pick(conversation)
         st.session_state["chat_last"] = (conversation.id, chosen)
     except StoreDown as error:
         chosen = target.last(conversation, error)
-    seen = context.look(chosen)
-    system, options = parameters.show(chosen, conversation, seen)
+    state = server_state.read(chosen)
+    system, options = parameters.show(chosen, conversation, state)
 
 # Before anything of the page is drawn that it changes; it stands at the bottom all the same.
 problem = ""
-if seen.chat != "none":
+if state.chat != "none":
     try:
-        if message := composer.show(chosen, conversation, seen, system):
+        if message := composer.show(chosen, conversation, state, system):
             conversation.ask(
                 chosen.target, message.text, system, options, raw=message.raw, schema=message.schema,
                 asked_ref=chosen.asked, user=me.name,
@@ -96,7 +95,7 @@ if seen.chat != "none":
         problem = str(error)  # shown below the conversation, where the reader is
 
 with st.container(horizontal=True, vertical_alignment="center"):
-    st.markdown(ui.whom(chosen.version, chosen.endpoint))
+    st.markdown(ui.target_line(chosen.version, chosen.endpoint))
     st.space("stretch")
     begin = {"chat_begin": True}
     st.button(
@@ -106,8 +105,8 @@ with st.container(horizontal=True, vertical_alignment="center"):
     conversation_menu.menu(conversation)
     if chosen.version is not None:
         with st.popover("Code", icon=":material/terminal:", type="tertiary"):
-            snippets.show(chosen.asked)
-context.show_state(chosen, conversation)
+            code_snippets.show(chosen.asked)
+server_state.show(chosen, conversation)
 
 if chosen.moved:
     with st.container(horizontal=True, vertical_alignment="center", border=True):
@@ -118,15 +117,15 @@ if chosen.moved:
             args=(conversation, chosen.moved), help=f"From the next message on, {chosen.moved} answers.",
         )  # fmt: skip
 
-if not conversation.path and seen.chat != "none":
-    st.caption("Write a message below." + ("" if seen.open else _FIRST if chosen.version else _ELSEWHERE))
+if not conversation.path and state.chat != "none":
+    st.caption("Write a message below." + ("" if state.open else _FIRST if chosen.version else _ELSEWHERE))
     if chosen.version is not None and chosen.version.name == tags.DEMO_MODEL:
         st.info(ui.EMBEDDED_NOTE, icon=":material/info:")
 
 _address(conversation, chosen.asked)
-with ui.told():
+with ui.stop_on_error():
     turns.show_all(Asking(conversation, chosen, system, options))
 if problem:
     ui.show_error(problem)
-if seen.chat == "none":
-    predict.show(chosen, seen)
+if state.chat == "none":
+    predict.show(chosen, state)

@@ -1,266 +1,22 @@
 """Conversations: everything that was said, to find, open, rename, keep elsewhere, repeat or delete."""
 
-from collections.abc import Sequence
-from datetime import UTC, datetime
-
 import streamlit as st
 
-from pages.components.conversations import conversation_menu, replays
-from pages.components.conversations.conversation_menu import counted
-from pages.components.shared import links, ui
-from pages.components.shared.escape import literal, short
-from pages.components.shared.waiting import patiently
-from phi3core.chat import history, import_export, search
-from phi3core.chat.live_conversations import load_conversation
-from phi3core.chat.search import ConversationSummary, SearchResult
-from phi3core.errors import Phi3Error, StoreDown
-from phi3core.serving.pool import Pool
-
-_SECONDS = 2.0  # to look for them in the store, at first
-_PAGE = 30  # conversations to begin with, and with each “Show more”
-_ORIGINS = {
-    "branch": ":material/alt_route: branch",
-    "replay": ":material/replay: replay",
-    "import": ":material/upload: imported",
-}
-_INDENT = "\u2060\u2002"  # a link has a margin, so what stands below it needs one; a space alone is cut off
-_RENAME, _REPLAY, _COMPARE, _DELETE = "Rename", "Replay", "Compare", "Delete"
-_ICONS = {_RENAME: "edit", _REPLAY: "replay", _COMPARE: "compare_arrows", _DELETE: "delete"}
-
-
-# ---------------------------------------------------------------- the list
-
-
-@st.fragment
-def _list() -> None:
-    text = st.session_state.get("conversations_search", "").strip()
-    limit = st.session_state.setdefault("conversations_limit", _PAGE)
-    found, down = SearchResult([]), ""
-    try:
-        found = _listed(text, limit + 1)
-    except StoreDown as error:
-        down, found = str(error), search.search_conversations(ui.config(), text, limit + 1, pending_only=True)
-    listed = found.conversations
-    if down:
-        ui.show_error(down)
-        st.button("Try again", icon=":material/refresh:", key="conversations_retry")
-        if listed:
-            st.caption("These wait on this machine until it does:")
-    elif not listed:
-        _empty(text, found.since)
-    if text and listed:
-        what = f"The newest {limit:,} conversations" if len(listed) > limit else counted(len(listed), "conversation")
-        st.caption(f"{what} with “{short(text)}”{_among(found.since)}")
-    elif found.since and listed:
-        st.caption(f"The conversations{_among(found.since)}")
-    if listed:
-        _chosen(listed[:limit])
-    for summary in listed[:limit]:
-        _row(summary)
-    if len(listed) > limit:
-        st.button("Show more", icon=":material/expand_more:", key="conversations_more", on_click=_show_more)
-    elif found.since:
-        st.button("Look further back", icon=":material/history:", key="conversations_further", on_click=_look_further)
-
-
-def _listed(text: str, limit: int) -> SearchResult:
-    """Read once a look at the page: a tick at a row asks the store for nothing."""
-    if st.session_state.get("conversations_looked_for") != text:
-        st.session_state.update({"conversations_looked_for": text, "conversations_seconds": _SECONDS})
-    asked = (text, limit, st.session_state["conversations_seconds"])
-    kept = st.session_state.get("conversations_kept")
-    if kept and kept[0] == asked:
-        return kept[1]  # type: ignore[no-any-return]
-    words = "Searching …" if text else "Reading the conversations …"
-    found = patiently(words, search.search_conversations, ui.config(), text, limit, False, asked[2])
-    st.session_state["conversations_kept"] = (asked, found)
-    return found
-
-
-def _among(since: int) -> str:
-    """How far back it was looked, where that was not to the beginning."""
-    return f" among the newest, back to {datetime.fromtimestamp(since / 1000, UTC):%Y-%m-%d %H:%M} UTC" if since else ""
-
-
-def _show_more() -> None:
-    st.session_state["conversations_limit"] += _PAGE
-
-
-def _look_further() -> None:
-    st.session_state["conversations_seconds"] *= 5
-
-
-def _empty(text: str, since: int) -> None:
-    if text:
-        words = f"No conversation{_among(since)} holds “{short(text)}” in its title, questions or answers."
-        st.info(words, icon=":material/search_off:")
-        return
-    if since:
-        return
-    st.info("There are no conversations yet. Talk to a version, or import a file.", icon=":material/forum:")
-    st.page_link("pages/chat_page.py", label="Talk to a version", icon=":material/chat:")
-
-
-def _key(id: str) -> str:
-    return f"conversations_pick_{id}"
-
-
-def _chosen(listed: Sequence[ConversationSummary]) -> None:
-    """The line above the list: how many are ticked, and what can be done with them."""
-    chosen = [summary for summary in listed if st.session_state.get(_key(summary.id))]
-    with st.container(horizontal=True, vertical_alignment="center", key="conversations_bar"):
-        # Its tick follows from those below: it is set before it is drawn.
-        st.session_state["conversations_all"] = len(chosen) == len(listed)
-        ids = [summary.id for summary in listed]
-        label = f"{len(chosen)} selected" if chosen else "Select all"
-        st.checkbox(label, key="conversations_all", on_change=_tick_all, args=(ids,))
-        if chosen:
-            if st.button("Export", icon=":material/download:", key="conversations_export", type="tertiary"):
-                _export(chosen)
-            own = all(conversation_menu.may_change(summary.author) for summary in chosen)
-            if own and st.button("Delete", icon=":material/delete:", key="conversations_delete", type="tertiary"):
-                conversation_menu.delete([(summary.id, summary.title, summary.turns) for summary in chosen])
-
-
-def _tick_all(ids: Sequence[str]) -> None:
-    for id in ids:
-        st.session_state[_key(id)] = st.session_state["conversations_all"]
-
-
-@st.dialog("Export", icon=":material/download:")
-def _export(chosen: Sequence[ConversationSummary]) -> None:
-    st.markdown(
-        'One file of OpenAI messages, `{"messages": […]}`, with a line for each conversation: the answers that are '
-        "shown in it. “Share” in the chat has more kinds."
-    )
-    try:
-        text = patiently("Reading the conversations …", _as_jsonl, [summary.id for summary in chosen], ui.servers())
-    except Phi3Error as error:
-        ui.show_error(str(error))
-        return
-    count = text.count("\n")
-    if count < len(chosen):
-        st.caption(f"{counted(len(chosen) - count, 'conversation')} without any answer left out.")
-    st.download_button(
-        f"Download {counted(count, 'conversation')}", text, "conversations.jsonl", "application/jsonl", type="primary",
-        icon=":material/download:", on_click="ignore", disabled=not count, width="stretch",
-        key="conversations_download",
-    )  # fmt: skip
-
-
-def _as_jsonl(ids: Sequence[str], pool: Pool) -> str:
-    return import_export.to_jsonl([load_conversation(ui.config(), pool, id) for id in ids])
-
-
-def _row(summary: ConversationSummary) -> None:
-    with st.container(horizontal=True, vertical_alignment="center", wrap=False, key=f"conversation_{summary.id}"):
-        title = short(summary.title)
-        st.checkbox(f"Select {title}", key=_key(summary.id), label_visibility="collapsed", width="content")
-        with st.container(gap=None):
-            links.to_chat(summary.id, summary.title, icon=None)
-            st.caption(_INDENT + _facts(summary))
-        options = [_RENAME, _REPLAY, _DELETE] if conversation_menu.may_change(summary.author) else [_REPLAY]
-        if summary.origin and summary.origin.kind == "replay":
-            options.insert(options.index(_REPLAY) + 1, _COMPARE)
-        action = st.menu_button(
-            ":material/more_vert:", options, type="tertiary", key=f"conversations_menu_{summary.id}",
-            format_func=lambda option: f":material/{_ICONS[option]}: {option}",
-        )  # fmt: skip
-    if action:
-        _do(action, summary)
-
-
-def _facts(summary: ConversationSummary) -> str:
-    facts = [short(summary.ref, 60)] if summary.ref and summary.ref != import_export.IMPORTED else []
-    facts += [counted(summary.turns, "turn"), _when(summary.when)]
-    facts += [short(summary.user, 40)] if summary.user else []
-    facts += [_ORIGINS[summary.origin.kind]] if summary.origin and summary.origin.kind in _ORIGINS else []
-    # What waits for a moment only is not worth a word.
-    stuck = summary.pending and history.sending_error(ui.config())
-    facts += [":orange[:material/cloud_upload: waits for the store]"] if stuck else []
-    return " · ".join(facts)
-
-
-def _when(milliseconds: int) -> str:
-    when = datetime.fromtimestamp(milliseconds / 1000, UTC)
-    recent = (datetime.now(UTC) - when).days < 7
-    return ui.ago(when) if recent else f"{when:%Y-%m-%d}"
-
-
-def _do(action: str, summary: ConversationSummary) -> None:
-    if action == _RENAME:
-        conversation_menu.rename(summary.id, summary.title)
-    elif action == _DELETE:
-        conversation_menu.delete([(summary.id, summary.title, summary.turns)])
-    elif action == _COMPARE:
-        st.switch_page("pages/conversations_page.py", query_params={"replay": summary.id})
-    elif action == _REPLAY:
-        try:
-            found = patiently("Reading the conversation …", load_conversation, ui.config(), ui.servers(), summary.id)
-        except Phi3Error as error:
-            ui.show_error(str(error))
-        else:
-            replays.choose(found)
-
-
-# ---------------------------------------------------------------- import
-
-
-@st.dialog("Import", icon=":material/upload:")
-def _import() -> None:
-    st.markdown(
-        "JSON that was exported here comes back whole, Markdown with what it shows. "
-        'JSONL holds one conversation a line, as `{"messages": […]}`.'
-    )
-    if not ui.person().may("admin"):
-        st.caption("Its turns become yours, and its ratings stay out: only an admin brings back who said what.")
-    key = f"conversations_files_{st.session_state['conversations_imports']}"
-    files = st.file_uploader("Files", ["json", "jsonl", "md", "markdown"], accept_multiple_files=True, key=key)
-    if not st.button("Import", type="primary", disabled=not files, key="conversations_import_now", width="stretch"):
-        return
-    made: list[tuple[str, str]] = []
-    refused: list[str] = []
-    for file in files:
-        try:
-            words, data = f"Reading {short(file.name)} …", file.getvalue()
-            found = patiently(words, import_export.import_file, ui.config(), ui.servers(), file.name, data, ui.person())
-        except (Phi3Error, OSError) as error:
-            refused.append(str(error))
-        else:
-            made += [(conversation.id, conversation.title) for conversation in found]
-    if made:
-        st.session_state["conversations_made"] = (made, refused)
-        st.rerun()
-    _show_refused(refused)
-
-
-def _show_refused(refused: Sequence[str]) -> None:
-    for reason in refused:
-        ui.show_error(f"{reason} Nothing of this file was kept.")
-
-
-def _show_made(made: Sequence[tuple[str, str]], refused: Sequence[str]) -> None:
-    _show_refused(refused)
-    with st.container(border=True):
-        st.markdown(f":green[:material/check_circle:] {counted(len(made), 'conversation')} imported")
-        for id, title in made[:5]:
-            links.to_chat(id, title)
-        if len(made) > 5:
-            st.caption(f"and {len(made) - 5:,} more, on top of the list")
-
-
-# ---------------------------------------------------------------- notices
+from pages.components.conversations import conversation_list, import_dialog, replay_view
+from pages.components.shared import ui
+from pages.components.shared.escape import escape
+from phi3core.chat import history
 
 
 @st.fragment(run_every=1.0 if history.count_pending(ui.config()) else None)
 def _notices() -> None:
-    """What waits for the store, looked at again and again. It never draws the whole page anew: that would close an
+    """What waits for the store, drawn again and again. It never draws the whole page anew: that would close an
     open dialog, and take a press of a button with it.
     """
     if not (waiting := history.count_pending(ui.config())):
         return
     trouble = history.sending_error(ui.config())
-    words = f"{counted(waiting, 'change')} wait{'s' if waiting == 1 else ''} on this machine to be saved in MLflow"
+    words = f"{ui.counted(waiting, 'change')} wait{'s' if waiting == 1 else ''} on this machine to be saved in MLflow"
     if trouble:
         ui.show_warning(f"{words}. {trouble}")
     else:
@@ -274,7 +30,7 @@ if asked := st.query_params.get("replay", ""):
     if st.button("All conversations", icon=":material/arrow_back:", type="tertiary", key="conversations_back"):
         st.query_params.clear()
         st.rerun()
-    replays.show(asked)
+    replay_view.show(asked)
     st.stop()
 
 st.caption("Everything that was said to a version: find it, go on with it, repeat it, take it elsewhere.")
@@ -286,10 +42,10 @@ if not ui.config().tracing:
     )
 else:
     _notices()
-if said := st.session_state.pop("conversations_said", ""):
-    st.success(literal(said), icon=":material/check_circle:")
+if result := st.session_state.pop("conversations_result", ""):
+    st.success(escape(result), icon=":material/check_circle:")
 if new := st.session_state.pop("conversations_made", None):
-    _show_made(*new)
+    import_dialog.show_made(*new)
 
 with st.container(horizontal=True, vertical_alignment="bottom"):
     st.text_input(
@@ -298,7 +54,7 @@ with st.container(horizontal=True, vertical_alignment="bottom"):
     )  # fmt: skip
     if st.button("Import", icon=":material/upload:", key="conversations_import"):
         st.session_state["conversations_imports"] = st.session_state.get("conversations_imports", 0) + 1
-        _import()
+        import_dialog.show()
 
-st.session_state.pop("conversations_kept", None)
-_list()
+conversation_list.read_anew()
+conversation_list.show()

@@ -2,9 +2,8 @@
 
 import streamlit as st
 
-from pages.components.build.build_log import STATUS, line
-from pages.components.shared import ui
-from pages.components.shared.waiting import patiently
+from pages.components.build.build_card import STATUS, line
+from pages.components.shared import reads, ui
 from phi3core import tags
 from phi3core.build import jobs
 from phi3core.build.jobs import Job
@@ -21,8 +20,8 @@ def _read() -> tuple[ModelPage, list[Job]]:
     return reader.search_models(ui.config(), limit=100), jobs.list_recent(ui.config(), limit=5)
 
 
-with ui.told():
-    page, builds = patiently("Reading the store …", _read)
+with ui.stop_on_error():
+    page, builds = reads.wait_for("Reading the store …", _read)
 models = [row.model for row in page.summaries]
 in_production = [row for row in page.summaries if row.model.production]
 

@@ -6,8 +6,7 @@ from typing import Any
 import streamlit as st
 
 from pages.components.promotions import policy_editor, record_list, record_state, record_view, requests_list, timeline
-from pages.components.shared import dialogs, known, ui
-from pages.components.shared.waiting import patiently
+from pages.components.shared import dialogs, store_reads, ui
 
 _REQUESTS, _RECORD, _TIMELINE, _POLICIES = "requests", "record", "timeline", "policies"
 _VIEWS = {
@@ -62,19 +61,20 @@ def _leave(view: str, model: str, record: str) -> None:
 
 st.title("Promotions", anchor=False)
 st.caption("Who moved which version when and why, what waits for a decision, and what a promotion needs.")
-dialogs.show_said()
-with ui.told():
-    models = ui.models()
-    waiting = patiently("Reading the requests …", known.waiting)
+dialogs.show_result()
+with ui.stop_on_error():
+    models = store_reads.models()
+    waiting = store_reads.waiting_requests()
 _enter([model.name for model in models], _REQUESTS if waiting else _RECORD)
 
 chosen = st.session_state["promotions_model"]
 count = sum(chosen in ("", request.model) for request in waiting)
 with st.container(horizontal=True, vertical_alignment="center"):
-    view = st.segmented_control(
+    chosen_view = st.segmented_control(
         "View", list(_VIEWS), required=True, key="promotions_view", label_visibility="collapsed",
         format_func=lambda name: _VIEWS[name] + (f" ({count})" if name == _REQUESTS and count else ""),
     )  # fmt: skip
+    view = chosen_view or _REQUESTS
     one = view in (_TIMELINE, _POLICIES)  # of one model only
     if one and not st.session_state["promotions_model"] and models:
         st.session_state["promotions_model"] = next((m.name for m in models if m.production), models[0].name)
@@ -87,7 +87,7 @@ model = model or ""
 record_state.show(model)
 
 opened = ""
-with ui.told():
+with ui.stop_on_error():
     if view == _REQUESTS:
         requests_list.page(waiting, model)
     elif view == _RECORD:

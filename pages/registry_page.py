@@ -2,16 +2,15 @@
 
 import streamlit as st
 
-from pages.components.registry import browse, compare_view, navigation, version_view
+from pages.components.registry import compare_view, list_view, navigation, version_view
 from pages.components.shared import dialogs
 
-navigation.on()
+navigation.follow()
 query = st.query_params
-changed = "registry_said" in st.session_state  # by a dialog that has just closed
-dialogs.show_said()
+changed = dialogs.show_result()  # of a dialog that has just closed
 if "compare" in query or "with" in query:
     compare_view.show(query.get("compare", ""), query.get("with", ""))
 elif query.get("model") and "version" in query:
     version_view.show(query["model"], query["version"], changed)
 else:
-    browse.show()
+    list_view.show()

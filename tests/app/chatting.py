@@ -44,3 +44,9 @@ def answers(at: AppTest) -> list[str]:
 
 def chat_version(settings: Settings) -> Version:
     return reader.get_version(settings, "phi3/1")
+
+
+def follow_link(at: AppTest, page: str, **query: str) -> AppTest:
+    """Follow a link inside the app: the same visit, another address."""
+    at.query_params = dict(query)
+    return at.switch_page(f"pages/{page}_page.py").run()

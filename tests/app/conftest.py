@@ -9,12 +9,13 @@ import pytest
 import streamlit as st
 from streamlit.testing.v1 import AppTest
 
-from pages.components.registry import browse
-from pages.components.shared import reading, ui
+from pages.components.registry import list_view, model_state
+from pages.components.shared import ui
 from phi3core import tags
 from phi3core.chat import live_conversations
 from phi3core.registry.index import get_index
 from phi3core.settings import Settings
+from tests.app.chatting import WORDS
 from tests.app.servers import FakePool
 from tests.support import fakes
 
@@ -44,11 +45,18 @@ def servers(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakePool]:
 
 
 @pytest.fixture
+def engine(servers: FakePool) -> fakes.FakeEngine:
+    engine = fakes.FakeEngine(WORDS)
+    servers.engines = lambda ref: engine
+    return engine
+
+
+@pytest.fixture
 def open_page(settings: Settings, servers: FakePool, monkeypatch: pytest.MonkeyPatch) -> Iterator[Open]:
     """Open a page by its name as a browser would, with the query of its address."""
     # What is not known in a moment is drawn later, by a fragment, and a test has no fragment runs.
-    monkeypatch.setattr(reading, "_PATIENCE", 10.0)
-    monkeypatch.setattr(browse, "_PATIENCE", 10.0)
+    monkeypatch.setattr(model_state, "_PATIENCE", 10.0)
+    monkeypatch.setattr(list_view, "_PATIENCE", 10.0)
 
     def open_(page: str, /, **query: str) -> AppTest:
         at = AppTest.from_file(ROOT / "app.py", default_timeout=30)

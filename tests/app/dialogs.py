@@ -7,13 +7,24 @@ from streamlit.testing.v1 import AppTest
 
 from pages.components.shared import ui
 from phi3core.access.roles import Person
+from phi3core.promotion.promote import promote, set_alias
+from phi3core.promotion.record import search
+from phi3core.promotion.record.model import Record
+from phi3core.registry import reader
 from phi3core.settings import Settings
-from tests.app.conftest import said
+from tests.app.conftest import Register, said
 
 ANN = Person("ann@example.org", "admin")
 RUTH = Person("ruth@example.org", "releaser")
 RAY = Person("ray@example.org", "reviewer")
 VERA = Person("vera@example.org", "viewer")
+DIALOGS = {
+    "move": ("registry.move_dialog", "show"),
+    "aliases": ("registry.aliases_dialog", "show"),
+    "rollback": ("registry.rollback_dialog", "show"),
+    "delete": ("registry.delete_dialog", "show"),
+    "ask": ("promotions.request_dialogs", "ask_dialog"),
+}
 
 
 def become(person: Person, settings: Settings, patch: pytest.MonkeyPatch) -> None:
@@ -25,21 +36,23 @@ def become(person: Person, settings: Settings, patch: pytest.MonkeyPatch) -> Non
 
 
 def opened(dialog: str, number: int, *more: str, name: str = "phi3") -> AppTest:
-    """One of the dialogs of moves.py for a version, open from now on. more: what it takes besides."""
+    """One of DIALOGS for a version, open from now on. more: what it takes besides."""
 
-    def page(dialog: str, name: str, number: int, more: tuple[str, ...]) -> None:
-        from pages.components.registry import move_dialogs
-        from pages.components.shared import dialogs, ui
+    def page(module: str, function: str, name: str, number: int, more: tuple[str, ...]) -> None:
+        from importlib import import_module
+
+        from pages.components.shared import dialogs, store_reads, ui
         from phi3core.registry import reader
 
-        dialogs.show_said()
-        listed = ui.versions(name)
+        dialogs.show_result()
+        listed = store_reads.versions(name)
         version = next((v for v in listed if v.version == number), None) or reader.get_version(
             ui.config(), f"{name}/{number}"
         )
-        getattr(move_dialogs, dialog)(name if dialog == "rollback" else version, listed, *more)
+        show = getattr(import_module(f"pages.components.{module}"), function)
+        show(name if module.endswith("rollback_dialog") else version, listed, *more)
 
-    at = AppTest.from_function(page, args=(dialog, name, number, more), default_timeout=30)
+    at = AppTest.from_function(page, args=(*DIALOGS[dialog], name, number, more), default_timeout=30)
     return at.run()
 
 
@@ -50,3 +63,37 @@ def plain(at: AppTest) -> str:
 
 def warned(at: AppTest) -> str:
     return "\n".join(str(element.value) for kind in (at.warning, at.error) for element in kind)
+
+
+def stages(settings: Settings) -> dict[int, str]:
+    return {version.version: version.stage for version in reader.list_versions(settings, "phi3")}
+
+
+def keys_of(at: AppTest) -> set[str]:
+    return {str(button.key) for button in at.button}
+
+
+def listed(at: AppTest) -> list[tuple[str, str]]:
+    """Version and action of each row of the record."""
+    table = at.dataframe[0].value
+    return list(zip(table["Version"], table["What"]))
+
+
+def press(at: AppTest, opener: str, button: str, **typed: str) -> AppTest:
+    """Through a dialog. A test has no fragment runs, so the dialog's own button is held open with it."""
+    at.button(key=opener).click().run()
+    for key, text in typed.items():
+        at.text_area(key=key).set_value(text)
+    at.button(key=opener).click()
+    at.button(key=button).click()
+    return at.run()
+
+
+def promotion_history(register: Register, settings: Settings) -> list[Record]:
+    """What was done to phi3 and other, newest first."""
+    register(), register(), register("other")
+    promote(settings, "phi3/1", "Production", "First", RUTH)
+    set_alias(settings, "phi3/2", "champion", "Wins <b>always</b>", RUTH)
+    promote(settings, "phi3/2", "Production", "Faster", ANN)
+    promote(settings, "other/1", "Staging", "", ANN)
+    return list(search.page(settings).records)

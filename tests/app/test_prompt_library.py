@@ -11,7 +11,7 @@ import pytest
 import streamlit as st
 from streamlit.testing.v1 import AppTest
 
-from pages.components.chat import prompt_library, snippets
+from pages.components.chat import code_snippets, prompt_library
 from phi3core.access import roles
 from phi3core.access.roles import Person
 from phi3core.chat import prompts
@@ -190,7 +190,7 @@ ODD = 'it\'s "my" módel/3'
 
 @pytest.mark.parametrize("key", [False, True])
 def test_the_python_snippet_is_python_with_that_version_and_address(key: bool) -> None:
-    tree = ast.parse(snippets.in_python(ODD, "http://localhost:8501/v1", key))
+    tree = ast.parse(code_snippets.in_python(ODD, "http://localhost:8501/v1", key))
     texts = [node.value for node in ast.walk(tree) if isinstance(node, ast.Constant)]
     assert ODD in texts
     assert "http://localhost:8501/v1" in texts
@@ -199,7 +199,7 @@ def test_the_python_snippet_is_python_with_that_version_and_address(key: bool) -
 
 @pytest.mark.parametrize("key", [False, True])
 def test_the_curl_snippet_survives_a_shell(key: bool) -> None:
-    words = shlex.split(snippets.in_curl(ODD, "http://localhost:8501/v1", key).replace("\\\n", " "))
+    words = shlex.split(code_snippets.in_curl(ODD, "http://localhost:8501/v1", key).replace("\\\n", " "))
     assert "http://localhost:8501/v1/chat/completions" in words
     body = json.loads(words[words.index("-d") + 1])
     assert body["model"] == ODD
@@ -208,7 +208,7 @@ def test_the_curl_snippet_survives_a_shell(key: bool) -> None:
 
 
 def test_the_javascript_snippet_names_the_version_and_streams() -> None:
-    text = snippets.in_javascript(ODD, "http://localhost:8501/v1")
+    text = code_snippets.in_javascript(ODD, "http://localhost:8501/v1")
     assert f"model: {json.dumps(ODD, ensure_ascii=False)}" in text
     assert 'baseURL: "http://localhost:8501/v1"' in text
     assert "stream: true" in text
@@ -216,9 +216,9 @@ def test_the_javascript_snippet_names_the_version_and_streams() -> None:
 
 def test_three_snippets_are_shown_in_tabs(settings: Settings) -> None:
     def page() -> None:
-        from pages.components.chat import snippets
+        from pages.components.chat import code_snippets
 
-        snippets.show("phi3/3", "http://localhost:8501/v1")
+        code_snippets.show("phi3/3", "http://localhost:8501/v1")
 
     at = AppTest.from_function(page).run()
     assert [tab.label for tab in at.tabs] == ["Python", "curl", "JavaScript"]

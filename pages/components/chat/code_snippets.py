@@ -1,88 +1,88 @@
-"""Code to load a version and to call it, with the reference that the reader chooses."""
+"""How to ask the very same version from a program: code to copy."""
 
 from __future__ import annotations
 
 import json
-import os
 import shlex
 
 import streamlit as st
 
 from pages.components.shared import links, ui
-from pages.components.shared.escape import short
-from phi3core import tags
-from phi3core.registry import signature
-from phi3core.registry.models import Version, VersionDetails, parse_reference
-from phi3core.store.client import hide_password
+from phi3core.access.api_keys import key_required
 
-from . import snippets
-
-_HINT = "By number it stays this version; by alias or stage it follows whatever is promoted."
+QUESTION = "What is the capital of Spain?"
+_KEY = "PHI3_API_KEY"  # of the client's environment
 
 
-def show(version: Version, detail: VersionDetails) -> None:
-    ref = st.selectbox("Ask for it as", references(version), key=f"calling_{version.ref}", help=_HINT, width=340)
-    key = bool(os.environ.get("PHI3_API_KEY"))
-    url = f"{links.app()}/v1"
-    names = ["MLflow", "OpenAI client", "curl", "Terminal"]
-    mlflow, client, curl, terminal = st.tabs(names)
-    with mlflow:
-        st.caption("Loads the model into your own Python process; install its dependencies first.")
-        st.code(in_mlflow(ref, version, detail, _store()), language="python", wrap_lines=True)
-    with client:
-        st.caption("This app speaks OpenAI's protocol on its own port, and opens the version when it is asked.")
-        st.code(snippets.in_python(ref, url, key), language="python", wrap_lines=True)
+def show(ref: str, base_url: str = "") -> None:
+    """Snippets that stream an answer of the version from this app's own port.
+
+    base_url: ends in ``/v1``; empty for the address that the reader's browser has of this app.
+    """
+    base_url, key = base_url or f"{links.app_address()}/v1", key_required(ui.config())
+    st.caption("The app speaks OpenAI's protocol on its own port. The model is the version's reference.")
+    python, curl, javascript = st.tabs(["Python", "curl", "JavaScript"])
+    with python:
+        st.code(in_python(ref, base_url, key), language="python", wrap_lines=True)
     with curl:
-        st.code(snippets.in_curl(ref, url, key), language="bash", wrap_lines=True)
-    with terminal:
-        st.code(f"python -m phi3core chat {shlex.quote(ref)}", language="bash", wrap_lines=True)
-        st.caption(f"Or with MLflow alone, without this app: {short(uri(ref))}")
-        command = f"MLFLOW_TRACKING_URI={shlex.quote(_store())} mlflow models serve -m {shlex.quote(uri(ref))} -p 5001"
-        st.code(command, language="bash", wrap_lines=True)
+        st.code(in_curl(ref, base_url, key), language="bash", wrap_lines=True)
+    with javascript:
+        st.code(in_javascript(ref, base_url, key), language="javascript", wrap_lines=True)
+    if key:
+        st.caption(f"Set {_KEY} to your key. `python -m phi3core key EMAIL` makes one, where this app runs.")
 
 
-def references(version: Version) -> list[str]:
-    """The ways to name the version, the one that never moves first."""
-    aliases = [alias for alias in version.aliases if alias not in tags.RESERVED_ALIASES]
-    stages = [stage for alias, stage in tags.RESERVED_ALIASES.items() if alias in version.aliases]
-    return [version.ref, *(f"{version.name}/{stage}" for stage in stages), *(f"{version.name}@{a}" for a in aliases)]
+def in_python(ref: str, base_url: str, key: bool = False) -> str:
+    """For the openai package. key: whether the app asks for one."""
+    api_key = f'os.environ["{_KEY}"]' if key else '"none"'
+    return f"""\
+# pip install openai
+{"import os" + chr(10) * 2 if key else ""}from openai import OpenAI
+
+client = OpenAI(base_url={_quoted(base_url)}, api_key={api_key})
+stream = client.chat.completions.create(
+    model={_quoted(ref)},
+    messages=[{{"role": "user", "content": "{QUESTION}"}}],
+    stream=True,
+)
+for chunk in stream:
+    if chunk.choices:
+        print(chunk.choices[0].delta.content or "", end="", flush=True)
+print()
+"""
 
 
-def uri(ref: str) -> str:
-    """A reference as MLflow writes it. A stage by its alias: that is the truth, and stages may go."""
-    found = parse_reference(ref)
-    if found.number is not None:
-        return f"models:/{found.name}/{found.number}"
-    return f"models:/{found.name}@{found.alias or str(found.stage).lower()}"
+def in_curl(ref: str, base_url: str, key: bool = False) -> str:
+    """For a shell. key: whether the app asks for one."""
+    body = {"model": ref, "messages": [{"role": "user", "content": QUESTION}], "stream": True}
+    authorization = f'  -H "Authorization: Bearer ${_KEY}" \\\n' if key else ""
+    return f"""\
+curl --no-buffer {shlex.quote(base_url + "/chat/completions")} \\
+  -H 'Content-Type: application/json' \\
+{authorization}  -d {shlex.quote(json.dumps(body, ensure_ascii=False))}
+"""
 
 
-def in_mlflow(ref: str, version: Version, detail: VersionDetails, store: str) -> str:
-    """Python that loads the version by MLflow and asks it once: its own flavor where that knows more than pyfunc."""
-    start = f"mlflow.set_tracking_uri({json.dumps(store, ensure_ascii=False)})\n"
-    address = json.dumps(uri(ref), ensure_ascii=False)
-    pyfunc = f"import mlflow\n\n{start}model = mlflow.pyfunc.load_model({address})\n{_ask(detail)}\n"
-    if "transformers" in detail.flavors or version.wrapper == "transformers":
-        return pyfunc + (
-            "\n# The native pipeline, which can stream:\n"
-            f"pipeline = mlflow.transformers.load_model({address})\n"
-            f'print(pipeline([{{"role": "user", "content": "{snippets.QUESTION}"}}], max_new_tokens=100))\n'
-        )
-    return pyfunc
+def in_javascript(ref: str, base_url: str, key: bool = False) -> str:
+    """For Node and the openai package. key: whether the app asks for one."""
+    api_key = f"process.env.{_KEY}" if key else '"none"'
+    return f"""\
+// npm install openai
+import OpenAI from "openai";
+
+const client = new OpenAI({{ baseURL: {_quoted(base_url)}, apiKey: {api_key} }});
+const stream = await client.chat.completions.create({{
+  model: {_quoted(ref)},
+  messages: [{{ role: "user", content: "{QUESTION}" }}],
+  stream: true,
+}});
+for await (const chunk of stream) {{
+  process.stdout.write(chunk.choices[0]?.delta?.content ?? "");
+}}
+console.log();
+"""
 
 
-def _ask(detail: VersionDetails) -> str:
-    inputs = [str(column.get("name") or "") for column in detail.signature.get("inputs") or []]
-    if "messages" in inputs:
-        return f'print(model.predict({{"messages": [{{"role": "user", "content": "{snippets.QUESTION}"}}]}}))'
-    if inputs == ["prompt"]:
-        return f'print(model.predict([{{"prompt": "{snippets.QUESTION}"}}]))'
-    if not inputs:
-        return "print(model.predict(...))  # it was logged without a signature: nothing says what it takes"
-    row = ", ".join(f"{json.dumps(name)}: ..." for name in inputs)
-    return f"# {signature.describe_signature(detail.signature)}\nprint(model.predict([{{{row}}}]))"
-
-
-def _store() -> str:
-    """The store's address as a program elsewhere needs it, without its password."""
-    address = ui.config().tracking_uri
-    return hide_password(address, address)
+def _quoted(text: str) -> str:
+    """A text as Python and JavaScript write it."""
+    return json.dumps(text, ensure_ascii=False)

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import streamlit as st
 
-from pages.components.shared import later
+from pages.components.shared import reads
 from phi3core.chat.answer import read_schema
 from phi3core.chat.conversation import Conversation
 from phi3core.chat.model_client import render_prompt
 from phi3core.errors import BadInput
 
-from . import context, prompt_library
-from .context import Seen
+from . import context_bar, prompt_library
+from .server_state import ServerState
 from .target import Chosen
 
 CHAT, RAW, JSON = "Chat", "Raw prompt", "JSON"
@@ -35,15 +36,15 @@ class Message:
     schema: dict[str, Any] | None = None
 
 
-def show(chosen: Chosen, conversation: Conversation, seen: Seen, system: str) -> Message | None:
+def show(chosen: Chosen, conversation: Conversation, state: ServerState, system: str) -> Message | None:
     """Draw it below the page, and return what was sent just now. Raises BadInput for a schema that is none."""
-    modes = _modes(chosen, seen)
+    modes = _modes(chosen, state)
     if st.session_state.get("chat_mode") not in modes:
         st.session_state["chat_mode"] = modes[0]
     schema = ""
-    row = {"horizontal": True, "vertical_alignment": "center", "gap": "small"}
-    with st.bottom, st.container(**row, horizontal_alignment="distribute"):
-        with st.container(**row, width="content"):
+    row = partial(st.container, horizontal=True, vertical_alignment="center", gap="small")
+    with st.bottom, row(horizontal_alignment="distribute"):
+        with row(width="content"):
             mode = st.session_state["chat_mode"]
             if len(modes) > 1:
                 mode = st.segmented_control("Mode", modes, key="chat_mode", required=True, label_visibility="collapsed")
@@ -52,23 +53,23 @@ def show(chosen: Chosen, conversation: Conversation, seen: Seen, system: str) ->
             prompt_library.insert("chat_insert")
         if mode != RAW:  # which is sent alone, and counted below its box
             with st.container(width=360):  # a phone's whole width, where it stands in a line of its own
-                context.show_fullness(chosen, conversation, system)
+                context_bar.show(chosen, conversation, system)
     if mode == RAW:
         with st.bottom:
-            return _raw(conversation, seen, system)
+            return _raw(conversation, state, system)
     # Not in st.bottom, where it comes by itself: only so does the page stay at its end while an answer grows.
     return _message(conversation, mode, schema)
 
 
-def _modes(chosen: Chosen, seen: Seen) -> list[str]:
+def _modes(chosen: Chosen, state: ServerState) -> list[str]:
     """The ways in which the model can be asked, as far as is known."""
     if chosen.endpoint is not None:
         return [CHAT, RAW, JSON] if chosen.endpoint.kind == "openai" else [CHAT]
     assert chosen.version is not None
-    if not seen.props:
+    if not state.props:
         return [CHAT, RAW, JSON] if chosen.version.wrapper else [CHAT]
-    raw = [RAW] if seen.chat in ("template", "prompt") else []
-    return [CHAT, *raw, *([JSON] if "json_schema" in seen.props.get("supports", ()) else [])]
+    raw = [RAW] if state.chat in ("template", "prompt") else []
+    return [CHAT, *raw, *([JSON] if "json_schema" in state.props.get("supports", ()) else [])]
 
 
 # ---------------------------------------------------------------- a message
@@ -118,7 +119,7 @@ def _schema() -> str:
 # ---------------------------------------------------------------- a raw prompt
 
 
-def _raw(conversation: Conversation, seen: Seen, system: str) -> Message | None:
+def _raw(conversation: Conversation, state: ServerState, system: str) -> Message | None:
     if text := st.session_state.pop("chat_insert", ""):
         st.session_state["chat_raw"] = text
     st.session_state.setdefault("chat_raw", st.session_state.get("chat_raw_kept", ""))
@@ -131,34 +132,34 @@ def _raw(conversation: Conversation, seen: Seen, system: str) -> Message | None:
         busy = conversation.running
         if st.button("Send", type="primary", icon=":material/send:", key="chat_raw_send", disabled=busy):
             return Message(text, raw=True)
-        template = _template(conversation, seen, system)
+        template = _template(conversation, state, system)
         st.button(
             "Insert rendered template", icon=":material/code:", key="chat_raw_template", type="tertiary",
             disabled=not template, help="The conversation as the model last read it, by its own chat template.",
             on_click=st.session_state.update, args=({"chat_raw": template},),
         )  # fmt: skip
-        if count := _count(seen, text):
+        if count := _count(state, text):
             st.caption(count)
     return None
 
 
-def _template(conversation: Conversation, seen: Seen, system: str) -> str:
+def _template(conversation: Conversation, state: ServerState, system: str) -> str:
     """What the model last read; before that, an empty conversation as it would read it."""
     read = next((turn.prompt for turn in reversed(conversation.path) if turn.prompt and not turn.raw), "")
-    if read or not seen.open or seen.chat != "template":
+    if read or not state.open or state.chat != "template":
         return read
-    server = seen.server
+    server = state.server
     assert server is not None
     asked = [{"role": "system", "content": system}] if system.strip() else []
     asked.append({"role": "user", "content": "Write your message here."})
-    found = later.ask(("template", server.ref, server.key, system), lambda: render_prompt(server, asked))
+    found = reads.latest(render_prompt, server, asked, key=("template", server.ref, server.key, system)).value
     return found[1] if found else ""
 
 
-def _count(seen: Seen, text: str) -> str:
-    server = seen.server
-    if server is None or not seen.open or not text:
+def _count(state: ServerState, text: str) -> str:
+    server = state.server
+    if server is None or not state.open or not text:
         return ""
     key = ("count", server.ref, server.key, text)
-    found = later.ask(key, lambda: render_prompt(server, text), wait=0.5)
+    found = reads.latest(render_prompt, server, text, patience=0.5, key=key).value
     return f"{found[0]:,} tokens" if found and found[0] is not None else ""

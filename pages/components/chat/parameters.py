@@ -8,12 +8,12 @@ from typing import Any
 
 import streamlit as st
 
-from pages.components.shared import ui
+from pages.components.shared import store_reads
 from phi3core.build.spec import MAX_TOKENS
 from phi3core.chat.conversation import Conversation
 from phi3core.chat.fit import ENDPOINT_OPTIONS
 
-from .context import Seen
+from .server_state import ServerState
 from .target import Chosen
 
 ALTERNATIVES = 5  # likeliest tokens told beside each token, where probabilities are shown
@@ -45,17 +45,17 @@ _MORE = (
 _ALL = (*(c.name for c in (*_MAIN, *_MORE)), "max_tokens", "seed", "stop", "logprobs")
 
 
-def show(chosen: Chosen, conversation: Conversation, seen: Seen) -> tuple[str, dict[str, Any]]:
+def show(chosen: Chosen, conversation: Conversation, state: ServerState) -> tuple[str, dict[str, Any]]:
     """Draw the controls and return the system prompt and the options.
 
     They start as the conversation had them last, else at the model's own defaults.
     """
-    supported, own = _known(chosen, seen)
+    supported, own = _known(chosen, state)
     _seed_state(chosen.ref, conversation, own, supported)
     with st.sidebar:
         system = st.text_area(
             "System prompt", key="chat_system", placeholder="the model's own", height=100,
-            disabled=seen.chat in ("prompt", "none"),
+            disabled=state.chat in ("prompt", "none"),
         )  # fmt: skip
         _insert_prompt("chat_system")
         with st.container(horizontal=True, vertical_alignment="center"):
@@ -70,16 +70,16 @@ def show(chosen: Chosen, conversation: Conversation, seen: Seen) -> tuple[str, d
     return system, _asked(chosen, values, own)
 
 
-def _known(chosen: Chosen, seen: Seen) -> tuple[set[str], dict[str, Any]]:
+def _known(chosen: Chosen, state: ServerState) -> tuple[set[str], dict[str, Any]]:
     """The options that the model takes, and its defaults."""
     if chosen.endpoint is not None:
         return set(
             ENDPOINT_OPTIONS[chosen.endpoint.kind]
         ), {}  # its own defaults are its secret, so that all starts empty
     assert chosen.version is not None
-    if seen.props:
-        return set(seen.props.get("supports") or ()), dict(seen.props.get("default_generation_settings") or {})
-    detail = ui.detail(chosen.version)
+    if state.props:
+        return set(state.props.get("supports") or ()), dict(state.props.get("default_generation_settings") or {})
+    detail = store_reads.detail(chosen.version)
     if chosen.version.wrapper:
         return set(_ALL), detail.options
     params = {param["name"]: param.get("default") for param in detail.signature.get("params") or []}

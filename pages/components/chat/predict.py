@@ -7,19 +7,19 @@ from typing import Any
 
 import streamlit as st
 
-from pages.components.shared import later, ui
+from pages.components.shared import reads, ui
 from phi3core.chat.model_client import invoke_server
 from phi3core.errors import Phi3Error
 
 from . import examples
-from .context import Seen
+from .server_state import ServerState
 from .target import Chosen
 
 
-def show(chosen: Chosen, seen: Seen) -> None:
+def show(chosen: Chosen, state: ServerState) -> None:
     """The signature, a request to edit, and what came back."""
-    assert seen.server is not None
-    signature = seen.props.get("signature") or {}
+    assert state.server is not None
+    signature = state.props.get("signature") or {}
     st.info(
         f"{ui.code(chosen.ref)} can't be chatted with: it takes neither messages nor one text. Ask it with inputs of "
         "its own, as MLflow's /invocations takes them.",
@@ -34,8 +34,8 @@ def show(chosen: Chosen, seen: Seen) -> None:
     st.session_state.setdefault(key, json.dumps(examples.example(signature), indent=2))
     body = st.text_area("Inputs, as JSON", key=key, height=220)
     if st.button("Predict", type="primary", icon=":material/play_arrow:", key="chat_predict"):
-        server = seen.server
-        st.session_state["chat_prediction"] = (chosen.ref, later.begin(lambda: invoke_server(server, body)))
+        server = state.server
+        st.session_state["chat_prediction"] = (chosen.ref, reads.start(invoke_server, server, body))
     ref, coming = st.session_state.get("chat_prediction", ("", None))
     if ref == chosen.ref and coming is not None:
         st.fragment(_show_result, run_every=None if coming.done() else 0.5)(coming, coming.done())

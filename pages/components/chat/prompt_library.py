@@ -6,9 +6,8 @@ from datetime import UTC, datetime
 
 import streamlit as st
 
-from pages.components.shared import ui
+from pages.components.shared import reads, ui
 from pages.components.shared.escape import short
-from pages.components.shared.waiting import patiently
 from phi3core.chat import prompts
 from phi3core.chat.prompts import SavedPrompt
 from phi3core.errors import Phi3Error
@@ -28,12 +27,11 @@ def _library(key: str) -> None:
     # What a press of a button wants in another box: only here, before the box is drawn, can it be put there.
     st.session_state.update(st.session_state.pop("prompts_next", {}))
     try:
-        listed = {
-            prompt.name: prompt for prompt in patiently("Reading the prompts …", prompts.search_prompts, ui.config())
-        }
+        found = reads.wait_for("Reading the prompts …", prompts.search_prompts, ui.config())
     except Phi3Error as error:
         ui.show_error(str(error))
         return
+    listed = {prompt.name: prompt for prompt in found}
     may = ui.person().may("reviewer")
     modes = [_USE, _SAVE] if may else [_USE]
     mode = st.segmented_control("Mode", modes, required=True, label_visibility="collapsed", key="prompts_mode")
@@ -64,7 +62,7 @@ def _use(key: str, listed: dict[str, SavedPrompt]) -> None:
     if st.session_state.get("prompts_name") not in listed:
         st.session_state["prompts_name"] = next(iter(listed))
     left, right = st.columns([3, 1])
-    name = left.selectbox("SavedPrompt", list(listed), key="prompts_name")
+    name = left.selectbox("Prompt", list(listed), key="prompts_name")
     newest = listed[name]
     # Newest first; numbers may be missing, so they are asked for only where there is more than one.
     number = right.selectbox("Version", _numbers(newest), key=f"prompts_version_{name}_{newest.version}")
@@ -128,7 +126,7 @@ def _put(key: str, text: str) -> None:
 
 def _delete(name: str) -> None:
     try:
-        patiently("Deleting …", prompts.delete, ui.config(), name, ui.person())
+        reads.wait_for("Deleting …", prompts.delete, ui.config(), name, ui.person())
     except Phi3Error as error:
         ui.show_error(str(error))
         return
@@ -151,7 +149,7 @@ def _save(listed: dict[str, SavedPrompt]) -> None:
         st.caption("A name that is there already gets a new version; the older ones stay.")
         return
     try:
-        saved = patiently("Saving …", prompts.save, ui.config(), name, text, note, ui.person())
+        saved = reads.wait_for("Saving …", prompts.save, ui.config(), name, text, note, ui.person())
     except Phi3Error as error:
         ui.show_error(str(error))
         return

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from pages.components.shared import ui
-from pages.components.shared.waiting import patiently
+from pages.components.shared import reads, store_reads, ui
 from phi3core import tags
 from phi3core.chat.conversation import Conversation
 from phi3core.chat.target import find_moved_version
@@ -84,23 +83,21 @@ def last(conversation: Conversation, error: StoreDown) -> Chosen:
     if chosen.version is not None and chosen.ref not in [server.ref for server in ui.servers().servers()]:
         raise error
     ui.show_warning(f"{error} This conversation goes on with {chosen.ref}, as it was last known.")
-    ui.again_when_the_store_answers()
+    ui.rerun_when_store_answers()
     return chosen
 
 
 def _models(anew: bool = False) -> dict[str, Model]:
     """Those that have a version; what was read lately will do, unless they are wanted anew."""
-    if anew:
-        ui.forget()
-    return {model.name: model for model in ui.models() if model.newest}
+    return {model.name: model for model in store_reads.models(anew) if model.newest}
 
 
 def _listed(model: Model) -> tuple[Model, list[Version]]:
     """A model and its versions; read anew where the one that is asked for is not among those read lately."""
-    asked, listed = st.session_state.get("chat_ref") or "", ui.versions(model.name)
+    asked, listed = st.session_state.get("chat_ref") or "", store_reads.versions(model.name)
     if not _is_of(asked, model.name) or asked in _choices(model, listed):
         return model, listed
-    return _models(anew=True).get(model.name, model), ui.versions(model.name)
+    return _models(anew=True).get(model.name, model), store_reads.versions(model.name, anew=True)
 
 
 def _is_of(ref: str, name: str) -> bool:
@@ -202,16 +199,15 @@ def _default(model: Model, listed: list[Version]) -> str:
 
 def _pinned(conversation: Conversation, asked: str) -> Chosen:
     """The version that is meant; a conversation under way keeps the one it talks to when its alias moves on."""
-    meant = ui.resolve(asked)
+    meant = store_reads.resolve(asked)
     if conversation.asked_ref != asked or st.session_state.get("chat_followed") == (conversation.id, meant.ref):
         return Chosen(meant, asked)
-    moved = patiently(
-        "Reading the version …", find_moved_version, ui.config(), conversation.asked_ref, conversation.ref
-    )
+    refs = conversation.asked_ref, conversation.ref
+    moved = reads.wait_for("Reading the version …", find_moved_version, ui.config(), *refs)
     if not moved:
         return Chosen(meant, asked)
     try:
-        return Chosen(ui.resolve(conversation.ref), asked, moved)
+        return Chosen(store_reads.resolve(conversation.ref), asked, moved)
     except (NotFound, BadInput):
         ui.show_warning(f"{conversation.ref} was deleted: from the next message on, {meant.ref} answers.")
         return Chosen(meant, asked)

@@ -10,7 +10,7 @@ from typing import Any
 import streamlit as st
 
 from pages.components.shared import ui
-from pages.components.shared.escape import literal
+from pages.components.shared.escape import escape
 from phi3core.chat.conversation import Conversation
 from phi3core.chat.live_conversations import add_conversation
 from phi3core.errors import Phi3Error
@@ -69,7 +69,7 @@ def show(asking: Asking, turn: Turn, last: bool) -> None:
             shown = st.session_state.get(f"turn_tokens_{turn.id}")
             _toggle(turn, bool(shown))
     if turn.comment:
-        st.caption(f":material/comment: {literal(turn.comment)}")
+        st.caption(f":material/comment: {escape(turn.comment)}")
     if turn.tokens and st.session_state.get(f"turn_tokens_{turn.id}"):
         token_view.show(turn.tokens, f"turn_figure_{turn.id}")
 

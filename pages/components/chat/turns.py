@@ -7,11 +7,12 @@ import time
 
 import streamlit as st
 
-from pages.components.shared import later, ui
+from pages.components.shared import reads, ui
 from phi3core.chat.conversation import Conversation
 from phi3core.chat.live_turn import LiveTurn
 from phi3core.errors import ServerError
 from phi3core.markdown import safe_markdown
+from phi3core.registry.models import Version
 from phi3core.traces.text import without_control
 from phi3core.traces.turn import Turn
 
@@ -234,8 +235,7 @@ def _least(asking: Asking, turn: Turn) -> int | None:
     room = int(asking.options.get("max_tokens") or 100)
 
     def find() -> int:
-        version = asking.chosen.version
-        server = ui.servers().open(version) if version is not None else target
+        server = ui.servers().open(target) if isinstance(target, Version) else target
         for wanted in (room, 100, 1):  # less room for the answer before there is no answer at all
             found = conversation.count_turns_to_forget(
                 server, asking.system, turn.question, turn.parent, min(wanted, room)
@@ -247,4 +247,4 @@ def _least(asking: Asking, turn: Turn) -> int | None:
             raise ServerError("The model does not tell how long the conversation is.")
         return _IMPOSSIBLE
 
-    return later.ask(("forget", turn.id, target.ref, asking.system, room), find, wait=1.0)
+    return reads.latest(find, patience=1.0, key=("forget", turn.id, target.ref, asking.system, room)).value

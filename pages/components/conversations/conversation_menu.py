@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from functools import partial
 
 import streamlit as st
 
@@ -14,7 +15,7 @@ from phi3core.chat.conversation import Conversation
 from phi3core.chat.live_conversations import delete_conversation, rename_conversation
 from phi3core.errors import Phi3Error
 
-from . import replays
+from . import replay_dialog
 
 _PAGE = "pages/conversations_page.py"
 _FILES = {
@@ -37,12 +38,12 @@ def menu(conversation: Conversation) -> None:
     with st.popover("Share", icon=":material/ios_share:", type="tertiary", key=f"share_{id}"):
         st.caption("Link, for whoever can open this app")
         ref = conversation.asked_ref or conversation.ref
-        st.code(links.of_chat(id, ref, conversation.selected), language=None, wrap_lines=True)
+        st.code(links.chat_address(id, ref, conversation.selected), language=None, wrap_lines=True)
         st.caption("Export")
         with st.container(horizontal=True):
             for name, (ending, mime, write, about) in _FILES.items():
                 st.download_button(
-                    name, lambda write=write: write(conversation), f"{file_name(conversation.title)}.{ending}", mime,
+                    name, partial(write, conversation), f"{file_name(conversation.title)}.{ending}", mime,
                     key=f"share_{ending}_{id}", icon=":material/download:", on_click="ignore", help=about,
                 )  # fmt: skip
         st.caption("Conversation")
@@ -52,7 +53,7 @@ def menu(conversation: Conversation) -> None:
                 rename(id, conversation.title)
             busy = conversation.running
             if st.button("Replay", icon=":material/replay:", key=f"share_replay_{id}", disabled=busy):
-                replays.choose(conversation)
+                replay_dialog.show(conversation)
             if own and st.button("Delete", icon=":material/delete:", key=f"share_delete_{id}"):
                 delete([(id, conversation.title, len(conversation.tree))])
 
@@ -88,7 +89,7 @@ def delete(doomed: Sequence[tuple[str, str, int]]) -> None:
     turns = sum(count for _, _, count in doomed)
     which = "this conversation" if len(doomed) == 1 else f"these {len(doomed)} conversations"
     st.markdown(f"Delete {which} for good?")
-    lines = [f"- **{short(title)}**, {counted(count, 'turn')}" for _, title, count in doomed[:8]]
+    lines = [f"- **{short(title)}**, {ui.counted(count, 'turn')}" for _, title, count in doomed[:8]]
     st.markdown("\n".join(lines + [f"- and {len(doomed) - 8} more"] * (len(doomed) > 8)))
     traces = f", with {'its trace' if turns == 1 else f'all {turns} traces'} in MLflow" if ui.config().tracing else ""
     st.markdown(
@@ -104,10 +105,5 @@ def delete(doomed: Sequence[tuple[str, str, int]]) -> None:
             return
         if st.session_state.get("chat_conversation") in [id for id, _, _ in doomed]:
             del st.session_state["chat_conversation"]
-        st.session_state["conversations_said"] = f"{counted(len(doomed), 'conversation')} deleted."
+        st.session_state["conversations_result"] = f"{ui.counted(len(doomed), 'conversation')} deleted."
         st.switch_page(_PAGE)
-
-
-def counted(count: int, noun: str) -> str:
-    """A number with its noun."""
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"

@@ -1,4 +1,4 @@
-"""A policy as a checklist: what a stage needs, and the evidence behind each line."""
+"""A policy as a checklist: what a stage needs of a version, and the evidence behind each line."""
 
 from __future__ import annotations
 
@@ -7,18 +7,24 @@ from typing import Any
 
 import streamlit as st
 
-from pages.components.shared import known
+from pages.components.shared import reads, ui
 from pages.components.shared.escape import short
-from pages.components.shared.waiting import patiently
+from phi3core.promotion.policy import policy
 from phi3core.promotion.policy.policy import Check
 from phi3core.registry.models import Version
+from phi3core.settings import Settings
 
 _EVIDENCE = 300  # letters of one line
+_FRESH = 10.0  # seconds
 
 
-def of(version: Version, stage: str) -> list[Check]:
-    """What the stage needs of the version, and what is met now. Raises Phi3Error."""
-    return patiently("Checking the policy …", known.checks, version, stage)
+def read(version: Version, stage: str) -> list[Check]:
+    """What the stage needs of the version, and what is met now; empty where there is no policy. Raises Phi3Error."""
+    return reads.read("Checking the policy …", _checks, ui.config(), version, stage, max_age=_FRESH)
+
+
+def _checks(config: Settings, version: Version, stage: str) -> list[Check]:
+    return policy.checklist(config, version, stage, look=True)
 
 
 def show(checks: Sequence[Check], stage: str) -> None:
@@ -44,6 +50,6 @@ def summary(checks: Sequence[Check]) -> str:
 
 
 def line(met: bool, name: str, says: str) -> str:
-    """Markdown. The evidence may quote anybody."""
+    """Markdown. The evidence is escaped: it may quote what people wrote."""
     icon = ":green[:material/check_circle:]" if met else ":red[:material/cancel:]"
     return f"{icon} **{short(name)}** · {short(says, _EVIDENCE)}"

@@ -89,13 +89,13 @@ def edit(model: str, stage: str, now: Policy) -> None:
         "Required tags", list(now.tags), list(now.tags), accept_new_options=True, key="policy_tags",
         placeholder="name, or name=value", max_selections=20,
     )  # fmt: skip
-    why = dialogs.reason("policy_reason", f"{model} {stage}")
+    why = dialogs.reason_input("policy_reason", f"{model} {stage}")
     if st.button(f"Save what {stage} needs", type="primary", key="policy_save", width="stretch"):
         win_rate = None if rate is None else rate / 100
         wanted = Policy(count, other, least, win_rate, _thresholds(limits), tuple(tags), signature)
-        dialogs.do(lambda: _write(model, stage, wanted, why), "policy_reason")
+        dialogs.run(lambda: _write(model, stage, wanted, why), "policy_reason")
     if now != Policy() and st.button(f"{stage} needs nothing", key="policy_remove", type="tertiary", width="stretch"):
-        dialogs.do(lambda: _write(model, stage, Policy(), why), "policy_reason")
+        dialogs.run(lambda: _write(model, stage, Policy(), why), "policy_reason")
 
 
 def _write(model: str, stage: str, wanted: Policy, why: str) -> str:

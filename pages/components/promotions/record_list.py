@@ -9,7 +9,7 @@ import pandas as pd
 import streamlit as st
 
 from pages.components.shared import ui
-from pages.components.shared.escape import literal, short
+from pages.components.shared.escape import escape, short
 from phi3core.promotion.files import LINE
 from phi3core.promotion.record.model import Record
 
@@ -89,7 +89,7 @@ def detail(record: Record, link: bool = False) -> None:
         if record.doubt == "edited":
             ui.show_error(_DOUBTS[record.doubt])
         # Lines, not a table: a table cuts what is long where the screen is narrow.
-        facts = [f":gray[{name}] {literal(value)}" for name, value in _facts(record).items() if value]
+        facts = [f":gray[{name}] {escape(value)}" for name, value in _facts(record).items() if value]
         st.markdown("  \n".join(facts))
         if lines := [check for check in record.checks if check.get("name") != LINE]:
             st.caption("The policy, as it was met then")

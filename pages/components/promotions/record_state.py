@@ -1,4 +1,4 @@
-"""How things stand with the record: deleted, edited, incomplete, or under way; told where it can't be overlooked."""
+"""Warnings about the record: deleted, edited or incomplete; and the promotions that are under way."""
 
 from __future__ import annotations
 
@@ -6,14 +6,16 @@ from collections.abc import Sequence
 
 import streamlit as st
 
-from pages.components.shared import dialogs, known, later, ui
-from pages.components.shared.escape import literal, short
-from pages.components.shared.known import Filter
-from pages.components.shared.waiting import patiently
+from pages.components.shared import dialogs, reads, ui
+from pages.components.shared.escape import escape, short
 from phi3core.errors import Phi3Error
 from phi3core.promotion.reconcile import Look, reconcile
 from phi3core.promotion.record import search
 from phi3core.promotion.record.model import Record
+from phi3core.settings import Settings
+
+from . import record_reads
+from .record_reads import Filter
 
 _SHOWN = 5  # of what is under way
 
@@ -21,10 +23,10 @@ _SHOWN = 5  # of what is under way
 def show(model: str) -> None:
     """Of one model, or of all where model is empty; nothing is drawn where all is well."""
     try:
-        if known.state() == "deleted":
+        if record_reads.state() == "deleted":
             _deleted()
         if model:
-            _of_one(model, patiently("Looking at the model …", reconcile, ui.config(), model))
+            _of_one(model, reads.wait_for("Looking at the model …", reconcile, ui.config(), model))
         else:
             _of_all()
     except Phi3Error as error:
@@ -52,7 +54,7 @@ def restore() -> None:
         ]
     )
     if st.button("Restore", type="primary", key="record_restore_confirm", width="stretch"):
-        dialogs.do(_restore)
+        dialogs.run(_restore)
 
 
 def _restore() -> str:
@@ -71,41 +73,42 @@ def _of_one(model: str, look: Look) -> None:
 
 
 def damage(sentences: Sequence[str]) -> None:
-    """What was done to a record behind our back."""
-    listed = "\n".join(f"- {literal(sentence)}" for sentence in sentences[:10])
+    """Say what was changed in a record from outside."""
+    listed = "\n".join(f"- {escape(sentence)}" for sentence in sentences[:10])
     more = f"\n- and {len(sentences) - 10:,} more" if len(sentences) > 10 else ""
     st.error(f"**The record was tampered with.**\n{listed}{more}", icon=":material/gpp_bad:")
 
 
 def _of_all() -> None:
     """What is under way, and what is wrong with the records of the models that something was done to last."""
-    if wrong := _verified(tuple(sorted({record.model for record in known.page(Filter()).records if record.model}))):
+    if wrong := _verified(
+        tuple(sorted({record.model for record in record_reads.page(Filter()).records if record.model}))
+    ):
         damage(wrong)
-    _under_way(known.page(Filter(status="open"), limit=_SHOWN + 1).records)
+    _under_way(record_reads.page(Filter(status="open"), limit=_SHOWN + 1).records)
 
 
 def _verified(models: tuple[str, ...]) -> list[str]:
     """What is wrong with all records of the models, as far as it is known: every one is read, in the background."""
-    state = _asked(models, 0.3)
-    if state.value is None and state.busy:
+    state = _verification(models, 0.3)
+    if state.value is None and state.pending:
         _await(models)
     return state.value or []
 
 
-def _asked(models: tuple[str, ...], wait: float) -> later.State[list[str]]:
-    config = ui.config()
+def _verification(models: tuple[str, ...], patience: float) -> reads.Reading[list[str]]:
+    return reads.latest(_verify, ui.config(), models, max_age=60, patience=patience)
 
-    def verify() -> list[str]:
-        # What is of no model says that all of them were away.
-        return [sentence for name in (*models, "") for sentence in search.verify(config, name)]
 
-    return later.state(("damage", config.tracking_uri, *models), verify, fresh=60, wait=wait)
+def _verify(config: Settings, models: tuple[str, ...]) -> list[str]:
+    # The records of no model tell where those of all models were deleted at once.
+    return [sentence for name in (*models, "") for sentence in search.verify(config, name)]
 
 
 @st.fragment(run_every=1.0)
 def _await(models: tuple[str, ...]) -> None:
     """The page is drawn anew once it is known."""
-    if not _asked(models, 0).busy:
+    if not _verification(models, 0).pending:
         st.rerun()
 
 

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from datetime import UTC, date, datetime, time, timedelta
+from functools import partial
 from typing import Any
 
 import streamlit as st
 
-from pages.components.shared import known, ui
-from pages.components.shared.known import Filter
-from pages.components.shared.waiting import patiently
+from pages.components.shared import ui
 from phi3core.promotion.record import search
 from phi3core.promotion.record.model import Record
 from phi3core.promotion.record.search import Page
 
-from . import record_list
+from . import record_list, record_reads
+from .record_reads import Filter
 
 ACTIONS = (
     "promote", "roll back", "set alias", "delete alias", "request", "approve", "reject", "withdraw", "set policy",
@@ -30,7 +29,7 @@ def show(model: str, chosen: str = "") -> str:
     """Draw it, and return the id of the record that is open, or "". chosen: the one to begin with. Raises Phi3Error."""
     asked = _filter(model)
     token, before = _place(asked)
-    page = patiently("Reading the record …", known.page, asked, token, _ROWS)
+    page = record_reads.page(asked, token, _ROWS)
     opened = ""
     if page.records:
         opened = record_list.show(page.records, f"record_table_{_entry()}", chosen, link=True)
@@ -45,7 +44,7 @@ def everything(asked: Filter) -> list[Record]:
     found: list[Record] = []
     token: str | None = None
     while True:
-        page = search.page(ui.config(), **asdict(asked), limit=_EXPORTED, token=token)
+        page = record_reads.search_page(ui.config(), asked, token, _EXPORTED)
         found += page.records
         if not (token := page.next):
             return found
@@ -117,10 +116,14 @@ def _foot(asked: Filter, page: Page, before: list[str | None]) -> None:
         if page.records:
             for form, kind in _KIND.items():
                 st.download_button(
-                    f"Export {form.upper()}", lambda form=form: search.export(everything(asked), form),
+                    f"Export {form.upper()}", partial(_export, asked, form),
                     f"promotions.{form}", kind, key=f"record_{form}", icon=":material/download:", on_click="ignore",
                     type="tertiary", help="Everything that the filter shows, on all pages",
                 )  # fmt: skip
+
+
+def _export(asked: Filter, form: str) -> str:
+    return search.export(everything(asked), form)
 
 
 def _newer() -> None:

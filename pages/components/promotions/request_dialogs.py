@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import streamlit as st
 
-from pages.components.shared import dialogs, ui
-from pages.components.shared.escape import literal, short
+from pages.components.shared import dialogs, store_reads, ui
+from pages.components.shared.escape import escape, short
 from phi3core import tags
 from phi3core.errors import Phi3Error
 from phi3core.promotion.policy import requests
@@ -16,7 +16,7 @@ from . import checklist
 
 
 @st.dialog("Ask for a promotion", icon=":material/front_hand:")
-def request_dialog(version: Version, listed: list[Version]) -> None:
+def ask_dialog(version: Version, listed: list[Version]) -> None:
     st.markdown(f"**{short(version.ref)}** is in {ui.stage_badge(version.stage)}")
     stages = [stage for stage in ("Production", "Staging") if stage != version.stage]
     stage = st.radio("It should move to", stages, horizontal=True, key="ask_stage")
@@ -29,9 +29,9 @@ def request_dialog(version: Version, listed: list[Version]) -> None:
         ]
     )
     _needs(version, stage)
-    reason = dialogs.reason("ask_reason", f"{version.ref} {stage}", placeholder="What speaks for it")
+    reason = dialogs.reason_input("ask_reason", f"{version.ref} {stage}", placeholder="What speaks for it")
     if st.button(f"Ask for {stage}", type="primary", key="ask_confirm", width="stretch"):
-        dialogs.do(lambda: _ask(version, stage, reason), "ask_reason")
+        dialogs.run(lambda: _ask(version, stage, reason), "ask_reason")
 
 
 def _ask(version: Version, stage: str, reason: str) -> str:
@@ -49,11 +49,11 @@ def _approve(request: Request) -> None:
     _asked(request)
     dialogs.bullets([f"Your approval of {short(request.ref)} is recorded. It is bound to the artifact as it is now."])
     _needs_of(request)
-    comment = dialogs.reason("decide_comment", f"approve {request.id}", "Comment", "What you looked at")
+    comment = dialogs.reason_input("decide_comment", f"approve {request.id}", "Comment", "What you looked at")
     if st.button(
         f"Approve {short(request.ref)} for {request.stage}", type="primary", key="decide_confirm", width="stretch"
     ):
-        dialogs.do(lambda: _decide(request, "approve", comment), "decide_comment")
+        dialogs.run(lambda: _decide(request, "approve", comment), "decide_comment")
 
 
 @st.dialog("Reject", icon=":material/thumb_down:")
@@ -65,14 +65,14 @@ def _reject(request: Request) -> None:
             "You can change your mind: your latest decision counts.",
         ]
     )
-    comment = dialogs.reason("decide_comment", f"reject {request.id}", "Comment", "What has to change")
+    comment = dialogs.reason_input("decide_comment", f"reject {request.id}", "Comment", "What has to change")
     if st.button(
         f"Reject {short(request.ref)} for {request.stage}", type="primary", key="decide_confirm", width="stretch"
     ):
         if not comment:
             ui.show_warning("Say what has to change: whoever asked reads it.")
             return
-        dialogs.do(lambda: _decide(request, "reject", comment), "decide_comment")
+        dialogs.run(lambda: _decide(request, "reject", comment), "decide_comment")
 
 
 def _decide(request: Request, verdict: str, comment: str) -> str:
@@ -85,9 +85,9 @@ def _decide(request: Request, verdict: str, comment: str) -> str:
 def withdraw_dialog(request: Request) -> None:
     _asked(request)
     dialogs.bullets(["The request and its approvals end. Nothing moves, and the record keeps both."])
-    reason = dialogs.reason("withdraw_reason", request.id)
+    reason = dialogs.reason_input("withdraw_reason", request.id)
     if st.button("Withdraw", type="primary", key="withdraw_confirm", width="stretch"):
-        dialogs.do(lambda: _withdraw(request, reason), "withdraw_reason")
+        dialogs.run(lambda: _withdraw(request, reason), "withdraw_reason")
 
 
 def _withdraw(request: Request, reason: str) -> str:
@@ -98,12 +98,12 @@ def _withdraw(request: Request, reason: str) -> str:
 def _asked(request: Request) -> None:
     st.markdown(f"{short(request.by)} asks to move **{short(request.ref)}** to {ui.stage_badge(request.stage)}")
     if request.reason:
-        st.markdown(literal(request.reason))
+        st.markdown(escape(request.reason))
 
 
 def _needs_of(request: Request) -> None:
     try:
-        version = next((v for v in ui.versions(request.model) if v.version == request.version), None)
+        version = next((v for v in store_reads.versions(request.model) if v.version == request.version), None)
     except Phi3Error as error:
         ui.show_error(str(error))
         return
@@ -115,6 +115,6 @@ def _needs(version: Version, stage: str) -> None:
     if stage not in tags.RESERVED_ALIASES.values():
         return
     try:
-        checklist.show(checklist.of(version, stage), stage)
+        checklist.show(checklist.read(version, stage), stage)
     except Phi3Error as error:
         ui.show_error(str(error))

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 import streamlit as st
 
-from pages.components.registry import move_dialogs
-from pages.components.shared import known, ui
-from pages.components.shared.escape import literal, short
-from pages.components.shared.waiting import patiently
+from pages.components.registry import move_dialog
+from pages.components.shared import store_reads, ui
+from pages.components.shared.escape import escape, short
 from phi3core.access.roles import Person
 from phi3core.errors import NotFound, Phi3Error
 from phi3core.promotion.policy import requests
@@ -41,7 +41,7 @@ def page(listed: Sequence[Request], model: str) -> None:
         )
     if not model:
         return
-    ended = [r for r in patiently("Reading the requests …", known.asked_for, model) if r.status not in requests.WAITING]
+    ended = [r for r in store_reads.requests_of(model) if r.status not in requests.WAITING]
     if ended:
         with st.expander(f"Ended · {len(ended)}", icon=":material/history:", key="requests_ended"):
             show(ended[:_ENDED], link=True)
@@ -65,7 +65,7 @@ def _head(request: Request) -> None:
     badge = f":{_COLORS.get(request.status, 'gray')}-badge[{request.status}]"
     st.markdown(f"**{short(request.ref)}** → {ui.stage_badge(request.stage)} {badge}")
     if request.reason:
-        st.markdown(literal(request.reason))
+        st.markdown(escape(request.reason))
     digest = f" · files {request.digest[:12]}" if request.digest else ""
     st.caption(f"Asked by {short(request.by)} {ui.ago(request.when)}{digest}")
     if request.why:
@@ -90,7 +90,7 @@ def _evidence(request: Request) -> None:
         with box:
             try:
                 version, _ = _found(request)
-                checklist.show(checklist.of(version, request.stage), request.stage)
+                checklist.show(checklist.read(version, request.stage), request.stage)
             except Phi3Error as error:
                 ui.show_error(str(error))
 
@@ -98,7 +98,7 @@ def _evidence(request: Request) -> None:
 def _buttons(request: Request, person: Person, link: bool) -> None:
     with st.container(horizontal=True, vertical_alignment="center"):
         if person.may("releaser") and request.status != "rejected":
-            kind = "primary" if request.status == "approved" else "secondary"
+            kind: Literal["primary", "secondary"] = "primary" if request.status == "approved" else "secondary"
             label = f"Move to {request.stage}"
             if st.button(label, icon=":material/verified:", type=kind, key=f"request_promote_{request.id}"):
                 _promote(request)
@@ -122,11 +122,11 @@ def _promote(request: Request) -> None:
     except Phi3Error as error:
         ui.show_error(str(error))
         return
-    move_dialogs.move_dialog(version, listed, request.stage, request.id)
+    move_dialog.show(version, listed, request.stage, request.id)
 
 
 def _found(request: Request) -> tuple[Version, list[Version]]:
-    listed = ui.versions(request.model)
+    listed = store_reads.versions(request.model)
     for version in listed:
         if version.version == request.version:
             return version, listed

@@ -10,15 +10,14 @@ from datetime import UTC, datetime
 import plotly.graph_objects as go
 import streamlit as st
 
-from pages.components.registry import undo_dialogs
-from pages.components.shared import known, ui
+from pages.components.registry import rollback_dialog
+from pages.components.shared import store_reads, ui
 from pages.components.shared.escape import short
-from pages.components.shared.waiting import patiently
 from phi3core.promotion.record import timeline
 from phi3core.promotion.record.model import Record
 from phi3core.promotion.record.timeline import Span
 
-from . import record_list
+from . import record_list, record_reads
 
 STAGES = ("Production", "Staging")
 _ICON = ":material/view_timeline:"
@@ -32,14 +31,15 @@ _THIN = 0.004  # of the whole time: what is shorter would not be seen
 def show(model: str) -> None:
     """One model's timeline, with the record of the bar that is clicked below it. Raises Phi3Error."""
     with st.container(horizontal=True, vertical_alignment="center"):
-        stage = st.segmented_control(
+        chosen = st.segmented_control(
             "Stage", STAGES, key="promotions_stage", required=True, label_visibility="collapsed",
             format_func=lambda stage: f"{ui.STAGE_ICONS[stage]} {stage}",
         )  # fmt: skip
+        stage = chosen or STAGES[0]
         roll_back = ui.person().may("releaser") and stage == "Production"
         if roll_back and st.button("Roll back", icon=":material/undo:", key="timeline_rollback", type="tertiary"):
-            undo_dialogs.rollback_dialog(model, ui.versions(model))
-    found = patiently("Reading the record …", known.of_model, model)
+            rollback_dialog.show(model, store_reads.versions(model))
+    found = record_reads.of_model(model)
     spans = timeline.spans(found, stage)
     if not spans:
         st.info(f"No version of {short(model)} was in {stage} yet, as far as the record tells.", icon=_ICON)

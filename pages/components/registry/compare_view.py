@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Sequence
-from functools import partial
 from itertools import groupby
 
 import pandas as pd
 import streamlit as st
 
-from pages.components.shared import later, reading, ui
-from pages.components.shared.escape import literal, short
-from pages.components.shared.waiting import patiently
+from pages.components.shared import reads, ui
+from pages.components.shared.escape import escape, short
 from phi3core.errors import Phi3Error
 from phi3core.registry import compare, reader
 from phi3core.registry.compare import CHAT_TEMPLATE, SIGNATURE, Comparison, Difference
 from phi3core.registry.models import Version, parse_reference
 
-from . import navigation
+from . import model_state, navigation
 
 _DIFFERENCES, _EVERYTHING = "Differences", "Everything"
 _CUT = 600  # letters of a value
@@ -33,14 +31,14 @@ def show(left: str, right: str) -> None:
     if not left or not right:
         st.info("Choose both versions.", icon=":material/compare_arrows:")
         return
-    with ui.told():
-        one, other = patiently("Looking both up …", _both, left, right)
-        config, key = ui.config(), ("compare", ui.config().tracking_uri, one.ref, one.source, other.ref, other.source)
+    with ui.stop_on_error():
+        one, other = reads.wait_for("Looking both up …", _both, left, right)
+        config, key = ui.config(), (one.ref, one.source, other.ref, other.source)
         # Kept, so that the switch between views reads nothing again.
         fetch = st.session_state.get("compare_fetched") == key
         words = f"Fetching the files of both, {_sizes(one, other)} …" if fetch else "Comparing …"
-        compared = partial(compare.compare_versions, config, one, other, fetch)
-        found = later.kept((*key, fetch), words, compared, 600 if fetch else 30)
+        max_age = 600 if fetch else 30
+        found = reads.read(words, compare.compare_versions, config, one, other, fetch, max_age=max_age)
     if one.ref == other.ref:
         st.info(f"Both are {short(one.ref)}. Choose another one to compare it with.", icon=":material/info:")
         return
@@ -83,12 +81,12 @@ def _choose(left: str, right: str) -> None:
                 placeholder="name/3 or name@alias",
             )  # fmt: skip
         if st.button("Swap", icon=":material/swap_horiz:", key="compare_swap", disabled=not (left and right)):
-            navigation.to({"compare": right, "with": left})
+            navigation.go({"compare": right, "with": left})
 
 
 def _chosen() -> None:
     sides = {"compare": "compare_left", "with": "compare_right"}
-    navigation.note({name: st.session_state.get(key) or "" for name, key in sides.items()})
+    navigation.go_next({name: st.session_state.get(key) or "" for name, key in sides.items()})
 
 
 def _options(left: str, right: str) -> list[str]:
@@ -99,7 +97,7 @@ def _options(left: str, right: str) -> list[str]:
             name = parse_reference(ref).name
         except Phi3Error:
             continue
-        found += [version.ref for version in reading.indexed(name)]
+        found += [version.ref for version in model_state.indexed_versions(name)]
     return list(dict.fromkeys(found))
 
 
@@ -108,14 +106,14 @@ def _options(left: str, right: str) -> list[str]:
 
 def _verdict(found: Comparison, one: Version, other: Version) -> None:
     """Whether programs go on working, before anything else."""
-    told = any(difference.section == SIGNATURE for difference in found.differences)
+    signed = any(difference.section == SIGNATURE for difference in found.differences)
     if found.breaks:
         title = f"**Programs that call {short(one.ref)} would break on {short(other.ref)}**"
-        lines = [f"- {literal(said)}" for said in found.breaks]
+        lines = [f"- {escape(sentence)}" for sentence in found.breaks]
         if found.takes[0] != found.takes[1]:
-            lines = [f"- {short(v.ref)}: {literal(t)}" for v, t in zip((one, other), found.takes)] + lines
+            lines = [f"- {short(v.ref)}: {escape(t)}" for v, t in zip((one, other), found.takes)] + lines
         st.error("\n".join([title, "", *lines]), icon=":material/link_off:")
-    elif told:
+    elif signed:
         words = f"Programs that call {short(one.ref)} can call {short(other.ref)} as they are: the signature fits."
         st.success(words, icon=":material/check_circle:")
     elif not found.unread:
@@ -148,7 +146,7 @@ def _has(found: Comparison, section: str) -> bool:
 
 
 def _table(rows: Sequence[Difference], one: Version, other: Version) -> None:
-    """Cells render Markdown, and what they hold is anybody's. A version's own name cannot come twice as a column."""
+    """Cells render Markdown, so their text is escaped. The two versions differ: a column's name may not come twice."""
     table = pd.DataFrame(
         {
             short(one.ref): [_cell(row.left) for row in rows],

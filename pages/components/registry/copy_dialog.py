@@ -8,8 +8,8 @@ from urllib.parse import urlsplit
 
 import streamlit as st
 
-from pages.components.shared import dialogs, later, ui
-from pages.components.shared.escape import literal, short
+from pages.components.shared import dialogs, reads, ui
+from pages.components.shared.escape import escape, short
 from phi3core.errors import Phi3Error
 from phi3core.promotion.copy import Copied, copy_version
 from phi3core.registry.models import Version
@@ -18,7 +18,7 @@ _HERE, _THERE = "This store", "Another tracking server"
 
 
 class _Progress:
-    """How far a copy is, as its thread last told."""
+    """How far a copy is, as its thread last reported."""
 
     def __init__(self) -> None:
         self.share, self.text = 0.0, "Starting"
@@ -43,12 +43,12 @@ def show(version: Version) -> None:
         "Registered model", default, placeholder="phi3-edge", key=f"copy_name_{where}", help="Made where there is none."
     ).strip()
     dialogs.bullets(_consequences(version, name, to, where == _THERE))
-    reason = dialogs.reason("copy_reason", version.ref)
+    reason = dialogs.reason_input("copy_reason", version.ref)
     ready = bool(name) and (where == _HERE or bool(to))
     if st.button("Copy", type="primary", disabled=not ready, key="copy_confirm", width="stretch"):
         progress = _Progress()
         config, person = ui.config(), ui.person()
-        future = later.begin(lambda: copy_version(config, version.ref, name, person, to, reason, progress))
+        future = reads.start(copy_version, config, version.ref, name, person, to, reason, progress)
         st.session_state["copy_under_way"] = (version.ref, future, progress)
         _follow(version.ref, future, progress)
 
@@ -70,14 +70,14 @@ def _consequences(version: Version, name: str, to: str, far: bool) -> list[str]:
 
 
 def _follow(ref: str, future: Future[Copied], progress: _Progress) -> None:
-    """Until it has ended: how far it is. A click elsewhere ends only the looking."""
+    """Show how far it is until it has ended. A click elsewhere ends only this, not the copy."""
     bar = st.empty()
     while not future.done():
-        bar.progress(min(max(progress.share, 0.0), 1.0), literal(f"{progress.text} …"))
+        bar.progress(min(max(progress.share, 0.0), 1.0), escape(f"{progress.text} …"))
         time.sleep(0.2)
     bar.empty()
     st.session_state.pop("copy_under_way", None)
-    ui.forget()
+    reads.invalidate()
     try:
         copied = future.result()
     except Phi3Error as error:
@@ -85,5 +85,5 @@ def _follow(ref: str, future: Future[Copied], progress: _Progress) -> None:
         return
     st.session_state.pop("copy_reason_about", None)
     place = f" at {copied.uri}" if copied.uri else ""
-    st.session_state["registry_said"] = f"{ref} is copied: the copy is {copied.ref}{place}."
+    dialogs.set_result(f"{ref} is copied: the copy is {copied.ref}{place}.")
     st.rerun()

@@ -1,4 +1,4 @@
-"""Going from one view of the registry's page to another: a link to the page that is open would leave its address."""
+"""From one view of the registry's page to another: a link to the page that is open would leave its address as it is."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ _PAGE = "pages/registry_page.py"
 def button(label: str, icon: str, key: str, query: Mapping[str, str]) -> None:
     """A button that leads to a view of the registry, as a link would. label: Markdown."""
     if st.button(label, icon=icon, type="tertiary", key=key):
-        to(query)
+        go(query)
 
 
-def note(query: Mapping[str, str]) -> None:
-    """From a callback: the next run goes there."""
+def go_next(query: Mapping[str, str]) -> None:
+    """From a callback: the next run calls `go`."""
     st.session_state["registry_go"] = dict(query)
 
 
-def on() -> None:
-    """Go where a callback wanted to, before anything is drawn."""
+def follow() -> None:
+    """Go where a callback asked to, before anything is drawn."""
     if query := st.session_state.pop("registry_go", None):
-        to(query)
+        go(query)
 
 
-def to(query: Mapping[str, str]) -> None:
+def go(query: Mapping[str, str]) -> None:
     st.switch_page(_PAGE, query_params=dict(query))

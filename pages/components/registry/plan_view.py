@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from pages.components.shared import ui
+from pages.components.shared import store_reads, ui
 from pages.components.shared.escape import short
 from phi3core.promotion.aliases import HELD
 from phi3core.promotion.plan import Plan, plan_move
@@ -12,12 +12,18 @@ from phi3core.promotion.promote import Promotion
 from phi3core.registry.models import Version
 
 
-def of(version: Version, stage: str, listed: list[Version], old: str = "Archived") -> Plan:
+def plan(version: Version, stage: str, listed: list[Version], old: str = "Archived") -> Plan:
     """listed: all versions of the model. old: what the version that leaves becomes. Raises BadInput."""
     return plan_move(ui.config(), version, stage, listed, old=old)
 
 
-def lines(plan: Plan) -> list[str]:
+def as_now(version: Version, listed: list[Version]) -> tuple[Version, list[Version]]:
+    """The version as it is at this moment: a dialog may stay open for long. One that is gone stays as it was."""
+    listed = store_reads.versions(version.name) or listed
+    return next((now for now in listed if now.version == version.version), version), listed
+
+
+def sentences(plan: Plan) -> list[str]:
     """Markdown, one thing that happens a line."""
     name, ref, alias = short(plan.version.name), short(plan.version.ref), ui.code(f"@{plan.stage.lower()}")
     found = []
@@ -50,13 +56,13 @@ def _joined(parts: list[str]) -> str:
 
 def show(plan: Plan) -> list[str]:
     """Draw it, and return the lines."""
-    said = lines(plan)
-    st.markdown("\n".join(["**What will change**", "", *(f"- {line}" for line in said)]))
-    return said
+    lines = sentences(plan)
+    st.markdown("\n".join(["**What will change**", "", *(f"- {line}" for line in lines)]))
+    return lines
 
 
-def left(done: Promotion) -> str:
-    """A sentence about who left the stage, "" where nobody did."""
+def replaced_sentence(done: Promotion) -> str:
+    """A sentence about the version that left the stage, "" where none did."""
     if done.replaced is None:
         return ""
     return f" {done.replaced.ref} {'was archived' if done.replaced_to == 'Archived' else 'is in no stage now'}."

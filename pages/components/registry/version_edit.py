@@ -26,7 +26,7 @@ def description(version: Version) -> None:
     )  # fmt: skip
     changed = (text or "").strip() != version.description.strip()
     if st.button("Save", type="primary", disabled=not changed, key="edit_description_save", width="stretch"):
-        dialogs.do(lambda: _describe(version, (text or "").strip()))
+        dialogs.run(lambda: _describe(version, (text or "").strip()))
 
 
 def _describe(version: Version, text: str) -> str:
@@ -51,7 +51,7 @@ def tags(version: Version) -> None:
         ui.show_warning(wrong)
     changed = wanted != own
     if st.button("Save", type="primary", disabled=bool(wrong) or not changed, key="edit_tags_save", width="stretch"):
-        dialogs.do(lambda: _tag(version, own, wanted))
+        dialogs.run(lambda: _tag(version, own, wanted))
 
 
 def read(edited: pd.DataFrame) -> tuple[dict[str, str], str]:

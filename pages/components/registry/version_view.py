@@ -7,19 +7,23 @@ store is asked, what the index knows is shown.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 import streamlit as st
 
 from pages.components.promotions import record_state, request_dialogs, requests_list
-from pages.components.shared import later, reading, ui
-from pages.components.shared.escape import literal, short
-from pages.components.shared.reading import Seen
+from pages.components.shared import ui
+from pages.components.shared.escape import escape, short
+from pages.components.shared.reads import Reading
 from phi3core import tags
 from phi3core.promotion.reconcile import Look
 from phi3core.registry.models import Version
 from phi3core.store.client import Abilities
+from phi3core.text import plural
 
-from . import copy_dialog, move_dialogs, navigation, undo_dialogs, version_parts
+from . import aliases_dialog, copy_dialog, delete_dialog, model_state, move_dialog, navigation, rollback_dialog
+from .model_state import ModelState
+from .tabs import files, metrics, overview, record, reviews, signature, usage
 
 _MEASURED = "Measured once, when the version was built, on the machine that built it."
 _TABS = ("Overview", "Signature", "Metrics", "Files", "Reviews", "Record", "Use it")
@@ -28,25 +32,26 @@ _ICONS = {_COPY: "content_copy", _DELETE: "delete", _ROLL_BACK: "undo"}
 
 
 def show(name: str, asked: str, changed: bool) -> None:
-    """The page of the version that the address asks for, or why there is none. changed: a dialog of it just did."""
-    reading.begin(name, asked)
-    state = reading.looked(name, changed)
-    look = state.value.look if state.value else None
-    listed = list(look.versions) if look else [] if state.value else reading.indexed(name)
+    """The page of the version that the address asks for, or why there is none. changed: by a dialog of this page."""
+    model_state.allow_redraw(name, asked)
+    reading = model_state.read(name, changed)
+    state = reading.value
+    look = state.look if state else None
+    listed = list(look.versions) if look else [] if state else model_state.indexed_versions(name)
     version = next((v for v in listed if str(v.version) == asked), None)
     _crumbs(name, len(listed))
     if version is None:
-        _not_there(name, asked, state, listed)
+        _not_there(name, asked, reading, listed)
         return
     st.title(short(version.ref), anchor=False)
     _line(version)
-    reading.follow(name, state)
+    model_state.follow(name, reading)
     if look:
-        _told(look)
-    if state.value:
-        _lacking(state.value.abilities)
-    _buttons(version, listed, state.value.abilities if state.value else Abilities())
-    if state.value and (mine := [r for r in state.value.requests if r.version == version.version]):
+        _show_findings(look)
+    if state:
+        _show_lacks(state.abilities)
+    _buttons(version, listed, state.abilities if state else Abilities())
+    if state and (mine := [r for r in state.requests if r.version == version.version]):
         requests_list.show(mine)
     _figures(version, listed)
     _tabs(version, listed)
@@ -55,19 +60,18 @@ def show(name: str, asked: str, changed: bool) -> None:
 def _crumbs(name: str, count: int) -> None:
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         navigation.button("Registry", ":material/inventory_2:", "version_all", {})
-        label = f"{short(name)}{f' · {count} version' + ('s' if count != 1 else '') if count else ''}"
+        label = f"{short(name)} · {count} {plural(count, 'version')}" if count else short(name)
         navigation.button(label, ":material/list:", "version_siblings", {"model": name})
 
 
-def _not_there(name: str, asked: str, state: later.State[Seen], listed: Sequence[Version]) -> None:
+def _not_there(name: str, asked: str, reading: Reading[ModelState], listed: Sequence[Version]) -> None:
     st.title(short(name), anchor=False)
-    if state.value is None:  # nothing is known of it yet
-        reading.follow(name, state)
-        if not state.error:
+    model_state.follow(name, reading)
+    if reading.value is None:  # nothing is known of it yet
+        if not reading.error:
             st.skeleton(height=320)
         return
-    reading.follow(name, state)
-    if not listed and state.value.look is not None:
+    if not listed and reading.value.look is not None:
         st.info(f"{short(name)} has no version yet.", icon=":material/inventory_2:")
         st.page_link("pages/build_page.py", label="Build a version", icon=":material/construction:")
         return
@@ -93,13 +97,13 @@ def _line(version: Version) -> None:
     st.caption(" · ".join(fact for fact in facts if fact))
 
 
-def _told(look: Look) -> None:
-    """What this look repaired or found, who is at work, and what is wrong with the record."""
+def _show_findings(look: Look) -> None:
+    """What this reading repaired or found, the promotions under way, and what is wrong with the record."""
     if look.said:
-        st.info(literal(" ".join(look.said)), icon=":material/build:")
-    for record in look.in_flight:
-        since = ui.ago(record.started)
-        st.info(f"{short(record.user)} is at work: {short(record.says)}, since {since}.", icon=":material/sync:")
+        st.info(escape(" ".join(look.said)), icon=":material/build:")
+    for running in look.in_flight:
+        since = ui.ago(running.started)
+        st.info(f"{short(running.user)} is at work: {short(running.says)}, since {since}.", icon=":material/sync:")
     if look.wrong:
         repair = "The alias decides: move a version to its stage, and the stages follow."
         ui.show_warning(f"{' '.join(look.wrong)} {repair}")
@@ -107,7 +111,7 @@ def _told(look: Look) -> None:
         record_state.damage(look.damage)
 
 
-def _lacking(able: Abilities) -> None:
+def _show_lacks(able: Abilities) -> None:
     if not able.stages:
         st.caption(":material/info: This store has no stages: the aliases @production and @staging stand for them.")
     if not able.aliases:
@@ -122,14 +126,14 @@ def _buttons(version: Version, listed: list[Version], able: Abilities) -> None:
             st.switch_page("pages/chat_page.py", query_params={"ref": version.ref})
         if person.may("releaser"):
             if st.button("Move to a stage", icon=":material/verified:", key="registry_move"):
-                move_dialogs.move_dialog(version, listed)
+                move_dialog.show(version, listed)
             if able.aliases and st.button("Aliases", icon=":material/alternate_email:", key="registry_aliases"):
-                move_dialogs.aliases_dialog(version, listed)
+                aliases_dialog.show(version, listed)
         may_ask = person.may("reviewer") and version.stage != "Production"
         if may_ask and st.button("Ask for a promotion", icon=":material/front_hand:", key="registry_ask"):
-            request_dialogs.request_dialog(version, listed)
+            request_dialogs.ask_dialog(version, listed)
         if st.button("Compare", icon=":material/compare_arrows:", key="registry_compare"):
-            navigation.to(_against(version, listed))
+            navigation.go(_against(version, listed))
         options = [_COPY, *([_ROLL_BACK] if version.stage == "Production" else [])] if person.may("releaser") else []
         options += [_DELETE] if person.may("admin") else []
         if options:
@@ -144,25 +148,25 @@ def _do(chosen: str | None, version: Version, listed: list[Version]) -> None:
     if chosen == _COPY:
         copy_dialog.show(version)
     elif chosen == _ROLL_BACK:
-        undo_dialogs.rollback_dialog(version.name, listed)
+        rollback_dialog.show(version.name, listed)
     elif chosen == _DELETE:
-        undo_dialogs.delete_dialog(version, listed)
+        delete_dialog.show(version, listed)
 
 
 def _against(version: Version, listed: Sequence[Version]) -> dict[str, str]:
     """What it is compared with first: the version in Production, else the one before it."""
     others = [other for other in listed if other.version != version.version]
     before = next((other for other in others if other.version < version.version), others[0] if others else version)
-    other = reading.production(others) or before
+    other = model_state.production(others) or before
     return {"compare": other.ref, "with": version.ref}
 
 
 def _figures(version: Version, listed: Sequence[Version]) -> None:
     """Four figures; where another version is in Production, how they differ from its."""
-    other = reading.production([v for v in listed if v.version != version.version])
+    other = model_state.production([v for v in listed if v.version != version.version])
     speed, first = tags.TOKENS_PER_SECOND, tags.FIRST_TOKEN_MS
     with st.container(horizontal=True, gap="large"):
-        shown = {
+        shown: dict[str, tuple[str, str | None, Literal["normal", "inverse"]]] = {
             "Speed": (_number(version, speed, "tokens/s"), _delta(version, other, speed, "tokens/s"), "normal"),
             "First token": (_number(version, first, "ms"), _delta(version, other, first, "ms"), "inverse"),
         }
@@ -190,13 +194,13 @@ def _tabs(version: Version, listed: list[Version]) -> None:
     """Only the open one is read; a switch draws nothing else anew."""
     tabs = dict(zip(_TABS, st.tabs(_TABS, key="tab", bind="query-params")))
     parts = {
-        "Overview": lambda: version_parts.overview(version),
-        "Signature": lambda: version_parts.takes(version),
-        "Metrics": lambda: version_parts.metrics(version, listed),
-        "Files": lambda: version_parts.files(version),
-        "Reviews": lambda: version_parts.reviews(version, reading.production(listed)),
-        "Record": lambda: version_parts.record(version),
-        "Use it": lambda: version_parts.use(version),
+        "Overview": lambda: overview.show(version),
+        "Signature": lambda: signature.show(version),
+        "Metrics": lambda: metrics.show(version, listed),
+        "Files": lambda: files.show(version),
+        "Reviews": lambda: reviews.show(version, model_state.production(listed)),
+        "Record": lambda: record.show(version),
+        "Use it": lambda: usage.show(version),
     }
     for name, tab in tabs.items():
         if tab.open:

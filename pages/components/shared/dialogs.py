@@ -1,4 +1,4 @@
-"""Carrying out what a dialog says: the result or the clear conflict is shown, and no typed reason is lost."""
+"""What the dialogs that change something share: the change and its result or conflict, and a reason that lasts."""
 
 from __future__ import annotations
 
@@ -10,15 +10,14 @@ from streamlit.runtime.scriptrunner import add_script_run_ctx, get_script_run_ct
 
 from phi3core.errors import Phi3Error
 
-from . import known, ui
-from .escape import literal
-from .waiting import patiently
+from . import reads, ui
+from .escape import escape
 
-_SAID = "registry_said"
+_RESULT = "dialog_result"
 _MOVED = "The registry changed while this was open. Look again at what will happen now, then confirm it."
 
 
-def reason(key: str, about: str, label: str = "Reason", placeholder: str = "Why, for the record") -> str:
+def reason_input(key: str, about: str, label: str = "Reason", placeholder: str = "Why, for the record") -> str:
     """A text that outlives its dialog: closed by accident, it is there when the same thing is opened again."""
     if st.session_state.get(f"{key}_about") != about:
         st.session_state[key], st.session_state[f"{key}_about"] = "", about
@@ -26,48 +25,55 @@ def reason(key: str, about: str, label: str = "Reason", placeholder: str = "Why,
     return (text or "").strip()
 
 
-def do(change: Callable[[], str], *reasons: str) -> None:
-    """Run a change in the dialog that is open. It returns the sentence that the page says when the dialog has closed.
+def run(change: Callable[[], str], *reasons: str) -> None:
+    """Make a change from the dialog that is open, which closes when it is made.
 
-    What it raises stays in the dialog, beside what was typed. reasons: the keys of the texts that have served then.
+    Args:
+        change: Makes the change and returns the sentence that the page says then. One of our errors is shown in the
+            dialog, beside what was typed.
+        reasons: The keys of the reasons that are used up by the change.
     """
     context = get_script_run_ctx()
 
     def ours() -> str:
-        # In a thread of its own, so that leaving the page neither waits for it nor stops it halfway. It must still
-        # know who is signed in.
+        # Leaving the page neither waits for this thread nor stops it halfway. It must still know who is signed in.
         add_script_run_ctx(threading.current_thread(), context)
         return change()
 
     try:
-        said = patiently("Changing the registry …", ours)
+        result = reads.wait_for("Changing the registry …", ours)
     except Phi3Error as error:
         ui.show_error(str(error))
         return
     finally:
-        forget()
+        reads.invalidate()
     for key in reasons:
         st.session_state.pop(f"{key}_about", None)
-    st.session_state[_SAID] = said
+    set_result(result)
     st.rerun()
 
 
-def forget() -> None:
-    """Drop what pages keep for some seconds, after something was changed."""
-    ui.forget()
-    known.forget()
+def set_result(sentence: str) -> None:
+    """Have the page say it when it is drawn next, without the dialog."""
+    st.session_state[_RESULT] = sentence
 
 
-def show_said() -> None:
-    """What the dialog that has just closed did."""
-    if said := st.session_state.pop(_SAID, ""):
-        st.success(literal(said), icon=":material/check_circle:")
+def show_result() -> bool:
+    """Say what the dialog that has just closed did. Returns whether there was one."""
+    sentence = st.session_state.pop(_RESULT, "")
+    if sentence:
+        st.success(escape(sentence), icon=":material/check_circle:")
+    return bool(sentence)
 
 
-def still_true(key: str, about: str, lines: Sequence[str], pressed: bool) -> bool:
-    """Whether a pressed button means what was on the screen: the registry may have changed since it was drawn.
+def still_as_shown(key: str, about: str, lines: Sequence[str], pressed: bool) -> bool:
+    """Whether the button was pressed for what will happen now: the registry may have changed since it was drawn.
 
-    about: what was to be done. lines: what was said of it.
+    Args:
+        key: Of the session state, where what was shown is kept.
+        about: What is to be done.
+        lines: What the dialog says will happen.
+        pressed: Whether the button was pressed in this run.
     """
     before, shown = st.session_state.get(key, (about, list(lines)))
     st.session_state[key] = about, list(lines)

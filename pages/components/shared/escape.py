@@ -1,4 +1,4 @@
-"""Anybody's text shown letter by letter: Markdown that means nothing but itself."""
+"""Text escaped for Markdown, so that it shows letter by letter whatever it holds."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _ARROW = re.compile(r"(?<!\S)([<>~-])([->=]{1,2})(?!\S)")
 _COLORS = {"old": "red", "new": "green"}
 
 
-def literal(text: str) -> str:
+def escape(text: str) -> str:
     """Markdown that shows the text as it is; line breaks stay, and so do spaces."""
     return "  \n".join(_line(line) or _SPACE for line in without_control(text).split("\n"))
 
@@ -30,7 +30,7 @@ def short(text: str, length: int = 80) -> str:
 
 def differences(pieces: Iterable[DiffPiece], side: str) -> str:
     """Markdown of one of two answers, with what only it has on a colour. side: ``old`` or ``new``."""
-    return "".join(_colored(text, side) if changed else literal(text) for changed, text in _joined(pieces, side))
+    return "".join(_colored(text, side) if changed else escape(text) for changed, text in _joined(pieces, side))
 
 
 def _joined(pieces: Iterable[DiffPiece], side: str) -> list[tuple[bool, str]]:

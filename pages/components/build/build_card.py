@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from urllib.parse import quote
-
 import streamlit as st
 
-from pages.components.shared import ui
+from pages.components.shared import links, ui
 from phi3core.build import jobs
 from phi3core.build.jobs import Job, Step
 from phi3core.build.steps import STEP_TITLES
 from phi3core.errors import Phi3Error
 from phi3core.markdown import safe_markdown
-from phi3core.store.client import hide_password
 
 STATUS = {
     "RUNNING": (":blue[:material/progress_activity:]", "running, started"),
@@ -77,21 +74,7 @@ def _show_links(job: Job) -> None:
         query = {"model": job.spec.name, "version": str(job.version)}
         st.page_link("pages/registry_page.py", label=job.ref, icon=":material/inventory_2:", query_params=query)
         st.page_link("pages/chat_page.py", label="Chat with it", icon=":material/chat:", query_params={"ref": job.ref})
-        show_run(job.experiment_id, job.run_id)
-
-
-def show_run(experiment_id: str, run_id: str) -> None:
-    """The run in MLflow's own UI: a link where the store is a server, else how to open it there."""
-    uri = ui.config().tracking_uri
-    path = f"/#/experiments/{quote(experiment_id)}/runs/{quote(run_id)}"
-    if uri.startswith("http"):
-        url = hide_password(uri, uri).replace(":…@", "@").rstrip("/") + path
-        st.link_button("Run in MLflow", url, icon=":material/open_in_new:", type="tertiary")
-        return
-    with st.popover("Run", icon=":material/science:", type="tertiary"):
-        st.markdown(f"Run `{run_id}`. To see it in MLflow's own UI, start that once:")
-        st.code(f"mlflow ui --backend-store-uri {uri}", language="sh", wrap_lines=True)
-        st.link_button("Open the run there", f"http://127.0.0.1:5000{path}", icon=":material/open_in_new:")
+        links.run_link(job.experiment_id, job.run_id)
 
 
 def _show_more(job: Job) -> None:

@@ -3,35 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
 
 import pandas as pd
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
+from streamlit.elements.lib.column_types import ButtonColumnResult, ColumnConfig
 
-from pages.components.shared import later, reading, ui
+from pages.components.shared import ui
 from pages.components.shared.escape import short
 from phi3core import tags
-from phi3core.promotion.policy import requests
-from phi3core.promotion.policy.requests import Request
 from phi3core.registry.models import Version
-from phi3core.traces import feedback
 
-from . import metric_plot, navigation
+from . import metric_plot, model_state, navigation, review_state
+from .review_state import STATES, ReviewState
 
+_Columns = dict[str, ColumnConfig | ButtonColumnResult | str | None]
 _SHOWN = {tags.TOKENS_PER_SECOND: "Tokens/s", tags.FIRST_TOKEN_MS: "First, ms"}
 _HELP = {
     "Tokens/s": "While it answers. Measured when the version was built, on the machine that built it.",
     "First, ms": "Time to the first token. Measured when the version was built, on the machine that built it.",
 }
-_STATES = {"asked": "orange", "approved": "green"}
 
 
-def versions(rows: Sequence[Version], sort: str, bar: DeltaGenerator | None) -> None:
-    """A row for each version. sort: a metric is shown when it is sorted by. bar: where what can be done is offered."""
+def versions(rows: Sequence[Version], review: ReviewState, sort: str, bar: DeltaGenerator | None) -> None:
+    """A row for each version. sort: a metric is shown when it is sorted by. bar: the place for the buttons."""
     refs = [version.ref for version in rows]
     queries = [{"model": version.name, "version": str(version.version)} for version in rows]
-    states = _review_states(rows)
+    states = [review.of(version) for version in rows]
     table: dict[str, list[object]] = {
         "Version": [version.ref for version in rows],
         "Stage": [[version.effective_stage] if version.effective_stage != "None" else [] for version in rows],
@@ -52,8 +50,7 @@ def versions(rows: Sequence[Version], sort: str, bar: DeltaGenerator | None) -> 
     }
     if wrong := [version for version in rows if version.effective_stage != version.stage]:
         which = short(wrong[0].ref) + (f" (and {len(wrong) - 1} more)" if len(wrong) > 1 else "")
-        told = f"The stage of {which} at MLflow is not what the aliases say. Open it, and the stage follows."
-        ui.show_warning(told)
+        ui.show_warning(f"The stage of {which} at MLflow is not what the aliases say. Open it, and the stage follows.")
     event = st.dataframe(
         pd.DataFrame(table),
         hide_index=True,
@@ -73,7 +70,7 @@ def versions(rows: Sequence[Version], sort: str, bar: DeltaGenerator | None) -> 
 
 
 def _offer(chosen: Sequence[Version]) -> None:
-    """What can be done with the rows that are ticked."""
+    """The buttons for the rows that are ticked."""
     if len(chosen) == 1:
         (version,) = chosen
         query = {"model": version.name, "version": str(version.version)}
@@ -95,22 +92,23 @@ def _offer(chosen: Sequence[Version]) -> None:
 def models(listed: Sequence[tuple[str, Sequence[Version]]]) -> None:
     """A row for each model, with all its versions, newest first."""
     queries = [{"model": name} for name, _ in listed]
-    held = [reading.production(versions) for _, versions in listed]
+    held = [model_state.production(versions) for _, versions in listed]
     staged = [next((v for v in versions if "staging" in v.aliases), None) for _, versions in listed]
     speeds = [version.metrics.get(tags.TOKENS_PER_SECOND) if version else None for version in held]
+    waiting = review_state.waiting([name for name, _ in listed])
     table = {
         "Model": [name for name, _ in listed],
         "Production": [[f"/{version.version}"] if version else [] for version in held],
         "Staging": [[f"/{version.version}"] if version else [] for version in staged],
         "Aliases": [_aliases(versions) for _, versions in listed],
-        "Waiting": _waiting([name for name, _ in listed]),
+        "Waiting": waiting,
         "Versions": [len(versions) for _, versions in listed],
         "Tokens/s": speeds,
         "Newest": [f"/{versions[0].version}" if versions else "–" for _, versions in listed],
         "Owner": [_owner(versions[0]) if versions else "–" for _, versions in listed],
         "Age": [versions[0].created if versions else None for _, versions in listed],
     }
-    if not any(table["Waiting"]):
+    if not any(waiting):
         del table["Waiting"]
     st.dataframe(
         pd.DataFrame(table),
@@ -137,13 +135,13 @@ def _aliases(versions: Sequence[Version]) -> list[str]:
 
 
 def _note_click(key: str, queries: Sequence[Mapping[str, str]]) -> None:
-    """Noted at once, so that a run that is cut short loses no press of a button; `going.on` follows it."""
+    """Noted at once, so that a run that is cut short loses no press of a button; `navigation.follow` follows it."""
     clicked = st.session_state.get(key)
     if clicked and clicked["row"] < len(queries):
-        navigation.note(queries[clicked["row"]])
+        navigation.go_next(queries[clicked["row"]])
 
 
-def _columns(first: str, key: str, queries: Sequence[Mapping[str, str]]) -> dict[str, object]:
+def _columns(first: str, key: str, queries: Sequence[Mapping[str, str]]) -> _Columns:
     stages = {stage: color for stage, color in ui.STAGE_COLORS.items() if stage != "None"}
     return {
         first: st.column_config.ButtonColumn(
@@ -153,88 +151,16 @@ def _columns(first: str, key: str, queries: Sequence[Mapping[str, str]]) -> dict
         "Production": st.column_config.MultiselectColumn(color="green"),
         "Staging": st.column_config.MultiselectColumn(color="orange"),
         "Aliases": st.column_config.MultiselectColumn(width=110, color="primary"),
-        "Review": st.column_config.MultiselectColumn(options=list(_STATES), color=list(_STATES.values())),
+        "Review": st.column_config.MultiselectColumn(options=list(STATES), color=list(STATES.values())),
         "Size, MB": st.column_config.NumberColumn(format="%,.0f"),
         "Age": st.column_config.DatetimeColumn(format="distance", width=105),
         "Wrapper": st.column_config.TextColumn(width=95),
     }
 
 
-def _numbers(titles: Iterable[str]) -> dict[str, object]:
+def _numbers(titles: Iterable[str]) -> _Columns:
     whole = set(_SHOWN.values())
     return {
         title: st.column_config.NumberColumn(format="%.0f" if title in whole else "%.4g", help=_HELP.get(title))
         for title in titles
     }
-
-
-# ---------------------------------------------------------------- review state
-
-
-def _review_states(rows: Sequence[Version]) -> list[list[str]]:
-    """For each version what waits for a decision, and how often it was judged: two questions for all rows together.
-
-    Where the answers are known nobody asks again now, when the page has more to do: `review_ask` does that later.
-    """
-    asked, judged = later.known(_waiting_key()) or _asked(), later.known(_judged_key()) or _judged()
-    _when_known([asked, judged])
-    waiting = {(request.model, request.version): request.status for request in asked.value or ()}
-    counts = judged.value or {}
-    said = []
-    for version in rows:
-        status = waiting.get((version.name, version.version))
-        state = [] if status is None else ["approved" if status == "approved" else "asked"]
-        if count := counts.get(version.ref):
-            state.append(f"{count} review{'s' if count > 1 else ''}")
-        said.append(state)
-    return said
-
-
-def review_known() -> tuple[object, ...]:
-    """What is known of all versions' review states."""
-    found = later.known(_waiting_key()), later.known(_judged_key())
-    return tuple(state and state.value for state in found)
-
-
-def review_ask() -> None:
-    """Have it asked for anew in the background, where it is not of just now."""
-    _asked(0)
-    _judged(0)
-
-
-def _waiting(names: Sequence[str]) -> list[list[str]]:
-    """For each model, how many requests wait."""
-    asked = _asked()
-    _when_known([asked])
-    models = [request.model for request in asked.value or ()]
-    return [[f"{models.count(name)} asked"] if name in models else [] for name in names]
-
-
-def _waiting_key() -> tuple[str, str]:
-    return "waiting", ui.config().tracking_uri
-
-
-def _judged_key() -> tuple[str, str]:
-    return "judged", ui.config().tracking_uri
-
-
-def _asked(wait: float = 0.15) -> later.State[Sequence[Request]]:
-    config = ui.config()
-    return later.state(_waiting_key(), lambda: requests.waiting(config), fresh=5, wait=wait)
-
-
-def _judged(wait: float = 0.15) -> later.State[Mapping[str, int]]:
-    config = ui.config()
-    return later.state(_judged_key(), lambda: feedback.count_reviews(config), fresh=30, wait=wait)
-
-
-def _when_known(states: Sequence[later.State[Any]]) -> None:
-    """Nobody waits long for them: where they are not known yet, the list is drawn anew when they are."""
-    if any(state.value is None and state.busy for state in states):
-        _await()
-
-
-@st.fragment(run_every=0.7)
-def _await() -> None:
-    if not (_asked(0).busy or _judged(0).busy):
-        st.rerun()

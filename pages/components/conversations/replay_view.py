@@ -1,4 +1,4 @@
-"""A conversation asked once more: chosen, watched while it runs, and shown beside what was recorded."""
+"""A replay: watched while it runs, and shown beside the recorded conversation."""
 
 from __future__ import annotations
 
@@ -7,109 +7,25 @@ from collections.abc import Sequence
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from pages.components.shared import links, ui
-from pages.components.shared.escape import differences, literal, short
-from pages.components.shared.waiting import patiently
-from phi3core import tags
+from pages.components.shared import links, reads, ui
+from pages.components.shared.escape import differences, escape, short
 from phi3core.chat import replay
 from phi3core.chat.conversation import Conversation
 from phi3core.chat.live_conversations import load_conversation
 from phi3core.chat.replay import AnswerPair, Replay
 from phi3core.errors import BadInput, NotFound, Phi3Error
-from phi3core.registry import reader
-from phi3core.registry.models import Reference
 from phi3core.traces.turn import Turn
 from phi3core.traces.votes import Better
-
-_PAGE = "pages/conversations_page.py"
-
-
-# ---------------------------------------------------------------- choosing
-
-
-@st.dialog("Replay", icon=":material/replay:")
-def choose(conversation: Conversation) -> None:
-    """Start a replay, with the version that answered or another one."""
-    count = len(conversation.path)
-    st.markdown(
-        f"**{short(conversation.title)}**: {'its question is' if count == 1 else f'its {count} questions are'} asked "
-        "again, each with its recorded history, parameters and seed. The answers become a conversation of their own."
-    )
-    with ui.told():
-        ref = _pick(conversation)
-    if st.button("Start", type="primary", icon=":material/replay:", key="replay_start", width="stretch"):
-        try:
-            started = patiently("Starting …", _start, conversation, ref, ui.person().name)
-        except Phi3Error as error:
-            ui.show_error(str(error))
-            return
-        st.switch_page(_PAGE, query_params={"replay": started.conversation.id})
-
-
-def _start(conversation: Conversation, ref: str, user: str) -> Replay:
-    endpoint = _endpoints().get(ref)
-    target = endpoint or reader.get_version(ui.config(), ref)
-    return replay.start(conversation, target, asked_ref=ref, user=user)
-
-
-def _pick(conversation: Conversation) -> str:
-    """A version reference or an endpoint's; the one that answered last comes first."""
-    recorded = conversation.ref
-    models = {model.name: model for model in ui.models() if model.newest}
-    endpoints = _endpoints()
-    options = [*models, *endpoints]
-    if not options:
-        raise NotFound("There is no version to replay it with: build one first.")
-    own = recorded if recorded in endpoints else recorded.rpartition("/")[0]
-    start = options.index(own) if own in options else 0
-    left, right = st.columns(2)
-    name = left.selectbox(
-        "Model", options, start, format_func=lambda o: o.removeprefix("endpoint:") if o in endpoints else o,
-        key=f"replay_model_{conversation.id}",
-    )  # fmt: skip
-    if name in endpoints:
-        right.caption("A remote endpoint: what is asked leaves this machine.")
-        return name
-    numbers = {f"{name}/{v.version}": f"/{v.version} · {v.wrapper or 'other'} {v.precision}" for v in ui.versions(name)}
-    labels = _aliases(name, models[name].aliases) | numbers
-    refs = list(labels)
-    at = refs.index(recorded) if recorded in refs else 0
-    return right.selectbox(
-        "Version", refs, at, format_func=lambda ref: labels.get(ref, ref) + _as_recorded(ref, recorded),
-        key=f"replay_version_{conversation.id}_{name}",
-    )  # fmt: skip
-
-
-def _as_recorded(ref: str, recorded: str) -> str:
-    return " · as recorded" if ref == recorded else ""
-
-
-def _aliases(name: str, aliases: dict[str, int]) -> dict[str, str]:
-    """References by stage and alias, with their labels."""
-    return {
-        str(Reference(name, alias=alias)): f"{tags.RESERVED_ALIASES.get(alias, f'@{alias}')}  →  /{number}"
-        for alias, number in sorted(aliases.items())
-    }
-
-
-def _endpoints() -> dict[str, object]:
-    """The remote endpoints by their references."""
-    from phi3core.endpoints.config import load_endpoints
-
-    return {endpoint.ref: endpoint for endpoint in load_endpoints(ui.config())}
-
-
-# ---------------------------------------------------------------- showing
 
 
 def show(id: str) -> None:
     """A replay by the id of the conversation that it makes or made, whatever its state."""
-    with ui.told():
-        repeated, original, under_way = patiently("Reading the replay …", _load, id, ui.servers())
+    with ui.stop_on_error():
+        repeated, original, under_way = reads.wait_for("Reading the replay …", _load, id, ui.servers())
     st.subheader(short(repeated.title), anchor=False)
     with st.container(horizontal=True):
         for label, conversation in (("Recorded", original), ("Replayed", repeated)):
-            links.to_chat(conversation.id, label)
+            links.chat_link(conversation.id, label)
     if under_way is None or under_way.state != "running":
         _ended(original, repeated, under_way)
         return
@@ -144,14 +60,14 @@ def _running(under_way: Replay) -> None:
     live = under_way.conversation.live
     waiting = f" · {live.waiting}" if live and live.waiting else ""
     with st.container(horizontal=True, vertical_alignment="center"):
-        st.progress(under_way.done / max(total, 1), f"Asking question {at} of {total}{literal(waiting)}")
+        st.progress(under_way.done / max(total, 1), f"Asking question {at} of {total}{escape(waiting)}")
         st.button("Stop", icon=":material/stop_circle:", key="replay_stop", on_click=under_way.stop)
     for pair_at, pair in enumerate(under_way.compared, start=1):
         _pair(pair_at, pair)
 
 
 def _ended(original: Conversation, repeated: Conversation, under_way: Replay | None) -> None:
-    with ui.told():
+    with ui.stop_on_error():
         pairs = under_way.compared if under_way else replay.compare(original, repeated)
     total = under_way.total if under_way else len(original.path)
     if under_way and under_way.state == "failed":
@@ -192,7 +108,7 @@ def _pair(at: int, pair: AnswerPair) -> DeltaGenerator:
             st.markdown(f"**{at}** · {short(pair.old.question, 300)}", width="stretch")
             _badge(pair)
         if pair.same:
-            st.markdown(literal(pair.old.answer))
+            st.markdown(escape(pair.old.answer))
             for name, turn in (("Recorded", pair.old), ("Replayed", pair.new)):
                 _head(name, turn)
             return frame
@@ -216,7 +132,7 @@ def _pair(at: int, pair: AnswerPair) -> DeltaGenerator:
 def _head(name: str, turn: Turn) -> None:
     st.caption(f"{name} · {_figures(turn)}")
     if turn.note:  # how it was asked is a part of what differs
-        st.caption(f":material/info: {literal(turn.note)}")
+        st.caption(f":material/info: {escape(turn.note)}")
 
 
 def _badge(pair: AnswerPair) -> None:
@@ -243,7 +159,9 @@ def _my_votes(repeated: Conversation) -> dict[str, Better]:
     person, kept = ui.person(), f"replay_votes_{repeated.id}"
     if kept not in st.session_state:
         try:
-            st.session_state[kept] = patiently("Reading your votes …", replay.votes, ui.config(), repeated, person)
+            st.session_state[kept] = reads.wait_for(
+                "Reading your votes …", replay.read_votes, ui.config(), repeated, person
+            )
         except Phi3Error as error:
             ui.show_warning(f"What you voted before can't be read. {error}")
             return {}

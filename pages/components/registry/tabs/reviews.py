@@ -1,0 +1,55 @@
+"""The tab with what people said of a version: thumbs, votes, comments, conversations."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import streamlit as st
+
+from pages.components.shared import links, reads, ui
+from pages.components.shared.escape import escape, short
+from phi3core.registry.models import Version
+from phi3core.traces import feedback
+from phi3core.traces.feedback import Reviews
+
+_FRESH = 20.0  # seconds
+
+
+def show(version: Version, production: Version | None) -> None:
+    with ui.show_errors():
+        found = reads.read("Reading the reviews …", feedback.read_reviews, ui.config(), version, max_age=_FRESH)
+        _counts(found, production)
+        for comment in found.comments[:20]:
+            icon = ":green[:material/thumb_up:]" if comment.up else ":red[:material/thumb_down:]"
+            st.markdown(f"{icon} {escape(comment.text)} :gray[{short(comment.user)}]")
+            links.chat_link(comment.conversation, "Open the conversation")
+        if len(found.comments) > 20:
+            st.caption(f"and {len(found.comments) - 20:,} more comments.")
+        if found.latest_conversations:
+            st.caption("Conversations, the newest first")
+        for talk in found.latest_conversations:
+            with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+                links.chat_link(talk.conversation, talk.question)
+                when = ui.ago(datetime.fromtimestamp(talk.when / 1000, UTC))
+                st.caption(f"{short(talk.user, 40)} · {when}" if talk.user else when, width="content")
+        if found.conversations > len(found.latest_conversations):
+            st.caption(f"and {found.conversations - len(found.latest_conversations):,} more.")
+        if not found.given and not found.conversations:
+            st.caption("Nobody has talked to it or judged it yet. Thumbs and votes are given in conversations.")
+        if st.button("Talk to it", icon=":material/chat:", key="version_talk"):
+            st.switch_page("pages/chat_page.py", query_params={"ref": version.ref})
+
+
+def _counts(found: Reviews, production: Version | None) -> None:
+    with st.container(horizontal=True, gap="large"):
+        st.metric("Conversations", f"{found.conversations:,}", width="content")
+        st.metric("Thumbs up", f"{found.up:,}", width="content")
+        st.metric("Thumbs down", f"{found.down:,}", width="content")
+        rate = "–" if found.score.rate is None else f"{found.score.rate:.0%}"
+        st.metric("Votes won", rate, width="content", help="Of the votes between two answers that somebody won.")
+        if production is not None and production.version != found.version.version:
+            score = found.against(production)
+            rate = "–" if score.rate is None else f"{score.rate:.0%} of {score.won + score.lost}"
+            st.metric(f"Against {short(production.ref)}", rate, width="content")
+    if found.people:
+        st.caption(f"By {', '.join(short(person) for person in found.people[:10])}.")
