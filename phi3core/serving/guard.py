@@ -18,26 +18,26 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 Refusal = tuple[int, str, str]
 """Status, what the client reads, OpenAI's code."""
 Authorize = Callable[[str], Refusal | None]
-"""Why somebody with this key ("" without one) is not let in; None where they are."""
+"""Why a request with this key ("" without one) is refused; None where it is not."""
 
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 WRONG_KEY: Refusal = (401, "The API key is missing or wrong: send it as Authorization: Bearer KEY.", "invalid_api_key")
 
 
 def require_key(key: str | None) -> Authorize:
-    """Lets in who has this key; None: everybody."""
+    """Refuse requests without this key; None refuses none."""
     return lambda given: None if not key or secrets.compare_digest(given.encode(), key.encode()) else WRONG_KEY
 
 
 class Guard:
-    """ASGI middleware. hosts: the names it may be asked for; None accepts any Host."""
+    """ASGI middleware. hosts: the names that a request's Host may hold; None accepts any."""
 
-    def __init__(self, app: App, door: Authorize, hosts: frozenset[str] | None) -> None:
-        self._app, self._door, self._hosts = app, door, hosts
+    def __init__(self, app: App, authorize: Authorize, hosts: frozenset[str] | None) -> None:
+        self._app, self._authorize, self._hosts = app, authorize, hosts
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and (refusal := self._refuse(scope)):
-            from phi3core.serving.protocol import error_response
+            from .protocol import error_response
 
             await error_response(*refusal)(scope, receive, send)
             return
@@ -54,7 +54,7 @@ class Guard:
             return 415, "Send the request as JSON, with the header Content-Type: application/json.", "not_json"
         if scope["path"] == "/health":
             return None
-        return self._door(headers.get("authorization", "").removeprefix("Bearer ").strip())
+        return self._authorize(headers.get("authorization", "").removeprefix("Bearer ").strip())
 
 
 def headers_of(scope: Scope) -> dict[str, str]:

@@ -18,9 +18,9 @@ from phi3core.engine.architecture import token_values
 from phi3core.engine.cpu import cpu_dtype
 
 # Resident beyond weights and conversations, measured on the default model and rounded up: Python, FastAPI and
-# onnxruntime; with torch and transformers; with mlflow, pandas and whatever library a model of somebody else brings.
+# onnxruntime; with torch and transformers; with mlflow, pandas and the libraries that a custom model brings.
 _OVERHEAD = {"onnx": 250_000_000, "transformers": 600_000_000, "": 500_000_000}
-# What a usual conversation takes, whatever the model allows. The engine grows into what is free (engine.kept).
+# What a usual conversation takes, whatever the model allows. The engine grows into what is free (engine/kv_cache.py).
 _TOKENS = 2048
 
 

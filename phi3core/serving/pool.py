@@ -1,7 +1,7 @@
 """The model servers of this process: one child per open version, started on demand, watched, stopped when idle.
 
-A thread looks after them: what died by itself is started once more, what hangs is ended, what nobody uses is
-stopped, and one spare child is kept that has imported already what every model server needs. Knows nothing of
+A thread tends them: a process that died by itself is started once more, one that hangs is ended, one that is not used
+is stopped, and one spare child is kept that has imported already what every model server needs. Knows nothing of
 what is said to a model.
 """
 
@@ -10,13 +10,13 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
-import time
 import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import cache
 from pathlib import Path
 
+from phi3core.clock import SYSTEM, Clock
 from phi3core.errors import Busy, Phi3Error, ServerError
 from phi3core.hashing import folder_size
 from phi3core.registry import artifacts
@@ -25,24 +25,26 @@ from phi3core.settings import Settings
 
 from . import memory
 from .handle import ModelServer
-from .spawn import CHILD, Child
+from .spawn import Child
+
+_SPARE_RETRY = 60.0  # seconds until a spare child is started again where the last one died or could not be started
 
 
 @dataclass(frozen=True)
 class PoolTimeouts:
     """When the pool acts by itself; all in seconds.
 
-    every: between two rounds of its thread, which see at once what has died. health: between two questions to a child
-    that has loaded. hung: silence after which a child is ended. A model of somebody else may hold the interpreter
-    through a whole prediction, and a machine that swaps is slow; nobody waits longer than a minute for a word.
-    again: a second death within this time stays. grace: what was opened so recently is not stopped for its memory,
-    because whoever opened it is about to ask.
+    poll: between two rounds of its thread, each of which sees what has died. health: between two health checks of a
+    child that has loaded. hung: silence after which a child is ended. A custom model may hold the interpreter through
+    a whole prediction, and a machine that swaps is slow; but a reader waits no longer than a minute for a word.
+    restart: a process that dies again within this time is not started again. grace: a server that was used so recently
+    is not stopped for its memory, because what opened it is about to ask.
     """
 
-    every: float = 0.5
+    poll: float = 0.5
     health: float = 5.0
     hung: float = 60.0
-    again: float = 300.0
+    restart: float = 300.0
     grace: float = 10.0
 
 
@@ -50,26 +52,30 @@ class Pool:
     """The model servers of this process, by version.
 
     spare: keep a child ready for the next version that is opened. available: bytes of memory that are free.
+    start_child: starts a process with this log. watch: have a thread call `tend`.
     """
 
     def __init__(
         self,
         settings: Settings,
         spare: bool = False,
-        rules: PoolTimeouts | None = None,
+        timeouts: PoolTimeouts | None = None,
         available: Callable[[], int] = memory.available,
-        command: tuple[str, ...] = CHILD,
+        start_child: Callable[[Path], Child] = Child,
+        clock: Clock = SYSTEM,
+        watch: bool = True,
     ) -> None:
-        self._settings, self._rules = settings, rules or PoolTimeouts()
-        self._available, self._command = available, command
+        self._settings, self._timeouts, self._clock = settings, timeouts or PoolTimeouts(), clock
+        self._available, self._start_child = available, start_child
         self._servers: dict[str, ModelServer] = {}
         self._opening: dict[str, threading.Lock] = {}
         self._restarted: dict[str, float] = {}
         self._keep_spare, self._spare_after = spare, 0.0
         self._spare: Child | None = None
         self._lock = threading.Lock()  # of the tables; held for moments only
-        self._room = threading.Lock()  # of the decision who gets the memory
+        self._room = threading.Lock()  # of the decision which server gets the memory
         self._closing = threading.Event()
+        self._watch = watch
         self._thread: threading.Thread | None = None
 
     def open(self, version: Version) -> ModelServer:
@@ -81,11 +87,12 @@ class Pool:
         # A version that was deleted and built again under the same number is another one.
         key = f"{version.ref} {version.source}"
         with self._turn(key):  # one process per version, and no version waits for another
-            server = self._servers.get(key)
-            if server and not self._over(server):
-                server.touch()
-                return server
-            if server:
+            if server := self._servers.get(key):
+                if not server.ready and server.alive():
+                    server.check_health(1)  # it may have failed to load since its last check
+                if not server.failure():
+                    server.mark_used()
+                    return server
                 server.close()
             return self._start(key, version)
 
@@ -101,7 +108,7 @@ class Pool:
         """Have a spare child started in the background."""
         with self._lock:
             self._keep_spare = True
-            self._watch()
+            self._start_watching()
 
     def close(self) -> None:
         """End every process. The pool opens nothing after."""
@@ -110,7 +117,7 @@ class Pool:
             servers, spare, self._spare = list(self._servers.values()), self._spare, None
             self._servers.clear()
         for server in servers:
-            server.hang_up()  # all at once, then wait for each
+            server.request_exit()  # all at once, then wait for each
         if spare:
             spare.end()
         for server in servers:
@@ -120,24 +127,15 @@ class Pool:
 
     # ---------------------------------------------------------------- opening
 
-    @contextlib.contextmanager
-    def _turn(self, key: str) -> Iterator[None]:
+    def _turn(self, key: str) -> threading.Lock:
         with self._lock:
-            turn = self._opening.setdefault(key, threading.Lock())
-        with turn:
-            yield
+            return self._opening.setdefault(key, threading.Lock())
 
     def _table(self) -> dict[str, ModelServer]:
         with self._lock:
             return dict(self._servers)
 
-    @staticmethod
-    def _over(server: ModelServer) -> bool:
-        if not server.ready and server.alive():
-            server.look(1)  # it may have failed to load since anybody looked
-        return bool(server.failure())
-
-    def _start(self, key: str, version: Version, again: str = "") -> ModelServer:
+    def _start(self, key: str, version: Version, restart_reason: str = "") -> ModelServer:
         folder = artifacts.local_folder(self._settings, version)
         size = folder_size(folder) if folder else version.size or 0
         need = memory.needed(folder, size, version.wrapper)
@@ -160,30 +158,30 @@ class Pool:
             with self._lock:
                 if self._closing.is_set():
                     raise ServerError("The app is stopping: nothing is opened any more.")
-                server = ModelServer(version, self._child(log), order, log, size, need, again)
+                child = self._take_child(log)
+                server = ModelServer(version, child, order, log, size, need, restart_reason, self._clock)
                 self._servers[key] = server
-                self._watch()
+                self._start_watching()
         return server
 
-    def _child(self, log: Path) -> Child:
+    def _take_child(self, log: Path) -> Child:
         spare, self._spare = self._spare, None
         if spare and spare.alive():
             return spare
         try:
-            return Child(log, self._command)
+            return self._start_child(log)
         except OSError as error:  # no memory or no process numbers left, a full disk
-            raise ServerError(
-                f"A model server can't be started: {error}. Close other programs and try again."
-            ) from error
+            sentence = f"A model server can't be started: {error}. Close other programs and try again."
+            raise ServerError(sentence) from error
 
     # ---------------------------------------------------------------- memory
 
     def _make_room(self, version: Version, need: int) -> None:
         """Stop what is idle, least recently used first, until the version fits. Raises Busy or ServerError."""
         # Nothing is stopped for a version that would not fit all the same.
-        if self._free() + sum(server.takes for server in self.running()) < need:
+        if self._free() + sum(server.memory_taken for server in self.running()) < need:
             raise self._too_large(version, need)
-        for key, _ in sorted(self._table().items(), key=lambda entry: entry[1].used):
+        for key, _ in sorted(self._table().items(), key=lambda entry: entry[1].used_at):
             if self._free() >= need:
                 return
             self._stop(key, f"It was stopped to make room for {version.ref}. It starts again when it is opened.")
@@ -192,34 +190,32 @@ class Pool:
 
     def _too_large(self, version: Version, need: int) -> Phi3Error:
         free, running = max(0, self._free()), self.running()
-        told = (
-            f"{version.ref} needs about {memory.format_size(need)} of memory, and {memory.format_size(free)} are free"
-        )
-        if free + sum(server.takes for server in running) < need:
-            return ServerError(f"{told} on this machine. End other programs, or open a smaller version.")
+        needs = f"{version.ref} needs about {memory.format_size(need)} of memory"
+        needs += f", and {memory.format_size(free)} are free"
+        if free + sum(server.memory_taken for server in running) < need:
+            return ServerError(f"{needs} on this machine. End other programs, or open a smaller version.")
         refs = ", ".join(server.ref for server in running)
         are, its = ("is", "its") if len(running) == 1 else ("are", "their")
-        return Busy(f"{told}: {refs} {are} in use. Try again when {its} answers have ended.")
+        return Busy(f"{needs}: {refs} {are} in use. Try again when {its} answers have ended.")
 
     def _free(self) -> int:
-        """Free memory, less what servers that are still loading will yet take."""
+        """Free memory, less what servers that are still loading will yet take (bytes)."""
         loading = [server for server in self.running() if not server.ready]
-        return self._available() - sum(max(0, server.needs - server.memory) for server in loading)
+        return self._available() - sum(max(0, server.memory_needed - server.memory) for server in loading)
 
     def _stop(self, key: str, reason: str, idle: float = 0.0) -> bool:
-        """Stop a server that nobody uses; False where somebody does, or is just opening it."""
-        with self._lock:
-            turn = self._opening.setdefault(key, threading.Lock())
+        """Stop a server that is not used; False where it is, or is just being opened."""
+        turn = self._turn(key)
         if not turn.acquire(blocking=False):
             return False
         try:
             server = self._servers.get(key)
             if server is None:
                 return True
-            server.look(2)  # what it does now, not at the last look
-            quiet = time.monotonic() - server.used
-            in_use = server.alive() and (not server.ready or server.working or server.silent)
-            if not server.failure() and (in_use or server.held or quiet < max(idle, self._rules.grace)):
+            server.check_health(2)  # what it does now, not at the last check
+            quiet = self._clock.now() - server.used_at
+            in_use = server.alive() and (not server.ready or server.active_requests or server.seconds_silent)
+            if not server.failure() and (in_use or server.held or quiet < max(idle, self._timeouts.grace)):
                 return False
             server.end(reason)
             with self._lock:
@@ -228,67 +224,74 @@ class Pool:
         finally:
             turn.release()
 
-    # ---------------------------------------------------------------- looking after them
+    # ---------------------------------------------------------------- tending
 
-    def _watch(self) -> None:
-        if self._thread is None:
-            self._thread = threading.Thread(target=self._rounds, name="pool", daemon=True)
+    def tend(self) -> None:
+        """One round: start again, end and stop what is due, and keep the spare child."""
+        for key, server in self._table().items():
+            with _printed_errors():
+                self._tend(key, server)
+        with _printed_errors():
+            self._tend_spare()
+
+    def _start_watching(self) -> None:
+        if self._watch and self._thread is None:
+            self._thread = threading.Thread(target=self._run, name="pool", daemon=True)
             self._thread.start()
 
-    def _rounds(self) -> None:
+    def _run(self) -> None:
         while not self._closing.is_set():
-            rounds: list[Callable[[], None]] = [
-                partial(self._tend, key, server) for key, server in self._table().items()
-            ]
-            for tend in (*rounds, self._tend_spare):
-                try:
-                    tend()
-                except Exception:  # a bug must not leave all others unwatched
-                    traceback.print_exc()
-            self._closing.wait(self._rules.every)
+            self.tend()
+            self._clock.wait(self._closing, self._timeouts.poll)
 
     def _tend(self, key: str, server: ModelServer) -> None:
-        rules, idle = self._rules, self._settings.idle_minutes * 60
+        timeouts, idle = self._timeouts, self._settings.idle_minutes * 60
         if server.failure():
             if server.alive():
                 server.end()  # what could not be loaded need not hold its memory
             elif server.ready and not server.closed:
-                self._revive(key, server)
+                self._restart(key, server)
             return
-        if not server.ready or server.silent or time.monotonic() - server.asked >= rules.health:
-            server.look(min(2.0, rules.hung / 4))
-        if server.silent >= rules.hung:
-            server.end(
-                f"It stopped answering: nothing for {server.silent:.0f} s, so its process was ended.", patience=0
-            )
-        elif time.monotonic() - server.used >= idle:
+        if not server.ready or server.seconds_silent or self._clock.now() - server.asked_at >= timeouts.health:
+            server.check_health(min(2.0, timeouts.hung / 4))
+        if (silent := server.seconds_silent) >= timeouts.hung:
+            server.end(f"It stopped answering: nothing for {silent:.0f} s, so its process was ended.", patience=0)
+        elif self._clock.now() - server.used_at >= idle:
             self._stop(key, f"It was stopped: nobody had used it for {self._settings.idle_minutes:g} minutes.", idle)
 
-    def _revive(self, key: str, dead: ModelServer) -> None:
-        """Start what had loaded and then died, once; what dies again soon stays, until somebody opens it."""
-        now = time.monotonic()
-        if now - self._restarted.get(key, float("-inf")) < self._rules.again:
+    def _restart(self, key: str, dead: ModelServer) -> None:
+        """Start again, once, a server that had loaded and then died; one that dies again soon stays failed."""
+        now = self._clock.now()
+        if now - self._restarted.get(key, float("-inf")) < self._timeouts.restart:
             return
         with self._turn(key):
             if self._servers.get(key) is not dead or self._closing.is_set():
-                return  # it was stopped, or somebody was faster
+                return  # it was stopped, or opened again meanwhile
             self._restarted[key] = now
-            with contextlib.suppress(Phi3Error):  # no room, or its files are gone: whoever opens it is told
-                self._start(key, dead.version, again=dead.failure().splitlines()[0])
+            with contextlib.suppress(Phi3Error):  # no room, or its files are gone: the next `open` says so
+                self._start(key, dead.version, restart_reason=dead.failure().splitlines()[0])
 
     def _tend_spare(self) -> None:
         """Start the spare while nothing is loading: it would only slow that down."""
-        now = time.monotonic()
+        now = self._clock.now()
         if not self._keep_spare or now < self._spare_after or any(not server.ready for server in self.running()):
             return
         with self._lock:
             if self._closing.is_set() or (self._spare and self._spare.alive()):
                 return
             log = self._settings.logs / f"server-spare-{os.getpid()}.log"
-            died, self._spare_after = self._spare is not None, now + 60  # what fails is not tried all the time
-            with contextlib.suppress(ServerError):  # whoever opens a version will be told
-                self._spare = self._child(log)
-                self._spare_after = now + 60 if died else 0.0
+            died, self._spare_after = self._spare is not None, now + _SPARE_RETRY  # a failure is not repeated at once
+            with contextlib.suppress(ServerError):  # the next `open` says so
+                self._spare = self._take_child(log)
+                self._spare_after = now + _SPARE_RETRY if died else 0.0
+
+
+@contextlib.contextmanager
+def _printed_errors() -> Iterator[None]:
+    try:
+        yield
+    except Exception:  # a bug with one server must not leave all others unwatched
+        traceback.print_exc()
 
 
 @cache

@@ -8,7 +8,7 @@ from typing import Any
 from starlette.responses import JSONResponse
 
 
-def event(data: dict[str, Any]) -> str:
+def sse_event(data: dict[str, Any]) -> str:
     """One server-sent event."""
     return f"data: {json.dumps(data)}\n\n"
 
@@ -20,5 +20,6 @@ def error_body(status: int, message: str, code: str | None = None, param: str | 
 
 
 def error_response(status: int, message: str, code: str | None = None, param: str | None = None) -> JSONResponse:
+    """The same as a response, which says when to try again where that helps."""
     headers = {"Retry-After": "1"} if status in (429, 503) else None
     return JSONResponse(error_body(status, message, code, param), status, headers)

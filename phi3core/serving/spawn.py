@@ -1,7 +1,7 @@
-"""A child process that will serve one version: started, told what to load, ended.
+"""A child process that will serve one version: started, told what to serve, asked how it is, ended.
 
-It listens on loopback with a secret of its own, and ends when its standard input closes, so none outlives a killed
-parent. child.py is what runs in it.
+It listens on loopback with a secret of its own, and ends when its standard input closes, so that none outlives a killed
+parent. child/main.py is the program that runs in it.
 """
 
 from __future__ import annotations
@@ -18,7 +18,9 @@ from typing import Any
 
 import psutil
 
-CHILD = (sys.executable, "-m", "phi3core.serving.child.main")
+from phi3core.http_client import local_client
+
+COMMAND = (sys.executable, "-m", "phi3core.serving.child.main")
 
 
 def _environment(key: str) -> dict[str, str]:
@@ -34,15 +36,18 @@ def _environment(key: str) -> dict[str, str]:
 
 
 class Child:
-    """A process that waits to be told what to serve; a spare one has imported meanwhile what it will need."""
+    """A process that waits for its order; a spare one has imported meanwhile what every order needs.
 
-    def __init__(self, log: Path, command: tuple[str, ...] = CHILD) -> None:
+    Raises OSError where the process can't be started.
+    """
+
+    def __init__(self, log: Path, command: tuple[str, ...] = COMMAND) -> None:
         self.key = secrets.token_urlsafe(32)
         self.port: int | None = None
         self.base = 0  # resident bytes when it had its port, before any model
         self.folder = ""  # where the model's files are, once the child has said so
         with log.open("ab") as file:
-            self.process = subprocess.Popen(
+            self._process = subprocess.Popen(
                 command,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
@@ -50,55 +55,77 @@ class Child:
                 env=_environment(self.key),
                 start_new_session=True,  # Ctrl-C in the terminal is the app's to handle
             )
-        threading.Thread(target=self._listen, daemon=True).start()
+        threading.Thread(target=self._read_output, daemon=True).start()
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
 
     def alive(self) -> bool:
-        return self.process.poll() is None
+        return self._process.poll() is None
 
-    def tell(self, order: dict[str, Any]) -> None:
-        """What to serve: see child.py. A child that has died meanwhile is found dead by whoever looks."""
-        assert self.process.stdin
+    @property
+    def exit_code(self) -> int | None:
+        """The process's exit status, or minus the signal that killed it; None while it was not seen to have ended."""
+        return self._process.returncode
+
+    def send(self, order: dict[str, Any]) -> None:
+        """Tell it what to serve: see child/main.py. That it has died meanwhile is found by the next health check."""
+        assert self._process.stdin
         with contextlib.suppress(OSError):
-            self.process.stdin.write(json.dumps(order).encode() + b"\n")
-            self.process.stdin.flush()
+            self._process.stdin.write(json.dumps(order).encode() + b"\n")
+            self._process.stdin.flush()
+
+    def health(self, timeout: float) -> dict[str, Any] | None:
+        """What its /health answers; None where it has no port yet or does not answer within so many seconds."""
+        if self.port is None:
+            return None
+        import httpx2
+
+        try:
+            answer = local_client().get(f"http://127.0.0.1:{self.port}/health", timeout=timeout)
+            found: dict[str, Any] = answer.raise_for_status().json()
+        except (httpx2.HTTPError, ValueError):
+            return None
+        return found
 
     def rss(self) -> int:
         """Resident bytes; 0 once it has ended."""
         if not self.alive():
             return 0
         try:
-            return int(psutil.Process(self.process.pid).memory_info().rss)
+            return int(psutil.Process(self.pid).memory_info().rss)
         except psutil.Error:
             return 0
 
     def effort(self) -> tuple[float, int]:
-        """Changes as long as it does anything: processor seconds and resident bytes."""
+        """Changes as long as the process does anything: processor seconds and resident bytes."""
         try:
-            times = psutil.Process(self.process.pid).cpu_times()
+            times = psutil.Process(self.pid).cpu_times()
             return round(times.user + times.system, 1), self.rss()
         except psutil.Error:
             return 0.0, 0
 
-    def hang_up(self) -> None:
-        """Tell it to end."""
-        if self.process.stdin:
+    def request_exit(self) -> None:
+        """Tell it to end, without waiting for it."""
+        if self._process.stdin:
             with contextlib.suppress(OSError):
-                self.process.stdin.close()
+                self._process.stdin.close()
 
     def end(self, patience: float = 2.0) -> None:
-        """End it; it has so many seconds to go by itself."""
-        self.hang_up()
+        """End it: it is killed where it has not ended by itself within so many seconds."""
+        self.request_exit()
         try:
-            self.process.wait(patience)
+            self._process.wait(patience)
         except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
+            self._process.kill()
+            self._process.wait()
 
-    def _listen(self) -> None:
-        assert self.process.stdout
-        for line in self.process.stdout:  # a model may print: nobody reads it, but the pipe must not fill
+    def _read_output(self) -> None:
+        assert self._process.stdout
+        for line in self._process.stdout:  # a model may print: it is dropped, but the pipe must not fill
             if self.port is None or line.startswith(b'{"folder":'):
                 with contextlib.suppress(ValueError, AttributeError):
-                    told = json.loads(line)
+                    message = json.loads(line)
                     self.base = self.base or self.rss()
-                    self.port, self.folder = told.get("port", self.port), told.get("folder", self.folder)
+                    self.port, self.folder = message.get("port", self.port), message.get("folder", self.folder)

@@ -1,7 +1,7 @@
-"""Children for the pool that need no model: the real child, with an engine that does what its version's folder says.
+"""Child processes that need no model: the real child, with an engine that does what its version's folder says.
 
 folder = children.make(tmp_path / "slow", load_seconds=3)
-Pool(settings, command=children.COMMAND).open(children.register(settings, folder))
+Pool(settings, start_child=children.start).open(children.register(settings, folder))
 """
 
 from __future__ import annotations
@@ -18,12 +18,17 @@ from typing import Any
 from phi3core.engine.interface import Done, End, Options, Piece, Prompt
 from phi3core.registry import reader
 from phi3core.registry.models import Version
+from phi3core.serving.spawn import Child
 from phi3core.settings import Settings
 from tests.support import fakes
 
 ROOT = Path(__file__).resolve().parents[2]
 _CODE = f"import sys; sys.path.insert(0, {str(ROOT)!r}); from tests.support.children import main; main()"
 COMMAND = (sys.executable, "-c", _CODE)
+
+
+def start(log: Path) -> Child:
+    return Child(log, COMMAND)
 
 
 def make(folder: Path, size: int = 0, **what: Any) -> Path:

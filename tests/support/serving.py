@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import httpx
 import openai
@@ -13,6 +15,12 @@ import uvicorn
 from phi3core.engine.interface import Engine
 from phi3core.serving.child.app import bind_socket, create_app
 from tests.support.fakes import until
+
+HELLO: list[Any] = [{"role": "user", "content": "Where?"}]
+CHAT = {"messages": HELLO}
+
+# A client for each request would read the certificates anew each time, which takes longer than most tests.
+http = httpx.Client(verify=False, trust_env=False, limits=httpx.Limits(max_keepalive_connections=0))
 
 
 @contextmanager
@@ -42,8 +50,17 @@ def serving(
 
 
 def wait_loaded(url: str) -> None:
-    until(lambda: httpx.get(f"{url}/health").json()["status"] != "loading", 60)
+    until(lambda: http.get(f"{url}/health").json()["status"] != "loading", 60)
 
 
 def client_of(url: str, key: str = "none") -> openai.OpenAI:
     return openai.OpenAI(base_url=f"{url}/v1", api_key=key, max_retries=0)
+
+
+def streamed(url: str, path: str, body: dict[str, Any]) -> list[dict[str, Any]]:
+    """The chunks of a stream as they are written."""
+    answer = http.post(f"{url}/v1/{path}", json={**body, "stream": True})
+    assert answer.status_code == 200, answer.text
+    lines = [line.removeprefix("data: ") for line in answer.text.split("\n\n") if line]
+    assert lines.pop() == "[DONE]"
+    return [json.loads(line) for line in lines]

@@ -31,12 +31,12 @@ from starlette.types import Receive, Scope, Send
 from phi3core.engine.interface import NO_CHAT, Done, End, Engine, Messages, Piece, Prompt
 from phi3core.errors import BadInput, Conflict, NotFound, Phi3Error
 from phi3core.serving.guard import LOOPBACK, Guard, require_key
-from phi3core.serving.protocol import error_body, event
+from phi3core.serving.protocol import error_body, sse_event
 
-from . import failures
+from .failures import add_error_handlers
 from .requests import ChatRequest, CompletionRequest, TemplateRequest, TokenizeRequest
-from .responses import Choice, Format
-from .worker import Answer, Worker
+from .responses import AnswerFormat, Choice
+from .worker import AnswerStream, Worker
 
 T = TypeVar("T")
 
@@ -64,8 +64,8 @@ def create_app(
 
     # FastAPI's own documentation pages load their scripts from the internet.
     app = FastAPI(lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
-    app.add_middleware(Guard, door=require_key(key), hosts=LOOPBACK if local else None)
-    failures.handle(app)
+    app.add_middleware(Guard, authorize=require_key(key), hosts=LOOPBACK if local else None)
+    add_error_handlers(app)
 
     @app.get("/health")
     async def health() -> dict[str, Any]:
@@ -132,7 +132,7 @@ def create_app(
     @app.post("/invocations", response_model=None)
     async def invocations(http: Request) -> Response:
         engine, body = worker.engine, await _json_object(http)
-        return await _while_there(http, worker.call(lambda: engine.predict(body)), JSONResponse)
+        return await _until_disconnected(http, worker.call(lambda: engine.predict(body)), JSONResponse)
 
     return app
 
@@ -150,37 +150,39 @@ async def _answer(
     # Before the stream begins, while an error can still have a status of its own.
     need = await asyncio.to_thread(engine.check, prompt, options)
     with_usage = bool(request.stream_options and request.stream_options.include_usage)
-    form = Format(isinstance(request, ChatRequest), name, options.logprobs is not None, with_usage)
+    form = AnswerFormat(isinstance(request, ChatRequest), name, options.logprobs is not None, with_usage)
     answer = worker.answer(prompt, options, need)
 
-    def then(text: str) -> None:
-        """The next turn begins with this answer: read it while the person does."""
+    def read_ahead(text: str) -> None:
+        """The next turn begins with this answer: the model reads it while the person does."""
         if messages and options.n == 1 and engine.chat == "template":
-            told = [*messages, {"role": "assistant", "content": text}]
-            asyncio.get_running_loop().run_in_executor(None, lambda: worker.read_ahead(engine.prepare(told), options))
+            turns = [*messages, {"role": "assistant", "content": text}]
+            asyncio.get_running_loop().run_in_executor(None, lambda: worker.read_ahead(engine.prepare(turns), options))
 
     if request.stream:
         headers = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
-        return _Stream(answer, _events(answer, form, then), headers)
+        return _Stream(answer, _events(answer, form, read_ahead), headers)
 
     def whole(result: tuple[list[Choice], Done]) -> Response:
         choices, done = result
-        then(choices[0].text)
+        read_ahead(choices[0].text)
         return JSONResponse(form.whole(choices, done))
 
     try:
-        return await _while_there(http, _collect(answer, options.n), whole)
+        return await _until_disconnected(http, _collect(answer, options.n), whole)
     finally:
         await answer.aclose()
 
 
-async def _while_there(http: Request, work: Coroutine[Any, Any, T], respond: Callable[[T], Response]) -> Response:
+async def _until_disconnected(
+    http: Request, work: Coroutine[Any, Any, T], respond: Callable[[T], Response]
+) -> Response:
     """The response that some work leads to; the work is given up when the client hangs up."""
-    working, leaving = asyncio.ensure_future(work), asyncio.ensure_future(_hung_up(http))
+    working, leaving = asyncio.ensure_future(work), asyncio.ensure_future(_disconnected(http))
     try:
         await asyncio.wait({working, leaving}, return_when=asyncio.FIRST_COMPLETED)
         if not working.done():
-            return Response(status_code=499)  # nobody is there to read it
+            return Response(status_code=499)  # the client does not read it
         return respond(working.result())
     finally:
         for task in (working, leaving):
@@ -190,9 +192,9 @@ async def _while_there(http: Request, work: Coroutine[Any, Any, T], respond: Cal
 
 
 class _Stream(StreamingResponse):
-    """Gives the answer up however the response ends: also when nobody is there before it has begun."""
+    """Gives the answer up however the response ends: also when the client has gone before it has begun."""
 
-    def __init__(self, answer: Answer, events: AsyncIterator[str], headers: dict[str, str]) -> None:
+    def __init__(self, answer: AnswerStream, events: AsyncIterator[str], headers: dict[str, str]) -> None:
         super().__init__(events, media_type="text/event-stream", headers=headers)
         self._answer = answer
 
@@ -203,7 +205,7 @@ class _Stream(StreamingResponse):
             await self._answer.aclose()
 
 
-async def _collect(answer: Answer, n: int) -> tuple[list[Choice], Done]:
+async def _collect(answer: AnswerStream, n: int) -> tuple[list[Choice], Done]:
     choices = [Choice() for _ in range(n)]
     done = Done(0, 0)
     async for items in answer:
@@ -219,12 +221,12 @@ async def _collect(answer: Answer, n: int) -> tuple[list[Choice], Done]:
     return choices, done
 
 
-async def _hung_up(http: Request) -> None:
+async def _disconnected(http: Request) -> None:
     while (await http.receive())["type"] != "http.disconnect":
         pass
 
 
-async def _events(answer: Answer, form: Format, then: Callable[[str], None]) -> AsyncIterator[str]:
+async def _events(answer: AnswerStream, form: AnswerFormat, on_done: Callable[[str], None]) -> AsyncIterator[str]:
     opened, text = -1, ""
     try:
         async for items in answer:
@@ -234,7 +236,7 @@ async def _events(answer: Answer, form: Format, then: Callable[[str], None]) -> 
                     if form.with_usage:
                         lines.append(form.usage(item))
                     lines.append("data: [DONE]\n\n")
-                    then(text)
+                    on_done(text)
                     continue
                 if item.index > opened:
                     opened = item.index
@@ -245,9 +247,9 @@ async def _events(answer: Answer, form: Format, then: Callable[[str], None]) -> 
                     text += item.text
                     lines.append(form.piece(item.text, item.index, item.tokens))
             yield "".join(lines)
-    except Exception as error:  # the status is long sent: tell it in the stream, as OpenAI does
-        told = str(error) if isinstance(error, Phi3Error) else f"The model failed in mid-answer: {error}"
-        yield event(error_body(500, told))
+    except Exception as error:  # the status is long sent: the error goes into the stream, as at OpenAI
+        text = str(error) if isinstance(error, Phi3Error) else f"The model failed in mid-answer: {error}"
+        yield sse_event(error_body(500, text))
 
 
 async def _json_object(http: Request) -> dict[str, Any]:

@@ -13,8 +13,8 @@ from phi3core.serving.protocol import error_response
 from .requests import RequestError
 
 
-def handle(app: FastAPI) -> None:
-    """Have the app answer with these."""
+def add_error_handlers(app: FastAPI) -> None:
+    """Have the app answer every error so."""
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(BadInput, _bad_input)
     app.add_exception_handler(NotFound, _not_found)

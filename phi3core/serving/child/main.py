@@ -37,7 +37,7 @@ def main() -> None:
             importlib.import_module(module)
     print(json.dumps({"port": sock.getsockname()[1]}), flush=True)
     order = _order()
-    # Not sys.exit: a generation may be running in another thread, and there is nobody left to finish it for.
+    # Not sys.exit: a generation may be running in another thread, and its client has ended.
     on_parent_exit(lambda: os._exit(0))
     _settle(order)
     app = create_app(

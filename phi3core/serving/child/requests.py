@@ -43,8 +43,8 @@ class RequestError(BadInput):
         self.param, self.code = param, code
 
 
-class _Known(BaseModel):
-    """Something in a request that may hold more than is known here: `refuse_unknown` tells by its name what does."""
+class _Strict(BaseModel):
+    """A part of a request that takes every field, so that `refuse_unknown` can name the one that is not supported."""
 
     model_config = ConfigDict(extra="allow", populate_by_name=True)
 
@@ -52,18 +52,18 @@ class _Known(BaseModel):
         """Raise RequestError for what says something and would be ignored."""
         for name, value in (self.model_extra or {}).items():
             if name not in _BESIDE and value not in (None, False, [], {}):
-                told = f"This server does not support {where}.{name}: leave it out."
-                raise RequestError(told, f"{where}.{name}", "unsupported_parameter")
+                message = f"This server does not support {where}.{name}: leave it out."
+                raise RequestError(message, f"{where}.{name}", "unsupported_parameter")
 
 
-class Part(_Known):
+class Part(_Strict):
     """A part of a message; text only."""
 
     type: str
     text: str = ""
 
 
-class Message(_Known):
+class Message(_Strict):
     """A chat message."""
 
     role: Literal["system", "developer", "user", "assistant"]
@@ -75,8 +75,9 @@ class Message(_Known):
         role = "system" if self.role == "developer" else self.role  # OpenAI's newer word for it
         if isinstance(self.content, list):
             if odd := [part.type for part in self.content if part.type != "text"]:
-                told = f"This model reads text only; the message holds a part of type “{odd[0]}”."
-                raise RequestError(told, "messages")
+                raise RequestError(
+                    f"This model reads text only; the message holds a part of type “{odd[0]}”.", "messages"
+                )
             for number, part in enumerate(self.content):
                 part.refuse_unknown(f"{where}.content[{number}]")
             return {"role": role, "content": "".join(part.text for part in self.content)}
@@ -87,23 +88,23 @@ def _plain(messages: list[Message]) -> Messages:
     return [message.plain(f"messages[{number}]") for number, message in enumerate(messages)]
 
 
-class StreamOptions(_Known):
+class StreamOptions(_Strict):
     """include_usage: end the stream with a chunk that holds the usage."""
 
     include_usage: bool = False
     include_obfuscation: bool = False
 
 
-class JsonSchema(_Known):
+class JsonSchema(_Strict):
     """What response_format of type json_schema names."""
 
     name: str = ""
     description: str | None = None
     strict: bool | None = None
-    shape: dict[str, Any] = Field(alias="schema")
+    definition: dict[str, Any] = Field(alias="schema")
 
 
-class ResponseFormat(_Known):
+class ResponseFormat(_Strict):
     """The form of the answer: free text, any JSON object, or JSON that follows a schema."""
 
     type: Literal["text", "json_object", "json_schema"]
@@ -118,7 +119,7 @@ class ResponseFormat(_Known):
         if self.json_schema is None:
             raise RequestError("response_format of type json_schema needs a json_schema.", "response_format")
         self.json_schema.refuse_unknown("response_format.json_schema")
-        return json.dumps(self.json_schema.shape, sort_keys=True)
+        return json.dumps(self.json_schema.definition, sort_keys=True)
 
 
 class Request(BaseModel):
@@ -147,21 +148,21 @@ class Request(BaseModel):
         for name, value in (self.model_extra or {}).items():
             if value is None or name in _HARMLESS or value in _NEUTRAL.get(name, ()):
                 continue
-            told = f"This server does not support {name}={json.dumps(value)[:80]}: leave it out."
-            raise RequestError(told, name, "unsupported_parameter")
+            message = f"This server does not support {name}={json.dumps(value)[:80]}: leave it out."
+            raise RequestError(message, name, "unsupported_parameter")
         if self.stream_options and not self.stream:
             raise RequestError("stream_options goes with stream=true only.", "stream_options")
         if self.stream_options:
             self.stream_options.refuse_unknown("stream_options")
-        asked = self._asked()
+        requested = self._requested()
         if (key := (self.model_extra or {}).get("prompt_cache_key")) and "prompt_cache_key" in supports:
-            asked["prompt_cache_key"] = str(key)
-        for name, value in asked.items():
+            requested["prompt_cache_key"] = str(key)
+        for name, value in requested.items():
             if value is not None and name not in supports and value != WITHOUT_EFFECT.get(name):
-                told = f"This model does not support {_PUBLIC.get(name, name)}: leave it out."
-                raise RequestError(told, _PUBLIC.get(name, name), "unsupported_parameter")
+                message = f"This model does not support {_PUBLIC.get(name, name)}: leave it out."
+                raise RequestError(message, _PUBLIC.get(name, name), "unsupported_parameter")
         try:
-            return defaults.but(**asked)
+            return defaults.but(**requested)
         except OptionError as error:
             raise RequestError(str(error), self._spelled(error.option)) from error
 
@@ -170,7 +171,7 @@ class Request(BaseModel):
         newer = option == "max_tokens" and self.max_completion_tokens is not None
         return "max_completion_tokens" if newer else option
 
-    def _asked(self) -> dict[str, Any]:
+    def _requested(self) -> dict[str, Any]:
         stop = (self.stop,) if isinstance(self.stop, str) else tuple(self.stop) if self.stop is not None else None
         longest = self.max_completion_tokens if self.max_completion_tokens is not None else self.max_tokens
         return {

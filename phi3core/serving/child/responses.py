@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from phi3core.engine.interface import Done, Token
-from phi3core.serving.protocol import event
+from phi3core.serving.protocol import sse_event
 
 
 @dataclass
@@ -23,7 +23,7 @@ class Choice:
 
 
 @dataclass(frozen=True)
-class Format:
+class AnswerFormat:
     """Writes answers, whole or in chunks, in the shape of chat completions or of completions.
 
     with_usage: every chunk names its usage, null but in the last, as OpenAI does when it is asked for.
@@ -39,7 +39,7 @@ class Format:
 
     def __post_init__(self) -> None:
         # A token's chunk is written a hundred times a second: all of it but the text is made once.
-        marked = event(self._chunk({"content": "\0"} if self.chat else "\0", None, 0, None))
+        marked = sse_event(self._chunk({"content": "\0"} if self.chat else "\0", None, 0, None))
         head, tail = marked.split('"\\u0000"')
         object.__setattr__(self, "_head_text", head)
         object.__setattr__(self, "_tail_text", tail)
@@ -49,33 +49,33 @@ class Format:
         for index, choice in enumerate(choices):
             message = {"role": "assistant", "content": choice.text, "refusal": None}
             content = {"message": message} if self.chat else {"text": choice.text}
-            told = self._logprobs(choice.tokens, index) if self.with_logprobs else None
-            listed.append({"index": index, **content, "logprobs": told, "finish_reason": choice.finish_reason})
+            logprobs = self._logprobs(choice.tokens, index) if self.with_logprobs else None
+            listed.append({"index": index, **content, "logprobs": logprobs, "finish_reason": choice.finish_reason})
         return {**self._head(False), "choices": listed, "usage": usage(done)}
 
     def first(self, index: int) -> str:
         """The chunk that opens a chat answer: it names the role."""
-        return event(self._chunk({"role": "assistant", "content": ""}, None, index, None)) if self.chat else ""
+        return sse_event(self._chunk({"role": "assistant", "content": ""}, None, index, None)) if self.chat else ""
 
     def piece(self, text: str, index: int, tokens: Iterable[Token]) -> str:
         if index == 0 and not self.with_logprobs:
             return f"{self._head_text}{json.dumps(text)}{self._tail_text}"  # type: ignore[attr-defined]
-        told = self._logprobs(tokens, index) if self.with_logprobs else None
-        return event(self._chunk({"content": text} if self.chat else text, None, index, told))
+        logprobs = self._logprobs(tokens, index) if self.with_logprobs else None
+        return sse_event(self._chunk({"content": text} if self.chat else text, None, index, logprobs))
 
     def end(self, reason: str, index: int) -> str:
-        return event(self._chunk({} if self.chat else "", reason, index, None))
+        return sse_event(self._chunk({} if self.chat else "", reason, index, None))
 
     def usage(self, done: Done) -> str:
-        """The chunk that ends a stream of which the usage was asked for; empty where nobody knows it."""
-        told = usage(done)
-        return event({**self._head(True), "choices": [], "usage": told}) if told else ""
+        """The chunk that ends a stream of which the usage was asked for; empty where it is unknown."""
+        counts = usage(done)
+        return sse_event({**self._head(True), "choices": [], "usage": counts}) if counts else ""
 
     def _chunk(
-        self, content: dict[str, Any] | str, reason: str | None, index: int, told: dict[str, Any] | None
+        self, content: dict[str, Any] | str, reason: str | None, index: int, logprobs: dict[str, Any] | None
     ) -> dict[str, Any]:
         part = {"delta": content} if self.chat else {"text": content}
-        choice = {"index": index, **part, "logprobs": told, "finish_reason": reason}
+        choice = {"index": index, **part, "logprobs": logprobs, "finish_reason": reason}
         return {**self._head(True), "choices": [choice], **({"usage": None} if self.with_usage else {})}
 
     def _head(self, chunk: bool) -> dict[str, Any]:
@@ -86,16 +86,16 @@ class Format:
     def _logprobs(self, tokens: Iterable[Token], index: int) -> dict[str, Any]:
         if self.chat:
             return {"content": [_chat_logprob(token) for token in tokens], "refusal": None}
-        told: dict[str, list[Any]] = {"tokens": [], "token_logprobs": [], "top_logprobs": [], "text_offset": []}
+        columns: dict[str, list[Any]] = {"tokens": [], "token_logprobs": [], "top_logprobs": [], "text_offset": []}
         offset = self._offsets.get(index, 0)
         for token in tokens:
-            told["tokens"].append(token.text)
-            told["token_logprobs"].append(token.logprob)
-            told["top_logprobs"].append(dict(token.top))
-            told["text_offset"].append(offset)
+            columns["tokens"].append(token.text)
+            columns["token_logprobs"].append(token.logprob)
+            columns["top_logprobs"].append(dict(token.top))
+            columns["text_offset"].append(offset)
             offset += len(token.text)
         self._offsets[index] = offset
-        return told
+        return columns
 
 
 def _chat_logprob(token: Token) -> dict[str, Any]:
@@ -107,7 +107,7 @@ def _chat_logprob(token: Token) -> dict[str, Any]:
 
 
 def usage(done: Done) -> dict[str, Any] | None:
-    """None where the model tells no counts: a false number is worse than none."""
+    """OpenAI's usage; None where the model gives no counts: a false number is worse than none."""
     if not done.counted:
         return None
     return {

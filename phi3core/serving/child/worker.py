@@ -2,8 +2,8 @@
 
 Every answer that is running gets a piece of work in turn, a token or a piece of its prompt, so that none waits for
 another to end. Of those that read their prompts it is one in each round, for a piece takes far longer than a token.
-While nobody asks, it reads what the next turns will begin with. The event loop only ever waits for what this thread
-tells.
+While there is no request, it reads what the next turns will begin with. The event loop only ever waits for results of
+this thread.
 """
 
 from __future__ import annotations
@@ -13,21 +13,21 @@ import contextlib
 import os
 import sys
 import threading
-import time
 import traceback
 from collections import deque
 from collections.abc import Callable, Generator, Iterator
 from typing import Any
 
+from phi3core.clock import SYSTEM, Clock
 from phi3core.engine.interface import Done, End, Engine, Options, Piece, Prompt
 from phi3core.errors import BadInput, Busy, NotReady, Phi3Error, ServerError
 
 Item = Piece | End | Done
 # A model that does not come back for so long after its answer was given up never will.
-_PATIENCE = 30.0  # seconds
-_NICE = 1
+HUNG_AFTER = 30.0  # seconds
 # A program that asks again at once is not kept waiting by what is read ahead; a person takes longer.
-_QUIET = 0.3  # seconds
+READ_AHEAD_DELAY = 0.3  # seconds
+_NICE = 1
 
 
 class Task:
@@ -35,15 +35,16 @@ class Task:
 
     def __init__(self, need: int, make: Callable[[Task], Iterator[Any]]) -> None:
         self.need, self._make = need, make
-        self.over = threading.Event()
-        self.reading = True  # until it tells something
+        self.over = threading.Event()  # its results are not wanted any more
+        self.finished = threading.Event()  # the thread has ended it
+        self.reading = True  # until its first result
         self.results: asyncio.Queue[Any] = asyncio.Queue()
         self._loop = asyncio.get_running_loop()
         self._steps: Iterator[Any] | None = None
         self._ended = False
 
     def step(self) -> bool:
-        """Do one piece of work and tell its result. False when there is no more."""
+        """Do one piece of work and send its result. False when there is no more."""
         try:
             if self._steps is None:
                 if self.over.is_set():
@@ -52,32 +53,32 @@ class Task:
             item = next(self._steps)
         except StopIteration:
             if not self._ended:
-                self._tell(ServerError("The model's answer has no end: its code stopped before it said so."))
+                self._send(ServerError("The model's answer has no end: its code stopped before it said so."))
             return False
         except BaseException as error:  # a model may raise anything, SystemExit too: it fails this answer alone
             if not isinstance(error, BadInput):
                 traceback.print_exception(error)  # for the model's author, in the server's log
-            self._tell(error)
+            self._send(error)
             return False
         if item is not None:
             self.reading = False
             self._ended = isinstance(item, Done | tuple)
-            self._tell(item)
+            self._send(item)
         return True
 
-    def _tell(self, item: Any) -> None:
-        with contextlib.suppress(RuntimeError):  # the loop has closed: nobody is there to be told
+    def _send(self, item: Any) -> None:
+        with contextlib.suppress(RuntimeError):  # the loop has closed: there is no reader
             self._loop.call_soon_threadsafe(self.results.put_nowait, item)
 
 
-class Answer:
-    """What the engine tells, as it comes, ending with Done. Closing it stops the engine within a token."""
+class AnswerStream:
+    """What the engine gives, as it comes, ending with Done. Closing it stops the engine within a token."""
 
     def __init__(self, task: Task, give_up: Callable[[Task], None]) -> None:
         self._task, self._give_up = task, give_up
         self._over: BaseException | None = None
 
-    def __aiter__(self) -> Answer:
+    def __aiter__(self) -> AnswerStream:
         return self
 
     async def __anext__(self) -> list[Item]:
@@ -102,21 +103,28 @@ class Answer:
 class Worker:
     """The thread and its engine. `status` is loading, ready or failed; `error` says why it failed.
 
-    parallel: how many answers are written at once; queue: how many may wait. on_hung: called when the model does not
-    come back from an answer that was given up.
+    parallel: how many answers are written at once; queue: how many may wait. on_hung: called, in a thread, when the
+    model does not come back from an answer that was given up.
     """
 
     def __init__(
-        self, load: Callable[[], Engine], parallel: int, queue: int, on_hung: Callable[[], object] | None = None
+        self,
+        load: Callable[[], Engine],
+        parallel: int,
+        queue: int,
+        on_hung: Callable[[], object] | None = None,
+        clock: Clock = SYSTEM,
     ) -> None:
         self.status, self.error = "loading", ""
         self._load, self._parallel, self._queue, self._on_hung = load, parallel, queue, on_hung
+        self._clock = clock
         self._engine: Engine | None = None
         self._waiting: deque[Task] = deque()
         self._running: list[Task] = []
         self._ahead: deque[Generator[None, None, None]] = deque()
         self._ahead_from = 0.0
-        self._changed = threading.Condition()
+        self._lock = threading.Lock()  # of what waits and what is read ahead
+        self._work_came = threading.Event()
         self._steps = 0
 
     @property
@@ -142,20 +150,20 @@ class Worker:
         if len(self._running) + len(self._waiting) >= self._parallel + self._queue:
             raise Busy(f"{len(self._waiting)} requests are waiting already. Try again in a moment.")
 
-    def answer(self, prompt: Prompt, options: Options, need: int) -> Answer:
+    def answer(self, prompt: Prompt, options: Options, need: int) -> AnswerStream:
         """Ask the engine. Raises Busy when no more requests can wait; close the answer whatever becomes of it."""
         engine = self.engine
         task = Task(need, lambda task: engine.stream(prompt, options, task.over.is_set))
         self._submit(task)
-        return Answer(task, self._give_up)
+        return AnswerStream(task, self._give_up)
 
     def read_ahead(self, prompt: Prompt, options: Options) -> None:
-        """Have this read once nobody has asked for a moment; the next request puts an end to it."""
-        with self._changed:
+        """Have this read once there was no request for a moment; the next request puts an end to it."""
+        with self._lock:
             if len(self._ahead) < self._parallel:
                 self._ahead.append(self.engine.read_ahead(prompt, options))
-                self._ahead_from = time.monotonic() + _QUIET
-                self._changed.notify()
+                self._ahead_from = self._clock.now() + READ_AHEAD_DELAY
+                self._work_came.set()
 
     async def call(self, work: Callable[[], Any]) -> Any:
         """The result of some work in the engine's thread. Raises Busy as `answer` does."""
@@ -174,23 +182,23 @@ class Worker:
         return result[0]
 
     def _submit(self, task: Task) -> None:
-        with self._changed:
+        with self._lock:
             self.check_queue()  # here, because many may ask at the same moment
             self._waiting.append(task)
-            self._changed.notify()
+            self._work_came.set()
 
     def _give_up(self, task: Task) -> None:
         task.over.set()
-        with self._changed:
+        with self._lock:
             if task in self._waiting:
                 self._waiting.remove(task)
         if task in self._running and self._on_hung:
-            seen = self._steps
-            asyncio.get_running_loop().call_later(_PATIENCE, self._check_hung, task, seen)
+            threading.Thread(target=self._check_hung, args=(task, self._steps, self._on_hung), daemon=True).start()
 
-    def _check_hung(self, task: Task, seen: int) -> None:
-        if task in self._running and self._steps == seen and self._on_hung:
-            self._on_hung()
+    def _check_hung(self, task: Task, steps: int, on_hung: Callable[[], object]) -> None:
+        """Wait for the end of a task that was given up; steps: how many the thread had done then."""
+        if not self._clock.wait(task.finished, HUNG_AFTER) and self._steps == steps:
+            on_hung()
 
     def _run(self) -> None:
         if sys.platform == "linux":
@@ -209,13 +217,14 @@ class Worker:
             return
         while True:
             self._admit(self._engine)
-            if not self._running:
+            if not self._running and self._ahead:  # neither, where what came was given up at once
                 self._step_ahead()
             for task in self._round():
                 more = task.step()
                 self._steps += 1
                 if not more:
                     self._running.remove(task)
+                    task.finished.set()
 
     def _round(self) -> list[Task]:
         """All that write, and one of those that read: it goes to the end, so that the next round is another's."""
@@ -229,12 +238,8 @@ class Worker:
 
     def _admit(self, engine: Engine) -> None:
         """Wait for work, and let in what there is room for, in the order in which it came."""
-        with self._changed:
-            while not self._running and not self._waiting:
-                quiet = self._ahead_from - time.monotonic()
-                if self._ahead and quiet <= 0:
-                    break
-                self._changed.wait(quiet if self._ahead else None)
+        self._wait_for_work()
+        with self._lock:
             if self._waiting:
                 while self._ahead:  # before anything else is read: a later turn's reading must not be rewound for it
                     self._ahead.popleft().close()
@@ -244,6 +249,14 @@ class Worker:
                     return
                 self._running.append(self._waiting.popleft())
 
+    def _wait_for_work(self) -> None:
+        while not self._running and not self._waiting:
+            delay = self._ahead_from - self._clock.now()
+            if self._ahead and delay <= 0:
+                return
+            self._clock.wait(self._work_came, delay if self._ahead else None)
+            self._work_came.clear()
+
     def _step_ahead(self) -> None:
         reading = self._ahead[0]
         try:
@@ -251,9 +264,9 @@ class Worker:
             return
         except StopIteration:
             pass
-        except BaseException as error:  # nobody waits for it: the next turn reads the same and will tell
+        except BaseException as error:  # no request waits for it: the next turn reads the same and will fail itself
             traceback.print_exception(error)
-        with self._changed:
+        with self._lock:
             self._ahead.remove(reading)
 
 

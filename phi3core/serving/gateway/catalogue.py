@@ -1,12 +1,12 @@
-"""What the gateway asks the store: the names of all versions, and memory for what was asked a moment ago."""
+"""What the gateway asks the store: the names of all versions, and a cache of what it asked a moment ago."""
 
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Callable, Coroutine
 from typing import Any, Generic, TypeVar
 
+from phi3core.clock import SYSTEM, Clock
 from phi3core.registry import reader
 from phi3core.registry.models import parse_reference
 from phi3core.settings import Settings
@@ -16,20 +16,20 @@ T = TypeVar("T")
 
 
 class AsyncTTLCache(Generic[T]):
-    """What a call gave is kept for some seconds; whoever asks meanwhile shares it. Errors are not kept."""
+    """Keeps what a call returned for some seconds; requests that come meanwhile share it. Errors are not kept."""
 
-    def __init__(self, call: Callable[[str], Coroutine[Any, Any, T]], seconds: float) -> None:
-        self._call, self._seconds = call, seconds
+    def __init__(self, call: Callable[[str], Coroutine[Any, Any, T]], seconds: float, clock: Clock = SYSTEM) -> None:
+        self._call, self._seconds, self._clock = call, seconds, clock
         self._kept: dict[str, tuple[float, asyncio.Future[T]]] = {}
 
     async def get(self, key: str) -> T:
-        now = time.monotonic()
+        now = self._clock.now()
         found = self._kept.get(key)
         if found is None or (found[1].done() and now - found[0] > self._seconds):
             self._kept = {old: entry for old, entry in self._kept.items() if now - entry[0] <= self._seconds}
             found = self._kept[key] = (now, asyncio.ensure_future(self._call(key)))
             found[1].add_done_callback(lambda future: self._settle(key, future))
-        return await asyncio.shield(found[1])  # a client that hangs up takes nothing from those who share it
+        return await asyncio.shield(found[1])  # a client that hangs up cancels it for no other
 
     def _settle(self, key: str, future: asyncio.Future[T]) -> None:
         failed = future.cancelled() or future.exception()
@@ -37,7 +37,7 @@ class AsyncTTLCache(Generic[T]):
             del self._kept[key]
 
 
-def references(settings: Settings) -> list[dict[str, Any]]:
+def list_references(settings: Settings) -> list[dict[str, Any]]:
     """Every name by which a version can be asked for, in the shape of OpenAI's models; root: the version it means.
 
     A call for the models and one for every thousand versions, however many models there are.

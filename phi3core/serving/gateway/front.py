@@ -1,9 +1,9 @@
-"""What stands before the pages: which names they answer to, and the way back after a sign-in.
+"""What stands before the pages: which host names they answer to, and the way back after a sign-in.
 
 Streamlit lets in a web page that rebinds a name of its own to this machine, and any page of another program on it:
 here only names that are known are served, and only our own pages. And it ends every sign-in at the first page: here
-it ends at the page that was asked for. It sends small messages late: here they are sent at once. Knows nothing of who
-signs in.
+it ends at the page that was asked for. It sends small messages late: here they are sent at once. Knows nothing of
+people and roles.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from phi3core.serving.guard import App, Receive, Scope, Send, headers_of, hostna
 
 SIGN_IN_FAILED = "phi3_sign_in_failed"
 """A cookie that is there for a moment after a sign-in that came to nothing."""
-_WANTED = "phi3_wanted"
+_RETURN_COOKIE = "phi3_wanted"
 _LOGIN, _CALLBACK, _SIGNED_IN = "/auth/login", "/oauth2callback", b"_streamlit_user="
 _MINUTES = 10  # to sign in
 _LONGEST = 2000  # characters of an address that is come back to: a cookie holds 4096 bytes
@@ -55,9 +55,9 @@ class Front:
         if name not in self._hosts or (kind == "websocket" and not is_own(headers)):
             await _refuse(scope, receive, send, name)
         elif path == _LOGIN:
-            await self._app(scope, receive, _then(send, lambda answer: _leave(scope, answer)))
+            await self._app(scope, receive, _edit_start(send, lambda answer: _remember_page(scope, answer)))
         elif path == _CALLBACK:
-            await self._app(scope, receive, _then(send, lambda answer: _come_back(scope, answer)))
+            await self._app(scope, receive, _edit_start(send, lambda answer: _return_to_page(scope, answer)))
         else:
             await self._app(scope, receive, send)
 
@@ -76,31 +76,31 @@ async def _refuse(scope: Scope, receive: Receive, send: Send, name: str) -> None
 # ---------------------------------------------------------------- the way back
 
 
-def _leave(scope: Scope, answer: dict[str, Any]) -> None:
+def _remember_page(scope: Scope, answer: dict[str, Any]) -> None:
     """Remember the page that the browser comes from while its person signs in elsewhere."""
     headers = headers_of(scope)
     came = urlsplit(headers.get("referer", ""))
     page = came.path + (f"?{came.query}" if came.query else "")
     ours = came.netloc.lower() == headers.get("host", "").lower() and _is_page(page)
     if ours:
-        _set_cookie(answer, _WANTED, quote(page, safe=""), _MINUTES * 60)
+        _set_cookie(answer, _RETURN_COOKIE, quote(page, safe=""), _MINUTES * 60)
     if answer["status"] >= 400:  # the provider can't be reached
-        _go(answer, page if ours else "/")
+        _redirect(answer, page if ours else "/")
         _set_cookie(answer, SIGN_IN_FAILED, "1", 30)
 
 
-def _come_back(scope: Scope, answer: dict[str, Any]) -> None:
+def _return_to_page(scope: Scope, answer: dict[str, Any]) -> None:
     """Go to the page that was remembered; one says there whether the sign-in failed."""
     try:
-        found = SimpleCookie(headers_of(scope).get("cookie", "")).get(_WANTED)
+        found = SimpleCookie(headers_of(scope).get("cookie", "")).get(_RETURN_COOKIE)
     except CookieError:
         found = None
     page = unquote(found.value) if found else ""
     asked = parse_qs(scope.get("query_string", b"").decode("latin-1"))
-    _set_cookie(answer, _WANTED, "", 0)
+    _set_cookie(answer, _RETURN_COOKIE, "", 0)
     if "state" not in asked and "error" not in asked:
         return  # a sign-out ends here too
-    _go(answer, page if _is_page(page) else "/")
+    _redirect(answer, page if _is_page(page) else "/")
     if not _signs_in(answer):
         _set_cookie(answer, SIGN_IN_FAILED, "1", 30)
 
@@ -111,7 +111,7 @@ def _is_page(page: str) -> bool:
     return page.startswith("/") and not page.startswith("//") and plain and len(page) <= _LONGEST
 
 
-def _then(send: Send, change: Callable[[Any], None]) -> Send:
+def _edit_start(send: Send, change: Callable[[Any], None]) -> Send:
     """Change the answer's status and headers before they are sent."""
 
     async def changed(message: Any) -> None:
@@ -122,7 +122,7 @@ def _then(send: Send, change: Callable[[Any], None]) -> Send:
     return changed
 
 
-def _go(answer: dict[str, Any], page: str) -> None:
+def _redirect(answer: dict[str, Any], page: str) -> None:
     answer["status"] = 302
     kept = [(name, value) for name, value in answer["headers"] if name.lower() != b"location"]
     answer["headers"] = [*kept, (b"location", page.encode("ascii"))]
@@ -134,6 +134,6 @@ def _set_cookie(answer: dict[str, Any], name: str, value: str, seconds: int) -> 
 
 
 def _signs_in(answer: dict[str, Any]) -> bool:
-    """Whether the answer gives the browser the cookie of somebody signed in, and does not just take an old one away."""
+    """Whether the answer sets the cookie of a person who has signed in, and does not just take an old one away."""
     cookies = [value for name, value in answer["headers"] if name.lower() == b"set-cookie"]
     return any(cookie.startswith(_SIGNED_IN) and not cookie.startswith(_SIGNED_IN + b'""') for cookie in cookies)

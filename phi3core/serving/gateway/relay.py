@@ -8,7 +8,7 @@ from typing import Any
 from starlette.exceptions import HTTPException
 
 from phi3core.serving.guard import Receive, Send
-from phi3core.serving.protocol import error_body, event
+from phi3core.serving.protocol import error_body, sse_event
 
 JSON = {"content-type": "application/json"}
 _PASSED_ON = ("content-type", "cache-control", "retry-after", "x-accel-buffering")
@@ -36,9 +36,9 @@ class Reply:
         self._last = piece
 
     async def fail(self, text: str, code: str) -> None:
-        """Tell it in the stream, as OpenAI does, since the status is long sent."""
+        """Write the error into the stream, as OpenAI does, since the status is long sent."""
         boundary = "" if not self._last or self._last.endswith(b"\n\n") else "\n\n"
-        await self.piece((boundary + event(error_body(500, text, code))).encode())
+        await self.piece((boundary + sse_event(error_body(500, text, code))).encode())
 
     async def abort(self, text: str) -> None:
         """End the response early, whether it has begun or not."""
@@ -55,13 +55,13 @@ class Reply:
             await self._send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
-async def gone(receive: Receive) -> None:
-    """Come back when the client has hung up."""
+async def wait_disconnected(receive: Receive) -> None:
+    """Return when the client has hung up."""
     while (await receive())["type"] != "http.disconnect":
         pass
 
 
-async def read(receive: Receive) -> bytes:
+async def read_body(receive: Receive) -> bytes:
     """A request's body. Raises HTTPException for one that is too long or breaks off."""
     pieces, size = [], 0
     while True:

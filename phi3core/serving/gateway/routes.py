@@ -27,6 +27,7 @@ from starlette.routing import Mount, Route
 
 from phi3core.access.api_keys import key_required, person_with_key
 from phi3core.access.login import allowed_hosts
+from phi3core.clock import SYSTEM, Clock
 from phi3core.errors import BadInput, Busy, NotFound, Phi3Error, ServerError, StoreError
 from phi3core.registry import reader
 from phi3core.registry.models import Version
@@ -36,8 +37,8 @@ from phi3core.serving.pool import Pool
 from phi3core.serving.protocol import error_body
 from phi3core.settings import Settings
 
-from .catalogue import AsyncTTLCache, references
-from .relay import JSON, Reply, gone, read
+from .catalogue import AsyncTTLCache, list_references
+from .relay import JSON, Reply, read_body, wait_disconnected
 
 if TYPE_CHECKING:
     import aiohttp
@@ -49,13 +50,13 @@ T = TypeVar("T")
 
 
 class Gateway:
-    """The routes below /v1, for whoever `people.by_key` knows; where no key is needed, for every program that is here.
+    """The routes below /v1, for the keys of `access.api_keys`; for every program here where none is needed.
 
     Raises BadInput where the secrets file can't be understood.
     """
 
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
+    def __init__(self, settings: Settings, clock: Clock = SYSTEM) -> None:
+        self._settings, self._clock = settings, clock
         self._hosts = LOOPBACK | allowed_hosts(settings)
         self._answers: set[asyncio.Task[None]] = set()
         self._stopping = False
@@ -79,8 +80,8 @@ class Gateway:
         settings = self._settings
         self._pool, self._loop = pool, asyncio.get_running_loop()
         self._threads = ThreadPoolExecutor(8, thread_name_prefix="gateway")
-        self._versions = AsyncTTLCache(lambda ref: self.call(reader.get_version, settings, ref), _RESOLVED)
-        self._listed = AsyncTTLCache(lambda _: self.call(references, settings), _LISTED)
+        self._versions = AsyncTTLCache(lambda ref: self.call(reader.get_version, settings, ref), _RESOLVED, self._clock)
+        self._listed = AsyncTTLCache(lambda _: self.call(list_references, settings), _LISTED, self._clock)
         self._session = aiohttp.ClientSession(
             # A connection of its own for each request: one that is kept may have been closed by the other end.
             connector=aiohttp.TCPConnector(force_close=True, limit=0),
@@ -129,7 +130,7 @@ class Gateway:
     async def run(self, work: Coroutine[Any, Any, None], receive: Receive) -> None:
         """Do this until it is done, or the client has gone, or the app ends."""
         answering = asyncio.ensure_future(work)
-        leaving = asyncio.ensure_future(gone(receive))
+        leaving = asyncio.ensure_future(wait_disconnected(receive))
         self._answers.add(answering)
         try:
             await asyncio.wait({answering, leaving}, return_when=asyncio.FIRST_COMPLETED)
@@ -142,13 +143,13 @@ class Gateway:
             answering.result()
 
     def _refused(self, key: str) -> Refusal | None:
-        """Why nobody with this key is let in; the secrets file is read anew for every request."""
+        """Why a request with this key is refused; the secrets file is read anew for every request."""
         try:
             if not key_required(self._settings):
                 return None
             person = person_with_key(self._settings, key)
         except BadInput as error:
-            print(f"/v1 lets nobody in: {error}", file=sys.stderr, flush=True)  # not for everybody to read
+            print(f"/v1 lets nobody in: {error}", file=sys.stderr, flush=True)  # for the administrator alone
             return 503, "The app can't read who may come in. Its administrator finds the reason in its log.", "no_keys"
         if person is None:
             return WRONG_KEY
@@ -175,7 +176,7 @@ class _Forward:
         self._gateway, self._path = gateway, path
 
     async def __call__(self, _: Scope, receive: Receive, send: Send) -> None:
-        body = _parse(await read(receive))
+        body = _parse(await read_body(receive))
         await self._gateway.run(self._answer(body, send), receive)
 
     async def _answer(self, body: dict[str, Any], send: Send) -> None:
@@ -183,7 +184,7 @@ class _Forward:
         try:
             try:
                 await self._ask(body, reply)
-            except _NobodyThere:  # it died while nobody asked: it has read nothing of this, and is opened again
+            except _Unreached:  # it died before: it has read nothing of this request, and is opened again
                 await self._ask(body, reply)
         except asyncio.CancelledError:
             # Goes nowhere where the client has gone; one that does not read must not keep the app from ending.
@@ -230,7 +231,7 @@ class _Forward:
         reason = await self._gateway.call(_reason, server) or f"Its connection broke off ({error})."
         text = f"The model server of {server.ref} died {when}. {reason}"
         if not reply.begun:
-            raise (_NobodyThere if isinstance(error, aiohttp.ClientConnectorError) else _Died)(text)
+            raise (_Unreached if isinstance(error, aiohttp.ClientConnectorError) else _Died)(text)
         await reply.fail(text, "model_server_died")
 
 
@@ -238,8 +239,8 @@ class _Died(ServerError):
     """The model server went away before it answered."""
 
 
-class _NobodyThere(_Died):
-    """It was gone before the request reached it."""
+class _Unreached(_Died):
+    """It was dead before the request reached it."""
 
 
 def _reason(server: ModelServer) -> str:

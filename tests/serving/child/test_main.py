@@ -13,7 +13,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import httpx
 import psutil
 import pytest
 
@@ -24,10 +23,11 @@ from phi3core.serving.pool import Pool
 from phi3core.settings import Settings
 from tests.support import children, third_party
 from tests.support.fakes import until
+from tests.support.serving import http
 
 
 @contextmanager
-def started(command: tuple[str, ...] = spawn.CHILD) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
+def started(command: tuple[str, ...] = spawn.COMMAND) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
     """A child that has told its port and was told nothing yet."""
     child = subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env={**os.environ, "PHI3_SERVER_KEY": "key"}
@@ -49,7 +49,7 @@ def tell(child: subprocess.Popen[bytes], folder: Path, **more: Any) -> None:
 
 
 def health(port: int) -> dict[str, Any]:
-    return dict(httpx.get(f"http://127.0.0.1:{port}/health").json())
+    return dict(http.get(f"http://127.0.0.1:{port}/health").json())
 
 
 def test_a_child_takes_connections_at_once_and_answers_when_it_is_told_what_to_serve(tmp_path: Path) -> None:
@@ -88,7 +88,7 @@ def test_a_child_ends_when_its_pipe_closes(tmp_path: Path, when: str) -> None:
 
 def test_what_a_child_imports_ahead_is_light() -> None:
     code = (
-        "import sys, importlib, phi3core.serving.child as child\n"
+        "import sys, importlib, phi3core.serving.child.main as child\n"
         "for name in child._AHEAD: importlib.import_module(name)\n"
         "print(sorted({'torch', 'transformers', 'mlflow', 'pandas', 'streamlit', 'aiohttp'} & set(sys.modules)))"
     )
@@ -148,7 +148,7 @@ def test_a_model_of_somebody_else_from_code_is_served(pool: Pool, settings: Sett
     server = pool.open(children.register(settings, third_party.save(tmp_path / "echo", "chat")))
     server.wait_ready(60)
 
-    answer = httpx.post(
+    answer = http.post(
         f"{server.url}/v1/chat/completions",
         json={"messages": [{"role": "user", "content": "hello there"}]},
         headers={"Authorization": f"Bearer {server.key}"},
