@@ -16,9 +16,7 @@ from typing import Any
 
 from phi3core.access import roles
 from phi3core.access.roles import Person
-from phi3core.endpoints.config import Endpoint
 from phi3core.errors import BadInput
-from phi3core.serving.handle import ModelServer
 from phi3core.serving.pool import Pool
 from phi3core.settings import Settings
 from phi3core.traces import outbox
@@ -28,7 +26,6 @@ from phi3core.traces.turn import Origin, Turn
 from . import history
 from .answer import answer
 from .live_turn import LiveTurn
-from .model_client import count_context
 from .search import TITLE_LENGTH, default_title
 from .target import Target, model_id
 from .tree import Tree, copy_turns
@@ -80,48 +77,6 @@ class Conversation(Tree):
     def saved(self) -> bool:
         """Whether its turns are kept in the store; otherwise they are gone with this process."""
         return self._settings.tracing
-
-    def count_tokens(
-        self, server: ModelServer | Endpoint, system: str = "", question: str = "", forget: int | None = None
-    ) -> tuple[int | None, int | None]:
-        """How many tokens the path with this question would send, and how many the context holds.
-
-        None where the server does not tell, as while it loads. forget: as in `ask`.
-        """
-        said = self.messages(system, forget=self._forget(self._leaf, forget))
-        if question.strip():
-            said.append({"role": "user", "content": clean(question)})
-        if said:
-            return count_context(server, said)
-        _, context = count_context(server, [{"role": "user", "content": "?"}])  # nobody counts no messages
-        return (0 if context else None), context
-
-    def count_turns_to_forget(
-        self,
-        server: ModelServer | Endpoint,
-        system: str,
-        question: str,
-        parent: Turn | str | None = None,
-        room: int = 100,
-    ) -> int | None:
-        """The least number of oldest turns to forget so that the question and `room` tokens of answer fit.
-
-        None where even the question alone does not fit, or the server does not tell.
-        """
-        at = self._place(parent)
-
-        def fits(forget: int) -> bool:
-            said = [*self.messages(system, at, forget), {"role": "user", "content": clean(question)}]
-            tokens, context = count_context(server, said)
-            return tokens is not None and context is not None and tokens + room <= context
-
-        low, high = 0, len(self.path_to(at))
-        if not fits(high):
-            return None
-        while low < high:  # forgetting more never makes it longer
-            middle = (low + high) // 2
-            low, high = (low, middle) if fits(middle) else (middle + 1, high)
-        return low
 
     # ------------------------------------------------------------ asking
 
@@ -261,8 +216,8 @@ class Conversation(Tree):
         with self._lock:
             if self.running:
                 raise BadInput("An answer is still coming: wait for it, or stop it.")
-            turn.parent = self._place(parent)
-            turn.forgot = 0 if turn.raw else self._forget(turn.parent, forget)
+            turn.parent = self.locate(parent)
+            turn.forgot = 0 if turn.raw else self.count_forgotten(turn.parent, forget)
             if turn.seed is None:
                 turn.seed = turn.options.get("seed", secrets.randbelow(2**31))
             sent = self.sent_for(turn)
@@ -272,11 +227,6 @@ class Conversation(Tree):
             self._thread = threading.Thread(target=self._answer, args=(live, target, sent), daemon=True)
             self._thread.start()
         return live
-
-    def _forget(self, parent: str, forget: int | None) -> int:
-        if forget is not None:
-            return max(forget, 0)
-        return self.tree[parent].forgot if parent in self.tree else 0
 
     def _answer(self, live: LiveTurn, target: Target, messages: list[dict[str, str]]) -> None:
         draft = history.draft(self._settings, self.id, live.turn, messages, self.origin, self._title)

@@ -18,13 +18,13 @@ from phi3core.access import roles
 from phi3core.access.roles import Person
 from phi3core.errors import BadInput, Forbidden, NotFound, StoreDown
 from phi3core.settings import Settings
-from phi3core.store.client import experiment_id, mlflow_client, translate_errors
-from phi3core.traces import outbox, thumbs, trace, trace_search, votes
+from phi3core.traces import outbox, trace, trace_search, votes
 from phi3core.traces.text import clean, one_line
 from phi3core.traces.trace_search import check_conversation_id, session_filter
 from phi3core.traces.turn import Origin, Turn
 from phi3core.traces.votes import Better
 
+from .events import send_event
 from .search import TITLE_LENGTH, default_title
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ def save(
     messages: what was sent for it. title: of the conversation, where it is not its first question. sync: as in
     outbox.put.
     """
-    outbox.put(settings, _event(id, turn, messages, origin, title), _send, sync)
+    outbox.put(settings, _event(id, turn, messages, origin, title), send_event, sync)
     if turn.thumb is not None:
         _rate(settings, id, turn)
 
@@ -96,21 +96,19 @@ def rate(settings: Settings, id: str, turn: Turn, person: Person | None = None) 
 
 def _rate(settings: Settings, id: str, turn: Turn) -> None:
     event = {"kind": "rate", "conversation": id, "turn": turn.id, "thumb": turn.thumb}
-    outbox.put(settings, event | {"comment": clean(turn.comment), "user": turn.rated_by or turn.user}, _send)
+    outbox.put(settings, event | {"comment": clean(turn.comment), "user": turn.rated_by or turn.user}, send_event)
 
 
 def vote(settings: Settings, id: str, event: dict[str, Any]) -> None:
     """Keep a person's vote on an answer of the conversation; the event as in `votes.send_vote`."""
-    outbox.put(settings, {"kind": "vote", "conversation": check_conversation_id(id), **clean(event)}, _send)
+    outbox.put(settings, {"kind": "vote", "conversation": check_conversation_id(id), **clean(event)}, send_event)
 
 
 def read_votes(settings: Settings, id: str, user: str) -> dict[str, Better]:
     """A person's votes on the answers of a conversation, by the repeated turn's id. Raises StoreDown."""
-    waiting = [
-        event for event in outbox.pending_events(settings) if (event["conversation"], event["kind"]) == (id, "vote")
-    ]
-    found = votes.read_votes(settings, check_conversation_id(id), user) if settings.tracing else {}
-    for event in waiting:
+    pending = _pending_events(settings, id, "vote")  # before the store: what is sent in between is not missed
+    found = votes.read_votes(settings, id, user) if settings.tracing else {}
+    for event in pending:
         if event["user"].casefold() == user.casefold():
             found.pop(event["turn"], None)
             found |= {event["turn"]: event["better"]} if event["better"] else {}
@@ -123,19 +121,19 @@ def rename(settings: Settings, id: str, title: str, person: Person | None = None
     if not named:
         raise BadInput("The title is empty: write a few words.")
     require_author(settings, id, person, begun_by, "rename")
-    outbox.put(settings, {"kind": "rename", "conversation": check_conversation_id(id), "title": named}, _send)
+    outbox.put(settings, {"kind": "rename", "conversation": check_conversation_id(id), "title": named}, send_event)
 
 
 def delete(settings: Settings, id: str, person: Person | None = None, begun_by: str = "") -> None:
     """Remove a conversation with all its turns, for good. Ask before you call it.
 
-    begun_by: its author, where the caller knows; else it is looked up. Raises Forbidden unless the person is its
-    author or an admin; NotFound and StoreDown where its author can't be told.
+    begun_by: its author, where the caller knows; else it is read from the store. Raises Forbidden unless the person is
+    its author or an admin; NotFound and StoreDown where its author can't be told.
     """
     require_author(settings, id, person, begun_by, "delete")
     outbox.drop(settings, check_conversation_id(id))
     if settings.tracing:
-        outbox.put(settings, {"kind": "delete", "conversation": id}, _send)
+        outbox.put(settings, {"kind": "delete", "conversation": id}, send_event)
 
 
 def require_author(settings: Settings, id: str, person: Person | None, begun_by: str, act: str) -> None:
@@ -150,12 +148,12 @@ def require_author(settings: Settings, id: str, person: Person | None, begun_by:
         )
 
 
-# ---------------------------------------------------------------- what waits
+# ---------------------------------------------------------------- sending
 
 
 def start(settings: Settings) -> None:
     """Begin to send what an earlier process could not; for the app, when it starts."""
-    outbox.start(settings, _send)
+    outbox.start(settings, send_event)
 
 
 def count_pending(settings: Settings) -> int:
@@ -173,43 +171,7 @@ def flush(settings: Settings, seconds: float = 10) -> bool:
 
     For programs that are about to exit, and for a button that tries again.
     """
-    return outbox.flush(settings, _send, seconds)
-
-
-def _send(settings: Settings, event: dict[str, Any], again: bool) -> None:
-    match event["kind"]:
-        case "turn":
-            trace.send_turn(settings, event, again)
-        case "rate":
-            thumbs.send_rating(settings, event)
-        case "vote":
-            votes.send_vote(settings, event)
-        case "rename":
-            _send_title(settings, event["conversation"], event["title"])
-        case "delete":
-            _send_deletion(settings, event["conversation"])
-
-
-def _send_title(settings: Settings, id: str, title: str) -> None:
-    first = next(
-        iter(
-            trace_search.search_infos(settings, f"{session_filter(id)} AND tags.`{tags.TITLE}` IS NOT NULL", "ASC", 1)
-        ),
-        None,
-    )
-    first = first or next(iter(trace_search.search_infos(settings, session_filter(id), "ASC", 1)), None)
-    if first is None:
-        raise NotFound("The conversation is not in the store any more.")
-    with translate_errors(settings):
-        mlflow_client(settings).set_trace_tag(first.trace_id, tags.TITLE, title)
-
-
-def _send_deletion(settings: Settings, id: str) -> None:
-    home = experiment_id(settings, tags.CONVERSATIONS)
-    while found := [info.trace_id for info in trace_search.search_infos(settings, session_filter(id), most=100)]:
-        with translate_errors(settings):
-            if not mlflow_client(settings).delete_traces(home, trace_ids=found):
-                return
+    return outbox.flush(settings, send_event, seconds)
 
 
 # ---------------------------------------------------------------- reading one
@@ -217,9 +179,7 @@ def _send_deletion(settings: Settings, id: str) -> None:
 
 def read(settings: Settings, id: str) -> StoredConversation:
     """A conversation by its id, from the store and from what waits for it. Raises NotFound, BadInput or StoreDown."""
-    pending = _Pending.of(
-        settings, check_conversation_id(id)
-    )  # before the store, so that what is sent in between is not missed
+    pending = _Pending.read(settings, id)  # before the store: what is sent in between is not missed
     found: dict[str, Turn] = {}
     title, origin = "", pending.origin
     try:
@@ -237,19 +197,13 @@ def read(settings: Settings, id: str) -> StoredConversation:
     if not found:
         raise NotFound("This conversation is not in the store (any more). Start a new one.")
     turns = sorted(found.values(), key=lambda turn: turn.when)
-    return StoredConversation(
-        id, pending.renamed or title or pending.title or default_title(turns[0].question), turns, origin
-    )
+    title = pending.renamed or title or pending.title or default_title(turns[0].question)
+    return StoredConversation(id, title, turns, origin)
 
 
 def find_author(settings: Settings, id: str) -> str:
     """Who asked the first question of a conversation. Raises NotFound or StoreDown."""
-    waiting = [
-        e["turn"]
-        for e in outbox.pending_events(settings)
-        if (e["kind"], e["conversation"]) == ("turn", check_conversation_id(id))
-    ]
-    asked = [(turn["when"], turn["user"]) for turn in waiting]
+    asked = [(event["turn"]["when"], event["turn"]["user"]) for event in _pending_events(settings, id, "turn")]
     for info in trace_search.search_infos(settings, session_filter(id), "ASC", 1) if settings.tracing else ():
         asked.append((info.request_time, (info.trace_metadata or {}).get(trace_search.USER, "")))
     if not asked:
@@ -266,7 +220,14 @@ def _read_stored(settings: Settings, id: str) -> Iterator[tuple[Trace, Turn]]:
             yield found, trace.read_turn(found)
 
 
-# ---------------------------------------------------------------- inside
+# ---------------------------------------------------------------- reading what is not sent yet
+
+
+def _pending_events(settings: Settings, id: str, kind: str = "") -> list[dict[str, Any]]:
+    """The events about one conversation that are not sent yet, of one kind or of all. Raises BadInput."""
+    check_conversation_id(id)
+    events = [event for event in outbox.pending_events(settings) if event["conversation"] == id]
+    return [event for event in events if kind in ("", event["kind"])]
 
 
 @dataclass
@@ -281,11 +242,9 @@ class _Pending:
     deleted: bool = False
 
     @classmethod
-    def of(cls, settings: Settings, id: str) -> _Pending:
+    def read(cls, settings: Settings, id: str) -> _Pending:
         found = cls()
-        for event in outbox.pending_events(settings):
-            if event["conversation"] != id:
-                continue
+        for event in _pending_events(settings, id):
             match event["kind"]:
                 case "turn":
                     turn = Turn.from_plain(event["turn"])

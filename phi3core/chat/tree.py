@@ -64,7 +64,7 @@ class Tree:
 
     def select(self, turn: Turn | str) -> None:
         """Make the path go through a turn (an id; any, for ""), to the most recent leaf below it. Raises NotFound."""
-        self._leaf = self._latest_below(self._place(turn))
+        self._leaf = self._latest_below(self.locate(turn))
 
     def messages(self, system: str = "", parent: Turn | str | None = None, forget: int = 0) -> list[dict[str, str]]:
         """The turns up to parent (None: the end of the path) as OpenAI messages, without the `forget` oldest.
@@ -84,8 +84,15 @@ class Tree:
         question = {"role": "user", "content": turn.question}
         return [*self.messages(turn.system, turn.parent, turn.forgot), question]
 
-    def _place(self, parent: Turn | str | None) -> str:
-        """The id of a turn. Raises NotFound."""
+    def count_forgotten(self, parent: Turn | str | None = None, forget: int | None = None) -> int:
+        """How many of the oldest turns are left out of what follows a turn: `forget`, or where None as before it."""
+        if forget is not None:
+            return max(forget, 0)
+        at = self.locate(parent)
+        return self.tree[at].forgot if at else 0
+
+    def locate(self, parent: Turn | str | None) -> str:
+        """The id of a turn; None is the end of the path, "" before the first turn. Raises NotFound."""
         if parent is None:
             return self._leaf
         at = parent if isinstance(parent, str) else parent.id

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from pages.components.shared import ui
-from phi3core.chat import conversation
+from phi3core.chat import context_window
 from phi3core.settings import Settings
 from tests.app.chatting import WORDS, answers, ask
 from tests.app.conftest import Open, Register
@@ -58,7 +58,7 @@ def test_what_was_said_elsewhere_is_told_to_no_endpoint_before_it_is_asked(
     register()
     measured: list[str] = []
     monkeypatch.setattr(
-        conversation, "count_context", lambda server, messages: measured.append(server.ref) or (None, None)
+        context_window, "count_context", lambda server, messages: measured.append(server.ref) or (None, None)
     )
     at = ask(open_page("chat", ref="phi3/1"), "A secret")
     at.selectbox(key="chat_model").set_value("endpoint:far").run()

@@ -15,6 +15,7 @@ from phi3core.settings import Settings
 from tests.app.servers import FakePool
 from tests.chat.asking import WORDS
 from tests.support import fakes
+from tests.support.saved_turns import no_senders_stay, store  # noqa: F401  (fixtures)
 
 
 @pytest.fixture(autouse=True)

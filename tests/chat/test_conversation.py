@@ -9,6 +9,7 @@ import pytest
 
 from phi3core import tags
 from phi3core.chat import live_conversations
+from phi3core.chat.context_window import count_tokens, count_turns_to_forget
 from phi3core.chat.conversation import Conversation
 from phi3core.chat.live_conversations import (
     load_conversation,
@@ -152,7 +153,7 @@ def test_a_full_context_is_told_and_goes_on_without_the_oldest_turns(
     assert (full.state, full.full, full.answer) == ("failed", True, "")
     assert "context holds 200" in full.error
 
-    forget = talk.count_turns_to_forget(talk._pool.open(version), "", question, parent=second, room=20)
+    forget = count_turns_to_forget(talk, talk._pool.open(version), "", question, parent=second, room=20)
     assert forget == 1
     went_on = ended(talk.ask_again(version, forget=forget))
     assert (went_on.state, went_on.full, went_on.forgot) == ("done", False, 1)
@@ -178,15 +179,15 @@ def test_the_fullness_of_the_context_is_measured_by_the_server(
     server = pool.open(version)
     fakes.until(lambda: server.status().state == "ready")
     asked = ended(talk.ask(version, "One", "Sys"))
-    assert talk.count_tokens(server, "Sys", "Two") == (
+    assert count_tokens(talk, server, "Sys", "Two") == (
         len("<system>Sys<user>One<assistant><user>Two" + asked.answer),
         200,
     )
-    assert talk.count_turns_to_forget(server, "", "x" * 300) is None
+    assert count_turns_to_forget(talk, server, "", "x" * 300) is None
     empty = Conversation(talk._settings, talk._pool)
-    assert empty.count_tokens(server) == (0, 200)
+    assert count_tokens(empty, server) == (0, 200)
     server.close()
-    assert talk.count_tokens(server, "Sys", "Two") == (None, None)  # a page must draw all the same
+    assert count_tokens(talk, server, "Sys", "Two") == (None, None)  # a page must draw all the same
 
 
 # ---------------------------------------------------------------- pinned
@@ -248,7 +249,7 @@ def test_a_real_version_answers_again_by_its_seed_in_json_raw_and_with_probabili
         assert (raw.state, raw.prompt) == ("done", "The capital of France is")
         assert raw.answer
 
-        tokens, context = talk.count_tokens(pool.open(version), "Be brief.", "And?")
+        tokens, context = count_tokens(talk, pool.open(version), "Be brief.", "And?")
         assert context == 8192
         assert tokens is not None
         assert 20 < tokens < 200

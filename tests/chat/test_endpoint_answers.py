@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from phi3core.chat.context_window import count_tokens
 from phi3core.chat.conversation import Conversation
 from phi3core.chat.live_turn import LiveTurn
 from phi3core.chat.stream import stream_answer
@@ -49,7 +50,7 @@ def test_an_endpoint_that_speaks_openais_protocol_answers_as_a_version_does(
     assert engine.prompts[-1] == "<system>Sys<user>One<assistant>The capital is Madrid.<user>Two"
     assert turn.completion_tokens == len(WORDS)
     assert pool.opened == []
-    assert talk.count_tokens(endpoint, "Sys", "Three")[1] == 200
+    assert count_tokens(talk, endpoint, "Sys", "Three")[1] == 200
     assert find_moved_version(settings, talk.asked_ref, talk.ref) is None
     assert ended(talk.ask(endpoint, "Raw", raw=True)).prompt == engine.prompts[-1] == "Raw"
     assert ended(talk.ask(endpoint, "x" * 300)).full
@@ -139,7 +140,7 @@ def test_a_key_does_not_follow_a_redirect(talk: Conversation, scoring: tuple[str
     endpoint = Endpoint("mine", "openai", f"{url}/moved/v1", model="m", key="a-key")
     turn = ended(talk.ask(endpoint, "Hello"))
     assert "mine redirects elsewhere, and the key is not sent on" in turn.error
-    assert talk.count_tokens(endpoint) == (None, None)
+    assert count_tokens(talk, endpoint) == (None, None)
     assert {path.split("/")[1] for path, _, _ in seen} == {"moved"}
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import streamlit as st
 
 from pages.components.shared import reads
+from phi3core.chat.context_window import count_tokens
 from phi3core.chat.conversation import Conversation
 
 from . import server_state
@@ -65,4 +66,4 @@ def _measure(chosen: Chosen, conversation: Conversation, system: str) -> tuple[i
         return 0, None
     last = (path[-1].id, path[-1].state) if path else ()
     key = ("measure", chosen.ref, server.key, conversation.id, last, system)
-    return reads.latest(conversation.count_tokens, server, system, key=key).value
+    return reads.latest(count_tokens, conversation, server, system, key=key).value

@@ -8,6 +8,7 @@ import time
 import streamlit as st
 
 from pages.components.shared import reads, ui
+from phi3core.chat.context_window import count_tokens, count_turns_to_forget
 from phi3core.chat.conversation import Conversation
 from phi3core.chat.live_turn import LiveTurn
 from phi3core.errors import ServerError
@@ -237,12 +238,12 @@ def _least(asking: Asking, turn: Turn) -> int | None:
     def find() -> int:
         server = ui.servers().open(target) if isinstance(target, Version) else target
         for wanted in (room, 100, 1):  # less room for the answer before there is no answer at all
-            found = conversation.count_turns_to_forget(
-                server, asking.system, turn.question, turn.parent, min(wanted, room)
+            found = count_turns_to_forget(
+                conversation, server, asking.system, turn.question, turn.parent, min(wanted, room)
             )
             if found is not None:
                 return max(found, turn.forgot)
-        tokens, context = conversation.count_tokens(server)
+        tokens, context = count_tokens(conversation, server)
         if tokens is None or context is None:
             raise ServerError("The model does not tell how long the conversation is.")
         return _IMPOSSIBLE
