@@ -14,8 +14,7 @@ def hash_texts(*parts: str) -> str:
 
 def hash_folder(folder: Path) -> str:
     """SHA-256 over every file of a folder, by relative name and content: 64 hexadecimal digits."""
-    files = (path for path in folder.rglob("*") if path.is_file())
-    return combine_digests({path.relative_to(folder).as_posix(): hash_file(path) for path in files})
+    return combine_digests({name: hash_file(path) for name, path in walk_files(folder).items()})
 
 
 def hash_file(path: Path) -> str:
@@ -34,4 +33,9 @@ def combine_digests(digests: Mapping[str, str]) -> str:
 
 def folder_size(folder: Path) -> int:
     """Bytes of all files below a folder."""
-    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    return sum(path.stat().st_size for path in walk_files(folder).values())
+
+
+def walk_files(folder: Path) -> dict[str, Path]:
+    """All files below a folder, by their names relative to it, with ``/``."""
+    return {path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if path.is_file()}

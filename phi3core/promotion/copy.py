@@ -21,7 +21,7 @@ from phi3core.access import roles
 from phi3core.access.roles import Person
 from phi3core.errors import BadInput, Conflict, Phi3Error, StoreDown, StoreError
 from phi3core.registry import artifacts, reader
-from phi3core.registry.filelist import MLFLOW_META_FILE, File
+from phi3core.registry.filelist import File, local_files, remote_files
 from phi3core.registry.models import Version
 from phi3core.settings import Settings
 from phi3core.store import timeouts
@@ -217,15 +217,9 @@ def _experiment(store: MlflowClient) -> str:
 
 def _check_digest(version: Version, folder: Path) -> None:
     """What is sent must be what was registered: its tags go along and say so."""
-    paths = {name: folder / name for name in _files(folder)}
-    found = [File(name, path.stat().st_size, hashing.hash_file(path)) for name, path in paths.items()]
+    found = [File(name, path.stat().st_size, hashing.hash_file(path)) for name, path in local_files(folder).items()]
     if artifacts.matches_build(version, found) is False:
         raise Conflict(f"The files of {version.ref} are not what was registered: their digest differs. Build it again.")
-
-
-def _files(folder: Path) -> list[str]:
-    names = (path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
-    return sorted(name for name in names if name != MLFLOW_META_FILE)
 
 
 @contextlib.contextmanager
@@ -266,7 +260,7 @@ def _upload(to: str, there: Settings, folder: Path, location: str, report: Repor
     """Send every file, then read the listing back: a copy that lacks one is not registered."""
     from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
-    sizes = {name: (folder / name).stat().st_size for name in _files(folder)}
+    sizes = {name: path.stat().st_size for name, path in sorted(local_files(folder).items())}
     total, sent = max(sum(sizes.values()), 1), 0
     with _opening(there), timeouts.allow_transfer_time():
         place = get_artifact_repository(location, to, to)
@@ -276,15 +270,7 @@ def _upload(to: str, there: Settings, folder: Path, location: str, report: Repor
             place.log_artifact(str(folder / name), parent or None)  # type: ignore[no-untyped-call]
             sent += size
         report(1.0, "Reading back what was sent")
-        arrived = dict(_listed(place, None))
+        arrived = dict(remote_files(place))
     for name, size in sizes.items():
         if arrived.get(name) != size:
             raise StoreError(f"{name} did not arrive whole ({arrived.get(name, 0):,} of {size:,} bytes). Try again.")
-
-
-def _listed(place: Any, below: str | None) -> Iterator[tuple[str, int]]:
-    for info in place.list_artifacts(below):
-        if info.is_dir:
-            yield from _listed(place, info.path)
-        else:
-            yield info.path, int(info.file_size or 0)

@@ -81,12 +81,14 @@ def fetched_file(settings: Settings, uri: str, name: str) -> Iterator[Path]:
 # ---------------------------------------------------------------- here
 
 
+def local_files(folder: Path) -> dict[str, Path]:
+    """What was logged of a folder, by relative name."""
+    return {name: path for name, path in hashing.walk_files(folder).items() if name != MLFLOW_META_FILE}
+
+
 def _local(folder: Path, kept: _Kept, read: bool) -> list[File]:
     found = []
-    for path in folder.rglob("*"):
-        name = path.relative_to(folder).as_posix()
-        if not path.is_file() or name == MLFLOW_META_FILE:
-            continue
+    for name, path in local_files(folder).items():
         seen = _stat(path)
         if name not in kept or kept[name][0] != seen:
             kept.pop(name, None)
@@ -122,7 +124,7 @@ def _remote(settings: Settings, uri: str, kept: _Kept, read: bool) -> list[File]
     """The listing as the artifact store gives it. read: every file is fetched, for a name and a size prove nothing."""
     repository = _repository(settings, uri)
     found = []
-    for name, size in _walk(repository):
+    for name, size in remote_files(repository):
         if read:
             with _copied(settings, repository, name) as copy:
                 size = copy.stat().st_size
@@ -140,10 +142,11 @@ def _repository(settings: Settings, uri: str) -> ArtifactRepository:
     return get_artifact_repository(uri, settings.tracking_uri, settings.tracking_uri)
 
 
-def _walk(repository: ArtifactRepository, below: str | None = None) -> Iterator[tuple[str, int]]:
+def remote_files(repository: ArtifactRepository, below: str | None = None) -> Iterator[tuple[str, int]]:
+    """The name and the bytes of every file that an artifact store lists."""
     for info in repository.list_artifacts(below):
         if info.is_dir:
-            yield from _walk(repository, info.path)
+            yield from remote_files(repository, info.path)
         elif info.path != MLFLOW_META_FILE:
             yield info.path, int(info.file_size or 0)
 
