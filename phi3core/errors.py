@@ -30,7 +30,7 @@ class NotFound(Phi3Error):
 
 
 class Conflict(Phi3Error):
-    """Somebody or something else got there first: a port in use, a version promoted meanwhile."""
+    """Another process or person was first: a port in use, a version promoted meanwhile."""
 
 
 class PolicyUnmet(Conflict):

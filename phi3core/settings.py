@@ -24,17 +24,17 @@ class Settings:
     tracking_uri: the MLflow store (``MLFLOW_TRACKING_URI``, default a SQLite file in home).
     cache: prepared weights, shared by all builds (``PHI3_CACHE``, default ``home/cache``).
     tracing: whether conversations are saved as traces (``PHI3_TRACING``, ``on`` or ``off``).
-    idle_minutes: a model server that nobody asked for so long is stopped (``PHI3_IDLE_MINUTES``).
+    idle_minutes: a model server that had no request for so long is stopped (``PHI3_IDLE_MINUTES``).
     parallel, queue: how many answers one version writes at once, and how many requests may wait for one
     (``PHI3_PARALLEL``, ``PHI3_QUEUE``).
     trusted: registered models whose pickles may be loaded (``PHI3_TRUST_PICKLES``, separated by commas).
     secrets: the file with the remote endpoints, the login, roles and keys (``PHI3_SECRETS``, default
     ``.streamlit/secrets.toml``).
-    user: who works here where nobody signs in (``PHI3_USER``, default the system's user).
+    user: the person who works here where there is no login (``PHI3_USER``, default the system's user).
     api_key: a key of /v1 that is the local user's (``PHI3_API_KEY``).
     hosts: names under which the app may be asked for, besides loopback's and the login's (``PHI3_HOSTS``, separated
     by commas).
-    record_key: what seals the records of promotions, so that only who has it can make them up (``PHI3_RECORD_KEY``).
+    record_key: what seals the records of promotions, so that they can't be forged without it (``PHI3_RECORD_KEY``).
     """
 
     home: Path

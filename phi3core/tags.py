@@ -22,7 +22,7 @@ SIGNATURE: Final = "phi3.signature"
 DIGEST: Final = "phi3.digest"
 SIZE: Final = "phi3.size_bytes"
 
-# Tags of a copied version: where it came from, and who copied it when.
+# Tags of a copied version: its origin, the person who copied it, and when.
 ORIGIN_VERSION: Final = "phi3.origin.version"
 ORIGIN_STORE: Final = "phi3.origin.store"
 ORIGIN_RUN: Final = "phi3.origin.run"

@@ -1,4 +1,4 @@
-"""Who may do what: people's roles, the login and the API keys, all from the secrets file.
+"""People's roles, the login and the API keys, all read from the secrets file.
 
 Knows nothing of how a person signs in, of pages or of MLflow. Its face: `roles.Person`, `roles.require`,
 `roles.local_person`, `roles.signed_in_person`, `login.load_login`, `api_keys.person_with_key`,

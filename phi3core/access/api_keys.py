@@ -1,4 +1,4 @@
-"""The keys of /v1: the file holds the SHA-256 of each, and whose it is.
+"""The API keys of /v1: the secrets file holds the SHA-256 of each, and its owner's e-mail.
 
 [keys]
 9f86d0…0a08 = "ada@example.org"
@@ -34,14 +34,14 @@ class _Keys(Table):
 
 
 def person_with_key(settings: Settings, key: str) -> Person | None:
-    """Whose key of /v1 this is; None where it is nobody's. ``PHI3_API_KEY`` is the local user's.
+    """The owner of an API key, None where it is unknown. ``PHI3_API_KEY`` is the local user's.
 
     Raises BadInput where the secrets file can't be understood.
     """
     digest = hash_key(key)
-    whose = [(hash_key(settings.api_key), "")] if settings.api_key else []
+    own = [(hash_key(settings.api_key), "")] if settings.api_key else []
     found = None
-    for known_digest, email in [*whose, *_read_emails(settings).items()]:
+    for known_digest, email in [*own, *_read_emails(settings).items()]:
         if secrets.compare_digest(known_digest, digest):  # all are compared, so that the time it takes says nothing
             found = email
     if found is None:
@@ -55,7 +55,7 @@ def key_required(settings: Settings) -> bool:
 
 
 def generate_key() -> str:
-    """A fresh key of /v1, which only its owner ever sees."""
+    """A new random key. Only its owner ever sees it; the file keeps its hash."""
     return f"phi3-{secrets.token_urlsafe(32)}"
 
 

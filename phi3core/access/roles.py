@@ -1,11 +1,11 @@
-"""Who may do what: a person's role, from the [roles] table of the secrets file.
+"""A person's role, from the [roles] table of the secrets file, and the check of it.
 
 [roles]
-default = "viewer"                  # everybody who is signed in; "none" lets in only who is named below
+default = "viewer"                  # of every person who is signed in; "none" admits only those named below
 releaser = ["bob@example.org", "group:ml-release"]
 admin = ["ada@example.org"]
 
-Knows nothing of how a person signs in. What changes something calls `require`.
+Knows nothing of how a person signs in. A function that changes something calls `require`.
 """
 
 from __future__ import annotations
@@ -35,8 +35,9 @@ _Names = Annotated[list[str], Field(description="a list of e-mails and groups, a
 class Person:
     """A person who acts. name: the e-mail, or the user of this machine. role: one of ROLES, or NO_ROLE.
 
-    Each role may what the ones before it may: a viewer looks and chats; a reviewer rates, votes, asks for a promotion
-    and decides on it; a releaser promotes, rolls back, builds, copies and edits; an admin sets policies and deletes.
+    Each role may do what the ones before it may: a viewer reads and chats; a reviewer rates, votes, asks for a
+    promotion and decides on it; a releaser promotes, rolls back, builds, copies and edits; an admin sets policies and
+    deletes.
     """
 
     name: str
@@ -50,7 +51,7 @@ class Person:
 class _Roles(Table):
     """The [roles] table.
 
-    default: the role of everybody who is signed in. groups_claim: the claim of the ID token that lists a person's
+    default: the role of every person who is signed in. groups_claim: the claim of the ID token that lists a person's
     groups.
     """
 

@@ -32,7 +32,7 @@ class Endpoint:
 
     url: OpenAI's base URL, which ends in /v1 as a rule; or the full scoring URL of an MLflow model. model: its name
     at an OpenAI endpoint. For MLflow models: task, which signature it has; column, the one that takes the text of a
-    ``prompt`` signature; dialect, who serves it. insecure: send the key without TLS.
+    ``prompt`` signature; dialect, the service it runs on. insecure: send the key without TLS.
     """
 
     name: str

@@ -1,7 +1,7 @@
-"""The MLflow store: a client, what the store can do, our experiments, and MLflow's errors in our words.
+"""The MLflow store: its client, its abilities, our experiments, and MLflow's errors in our words.
 
-A store that is away is told within five seconds: a silence is waited for once, four seconds, and what else is asked of
-a silent store within the next two gets the same answer at once.
+A store that does not answer is reported within five seconds: a request waits for it once, four seconds, and every
+further request within the next two seconds fails at once with the same sentence.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ from . import timeouts
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-_SILENCE = 2.0
-_QUICK, _SLOW = 1.0, 2.0  # seconds for a page of an answer: more may be asked for next, or less
+_SILENCE = 2.0  # seconds for which requests to a store that did not answer fail at once
+_QUICK, _SLOW = 1.0, 2.0  # seconds for a page of results: below, the next page is larger; above, it is smaller
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Abilities:
     aliases: bool = True
 
 
-_silent: dict[str, tuple[float, str]] = {}  # by address: until when nobody asks again, and what is said instead
+_silent: dict[str, tuple[float, str]] = {}  # by address: until when requests fail at once, and with which sentence
 _abilities: dict[str, Abilities] = {}
 _listeners: list[Callable[[Settings, str], None]] = []
 
@@ -60,7 +60,7 @@ def _client(settings: Settings) -> MlflowClient:
     warnings.filterwarnings(
         "ignore", message=".*(transition_model_version_stage|latest_versions)", category=FutureWarning
     )
-    logging.getLogger("mlflow").setLevel(logging.WARNING)  # its notices are not for the people we talk to
+    logging.getLogger("mlflow").setLevel(logging.WARNING)  # its notices are not for our users
     try:
         timeouts.check_connection(settings.tracking_uri)
         with translate_errors(settings):
@@ -85,18 +85,20 @@ def ensure_reachable(settings: Settings) -> None:
         mlflow_client(settings).search_experiments(max_results=1)
 
 
-def search_pages(settings: Settings, ask: Callable[..., Any], few: int = 1000, most: int = 1000) -> Iterator[Any]:
-    """All that a search of the client gives, page by page.
+def search_pages(settings: Settings, search: Callable[..., Any], few: int = 1000, most: int = 1000) -> Iterator[Any]:
+    """The pages of one of the client's searches, each a list with a `token`. Raises as `translate_errors` does.
 
-    ask: is given `max_results` and `page_token`. At first it is asked for few, then for as many as the store manages
-    long before its silence is a failure. Raises as `errors` does.
+    Args:
+        search: is called with `max_results` and `page_token`.
+        few: results of the first page; the next ones grow, or shrink, so that each comes long before the time-out.
+        most: results of a page at most.
     """
     token, size = None, few
     while True:
-        asked = time.monotonic()
+        started = time.monotonic()
         with translate_errors(settings):
-            page = ask(max_results=size, page_token=token)
-        took = time.monotonic() - asked
+            page = search(max_results=size, page_token=token)
+        took = time.monotonic() - started
         yield page
         token = page.token
         if not token:
@@ -108,30 +110,31 @@ def search_pages(settings: Settings, ask: Callable[..., Any], few: int = 1000, m
 
 
 def find_abilities(settings: Settings) -> Abilities:
-    """What the store can do, found out once by asking it for a stage and an alias of a model that nobody has.
+    """What the store can do, found out once by asking it for a stage and an alias of a model that does not exist.
 
     A store that knows of them says that there is no such model; one that does not, that there is no such call. Raises
     StoreDown.
     """
     if known := _abilities.get(settings.tracking_uri):
         return known
-    # MLflow's client would look for the model first, and never get to ask.
+    # MLflow's client would read the model first, fail, and never send these calls.
     store = mlflow_client(settings)._get_registry_client()  # type: ignore[no-untyped-call]
-    nobody = "phi3-nobody-has-this-model"
+    missing = "phi3-no-such-model"
     found = Abilities(
-        stages=_knows(settings, lambda: store.get_latest_versions(nobody, ["Production"])),
-        aliases=_knows(settings, lambda: store.get_model_version_by_alias(nobody, "production")),
+        stages=_supports(settings, lambda: store.get_latest_versions(missing, ["Production"])),
+        aliases=_supports(settings, lambda: store.get_model_version_by_alias(missing, "production")),
     )
     _abilities[settings.tracking_uri] = found
     return found
 
 
-def _knows(settings: Settings, ask: Callable[[], object]) -> bool:
+def _supports(settings: Settings, call: Callable[[], object]) -> bool:
+    """Whether the store knows a call: an error about the model says yes, one about the call says no."""
     from mlflow.exceptions import MlflowException
 
     with translate_errors(settings):
         try:
-            ask()
+            call()
         except MlflowException as error:
             text = str(error.message)
             # A client of Unity Catalog refuses by itself, in words only; other stores answer with a status.
@@ -150,7 +153,7 @@ def _knows(settings: Settings, ask: Callable[[], object]) -> bool:
 
 
 def notify_change(settings: Settings, model: str) -> None:
-    """Tell whoever keeps a copy of the registry that this process has changed a registered model."""
+    """Tell every listener that keeps a copy of the registry that this process has changed a registered model."""
     for listener in _listeners:
         listener(settings, model)
 
@@ -172,7 +175,7 @@ def experiment_id(settings: Settings, name: str) -> str:
             try:
                 return str(store.create_experiment(name, artifact_location=location))
             except MlflowException:
-                found = store.get_experiment_by_name(name)  # somebody else was faster
+                found = store.get_experiment_by_name(name)  # another process was faster
                 if found is None:
                     raise
         if found.lifecycle_stage == "deleted":
@@ -228,7 +231,7 @@ def _down(settings: Settings, text: str) -> str:
 
 
 def _why(text: str) -> str:
-    """What is wrong, in a few words where we know it."""
+    """What is wrong, in a few words where the cause is known."""
     for pattern, words in (
         (r"refused", "the connection is refused"),
         (r"[Tt]imed? ?out|timeout", _slow()),

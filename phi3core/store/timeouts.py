@@ -1,6 +1,6 @@
-"""How long a store is waited for: a silence once, four seconds; files as long as they need.
+"""How long a request waits for the store: four seconds, once; transfers of files as long as they need.
 
-Knows MLflow's HTTP session and its environment variables, and nothing of what is asked.
+Knows MLflow's HTTP session and its environment variables, and nothing of the requests themselves.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
 _TIMEOUT = "MLFLOW_HTTP_REQUEST_TIMEOUT"
-_FILES = "600"  # a server sends a file on to its object store, or gets it from there, before it says a word
-_FILES_AT = "/mlflow-artifacts/"  # where a server takes and gives them
+_FILES = "600"  # seconds: a server sends a file on to its object store, or gets it from there, before it answers
+_FILES_AT = "/mlflow-artifacts/"  # the path under which a server takes and gives files
 _PORTS = {"http": 80, "https": 443, "postgresql": 5432, "mysql": 3306, "mssql": 1433}
 
 _lock = threading.Lock()
@@ -24,7 +24,7 @@ _before: str | None = None
 
 
 def silence_limit() -> float:
-    """How long a silence is waited for, but for files."""
+    """Seconds that a request waits for an answer; transfers of files wait longer."""
     with contextlib.suppress(ValueError):
         return float((_before if _transfers else os.environ.get(_TIMEOUT)) or "")
     return 4.0
@@ -32,15 +32,15 @@ def silence_limit() -> float:
 
 @contextlib.contextmanager
 def allow_transfer_time() -> Iterator[None]:
-    """Files are being sent or fetched, which a server may do for minutes without a word.
+    """A transfer of files, during which a server may be silent for minutes.
 
-    Whoever asks the same server for anything else meanwhile waits no longer than ever (`wait_once`).
+    All other requests to the same server go on with their usual time-out (`never_retry_silence`).
     """
     global _transfers, _before
     with _lock:
         if _transfers == 0:
             _before = os.environ.get(_TIMEOUT)
-            os.environ[_TIMEOUT] = _FILES  # MLflow reads it at every call, and knows no other way
+            os.environ[_TIMEOUT] = _FILES  # MLflow reads it at every call, and has no other setting
         _transfers += 1
     try:
         yield
@@ -54,10 +54,10 @@ def allow_transfer_time() -> Iterator[None]:
 
 
 def check_connection(uri: str) -> None:
-    """Raise OSError where the address's host has none, or takes no connection in time. A file's address is no matter.
+    """Raise OSError where the host of the address does not resolve or takes no connection in time.
 
-    Left alone, a host's addresses are waited for one after the other, its name server in front of them, and a
-    database for minutes.
+    An address without a host, such as a SQLite file's, passes. Without this check the libraries try a host's
+    addresses one after the other, each with a time-out of its own, and a database's driver waits for minutes.
     """
     parts = urlsplit(uri)
     host, port = parts.hostname, _port(parts) or _PORTS.get(parts.scheme.split("+")[0])
@@ -81,10 +81,11 @@ def check_connection(uri: str) -> None:
 
 
 def never_retry_silence() -> None:
-    """Have MLflow's HTTP session try again what broke at once, and never what was silent until the time was up.
+    """Have MLflow's HTTP session retry a connection that broke, and never a request that timed out.
 
-    A second try would double the wait, and do twice what a slow server does after all. There is no setting for it,
-    so the adapters of the session that MLflow keeps are told; and, that the patience with files is for files alone.
+    A second try would double the wait, and repeat a change that a slow server makes after all. MLflow has no setting
+    for it, so the adapters of the session that it keeps are changed; they also keep the long time-out of transfers
+    from all other requests.
     """
     import mlflow.environment_variables
     from mlflow.utils import request_utils
@@ -110,11 +111,11 @@ def never_retry_silence() -> None:
     )
     for scheme in ("http://", "https://"):
         adapter = session.get_adapter(scheme)
-        adapter.max_retries.__class__ = OnceSilent  # every setting that MLflow made of it stays
-        adapter.send = _impatient(adapter.send)
+        adapter.max_retries.__class__ = OnceSilent  # every setting that MLflow gave it stays
+        adapter.send = _with_own_timeout(adapter.send)
 
 
-def _impatient(send: Callable[..., Any]) -> Callable[..., Any]:
+def _with_own_timeout(send: Callable[..., Any]) -> Callable[..., Any]:
     def sent(request: Any, **options: Any) -> Any:
         if _transfers and _FILES_AT not in request.url:
             options["timeout"] = silence_limit()
