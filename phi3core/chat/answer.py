@@ -52,7 +52,7 @@ def answer(pool: Pool, live: LiveTurn, target: Target, messages: list[dict[str, 
 
 
 def read_schema(text: str) -> dict[str, Any]:
-    """A JSON schema that somebody wrote; empty text means any object. Raises BadInput naming what is wrong."""
+    """A JSON schema that a user wrote; empty text means any object. Raises BadInput naming what is wrong."""
     if not text.strip():
         return {}
     try:

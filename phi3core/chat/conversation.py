@@ -94,17 +94,22 @@ class Conversation(Tree):
         asked_ref: str = "",
         user: str = "",
     ) -> LiveTurn:
-        """Put a question to a version or an endpoint; the answer comes in the background, in the turn that is returned.
+        """Ask a version or an endpoint; the answer comes in the background, into the turn that is returned.
 
-        options: under OpenAI's names, None left out. parent: the turn it follows, None for the end of the path, ""
-        for a new beginning. raw: send the question as the whole prompt. schema: the answer must be JSON: ``{}`` any
-        object, else of this JSON schema. forget: leave so many of the oldest turns out of what is sent; None: as many
-        as the turn before did. asked_ref: the reference as it was chosen. Raises BadInput for an empty question or
-        while another answer is running.
+        Args:
+            options: generation options under OpenAI's names; those that are None are left out.
+            parent: the turn that it follows; None for the end of the path, "" for a new beginning.
+            raw: send the question as the whole prompt.
+            schema: the answer must be JSON, ``{}`` for any object, else a JSON schema.
+            forget: how many of the oldest turns are left out of what is sent; None for as many as the turn before.
+            asked_ref: the reference as the user chose it, such as ``phi3/Production``.
+
+        Raises:
+            BadInput: the question is empty, or another answer is running.
         """
         turn = Turn(
-            clean(question), target.ref, clean(system), _given(options), user=user or self.user, asked_ref=asked_ref,
-            raw=raw, schema=clean(schema), model_id=model_id(target),
+            clean(question), target.ref, clean(system), _checked_options(options), user=user or self.user,
+            asked_ref=asked_ref, raw=raw, schema=clean(schema), model_id=model_id(target),
         )  # fmt: skip
         return self._begin(turn, target, parent, forget)
 
@@ -120,10 +125,14 @@ class Conversation(Tree):
         asked_ref: str = "",
         user: str = "",
     ) -> LiveTurn:
-        """Ask a turn (None: the last of the path) once more, as its sibling; None keeps what it was asked with.
+        """Ask a turn once more, as its sibling: with another question, or with `forget` where it did not fit.
 
-        With another question it is an edited one; with `forget` the one that did not fit. Raises BadInput when there
-        is no turn or an answer is running.
+        Args:
+            turn: None for the last of the path.
+            system, options, question, forget: None for what the turn was asked with.
+
+        Raises:
+            BadInput: there is no turn, or an answer is running.
         """
         last = turn or next(reversed(self.path), None)
         if last is None:
@@ -155,9 +164,13 @@ class Conversation(Tree):
             self.live.stop()
 
     def branch(self, turn: Turn, user: str = "") -> Conversation:
-        """A new conversation that begins with a copy of the path up to a turn that has ended, saved.
+        """A new conversation that begins with a copy of the path up to a turn, saved.
 
-        user: whose it is, and so are the copies; the original says who asked.
+        Args:
+            user: the author of the new conversation and of the copies in it.
+
+        Raises:
+            BadInput: the turn's answer is still coming.
         """
         if turn.state == "running":
             raise BadInput("This answer is still coming: wait for it, or stop it, then branch.")
@@ -179,9 +192,14 @@ class Conversation(Tree):
     # ------------------------------------------------------------ keeping
 
     def rate(self, turn: Turn, thumb: bool | None, comment: str = "", person: Person | None = None) -> None:
-        """Say whether an answer is good, and why; a later rating replaces an earlier one, None takes it back.
+        """Rate an answer; a later rating replaces an earlier one.
 
-        Raises Forbidden for a viewer.
+        Args:
+            thumb: up or down; None takes the rating back.
+
+        Raises:
+            Forbidden: the person is a viewer.
+            BadInput: the answer is still coming.
         """
         roles.require(person or roles.local_person(self._settings), "reviewer", "rating an answer")
         if turn.state == "running":
@@ -200,7 +218,7 @@ class Conversation(Tree):
         self.stop()
 
     def adopt(self, turns: Iterable[Turn], origin: Origin | None = None, title: str = "") -> None:
-        """Take over turns that have ended elsewhere, and save them; for branches and imports."""
+        """Add turns that have ended elsewhere, and save them; for branches and imports."""
         taken = [*turns]
         self.origin, self._title = origin or self.origin, title or self._title
         self.tree |= {turn.id: turn for turn in taken}
@@ -245,7 +263,8 @@ class Conversation(Tree):
             history.save(self._settings, self.id, turn, messages, self.origin, self._title, sync)
 
 
-def _given(options: dict[str, Any] | None) -> dict[str, Any]:
+def _checked_options(options: dict[str, Any] | None) -> dict[str, Any]:
+    """The options that have a value. Raises BadInput for several answers at once."""
     given = {name: value for name, value in (options or {}).items() if value is not None}
     if given.pop("n", 1) != 1:
         raise BadInput("A conversation takes one answer at a time: leave n out, or ask again for another.")

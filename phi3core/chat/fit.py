@@ -9,19 +9,25 @@ from phi3core.text import join_words
 
 from .live_turn import LiveTurn
 
-# What an endpoint of either kind takes as a rule; none tells.
+# What an endpoint of either kind usually takes: none says what it supports.
 ENDPOINT_OPTIONS = {
     "openai": ALL_OPTIONS - {"top_k", "repetition_penalty"},
     "mlflow": frozenset({"temperature", "top_p", "max_tokens", "stop"}),
 }
-_WITH = {"top_logprobs": "logprobs"}  # what goes with another option
+_BELONGS_TO = {"top_logprobs": "logprobs"}  # has no meaning without the other option
 
 
 def fit_options(live: LiveTurn, supported: Collection[str]) -> None:
-    """Take from a turn what the model would refuse, and note it, unless it changes nothing."""
+    """Take from a turn the options, seed and schema that the model would refuse.
+
+    What had an effect is named in the turn's note.
+
+    Args:
+        supported: names of the options that the model takes.
+    """
     turn = live.turn
-    lost = [name for name in turn.options if _WITH.get(name, name) not in supported]
-    named = [name for name in lost if name not in _WITH and _has_effect(name, turn.options[name])]
+    lost = [name for name in turn.options if _BELONGS_TO.get(name, name) not in supported]
+    named = [name for name in lost if name not in _BELONGS_TO and _has_effect(name, turn.options[name])]
     options = {name: value for name, value in turn.options.items() if name not in lost}
     seed = turn.seed if "seed" in supported else None
     schema = turn.schema

@@ -25,17 +25,17 @@ from .markdown_export import from_markdown
 FORMAT, VERSION = "phi3-playground/conversation", 1
 LARGEST = 50_000_000  # bytes of a file that is read
 IMPORTED = "imported"
-"""The `ref` of a turn that a file of messages held, which does not tell who answered."""
+"""The `ref` of a turn from a file of messages, which does not name the version that answered."""
 
 _TYPES: dict[str, tuple[type, ...]] = {"str": (str,), "int": (int,), "float": (int, float), "bool": (bool,)}
 _WORDS = {"str": "text", "int": "a whole number", "float": "a number", "bool": "true or false"}
 
 
-# ---------------------------------------------------------------- out
+# ---------------------------------------------------------------- export
 
 
 def to_json(conversation: Conversation) -> str:
-    """The whole tree, losslessly; `import_file` brings it back."""
+    """The whole tree, without loss; `import_file` is its inverse."""
     origin = conversation.origin
     document = {
         "format": FORMAT,
@@ -63,17 +63,22 @@ def to_jsonl(conversations: Sequence[Conversation]) -> str:
     return "".join(lines)
 
 
-# ---------------------------------------------------------------- in
+# ---------------------------------------------------------------- import
 
 
 def import_file(
     settings: Settings, pool: Pool, name: str, data: bytes, person: Person | None = None
 ) -> list[Conversation]:
-    """New conversations from a file that was written here, or from anybody's JSON or JSONL of messages, already saved.
+    """Make and save new conversations from a file that was exported here, or from JSON or JSONL of OpenAI messages.
 
-    name: the file's, for its ending and for what is said about it. Who asked and who rated is taken over for an
-    admin only: for anybody else the turns are their own, and nothing in them is rated, for ratings count in a
-    promotion. Raises BadInput naming what is wrong and where; nothing is kept then.
+    Who asked and who rated is taken over for an admin only: for another person the turns become their own, and nothing
+    in them is rated, for ratings count in a promotion.
+
+    Args:
+        name: the file's, for its ending and for what is said about it.
+
+    Raises:
+        BadInput: it names what is wrong and where; nothing is kept then.
     """
     person = person or roles.local_person(settings)
     text = _text(name, data)
@@ -95,7 +100,7 @@ _Parsed = tuple[str, Origin, list[Turn], str]
 
 
 def _parsed(name: str, text: str) -> list[_Parsed]:
-    """By the file's ending, and where that tells nothing by what is in it."""
+    """Read a file by its ending, or by what is in it where the ending is another."""
     if name.lower().endswith((".md", ".markdown")):
         title, turns = from_markdown(name, text)
         return [(title[:500], Origin("import"), turns, "")]

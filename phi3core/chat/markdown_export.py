@@ -1,4 +1,4 @@
-"""A conversation as Markdown: to be read by people, and to be read back to the letter.
+"""A conversation as Markdown, for people, and read back to the letter.
 
 The title, then for each turn a heading with who asked and when, the question as a quotation, a heading with the
 version, the answer as it is, and what there is to remark. Comments, which no reader sees, tell where an answer ends. A
@@ -71,7 +71,7 @@ def from_markdown(name: str, text: str) -> tuple[str, list[Turn]]:
 
     name: the file's, for what is said about it.
     """
-    if text.count("\n") == text.count("\r\n"):  # somebody's editor made them: we write none
+    if text.count("\n") == text.count("\r\n"):  # an editor made them: `to_markdown` writes none
         text = text.replace("\r\n", "\n")
     if _MARK not in text.split("\n")[:4]:
         raise BadInput(

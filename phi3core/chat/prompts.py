@@ -25,7 +25,7 @@ _IS_PROMPT, _TEXT, _KIND = "mlflow.prompt.is_prompt", "mlflow.prompt.text", "_ml
 
 @dataclass(frozen=True)
 class SavedPrompt:
-    """A saved prompt at one version. when: of that version, in milliseconds since 1970. note: what it is for."""
+    """A saved prompt at one version. when: it was saved, in milliseconds since 1970. note: what it is for."""
 
     name: str
     version: int
@@ -41,7 +41,7 @@ class SavedPrompt:
 
 
 def search_prompts(settings: Settings) -> Sequence[SavedPrompt]:
-    """Every saved prompt at its newest version, by name."""
+    """Every saved prompt at its newest version, sorted by name."""
     newest: dict[str, SavedPrompt] = {}
     for prompt in _search(settings, ""):
         if prompt.name not in newest or newest[prompt.name].version < prompt.version:
@@ -91,7 +91,7 @@ def save(settings: Settings, name: str, text: str, note: str = "", person: Perso
 def delete(settings: Settings, name: str, person: Person | None = None) -> None:
     """Remove a prompt with all its versions. Raises NotFound, Forbidden for a viewer."""
     roles.require(person or roles.local_person(settings), "reviewer", "deleting a prompt")
-    list_versions(settings, name)  # a registered model of that name is none of ours to delete
+    list_versions(settings, name)  # it may be a registered model's name, which must not be deleted here
     with translate_errors(settings):
         mlflow_client(settings).delete_prompt(name)
 
@@ -133,7 +133,7 @@ def _search(settings: Settings, more: str) -> Sequence[SavedPrompt]:
     """All versions of all prompts that match, in one call a thousand."""
     where = f"tags.`{_IS_PROMPT}` = 'true'{more}"
     pages = search_pages(settings, lambda **page: mlflow_client(settings).search_model_versions(where, **page))
-    # Prompts of several messages are somebody else's: the chat's box holds one text.
+    # Prompts of several messages were saved elsewhere, and the message's box holds one text.
     return [_prompt(version) for page in pages for version in page if version.tags.get(_KIND, "text") == "text"]
 
 

@@ -1,4 +1,4 @@
-"""Asking a conversation's questions once more, and comparing the answers.
+"""Replays: a conversation's questions asked once more, and the answers compared.
 
 Every turn is asked with its recorded history, parameters and seed, so that differences do not add up from turn to
 turn. The result is a conversation of its own.
@@ -52,13 +52,13 @@ class AnswerPair:
 
     @property
     def votable(self) -> bool:
-        """Whether it can be said which one is better: two answers of two versions that are not the same text."""
+        """Whether a vote makes sense: two different answers of two versions."""
         answered = all(turn.answer and turn.state == "done" for turn in (self.old, self.new))
         return answered and not self.same and self.old.ref != self.new.ref
 
     @property
     def diff(self) -> list[DiffPiece]:
-        """The two answers word by word; joined, ``same`` and ``old`` are the old one, ``same`` and ``new`` the new."""
+        """The two answers word by word: ``same`` and ``old`` make the old one, ``same`` and ``new`` the new one."""
         return diff(self.old.answer, self.new.answer)
 
 
@@ -77,37 +77,37 @@ class Replay:
         self._stop = threading.Event()
 
     def stop(self) -> None:
-        """End it, hanging up on the answer that runs; what was answered is kept."""
+        """End it, and the answer that is coming; what was answered is kept."""
         self._stop.set()
         self.conversation.stop()
 
     def follow(self, every: float = 0.1) -> Iterator[Replay]:
-        """The replay again and again, at most every so many seconds, until it has ended."""
+        """Yield the replay every so many seconds until it has ended, and then once more."""
         while self.state == "running":
             yield self
             time.sleep(every)
         yield self
 
     @property
-    def compared(self) -> list[AnswerPair]:
+    def pairs(self) -> list[AnswerPair]:
         """What has been answered so far, in order."""
         return compare(self.original, self.conversation)
 
     def _run(self, target: Target, asked_ref: str) -> None:
         try:
-            self.state = self._all(target, asked_ref)
+            self.state = self._ask_all(target, asked_ref)
         except Phi3Error as error:
             self.error, self.state = str(error), "failed"
-        except Exception as error:  # a bug must not leave it running for ever
+        except Exception as error:  # whatever it is, the replay must not stay running
             self.error, self.state = f"The replay broke off: {error!r}", "failed"
 
-    def _all(self, target: Target, asked_ref: str) -> Literal["done", "stopped", "failed"]:
+    def _ask_all(self, target: Target, asked_ref: str) -> Literal["done", "stopped", "failed"]:
         for old in self._turns:
             if self._stop.is_set():
                 return "stopped"
             live = self.conversation.repeat(old, target, self.original.sent_for(old), asked_ref)
             if self._stop.is_set():
-                live.stop()  # `stop` may have come before it was there
+                live.stop()  # `stop` may have been called before it was there
             new = live.wait()
             if new.state == "failed":
                 self.error = new.error
@@ -121,7 +121,12 @@ class Replay:
 def start(original: Conversation, target: Target, asked_ref: str = "", user: str = "") -> Replay:
     """Repeat the conversation's active path with a version or an endpoint, in the background.
 
-    asked_ref: as in `Conversation.ask`. Raises BadInput where there is nothing to repeat or an answer is coming.
+    Args:
+        asked_ref: as in `Conversation.ask`.
+        user: the author of the new conversation.
+
+    Raises:
+        BadInput: there is nothing to repeat, or an answer is coming.
     """
     if original.running:
         raise BadInput("An answer is still coming: wait for it, or stop it, then replay.")
@@ -138,12 +143,12 @@ def start(original: Conversation, target: Target, asked_ref: str = "", user: str
 
 
 def find_replay(id: str) -> Replay | None:
-    """The replay that makes the conversation with this id, if this process started it lately."""
+    """The replay that makes the conversation with this id, if this process started it and still holds it."""
     return _live.get(id)
 
 
 def compare(original: Conversation, repeated: Conversation) -> list[AnswerPair]:
-    """The pairs of turns of which the second repeats the first; also for replays of an earlier day."""
+    """The pairs of turns of which the second repeats the first, in order; also for a replay that was read again."""
     pairs = [(original.tree.get(turn.copy_of), turn) for turn in repeated.path if turn.state != "running"]
     return [AnswerPair(old, new) for old, new in pairs if old is not None]
 
@@ -156,10 +161,16 @@ def vote(
     person: Person,
     comment: str = "",
 ) -> None:
-    """Say which of the two answers is better; one's latest word counts, None takes it back.
+    """Say which of the two answers is better; a person's latest vote counts.
 
-    It is kept as an assessment on the new answer's trace, and may wait for the store as turns do. Raises Forbidden for
-    a viewer, BadInput where there is nothing to choose between.
+    It is kept as an assessment on the new answer's trace, and may wait for the store as turns do.
+
+    Args:
+        better: None takes the vote back.
+
+    Raises:
+        Forbidden: the person is a viewer.
+        BadInput: there is nothing to choose between.
     """
     roles.require(person, "reviewer", "voting on answers")
     if better is not None and not pair.votable:

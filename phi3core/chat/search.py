@@ -48,8 +48,10 @@ class ConversationSummary:
 
 @dataclass(frozen=True)
 class SearchResult:
-    """Conversations, newest first. since: older ones were not searched, for lack of time; in
-    milliseconds since 1970, 0 where all were.
+    """Conversations, newest first.
+
+    since: those from before this time were not searched, because `seconds` were over; in milliseconds since 1970, 0
+    where all were.
     """
 
     conversations: Sequence[ConversationSummary]
@@ -85,7 +87,7 @@ def search_conversations(
 
 @dataclass
 class _Row:
-    """What is known of a conversation in a list. turns: their ids. question: its first, asked at `began`."""
+    """A conversation in a list as its traces add up. turns: their ids. question: its first, asked at `began`."""
 
     id: str
     title: str = ""
@@ -99,7 +101,7 @@ class _Row:
     turns: set[str] = field(default_factory=set)
     origin: Origin | None = None
     pending: int = 0
-    hit: bool = False
+    matches: bool = False
 
     def add(self, id: str, when: int, title: str, question: str, ref: str, user: str) -> None:
         if not self.turns or when < self.began:
@@ -129,11 +131,11 @@ def _stored_rows(
     else:
         sessions, since, complete = _newest_sessions(settings, most, deadline)
     rows: dict[str, _Row] = {}
-    for info in _of_sessions(settings, sessions | pending) if complete is None else complete.values():
+    for info in _infos_of_sessions(settings, sessions | pending) if complete is None else complete.values():
         id = info.trace_metadata[trace_search.SESSION]
         if tags.VERSION not in info.tags:
             continue  # a trace that another program wrote
-        row = rows.setdefault(id, _Row(id, hit=id in sessions))
+        row = rows.setdefault(id, _Row(id, matches=id in sessions))
         tag_values, user = info.tags, info.trace_metadata.get(trace_search.USER, "")
         title, asked, ref = tag_values.get(tags.TITLE, ""), info.request_preview or "", tag_values.get(tags.VERSION, "")
         row.add(info.trace_id[3:], info.request_time, title, asked, ref, user)
@@ -182,8 +184,8 @@ def _first(
 ) -> tuple[set[str], int]:
     """The conversations of the first candidates that match, and when the last one was asked that there was time for."""
     found: set[str] = set()
-    for seen, (info, hit) in enumerate(candidates, start=1):
-        if hit and (session := info.trace_metadata.get(trace_search.SESSION)):
+    for seen, (info, matches) in enumerate(candidates, start=1):
+        if matches and (session := info.trace_metadata.get(trace_search.SESSION)):
             found.add(session)
         if len(found) >= limit:
             break
@@ -193,10 +195,10 @@ def _first(
 
 
 def _pattern(text: str) -> str:
-    """A pattern that at least everything matches that holds the text.
+    """An ILIKE pattern that matches at least every trace that holds the text.
 
     MLflow's filters know no escape, a trace's text is JSON within JSON, and SQLite's ILIKE knows the case of ASCII
-    only: what any of them could get wrong becomes a wildcard, “ss” too, which may be an “ß”.
+    only: what one of them could get wrong becomes a wildcard, “ss” too, which may be an “ß”.
     """
     letters = re.sub("ss", "%", clean(text), flags=re.IGNORECASE)
     return re.sub("%+", "%", "".join(["%", *(letter if _safe(letter) else "%" for letter in letters), "%"]))
@@ -222,7 +224,7 @@ def _holds(text: str, found: Trace) -> bool:
     return False
 
 
-def _of_sessions(settings: Settings, sessions: set[str]) -> Iterator[TraceInfo]:
+def _infos_of_sessions(settings: Settings, sessions: set[str]) -> Iterator[TraceInfo]:
     ids = [id for id in sessions if re.fullmatch(r"[0-9A-Za-z_-]+", id)]
     if ids:
         yield from trace_search.search_infos(settings, f"metadata.`{trace_search.SESSION}` RLIKE '^({'|'.join(ids)})$'")
@@ -231,7 +233,7 @@ def _of_sessions(settings: Settings, sessions: set[str]) -> Iterator[TraceInfo]:
 def _merge(
     settings: Settings, rows: dict[str, _Row], events: Sequence[dict[str, Any]], text: str
 ) -> Sequence[ConversationSummary]:
-    """The rows of the store with what waits for it, newest first."""
+    """The rows of the store with the events that wait for it, newest first."""
     for event in events:
         id = event["conversation"]
         if event["kind"] == "delete":
@@ -242,8 +244,8 @@ def _merge(
             row.add(turn["id"], turn["when"], event["title"], turn["question"], turn["ref"], turn["user"])
             row.origin = row.origin or (Origin(**event["origin"]) if event["origin"] else None)
             row.pending += settings.tracing
-            row.hit = row.hit or _within(text, turn["question"], turn["answer"])
+            row.matches = row.matches or _within(text, turn["question"], turn["answer"])
         elif event["kind"] == "rename" and id in rows:
             rows[id].title, rows[id].titled = event["title"], -1
-    shown = [row for row in rows.values() if row.hit or _within(text, row.title)]
+    shown = [row for row in rows.values() if row.matches or _within(text, row.title)]
     return [row.summary() for row in sorted(shown, key=lambda row: row.when, reverse=True)]

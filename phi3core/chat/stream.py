@@ -18,11 +18,20 @@ from phi3core.traces.turn import Turn
 from .live_turn import LiveTurn
 
 # What the openai client takes by name; everything else travels in its extra_body.
-_RAW = {"max_tokens", "temperature", "top_p", "seed", "stop", "presence_penalty", "frequency_penalty", "logprobs"}
-_CHAT = _RAW | {"max_completion_tokens", "top_logprobs", "response_format"}
+_COMPLETION_OPTIONS = {
+    "max_tokens",
+    "temperature",
+    "top_p",
+    "seed",
+    "stop",
+    "presence_penalty",
+    "frequency_penalty",
+    "logprobs",
+}
+_CHAT_OPTIONS = _COMPLETION_OPTIONS | {"max_completion_tokens", "top_logprobs", "response_format"}
 _CONNECT, _SILENCE = 10.0, 600.0  # seconds: until a connection stands, and between two pieces of an answer
 _SHORTEST = 0.02  # seconds from the first piece to the last, for a speed to mean anything
-_BURST = 0.0002  # seconds a token: what comes faster waited in a buffer, and this is only how fast it is read
+_BURST = 0.0002  # seconds a token: what comes faster waited in a buffer, and only its reading is measured
 
 
 def import_client() -> None:
@@ -33,10 +42,16 @@ def import_client() -> None:
 def stream_answer(
     url: str, key: str, model: str, live: LiveTurn, messages: list[dict[str, str]], conversation: str = ""
 ) -> None:
-    """Fill the turn in with the answer of the server at this base URL, which ends in /v1.
+    """Fill the turn in with the answer of a server.
 
-    conversation: its id, by which a server of ours finds what it has kept of it; empty tells the server none.
-    Raises the openai client's errors, and ServerError for an answer that breaks off without one.
+    Args:
+        url: the server's base URL, which ends in /v1.
+        messages: what is sent, unless the turn is a raw prompt.
+        conversation: its id, by which a version's server finds its key-value cache; empty sends none.
+
+    Raises:
+        openai.OpenAIError: what the openai client raises.
+        ServerError: the answer broke off without an error.
     """
     from openai import DefaultHttpxClient, OpenAI, Timeout
 
@@ -48,7 +63,7 @@ def stream_answer(
         client = OpenAI(base_url=url, api_key=key, max_retries=0, timeout=timeout, http_client=http)
         request = _request_options(turn) | ({"prompt_cache_key": conversation} if conversation and not turn.raw else {})
         request |= {"model": model, "stream": True, "stream_options": {"include_usage": True}}
-        # Named before the clock starts: the client imports half of itself for it, the first time.
+        # Looked up before the time is taken: the first time, the client imports half of itself for it.
         create: Any = client.completions.create if turn.raw else client.chat.completions.create
         asking = {"prompt": turn.question} if turn.raw else {"messages": messages}
         asked, first, last = time.perf_counter(), 0.0, 0.0
@@ -64,14 +79,14 @@ def stream_answer(
                     first = first or last
         finally:  # an answer that was stopped or broke off has its figures too
             if turn.finish_reason and not counted:
-                live.set_counts(0, 0)  # pieces were counted so far, and what is a piece is the model's own affair
+                live.set_counts(0, 0)  # only pieces were counted, and a piece need not be a token
             live.set_speed((first - asked) * 1000 if first else 0.0, _speed(turn.completion_tokens, last - first))
     if not turn.finish_reason and not live.stopping:
         raise ServerError("The answer broke off.")
 
 
 def _speed(tokens: int, seconds: float) -> float:
-    """Tokens per second after the first one; 0 where they came so close together that it tells nothing of the model."""
+    """Tokens per second after the first one; 0 where they came in a burst, which says nothing of the model's speed."""
     if tokens < 2 or seconds < max(_SHORTEST, tokens * _BURST):
         return 0.0
     return (tokens - 1) / seconds
@@ -85,13 +100,13 @@ def _request_options(turn: Turn) -> dict[str, Any]:
             options["logprobs"] = options.get("top_logprobs", 0)
         options.pop("top_logprobs", None)
     if turn.schema is not None:
-        named = {"name": "answer", "schema": turn.schema, "strict": True}
+        json_schema = {"name": "answer", "schema": turn.schema, "strict": True}
         options["response_format"] = (
-            {"type": "json_schema", "json_schema": named} if turn.schema else {"type": "json_object"}
+            {"type": "json_schema", "json_schema": json_schema} if turn.schema else {"type": "json_object"}
         )
-    known = _RAW if turn.raw else _CHAT
-    request = {name: value for name, value in options.items() if name in known}
-    return request | {"extra_body": {name: value for name, value in options.items() if name not in known}}
+    named = _COMPLETION_OPTIONS if turn.raw else _CHAT_OPTIONS
+    request = {name: value for name, value in options.items() if name in named}
+    return request | {"extra_body": {name: value for name, value in options.items() if name not in named}}
 
 
 def _apply_chunk(live: LiveTurn, chunk: Any) -> bool:
@@ -127,7 +142,7 @@ def _old_tokens(logprobs: Any) -> Iterable[Token]:
 
 
 def _finite(logprob: float | None) -> float:
-    """As OpenAI writes the impossible: JSON knows no infinity."""
+    """The logarithm, or -9999 as OpenAI writes an impossible token: JSON knows no infinity."""
     return logprob if logprob is not None and math.isfinite(logprob) else -9999.0
 
 

@@ -1,4 +1,4 @@
-"""Turns as a tree: what was asked again or otherwise hangs beside the first, and nothing is ever lost.
+"""Turns as a tree: a question that is asked again, or edited, stands beside the first, so that nothing is lost.
 
 Knows neither servers nor stores.
 """
@@ -31,7 +31,7 @@ class Tree:
 
     @property
     def current(self) -> Turn | None:
-        """The turn whose answer is coming, wherever it hangs."""
+        """The turn whose answer is coming, on the active path or not."""
         return next((turn for turn in reversed([*self.tree.values()]) if turn.state == "running"), None)
 
     @property
@@ -41,7 +41,7 @@ class Tree:
 
     @property
     def ref(self) -> str:
-        """The concrete version or endpoint that its last turn was put to; empty when it has none."""
+        """The concrete version or endpoint that answered its last turn; empty when it has none."""
         return next((turn.ref for turn in reversed(self.path)), "")
 
     def path_to(self, turn: Turn | str) -> list[Turn]:
@@ -59,33 +59,48 @@ class Tree:
 
     @property
     def selected(self) -> str:
-        """The id of the path's leaf where it is not the turn asked last, where a path leads by itself; else empty."""
+        """The id of the path's leaf where it is another than the turn asked last, which is the default; else empty."""
         return self._leaf if self._leaf != self._latest_below("") else ""
 
     def select(self, turn: Turn | str) -> None:
-        """Make the path go through a turn (an id; any, for ""), to the most recent leaf below it. Raises NotFound."""
+        """Make the path go through a turn, to the most recent leaf below it.
+
+        Args:
+            turn: the turn or its id; "" selects the turn asked last.
+
+        Raises:
+            NotFound: the turn is not in this conversation.
+        """
         self._leaf = self._latest_below(self.locate(turn))
 
     def messages(self, system: str = "", parent: Turn | str | None = None, forget: int = 0) -> list[dict[str, str]]:
-        """The turns up to parent (None: the end of the path) as OpenAI messages, without the `forget` oldest.
+        """The turns of a path as OpenAI messages.
 
-        Left out are questions without any answer, and raw prompts, which are no messages.
+        Questions without any answer are left out, and raw prompts, which are no messages.
+
+        Args:
+            parent: the last turn; None for the end of the active path.
+            forget: how many of the oldest turns are left out.
         """
-        said = [{"role": "system", "content": system}] if system.strip() else []
+        messages = [{"role": "system", "content": system}] if system.strip() else []
         for turn in self.path_to(self._leaf if parent is None else parent)[max(forget, 0) :]:
             if turn.answer and not turn.raw:
-                said += [{"role": "user", "content": turn.question}, {"role": "assistant", "content": turn.answer}]
-        return said
+                messages += [{"role": "user", "content": turn.question}, {"role": "assistant", "content": turn.answer}]
+        return messages
 
     def sent_for(self, turn: Turn) -> list[dict[str, str]]:
-        """The messages that are or were sent for a turn whose parent is in the tree."""
+        """The messages that are sent, or were sent, for a turn whose parent is in the tree."""
         if turn.sent is not None:
             return turn.sent
         question = {"role": "user", "content": turn.question}
         return [*self.messages(turn.system, turn.parent, turn.forgot), question]
 
     def count_forgotten(self, parent: Turn | str | None = None, forget: int | None = None) -> int:
-        """How many of the oldest turns are left out of what follows a turn: `forget`, or where None as before it."""
+        """How many of the oldest turns are left out of what is sent for a turn that follows `parent`.
+
+        Args:
+            forget: the number that was chosen; None for as many as for the parent.
+        """
         if forget is not None:
             return max(forget, 0)
         at = self.locate(parent)
@@ -101,7 +116,7 @@ class Tree:
         return at
 
     def _latest_below(self, id: str) -> str:
-        """The most recently asked turn that has this one (any, for "") before it; else this one itself."""
+        """The id of the most recently asked turn below this one (of all turns, for ""); its own where there is none."""
         below = {id} if id else None
         last = id
         for turn in [*self.tree.values()]:  # a turn comes after the one it follows
@@ -113,7 +128,7 @@ class Tree:
 
 
 def copy_turns(turns: Iterable[Turn]) -> list[Turn]:
-    """The turns under new ids, hanging together as before; ratings stay with the originals."""
+    """Copy turns under new ids, with the same parents among themselves; ratings stay with the originals."""
     turns = [*turns]
     ids = {turn.id: uuid.uuid4().hex for turn in turns}
     now = now_ms()

@@ -100,7 +100,7 @@ def is_orphan(path: Path) -> bool:
     """Whether the process that wrote a file is dead."""
     written, _, pid = path.name.split(".")[0].split("-")
     if int(pid) == os.getpid():
-        return int(written) < STARTED  # in a container every life of the app has the same number
+        return int(written) < STARTED  # in a container, every start of the app has the same process id
     try:
         os.kill(int(pid), 0)
     except ProcessLookupError:

@@ -1,4 +1,4 @@
-"""Text that can be stored and shown: without what databases, UTF-8 or a terminal would choke on."""
+"""Text that can be stored and shown: without what a database, UTF-8 or a terminal does not take."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u2028\u2029\u202a-\
 
 
 def clean(value: Any) -> Any:
-    """Text, or plain data with text in it, without halves of UTF-16 pairs: nothing could send or store those.
+    """Text, or plain data with text in it, without halves of UTF-16 pairs, which can neither be sent nor stored.
 
     Two halves that belong together, as a model may stream them, become their character.
     """

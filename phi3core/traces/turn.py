@@ -36,11 +36,11 @@ class Turn:
     used, asked for or drawn. parent: the id of the turn before, empty for a first one. forgot: how many of the
     oldest turns before it were left out of what was sent. raw: the question is the whole prompt. schema: None for
     free text, ``{}`` for any JSON object, else the JSON schema that the answer follows. note: what the reader must
-    know about how it was asked. full: it failed because the
-    context is full. tokens: told where ``logprobs`` was asked for. thumb: up, down or none; comment: with it.
-    when: its start, in milliseconds since 1970. model_id: MLflow's id of the logged model, ``m-…``. copy_of: the id of
-    the turn that it copies or repeats. sent: the messages that were sent for it, where they are not what the turns
-    before it tell: a repeated turn is asked with the recorded answers, and stands below the new ones.
+    know about how it was asked. full: it failed because the context is full. tokens: empty unless ``logprobs`` was
+    asked for. thumb: True for up, False for down; comment: with it. when: its start, in milliseconds since 1970.
+    model_id: MLflow's id of the logged model, ``m-…``. copy_of: the id of the turn that it copies or repeats. sent:
+    the messages that were sent for it, where they do not follow from the turns before it: a repeated turn is asked
+    with the recorded answers, and stands below the new ones.
     """
 
     question: str
@@ -79,13 +79,13 @@ class Turn:
 
     @property
     def filled(self) -> bool:
-        """Whether its answer ended because the context was full: before as many tokens as were allowed."""
+        """Whether its answer ended because the context was full, with fewer tokens than were allowed."""
         allowed = int(self.options.get("max_tokens") or 0)
         return self.state == "done" and self.finish_reason == "length" and 0 < self.completion_tokens < allowed
 
     @property
     def trace_id(self) -> str:
-        """The id of its MLflow trace, known from the start, so that a turn that is sent twice is there once."""
+        """The id of its MLflow trace; it follows from the turn's, so that a turn that is sent twice is stored once."""
         return f"tr-{self.id}"
 
     def plain(self) -> dict[str, Any]:

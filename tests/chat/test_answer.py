@@ -85,7 +85,7 @@ def test_a_speed_is_told_only_where_it_is_the_models(tokens: int, seconds: float
 
 
 class UncountedEngine(fakes.FakeEngine):
-    """Tells no counts, as many a model of somebody else."""
+    """Tells no counts, as many a model from elsewhere."""
 
     def stream(self, *asked: Any) -> Iterator[Any]:
         for item in super().stream(*asked):
@@ -133,7 +133,7 @@ def test_an_option_left_open_takes_the_versions_own(
     assert turn.options == {}
 
 
-def test_a_seed_that_nobody_asked_for_is_drawn_sent_and_told(
+def test_a_seed_that_was_not_asked_for_is_drawn_sent_and_told(
     talk: Conversation, engine: fakes.FakeEngine, version: Version
 ) -> None:
     drawn = [ended(talk.ask(version, "Hello")).seed for _ in range(3)]

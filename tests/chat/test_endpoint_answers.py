@@ -32,7 +32,7 @@ from tests.support import fakes
 
 @pytest.fixture
 def endpoint(pool: FakePool, version: Version) -> Endpoint:
-    """A model server of ours, as one would name that of somebody else."""
+    """A model server of this app, named as an endpoint elsewhere."""
     server = pool.open(version)
     fakes.until(lambda: server.status().state == "ready")
     return Endpoint("mine", "openai", f"{server.url}/v1", model="phi3/1", key=server.key)
@@ -56,7 +56,7 @@ def test_an_endpoint_that_speaks_openais_protocol_answers_as_a_version_does(
     assert ended(talk.ask(endpoint, "x" * 300)).full
 
 
-def test_an_endpoint_that_refuses_a_seed_is_asked_without_one_unless_somebody_chose_it(
+def test_an_endpoint_that_refuses_a_seed_is_asked_without_one_unless_the_user_chose_it(
     talk: Conversation, engine: fakes.FakeEngine, endpoint: Endpoint
 ) -> None:
     engine.supports = ALL_OPTIONS - {"seed"}
@@ -127,7 +127,7 @@ def test_a_scoring_endpoint_of_one_text_is_sent_the_last_question_alone(
     turn = ended(talk.ask(endpoint, "Two", options={"temperature": 0.5}))
     assert (turn.state, turn.answer, turn.error) == ("done", "Madrid.", "")
     assert "was not sent" in turn.note
-    assert turn.seed is None  # nobody asked for one, and who knows what the model makes of it
+    assert turn.seed is None  # the user asked for none, and the model may make anything of it
     assert "Two" in str(seen[-1][1])
     assert "One" not in str(seen[-1][1])
     assert turn.first_token_ms > 0

@@ -121,7 +121,7 @@ def test_what_was_never_sent_is_deleted_without_being_sent(settings: Settings, s
     assert search_conversations(settings).conversations == []
 
 
-def test_rating_what_somebody_deleted_is_given_up(settings: Settings) -> None:
+def test_rating_what_was_deleted_is_given_up(settings: Settings) -> None:
     turn = said(thumb=True)
     id = keep(settings, said("Stays"))
     history.rate(settings, id, turn)

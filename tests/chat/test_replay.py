@@ -66,7 +66,7 @@ def test_a_replay_asks_the_same_questions_with_the_recorded_history_parameters_a
 
 
 class ModestEngine(fakes.FakeEngine):
-    """Takes fewer options, as a model of somebody else."""
+    """Takes fewer options, as a model from elsewhere."""
 
     supports = frozenset({"max_tokens", "temperature", "n"})
 
@@ -164,7 +164,7 @@ def test_a_replay_of_a_replay_sends_what_the_first_one_sent_in_every_turn_also_a
     (imported,) = import_export.import_file(settings, pool, "c.json", import_export.to_json(found).encode())  # type: ignore[arg-type]
     for original in (first, found, found.branch(found.path[-1]), imported):
         again = finished(replay.start(original, other))
-        assert (again.state, [pair.same for pair in again.compared]) == ("done", [True] * 4), original
+        assert (again.state, [pair.same for pair in again.pairs]) == ("done", [True] * 4), original
         assert engines["phi3/2"].prompts[-4:] == sent
 
 
@@ -180,7 +180,7 @@ def test_differing_answers_are_compared_word_by_word(
 ) -> None:
     engine.words = ("The", " town", " is", " Madrid", ".")
     again = finished(replay.start(talk, version))
-    pair = again.compared[0]
+    pair = again.pairs[0]
     assert not pair.same
     told = [("same", "The "), ("old", "capital"), ("new", "town"), ("same", " is Madrid.")]
     assert [(piece.kind, piece.text) for piece in pair.diff] == told
@@ -237,7 +237,7 @@ def test_turns_that_got_no_answer_are_not_repeated(
     ended(talk.ask(version, "Three"))
     again = finished(replay.start(talk, version))
     assert [turn.question for turn in again.conversation.path] == ["One", "Three"]
-    assert [pair.old.question for pair in again.compared] == ["One", "Three"]
+    assert [pair.old.question for pair in again.pairs] == ["One", "Three"]
 
 
 def test_what_the_context_was_to_forget_is_forgotten_again(

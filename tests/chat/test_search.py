@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 import pytest
 
 from phi3core import tags
@@ -11,13 +9,14 @@ from phi3core.chat import history
 from phi3core.chat.search import search_conversations
 from phi3core.settings import Settings
 from phi3core.store.client import experiment_id, mlflow_client
+from phi3core.timestamps import now_ms
 from phi3core.traces import trace_search
 from tests.support import fakes
 from tests.support.saved_turns import Store, keep, new_id, said
 
 
 def test_the_list_is_newest_first_with_titles_counts_and_who_spoke_last(settings: Settings) -> None:
-    now = time.time_ns() // 1_000_000
+    now = now_ms()
     old, new = new_id(), new_id()
     first = said("The older one", when=now)
     keep(settings, first, old)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import time
 import uuid
 from collections.abc import Iterator
 from typing import Any
@@ -13,6 +12,7 @@ import pytest
 from phi3core.chat import history
 from phi3core.errors import StoreDown, StoreError
 from phi3core.settings import Settings
+from phi3core.timestamps import now_ms
 from phi3core.traces import outbox, sender, thumbs, trace, trace_search
 from phi3core.traces.turn import Turn
 from tests.support.fakes import until
@@ -37,7 +37,7 @@ def new_id() -> str:
 def said(question: str = "Hello", answer: str = "Hi.", parent: str = "", when: int = 0, **more: Any) -> Turn:
     """A turn that has ended."""
     defaults: dict[str, Any] = {"ref": "phi3/1", "user": "ada", "state": "done", "finish_reason": "stop"}
-    when = when or time.time_ns() // 1_000_000
+    when = when or now_ms()
     return Turn(**{**defaults, "question": question, "answer": answer, "parent": parent, "when": when, **more})
 
 

@@ -162,7 +162,7 @@ def test_votes_count_for_either_side_and_ties_are_told_beside(settings: Settings
     assert Score(ties=3).rate is None
 
 
-def test_ones_latest_vote_on_a_pair_counts_and_everybody_has_one(settings: Settings) -> None:
+def test_a_persons_latest_vote_on_a_pair_counts_and_each_has_one(settings: Settings) -> None:
     one, two = versions(settings, 2)
     pair = voted(settings, two, one, "new", ADA)
     voted(settings, two, one, "old", ADA, pair)
@@ -188,7 +188,7 @@ def test_a_vote_can_be_taken_back_with_all_that_it_overrode(settings: Settings) 
     assert votes.read_votes(settings, talk_of(pair), ADA.name) == {}
 
 
-def test_a_vote_is_an_assessment_that_anybody_can_read_in_mlflow(settings: Settings) -> None:
+def test_a_vote_is_an_assessment_that_can_be_read_in_mlflow(settings: Settings) -> None:
     one, two = versions(settings, 2)
     pair = voted(settings, two, one, "old", ADA)
 
@@ -217,7 +217,7 @@ def test_a_vote_waits_for_the_store_with_its_answer_and_is_known_meanwhile(setti
 
 
 def store_away(settings: Settings):
-    """Nothing is sent while somebody else holds the lock of the outbox."""
+    """Nothing is sent while another holds the lock of the outbox."""
     from filelock import FileLock
 
     return FileLock(settings.locks / "outbox.lock")

@@ -62,13 +62,13 @@ def _running(under_way: Replay) -> None:
     with st.container(horizontal=True, vertical_alignment="center"):
         st.progress(under_way.done / max(total, 1), f"Asking question {at} of {total}{escape(waiting)}")
         st.button("Stop", icon=":material/stop_circle:", key="replay_stop", on_click=under_way.stop)
-    for pair_at, pair in enumerate(under_way.compared, start=1):
+    for pair_at, pair in enumerate(under_way.pairs, start=1):
         _pair(pair_at, pair)
 
 
 def _ended(original: Conversation, repeated: Conversation, under_way: Replay | None) -> None:
     with ui.stop_on_error():
-        pairs = under_way.compared if under_way else replay.compare(original, repeated)
+        pairs = under_way.pairs if under_way else replay.compare(original, repeated)
     total = under_way.total if under_way else len(original.path)
     if under_way and under_way.state == "failed":
         ui.show_error(under_way.error)
