@@ -9,6 +9,7 @@ from phi3core.build import jobs
 from phi3core.build.jobs import Job
 from phi3core.registry import reader
 from phi3core.registry.models import ModelPage
+from phi3core.text import plural
 
 st.title("Phi-3 Playground", anchor=False)
 st.caption("Take a small language model from weights to Production, and talk to every version on the way.")
@@ -79,7 +80,7 @@ with left:
 with right:
     st.subheader("Store", anchor=False)
     more = "more than " if page.next_page_token else ""
-    count = f"{more}{len(models)} registered model{'' if len(models) == 1 else 's'}".capitalize()
+    count = f"{more}{len(models)} {plural(len(models), 'registered model')}".capitalize()
     st.markdown(f":material/database: {ui.store_name(ui.config().tracking_uri)}")
     st.caption(f"{count}. Everything that lasts is in MLflow; this app has no database of its own.")
 

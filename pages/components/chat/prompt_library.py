@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-
 import streamlit as st
 
 from pages.components.shared import reads, ui
@@ -11,6 +9,7 @@ from pages.components.shared.escape import short
 from phi3core.chat import prompts
 from phi3core.chat.prompts import SavedPrompt
 from phi3core.errors import Phi3Error
+from phi3core.timestamps import from_ms
 
 _USE, _SAVE = "Use", "Save"
 
@@ -102,7 +101,7 @@ def _numbers(newest: SavedPrompt) -> list[int]:
 
 
 def _about(prompt: SavedPrompt) -> None:
-    facts = [ui.ago(datetime.fromtimestamp(prompt.when / 1000, UTC))]
+    facts = [ui.ago(from_ms(prompt.when))]
     facts += [f"by {short(prompt.user, 40)}"] if prompt.user else []
     facts += [short(prompt.note, 300)] if prompt.note else []
     st.caption(" · ".join(facts))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,6 +13,7 @@ from phi3core.chat.conversation import Conversation
 from phi3core.chat.model_client import model_properties
 from phi3core.errors import Phi3Error
 from phi3core.serving.handle import ModelServer, Status
+from phi3core.timestamps import now_ms
 
 from .target import Chosen
 
@@ -147,7 +147,7 @@ def _waiting(conversation: Conversation) -> str:
     count = history.count_pending(ui.config())
     last = max((turn.when + turn.took_ms for turn in conversation.path), default=0.0)
     trouble = history.sending_error(ui.config())
-    if not count or (not trouble and time.time() * 1000 - last < 5000):  # on its way
+    if not count or (not trouble and now_ms() - last < 5000):  # on its way
         return ""
     waits = "1 change waits" if count == 1 else f"{count} changes wait"
     return f"{waits} for the store, safe on this machine until it takes them. {trouble}".strip()

@@ -14,6 +14,7 @@ from phi3core.chat.live_conversations import load_conversation
 from phi3core.chat.search import ConversationSummary, SearchResult
 from phi3core.errors import Phi3Error, StoreDown
 from phi3core.serving.pool import Pool
+from phi3core.timestamps import from_ms
 
 from . import conversation_menu, replay_dialog
 
@@ -83,7 +84,7 @@ def _listed(text: str, limit: int) -> SearchResult:
 
 def _among(since: int) -> str:
     """How far back it was looked, where that was not to the beginning."""
-    return f" among the newest, back to {datetime.fromtimestamp(since / 1000, UTC):%Y-%m-%d %H:%M} UTC" if since else ""
+    return f" among the newest, back to {from_ms(since):%Y-%m-%d %H:%M} UTC" if since else ""
 
 
 def _show_more() -> None:
@@ -188,7 +189,7 @@ def _facts(summary: ConversationSummary) -> str:
 
 
 def _when(milliseconds: int) -> str:
-    when = datetime.fromtimestamp(milliseconds / 1000, UTC)
+    when = from_ms(milliseconds)
     recent = (datetime.now(UTC) - when).days < 7
     return ui.ago(when) if recent else f"{when:%Y-%m-%d}"
 

@@ -11,6 +11,7 @@ from pages.components.shared import dialogs, ui
 from pages.components.shared.escape import short
 from phi3core.promotion.policy import policy
 from phi3core.promotion.policy.policy import Policy, Threshold
+from phi3core.text import plural
 
 _WHAT = (
     "**A policy says what a version needs before it may move to a stage**: approvals, reviews, a win rate against the "
@@ -46,12 +47,12 @@ def sentences(wanted: Policy) -> list[str]:
     """Markdown: what the policy asks for, one line each."""
     lines = []
     if wanted.approvals:
-        count = f"{wanted.approvals} approval{'s' if wanted.approvals > 1 else ''} of the artifact as it is now"
+        count = f"{wanted.approvals} {plural(wanted.approvals, 'approval')} of the artifact as it is now"
         lines.append(count + (", one of them not by its author" if wanted.other_approver else ""))
     elif wanted.other_approver:
         lines.append("an approval by somebody who is not its author")
     if wanted.reviews:
-        lines.append(f"{wanted.reviews} review{'s' if wanted.reviews > 1 else ''}")
+        lines.append(f"{wanted.reviews} {plural(wanted.reviews, 'review')}")
     if wanted.win_rate is not None:
         lines.append(f"a win rate of {wanted.win_rate:.0%} or more against the present Production")
     for limit in wanted.metrics:

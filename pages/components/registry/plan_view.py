@@ -10,6 +10,7 @@ from phi3core.promotion.aliases import HELD
 from phi3core.promotion.plan import Plan, plan_move
 from phi3core.promotion.promote import Promotion
 from phi3core.registry.models import Version
+from phi3core.text import join_words
 
 
 def plan(version: Version, stage: str, listed: list[Version], old: str = "Archived") -> Plan:
@@ -40,7 +41,7 @@ def sentences(plan: Plan) -> list[str]:
         for change in own
     ]
     if does:
-        found.append(f"**{ref}** {_joined(does)}.")
+        found.append(f"**{ref}** {join_words(does)}.")
     if plan.stage in HELD:
         found.append(f"{name}/{plan.stage} and {alias} mean {ref} from then on, for every client that asks for them.")
     if plan.vacated:
@@ -48,10 +49,6 @@ def sentences(plan: Plan) -> list[str]:
     if plan.unguarded:
         found.append("This store has no aliases: nothing but this app keeps two versions from the same stage.")
     return [*found, "The move is recorded with your name and reason."]
-
-
-def _joined(parts: list[str]) -> str:
-    return " and ".join([", ".join(parts[:-1]), parts[-1]] if len(parts) > 1 else parts)
 
 
 def show(plan: Plan) -> list[str]:

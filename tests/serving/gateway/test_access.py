@@ -13,6 +13,7 @@ from phi3core.registry.models import Version
 from phi3core.serving.pool import Pool
 from phi3core.settings import Settings
 from tests.support.gateway import chat, passing_on
+from tests.support.secrets import LOGIN
 from tests.support.serving import HELLO, client_of, http
 
 
@@ -55,16 +56,6 @@ def test_with_a_key_nobody_asks_without_it(settings: Settings, pool: Pool, named
 
         assert answer.choices[0].message.content == " 0 1 2"
         assert http.get(f"{url}/page").status_code == 200
-
-
-LOGIN = """
-[auth]
-redirect_uri = "https://play.example/oauth2callback"
-cookie_secret = "0123456789abcdef0123456789abcdef"
-client_id = "phi3"
-client_secret = "s"
-server_metadata_url = "https://id.example/.well-known/openid-configuration"
-"""
 
 
 def test_where_people_sign_in_a_program_needs_somebodys_key(settings: Settings, pool: Pool) -> None:

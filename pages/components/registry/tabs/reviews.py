@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-
 import streamlit as st
 
 from pages.components.shared import links, reads, ui
 from pages.components.shared.escape import escape, short
 from phi3core.registry.models import Version
+from phi3core.timestamps import from_ms
 from phi3core.traces import feedback
 from phi3core.traces.feedback import Reviews
 
@@ -30,7 +29,7 @@ def show(version: Version, production: Version | None) -> None:
         for talk in found.latest_conversations:
             with st.container(horizontal=True, vertical_alignment="center", gap="small"):
                 links.chat_link(talk.conversation, talk.question)
-                when = ui.ago(datetime.fromtimestamp(talk.when / 1000, UTC))
+                when = ui.ago(from_ms(talk.when))
                 st.caption(f"{short(talk.user, 40)} · {when}" if talk.user else when, width="content")
         if found.conversations > len(found.latest_conversations):
             st.caption(f"and {found.conversations - len(found.latest_conversations):,} more.")
