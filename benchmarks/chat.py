@@ -10,18 +10,9 @@ installs it).
 from __future__ import annotations
 
 import contextlib
-import os
-import socket
-import subprocess
 import sys
-import threading
 import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
-
-import httpx
-import psutil
 
 from phi3core import hashing, tags
 from phi3core.build.sources import embedded
@@ -32,12 +23,13 @@ from phi3core.serving.handle import ModelServer
 from phi3core.serving.pool import Pool
 from phi3core.settings import Settings, load_settings
 
-from . import rivals
-from .clients import STORY, Timed, ask, client
+from . import concurrency, rivals
+from .app_server import describe_machine, running_app
+from .clients import STORY, ask, client
 from .phi3_mini import bandwidth
 from .tables import alternate, median, row
 
-TOKENS, ROUNDS = 200, 5
+TOKENS = 200
 READING = 1.0  # seconds; a person takes longer
 
 
@@ -107,76 +99,6 @@ def _turns(server: ModelServer, version: Version, pause: float) -> tuple[float, 
     return median(found[20]), median(found[2])
 
 
-def gaps(server: ModelServer, version: Version) -> None:
-    """How evenly tokens come."""
-    openai = client(server.url, server.key)
-    seen = sorted(gap for _ in range(ROUNDS) for gap in ask(openai, version.ref, STORY, TOKENS).gaps)
-    worst, middle = seen[int(len(seen) * 0.99)], median(seen)
-    told = f"{worst * 1000:.1f} ms, {middle * 1000:.1f} ms"
-    row("gap between tokens, 99th percentile / median", worst / middle, 3, False, told)
-
-
-def silence(server: ModelServer, version: Version) -> None:
-    """What others see while a prompt of 3,000 tokens is read."""
-    long = [{"role": "user", "content": f"{time.time()} " + "The sea is wide and deep. " * 430}]
-    other, reading = Timed(0), Timed(0)
-    talker = _thread(lambda: ask(client(server.url, server.key), version.ref, STORY, 600, other))
-    while len(other.times) < 20:
-        time.sleep(0.02)
-    started = time.perf_counter()
-    reader = _thread(lambda: ask(client(server.url, server.key), version.ref, long, 2, reading))
-    slowest = 0.0
-    with httpx.Client() as health:
-        while not reading.times and reader.is_alive():
-            asked = time.perf_counter()
-            health.get(f"{server.url}/health", timeout=30)
-            slowest = max(slowest, time.perf_counter() - asked)
-            time.sleep(0.02)
-    ended = reading.times[0]
-    during = [at for at in other.times if started <= at <= ended]
-    quiet = max(b - a for a, b in zip([started, *during], [*during, ended], strict=False))
-    told = f"the prompt took {ended - started:.1f} s; the other conversation got {len(during)} tokens meanwhile"
-    row("longest silence of /health while 3,000 tokens are read, seconds", slowest, 0.5, False, "")
-    row("longest silence of another conversation meanwhile, seconds", quiet, 0.5, False, told)
-    for thread in (talker, reader):
-        thread.join()
-
-
-def together(server: ModelServer, version: Version) -> None:
-    """Eight conversations at once."""
-    shares: list[float] = []
-
-    def eight() -> float:
-        total, share = _eight(server, version)
-        shares.append(share)
-        return total
-
-    speeds = alternate(
-        {"one": lambda: ask(client(server.url, server.key), version.ref, STORY, 100).speed, "eight": eight}, rounds=3
-    )
-    told = f"{speeds['eight']:.0f}, {speeds['one']:.0f} tokens/s"
-    row("8 conversations at once, total / one alone", speeds["eight"] / speeds["one"], 0.95, True, told)
-    row("the slowest of them / the fastest", min(shares), 0.75, True, "")
-
-
-def _eight(server: ModelServer, version: Version) -> tuple[float, float]:
-    """Tokens/s of all while all are writing, and the slowest one's speed as a part of the fastest one's."""
-    answers = [Timed(0) for _ in range(8)]
-
-    def one(number: int) -> None:
-        messages = [{"role": "user", "content": f"Write a long story about island {number}."}]
-        ask(client(server.url, server.key), version.ref, messages, 100, answers[number], seed=number)
-
-    threads = [_thread(lambda number=number: one(number)) for number in range(8)]
-    for thread in threads:
-        thread.join()
-    begun = max(answer.times[0] for answer in answers)  # from when all are writing
-    first_end = min(answer.times[-1] for answer in answers)  # until the first has ended
-    written = sum(sum(begun <= at <= first_end for at in answer.times) for answer in answers)
-    speeds = [answer.speed for answer in answers]
-    return written / (first_end - begun), min(speeds) / max(speeds)
-
-
 def transformers(pool: Pool, version: Version, folder: Path) -> None:
     """The other wrapper against its bare pipeline."""
     server = pool.open(version)
@@ -199,7 +121,7 @@ def cold(config: Settings, version: Version, other: Version, folder: Path) -> No
     """From asking a fresh app for a version to its first token; and what open versions cost the app itself."""
     ours, bare, before, after = [], [], 0.0, 0.0
     for number in range(3):
-        with app(config) as (url, process):
+        with running_app(config) as (url, process):
             openai = client(url)
             openai.models.list()
             time.sleep(8)  # a person looks at the page first; the spare process gets ready
@@ -239,38 +161,6 @@ def _memory(server: ModelServer) -> str:
     return f"{server.memory / 1e6:.0f} MB"
 
 
-@contextlib.contextmanager
-def app(config: Settings) -> Iterator[tuple[str, psutil.Process]]:
-    """The real app on a free port: its address and its server's process."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    root = Path(__file__).resolve().parent.parent
-    command = [sys.executable, "-m", "streamlit", "run", str(root / "server.py"), f"--server.port={port}"]
-    env = {**os.environ, "PHI3_STOP_WITH_STDIN": "1"}
-    with (config.logs / "bench.log").open("ab") as log:
-        child = subprocess.Popen(command, cwd=root, env=env, stdin=subprocess.PIPE, stdout=log, stderr=log)
-    url, deadline = f"http://127.0.0.1:{port}", time.monotonic() + 60
-    try:
-        while True:
-            with contextlib.suppress(httpx.HTTPError):
-                if httpx.get(f"{url}/_stcore/health", timeout=2).status_code == 200:
-                    break
-            if time.monotonic() > deadline:
-                raise SystemExit(f"The app did not start: see {config.logs / 'bench.log'}.")
-            time.sleep(0.1)
-        yield url, psutil.Process(child.pid)
-    finally:
-        child.terminate()
-        child.wait(20)
-
-
-def _thread(work: Callable[[], Any]) -> threading.Thread:
-    thread = threading.Thread(target=work, daemon=True)
-    thread.start()
-    return thread
-
-
 def main() -> None:
     config = load_settings()
     refs = [*sys.argv[1:3], f"{tags.DEMO_MODEL}/2", f"{tags.DEMO_MODEL}/1"]
@@ -278,36 +168,23 @@ def main() -> None:
     other = reader.get_version(config, refs[-1] if len(sys.argv) < 3 else refs[1])
     folder = next(artifacts.download(config, onnx).rglob("genai_config.json")).parent
     gguf = embedded.gguf(config.cache, lambda *_: None)
-    print(f"{_machine()}\n{onnx.ref}: {onnx.precision}; {other.ref}: {other.precision}\n", flush=True)
+    print(f"{describe_machine()}\n{onnx.ref}: {onnx.precision}; {other.ref}: {other.precision}\n", flush=True)
     cold(config, onnx, other, folder)
     pool = Pool(config)
     try:
         transformers(pool, other, artifacts.download(config, other))
         server = pool.open(onnx)
         server.wait_ready()
-        with app(config) as (url, _):
+        with running_app(config) as (url, _):
             ask(client(url), onnx.ref, STORY, 1)
             decoding(server, url, onnx, folder, gguf)
-        gaps(server, onnx)
+        concurrency.gaps(server, onnx)
         turns(server, onnx)
-        silence(server, onnx)
-        together(server, onnx)
+        concurrency.silence(server, onnx)
+        concurrency.together(server, onnx)
         contexts(server, onnx, folder)
     finally:
         pool.close()
-
-
-def _machine() -> str:
-    cpu = next(
-        (line.split(":")[1].strip() for line in _cpuinfo() if line.startswith("model name")), "unknown processor"
-    )
-    memory = psutil.virtual_memory().total / 1e9
-    return f"{psutil.cpu_count()} cores of {cpu}, {memory:.0f} GB"
-
-
-def _cpuinfo() -> list[str]:
-    path = Path("/proc/cpuinfo")
-    return path.read_text().splitlines() if path.is_file() else []
 
 
 if __name__ == "__main__":

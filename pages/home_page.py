@@ -6,7 +6,7 @@ from pages.components.build.build_card import STATUS, line
 from pages.components.shared import reads, ui
 from phi3core import tags
 from phi3core.build import jobs
-from phi3core.build.jobs import Job
+from phi3core.build.job import Job
 from phi3core.registry import reader
 from phi3core.registry.models import ModelPage
 from phi3core.text import plural

@@ -202,7 +202,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
 def _build(home: Path, cache: Path, empty_store: Path) -> dict[int, str]:
     """The run of each version, built in a new home."""
-    from phi3core.build import jobs
+    from phi3core.build import job_files, jobs
     from phi3core.build.spec import BuildSpec
 
     home.mkdir()
@@ -216,7 +216,7 @@ def _build(home: Path, cache: Path, empty_store: Path) -> dict[int, str]:
         ):
             run_id = jobs.start(config, spec)
             job = list(jobs.follow(config, run_id))[-1]
-            assert job.status == "FINISHED", f"{job.reason}\n{jobs.log_path(config, run_id).read_text()[-3000:]}"
+            assert job.status == "FINISHED", f"{job.reason}\n{job_files.log_path(config, run_id).read_text()[-3000:]}"
             runs[number] = run_id
         _forget()
     return runs

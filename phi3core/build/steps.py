@@ -119,6 +119,22 @@ def discard_logged_models(settings: Settings, run_id: str) -> None:
                 shutil.rmtree(location, ignore_errors=True)
 
 
+def close_run(settings: Settings, run_id: str, status: str, reason: str) -> None:
+    """Close a build's run. One that has registered its version has done its work, whatever happened after."""
+    store = mlflow_client(settings)
+    with translate_errors(settings):
+        made = store.search_model_versions(f"run_id='{run_id}'")
+        if made:
+            store.set_tag(run_id, tags.VERSION, str(made[0].version))
+            store.set_terminated(run_id, "FINISHED")
+            return
+        if reason:
+            store.set_tag(run_id, tags.REASON, reason[:5000])
+        store.set_terminated(run_id, status)
+    with suppress(Phi3Error):
+        discard_logged_models(settings, run_id)
+
+
 # ---------------------------------------------------------------- the steps
 
 

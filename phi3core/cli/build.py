@@ -81,7 +81,7 @@ def prepare_demo(config: Settings) -> None:
 
 def _build(config: Settings, spec: Any, err: bool = False, person: Person | None = None) -> Any:
     """Build, printing each step with its progress until it has ended; Ctrl-C cancels it."""
-    from phi3core.build import jobs
+    from phi3core.build import job_files, jobs
     from phi3core.build.steps import STEP_TITLES
 
     shown: dict[str, str] = {}
@@ -109,5 +109,5 @@ def _build(config: Settings, spec: Any, err: bool = False, person: Person | None
             raise Cancelled("Stopped; nothing was registered. Run it again to go on from what is prepared.") from None
     assert job is not None
     if job.status != "FINISHED":
-        raise Phi3Error(f"{job.reason} The log is {jobs.log_path(config, run_id)}.")
+        raise Phi3Error(f"{job.reason} The log is {job_files.log_path(config, run_id)}.")
     return job

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from phi3core.build import jobs
-from phi3core.build.jobs import Job
+from phi3core.build.job import Job
 from phi3core.build.spec import BuildSpec
 from phi3core.errors import Phi3Error
 from phi3core.registry import reader

@@ -14,6 +14,7 @@ from phi3core.registry import artifacts, filelist, reader
 from phi3core.registry.models import Version
 from phi3core.settings import Settings
 from tests.conftest import Built
+from tests.support.fakes import register
 from tests.support.judging import folder_of, version_in_store, version_with_files, version_without_files
 
 WEIGHTS = "weights/model.onnx"
@@ -196,3 +197,30 @@ def test_the_digest_of_a_build_is_what_its_tag_says_before_and_after_it_was_load
     listed = artifacts.list_files(built.settings, version, read=True)
     assert artifacts.matches_build(version, listed)
     assert artifacts.matches_build(version, listed[1:]) is False
+
+
+# ---------------------------------------------------------------- where they are
+
+
+def test_a_version_whose_files_are_on_this_machine_is_used_in_place(settings: Settings, tmp_path: Path) -> None:
+    (tmp_path / "logged model").mkdir()
+    (tmp_path / "logged model" / "MLmodel").write_text("flavors: {}")
+    register(settings, source=(tmp_path / "logged model").as_uri())
+
+    version = reader.get_version(settings, "phi3/1")
+
+    assert artifacts.local_folder(settings, version) == tmp_path / "logged model"
+    assert artifacts.download(settings, version) == tmp_path / "logged model"
+
+
+def test_a_version_whose_files_are_gone_says_so(settings: Settings, tmp_path: Path) -> None:
+    register(settings, source=(tmp_path / "gone").as_uri())
+
+    with pytest.raises(NotFound, match="The files of phi3/1 are gone"):
+        artifacts.local_folder(settings, reader.get_version(settings, "phi3/1"))
+
+
+def test_a_version_whose_files_are_elsewhere_has_no_local_folder(settings: Settings) -> None:
+    register(settings, source="s3://bucket/model")
+
+    assert artifacts.local_folder(settings, reader.get_version(settings, "phi3/1")) is None

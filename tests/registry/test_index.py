@@ -1,119 +1,28 @@
-"""The copy of the registry in memory: what it finds, and how it keeps up with the store."""
+"""The registry in memory: how it keeps up with the store, and what it says while it can't."""
 
 from __future__ import annotations
 
 import gc
 import threading
-import time
 from collections.abc import Iterator
-from types import SimpleNamespace
+from datetime import timedelta
 
 import pytest
-from mlflow.store.entities import PagedList
 
-from phi3core import tags
-from phi3core.errors import BadInput
 from phi3core.registry import editor, reader
-from phi3core.registry import index as index_module
-from phi3core.registry.index import Index
+from phi3core.registry.index import INTERVAL, Index
 from phi3core.registry.search import IndexEntry
 from phi3core.settings import Settings, load_settings
-from phi3core.store import client as store_module
 from phi3core.store.client import mlflow_client, notify_change
-from tests.support.fakes import CountingClient, register, until
+from tests.registry.hits import refs
+from tests.support.clock import ManualClock
+from tests.support.fakes import register, until
 from tests.support.proxy import proxy
 
 
 @pytest.fixture
-def filled(settings: Settings) -> Index:
-    """Five versions of three models, read once."""
-    ada, eve = {tags.USER: "ada"}, {tags.USER: "Eve"}
-    onnx, pipeline = {tags.WRAPPER: "onnx"}, {tags.WRAPPER: "transformers"}
-    register(settings, "phi3", tags=ada | onnx | {tags.SOURCE: "hub:microsoft/Phi-3", "team": "search"})
-    register(settings, "phi3", tags=eve | onnx | {tags.SIZE: "20", "team": "ads"}, metrics={"speed": 9.0})
-    register(settings, "phi3", tags=ada | pipeline | {tags.SIZE: "300"}, metrics={"speed": 30.0})
-    register(settings, "gemma", tags=eve | {"team": "search"}, metrics={"loss": 0.5})
-    register(settings, "old")
-    store = mlflow_client(settings)
-    store.set_registered_model_alias("phi3", "production", "2")
-    store.set_registered_model_alias("phi3", "champion", "3")
-    store.transition_model_version_stage("phi3", "2", "Production")
-    store.update_model_version("gemma", "1", "Trained on recipes from Crete")
-    made = Index(settings)
-    made.refresh()
-    return made
-
-
-def refs(index: Index, **wanted: object) -> list[str]:
-    return [version.ref for version in index.search(**{"sort": "name", "descending": False} | wanted).versions]  # type: ignore[arg-type]
-
-
-def test_a_version_in_the_copy_is_what_the_registry_says(filled: Index, settings: Settings) -> None:
-    assert list(filled.search(model="phi3", sort="version").versions) == reader.list_versions(settings, "phi3")
-
-
-@pytest.mark.parametrize(
-    ("wanted", "expected"),
-    [
-        ({}, ["gemma/1", "old/1", "phi3/1", "phi3/2", "phi3/3"]),
-        ({"text": "CRETE recipes"}, ["gemma/1"]),
-        ({"text": "crete phi3"}, []),
-        ({"text": "microsoft"}, ["phi3/1"]),
-        ({"text": "phi3/2"}, ["phi3/2"]),
-        ({"text": "@champion"}, ["phi3/3"]),
-        ({"model": "phi3"}, ["phi3/1", "phi3/2", "phi3/3"]),
-        ({"model": "phi"}, []),
-        ({"stage": "Production"}, ["phi3/2"]),
-        ({"stage": "None", "model": "phi3"}, ["phi3/1", "phi3/3"]),
-        ({"alias": "champion"}, ["phi3/3"]),
-        ({"alias": "@production"}, ["phi3/2"]),
-        ({"wrapper": "onnx"}, ["phi3/1", "phi3/2"]),
-        ({"source": "MICROSOFT/"}, ["phi3/1"]),
-        ({"tag": "team"}, ["gemma/1", "phi3/1", "phi3/2"]),
-        ({"tag": "team=search"}, ["gemma/1", "phi3/1"]),
-        ({"tag": "team=sear"}, []),
-        ({"owner": "eve"}, ["gemma/1", "phi3/2"]),
-        ({"owner": "eve", "stage": "Production", "text": "ads"}, ["phi3/2"]),
-    ],
-)
-def test_filters_and_words_must_all_be_met(filled: Index, wanted: dict[str, str], expected: list[str]) -> None:
-    assert refs(filled, **wanted) == expected
-
-
-@pytest.mark.parametrize(
-    ("sort", "descending", "expected"),
-    [
-        ("name", True, ["phi3/3", "phi3/2", "phi3/1", "old/1", "gemma/1"]),
-        ("created", False, ["phi3/1", "phi3/2", "phi3/3", "gemma/1", "old/1"]),
-        ("stage", True, ["phi3/2", "gemma/1", "old/1", "phi3/3", "phi3/1"]),
-        ("size", True, ["phi3/3", "phi3/2", "gemma/1", "old/1", "phi3/1"]),
-        ("size", False, ["phi3/2", "phi3/3", "gemma/1", "old/1", "phi3/1"]),
-        ("speed", True, ["phi3/3", "phi3/2", "gemma/1", "old/1", "phi3/1"]),
-        ("speed", False, ["phi3/2", "phi3/3", "gemma/1", "old/1", "phi3/1"]),
-    ],
-)
-def test_what_has_nothing_to_sort_by_comes_last(
-    filled: Index, sort: str, descending: bool, expected: list[str]
-) -> None:
-    assert refs(filled, sort=sort, descending=descending) == expected
-
-
-def test_nothing_is_sorted_by_what_nothing_has(filled: Index) -> None:
-    with pytest.raises(BadInput, match="Nothing is sorted by “colour”"):
-        filled.search(sort="colour")
-
-
-def test_pages_are_cut_and_one_too_far_is_the_last(filled: Index) -> None:
-    second = filled.search(sort="name", descending=False, page=2, per_page=2)
-    beyond = filled.search(sort="name", descending=False, page=99, per_page=2)
-
-    assert ([version.ref for version in second.versions], second.total, second.page, second.page_count) == (
-        ["phi3/1", "phi3/2"],
-        5,
-        2,
-        3,
-    )
-    assert ([version.ref for version in beyond.versions], beyond.page) == (["phi3/3"], 3)
+def clock() -> ManualClock:
+    return ManualClock()
 
 
 def test_a_registered_model_without_versions_is_known_until_it_is_deleted(settings: Settings) -> None:
@@ -130,17 +39,6 @@ def test_a_registered_model_without_versions_is_known_until_it_is_deleted(settin
     assert made.models_without_versions == ["empty"]
     made.refresh()
     assert made.models_without_versions == ["empty"]
-
-
-def test_what_can_be_chosen_is_what_there_is(filled: Index) -> None:
-    choices = filled.filter_options
-
-    assert choices.models == ("gemma", "old", "phi3")
-    assert choices.aliases == ("champion", "production")
-    assert choices.wrappers == ("onnx", "transformers")
-    assert choices.owners == ("ada", "Eve")
-    assert choices.metrics == ("loss", "speed")
-    assert {"team", tags.SIZE} <= set(choices.tags)
 
 
 # ---------------------------------------------------------------- keeping up
@@ -177,7 +75,7 @@ def test_the_first_time_versions_can_be_searched_before_their_metrics_are_read(
 
 def test_what_is_kept_in_memory_is_left_out_when_garbage_is_looked_for(settings: Settings) -> None:
     register(settings, "phi3")
-    made = Index(settings, interval=60)
+    made = Index(settings, ManualClock())
     gc.unfreeze()
     try:
         made.start()
@@ -190,120 +88,58 @@ def test_what_is_kept_in_memory_is_left_out_when_garbage_is_looked_for(settings:
         gc.unfreeze()
 
 
-@pytest.mark.parametrize("versions", [3, 30])
-def test_a_reading_takes_as_many_calls_as_there_are_pages(
-    settings: Settings, versions: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for number in range(versions):
-        register(settings, f"model-{number}", metrics={"speed": 1.0})
-    counting = CountingClient(mlflow_client(settings))
-    for module in (reader, index_module):
-        monkeypatch.setattr(module, "mlflow_client", lambda _: counting)
-    made = Index(settings)
-
-    made.refresh()
-    first = dict(counting.calls)
-    counting.calls.clear()
-    made.refresh()
-
-    assert made.search().total == versions
-    assert first == {
-        "search_registered_models": 1,
-        "search_model_versions": 1,
-        "search_experiments": 1,
-        "search_runs": 1,
-    }
-    assert dict(counting.calls) == {"search_registered_models": 1, "search_model_versions": 1}
-
-
-def test_more_than_a_page_is_read_to_the_end(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(index_module, "_PAGE", 2)
-    for number in range(5):
-        register(settings, f"model-{number}", metrics={"speed": float(number)})
-    mlflow_client(settings).set_registered_model_alias("model-4", "champion", "1")
-    made = Index(settings)
-
-    made.refresh()
-
-    assert [version.metrics["speed"] for version in made.search(sort="speed").versions] == [4, 3, 2, 1, 0]
-    assert refs(made, alias="champion") == ["model-4/1"]
-
-
-def test_a_store_that_is_slow_with_many_versions_is_asked_for_fewer_before_it_is_taken_for_dead(
-    settings: Settings, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    clock, sizes, pace = 0.0, list[int](), [0.001] * 3 + [0.006] * 4 + [0.001] * 100  # seconds a version
-
-    class Slow:
-        def search_model_versions(self, max_results: int, page_token: str | None) -> PagedList[int]:
-            nonlocal clock
-            clock += max_results * pace[len(sizes)]
-            assert max_results * pace[len(sizes)] < 4, "the store would be said not to answer"
-            sizes.append(max_results)
-            start = int(page_token or 0)
-            end = min(start + max_results, 4000)
-            return PagedList(list(range(start, end)), None if end == 4000 else str(end))
-
-    monkeypatch.setattr(index_module, "mlflow_client", lambda settings: Slow())
-    monkeypatch.setattr(store_module, "time", SimpleNamespace(monotonic=lambda: clock))
-
-    read = [number for page in index_module._pages(settings, "search_model_versions") for number in page]
-
-    assert read == list(range(4000))
-    assert sizes[:10] == [100, 200, 400, 500, 250, 250, 250, 250, 500, 500]
-
-
 @pytest.fixture
-def running(settings: Settings) -> Iterator[Index]:
-    """An index that keeps itself fresh."""
+def running(settings: Settings, clock: ManualClock) -> Iterator[Index]:
+    """An index that keeps itself fresh and has read the store once."""
     register(settings, "first")
-    made = Index(settings, interval=0.1)
+    made = Index(settings, clock)
     made.start()
-    until(lambda: made.ready)
+    until(lambda: made.ready and clock.waits)
     yield made
     made.stop()
 
 
-def test_what_others_change_is_seen_a_little_later(running: Index, settings: Settings) -> None:
-    register(settings, "second")
+def test_what_others_change_is_seen_with_the_next_scan(running: Index, settings: Settings, clock: ManualClock) -> None:
+    mlflow_client(settings).set_registered_model_alias("first", "champion", "1")
+    assert refs(running, alias="champion") == []
 
-    until(lambda: running.search(model="second").total == 1)
-    mlflow_client(settings).delete_registered_model("second")
-    until(lambda: running.search(model="second").total == 0)
+    clock.advance(INTERVAL)
+    until(lambda: refs(running, alias="champion") == ["first/1"])
+    until(lambda: clock.waits)
+    mlflow_client(settings).delete_registered_model("first")
+    clock.advance(INTERVAL)
+    until(lambda: running.search(model="first").total == 0)
 
 
-def test_a_new_version_is_seen_long_before_the_next_reading(
-    settings: Settings, monkeypatch: pytest.MonkeyPatch
+def test_a_new_version_is_seen_long_before_the_next_scan(
+    running: Index, settings: Settings, clock: ManualClock
 ) -> None:
-    monkeypatch.setattr(index_module, "_LATEST_INTERVAL", 0.1)
+    register(settings, "first")
+    register(settings, "second")
+    clock.advance(INTERVAL / 6)
+    until(lambda: (running.search(model="first").total, running.search(model="second").total) == (2, 1))
+    until(lambda: clock.waits)
+
+    mlflow_client(settings).transition_model_version_stage("first", "1", "Staging")
+    clock.advance(INTERVAL / 6)
+    until(lambda: "Staging" in [version.stage for version in running.search(model="first").versions])
+    assert refs(running, stage="Staging") == []  # the alias is the truth, and it was not moved
+
+
+def test_a_thread_that_waits_gets_what_was_read_after_it_asked_and_no_scan_is_made_twice(settings: Settings) -> None:
     register(settings, "phi3")
-    made = Index(settings, interval=3600)
-    made.start()
-    try:
-        until(lambda: made.ready)
-        register(settings, "phi3")
-        until(lambda: made.search(model="phi3").total == 2)
-        mlflow_client(settings).transition_model_version_stage("phi3", "1", "Staging")
-        until(lambda: "Staging" in [version.stage for version in made.search(model="phi3").versions])
-        assert refs(made, stage="Staging") == []  # the alias is the truth, and nobody has moved it
-    finally:
-        made.stop()
+    made, scans, go = Index(settings), list[object](), threading.Event()
+    real = made._scanner.scan
 
-
-def test_one_who_waits_gets_what_was_read_after_he_asked_and_nobody_reads_twice(settings: Settings) -> None:
-    register(settings, "phi3")
-    made, readings, go = Index(settings), list[float](), threading.Event()
-    real = made._read
-
-    def slow(*given: object) -> Iterator[object]:
-        readings.append(time.monotonic())
+    def slow(*given: object, **named: object) -> Iterator[object]:
+        scans.append(given)
         go.wait(10)
-        yield from real(*given)  # type: ignore[arg-type]
+        yield from real(*given, **named)  # type: ignore[arg-type]
 
-    made._read = slow  # type: ignore[method-assign, assignment]
+    made._scanner.scan = slow  # type: ignore[method-assign, assignment]
     first = threading.Thread(target=made.refresh)
     first.start()
-    until(lambda: readings)
+    until(lambda: scans)
     others = [threading.Thread(target=made.refresh) for _ in range(3)]
     for thread in others:
         thread.start()
@@ -312,12 +148,12 @@ def test_one_who_waits_gets_what_was_read_after_he_asked_and_nobody_reads_twice(
     for thread in (first, *others):
         thread.join(10)
 
-    assert len(readings) == 2
+    assert len(scans) == 2
 
 
 def test_what_this_process_changes_is_seen_at_once(settings: Settings) -> None:
     register(settings, "phi3")
-    made = Index(settings, interval=3600)
+    made = Index(settings, ManualClock())
     made.start()
     until(lambda: made.ready)
     try:
@@ -331,20 +167,20 @@ def test_what_this_process_changes_is_seen_at_once(settings: Settings) -> None:
         made.stop()
 
 
-def test_a_reading_that_began_before_a_change_does_not_undo_it(
+def test_a_scan_that_began_before_a_change_does_not_undo_it(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     register(settings, "phi3")
     made = Index(settings)
-    real = made._read
+    real = made._scanner.scan
 
-    def read_then_change(*given: object) -> Iterator[object]:
-        for read in real(*given):  # type: ignore[arg-type]
+    def scan_then_change(*given: object, **named: object) -> Iterator[object]:
+        for models in real(*given, **named):  # type: ignore[arg-type]
             mlflow_client(settings).set_model_version_tag("phi3", "1", "team", "search")
             made.refresh_model("phi3")
-            yield read
+            yield models
 
-    monkeypatch.setattr(made, "_read", read_then_change)
+    monkeypatch.setattr(made._scanner, "scan", scan_then_change)
     made.refresh()
 
     assert refs(made, tag="team") == ["phi3/1"]
@@ -364,24 +200,27 @@ def test_metrics_that_came_later_are_seen_with_the_change_that_tells_of_them(set
 
 
 def test_while_the_store_is_away_the_last_copy_is_kept_and_it_comes_back_by_itself(
-    http_server: str, settings: Settings, fresh: str, monkeypatch: pytest.MonkeyPatch
+    http_server: str, settings: Settings, fresh: str, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with proxy(http_server) as made:
         monkeypatch.setenv("MLFLOW_TRACKING_URI", made.url)
         store = load_settings()
         register(store, fresh)
-        kept = Index(store, interval=0.2)
+        kept = Index(store, clock)
         kept.start()
         try:
-            until(lambda: kept.search(model=fresh).total == 1)
+            until(lambda: kept.search(model=fresh).total == 1 and clock.waits)
             made.broken = 503
+            clock.advance(INTERVAL)
             until(lambda: kept.error)
             assert "does not answer" in kept.error
             found = kept.search(model=fresh)
-            assert (found.total, found.error) == (1, kept.error)
+            assert (found.total, found.error, found.age) == (1, kept.error, timedelta(seconds=INTERVAL))
 
             made.broken = 0
             register(store, fresh)
+            until(lambda: clock.waits)
+            clock.advance(INTERVAL / 10)
             until(lambda: kept.search(model=fresh).total == 2)
             assert kept.error == ""
         finally:

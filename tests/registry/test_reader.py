@@ -1,49 +1,19 @@
+"""Reading models, versions and their details from a store."""
+
 from __future__ import annotations
 
-import json
-from datetime import UTC, datetime
+from datetime import UTC
 from pathlib import Path
 
 import pytest
 
 from phi3core import tags
-from phi3core.access.roles import Person
-from phi3core.errors import BadInput, Forbidden, NotFound
-from phi3core.registry import artifacts, editor, reader
-from phi3core.registry.models import Reference, parse_reference, to_dict
+from phi3core.errors import NotFound
+from phi3core.registry import reader
 from phi3core.settings import Settings
 from phi3core.store.client import mlflow_client
 from tests.conftest import MODEL, Built
 from tests.support.fakes import CountingClient, register
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        ("phi3/3", Reference("phi3", number=3)),
-        ("phi3@champion", Reference("phi3", alias="champion")),
-        ("phi3/Production", Reference("phi3", stage="Production")),
-        ("phi3/staging", Reference("phi3", stage="Staging")),
-        ("phi3@Production", Reference("phi3", alias="production")),
-        ("a@b/3", Reference("a@b", number=3)),
-        ("a@b@champion", Reference("a@b", alias="champion")),
-        (" my model / 3 ", Reference("my model", number=3)),
-    ],
-)
-def test_a_reference_is_split_at_the_last_separator(text: str, expected: Reference) -> None:
-    assert parse_reference(text) == expected
-
-
-@pytest.mark.parametrize("text", ["", "phi3", "phi3/", "/3", "@champion", "phi3@", "phi3/latest", "phi3/²", "phi3/-1"])
-def test_a_reference_that_names_no_version_is_refused(text: str) -> None:
-    with pytest.raises(BadInput, match="Write"):
-        parse_reference(text)
-
-
-@pytest.mark.parametrize("stage", ["None", "Archived", "archived"])
-def test_a_stage_that_many_versions_can_have_names_none(stage: str) -> None:
-    with pytest.raises(BadInput, match="Many versions can be"):
-        parse_reference(f"phi3/{stage}")
 
 
 def test_a_number_an_alias_and_a_stage_resolve_to_the_same_version(settings: Settings) -> None:
@@ -181,9 +151,6 @@ def test_a_list_takes_the_same_few_calls_whatever_its_length(
     assert dict(counting.calls) == {"search_registered_models": 1}
 
 
-# ---------------------------------------------------------------- a page of models
-
-
 @pytest.mark.parametrize("models", [2, 12])
 def test_a_page_of_models_takes_three_calls_whatever_its_length(
     settings: Settings, models: int, monkeypatch: pytest.MonkeyPatch
@@ -245,102 +212,6 @@ def test_the_owner_is_who_the_tag_names_else_who_made_the_run(settings: Settings
 
     assert [version.owner for version in reader.list_versions(settings, "phi3")] == ["", "bob", "ada"]
     assert reader.get_version(settings, "phi3/2").owner == "bob"
-
-
-# ---------------------------------------------------------------- edits
-
-
-def test_a_description_and_tags_are_edited_by_a_releaser(store: Settings, fresh: str) -> None:
-    register(store, fresh, tags={"team": "search", "old": "yes"})
-    bob, ref = Person("bob", "releaser"), f"{fresh}/1"
-
-    editor.set_description(store, ref, " Trained on *recipes* ", bob)
-    editor.set_tag(store, ref, " team ", "ads", bob)
-    edited = editor.delete_tag(store, ref, "old", bob)
-
-    assert edited == reader.get_version(store, ref)
-    assert (edited.description, edited.tags) == ("Trained on *recipes*", {"team": "ads"})
-
-
-def test_a_reviewer_edits_nothing(settings: Settings) -> None:
-    register(settings, tags={"team": "search"})
-    eve = Person("eve", "reviewer")
-
-    for edit in (
-        lambda: editor.set_description(settings, "phi3/1", "mine", eve),
-        lambda: editor.set_tag(settings, "phi3/1", "team", "mine", eve),
-        lambda: editor.delete_tag(settings, "phi3/1", "team", eve),
-    ):
-        with pytest.raises(Forbidden, match="needs the role releaser"):
-            edit()
-
-    assert reader.get_version(settings, "phi3/1").tags == {"team": "search"}
-    assert reader.get_version(settings, "phi3/1").description == ""
-
-
-@pytest.mark.parametrize("key", [tags.DIGEST, "phi3.anything", "PHI3.digest", "mlflow.user", "", "  "])
-def test_tags_of_the_programs_are_not_edited(settings: Settings, key: str) -> None:
-    register(settings, tags={tags.DIGEST: "123"})
-
-    with pytest.raises(BadInput):
-        editor.set_tag(settings, "phi3/1", key, "456")
-    with pytest.raises(BadInput):
-        editor.delete_tag(settings, "phi3/1", key)
-
-    assert reader.get_version(settings, "phi3/1").tags == {tags.DIGEST: "123"}
-
-
-def test_a_tag_that_is_not_there_is_not_taken_away(settings: Settings) -> None:
-    register(settings)
-
-    with pytest.raises(NotFound, match="phi3/1 has no tag “team”"):
-        editor.delete_tag(settings, "phi3/1", "team")
-
-
-def test_models_and_versions_are_plain_json(settings: Settings) -> None:
-    register(settings, tags={tags.WRAPPER: "onnx", tags.SIZE: "5"}, metrics={"speed": 1.5})
-    mlflow_client(settings).set_registered_model_alias("phi3", "production", "1")
-
-    model = json.loads(json.dumps(to_dict(reader.list_models(settings)[0])))
-    version = json.loads(json.dumps(to_dict(reader.list_versions(settings, "phi3")[0])))
-
-    assert (model["name"], model["newest"], model["production"], model["staging"]) == ("phi3", 1, 1, None)
-    assert (version["ref"], version["wrapper"], version["size_bytes"]) == ("phi3/1", "onnx", 5)
-    assert version["aliases"] == ["production"]
-    assert datetime.fromisoformat(version["created"]).tzinfo is not None
-
-
-def test_a_size_tag_of_somebody_else_is_no_size(settings: Settings) -> None:
-    register(settings, tags={tags.SIZE: "large"})
-
-    assert reader.get_version(settings, "phi3/1").size is None
-
-
-# ---------------------------------------------------------------- files
-
-
-def test_a_version_whose_files_are_on_this_machine_is_used_in_place(settings: Settings, tmp_path: Path) -> None:
-    (tmp_path / "logged model").mkdir()
-    (tmp_path / "logged model" / "MLmodel").write_text("flavors: {}")
-    register(settings, source=(tmp_path / "logged model").as_uri())
-
-    version = reader.get_version(settings, "phi3/1")
-
-    assert artifacts.local_folder(settings, version) == tmp_path / "logged model"
-    assert artifacts.download(settings, version) == tmp_path / "logged model"
-
-
-def test_a_version_whose_files_are_gone_says_so(settings: Settings, tmp_path: Path) -> None:
-    register(settings, source=(tmp_path / "gone").as_uri())
-
-    with pytest.raises(NotFound, match="The files of phi3/1 are gone"):
-        artifacts.local_folder(settings, reader.get_version(settings, "phi3/1"))
-
-
-def test_a_version_whose_files_are_elsewhere_has_no_local_folder(settings: Settings) -> None:
-    register(settings, source="s3://bucket/model")
-
-    assert artifacts.local_folder(settings, reader.get_version(settings, "phi3/1")) is None
 
 
 def test_the_detail_of_a_version_without_files_still_shows_the_rest(settings: Settings, tmp_path: Path) -> None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import streamlit as st
 
 from pages.components.shared import links, ui
-from phi3core.build import jobs
-from phi3core.build.jobs import Job, Step
+from phi3core.build import job_files, jobs
+from phi3core.build.job import Job, Step
 from phi3core.build.steps import STEP_TITLES
 from phi3core.errors import Phi3Error
 from phi3core.markdown import safe_markdown
@@ -81,7 +81,7 @@ def _show_more(job: Job) -> None:
     with st.expander("Steps and log", icon=":material/list_alt:"):
         for step in job.steps:
             _show_step(step)
-        path = jobs.log_path(ui.config(), job.run_id)
+        path = job_files.log_path(ui.config(), job.run_id)
         text = path.read_bytes().decode(errors="replace") if path.is_file() else ""
         if text:
             st.code(_tail(text), language=None, height=240)

@@ -1,0 +1,100 @@
+"""The program of a build's child process: ``python -m phi3core.build.job_process RUN_ID SPEC``.
+
+`jobs` starts it, with a pipe as standard input. It builds, writes its progress as events and as tags of the run, and
+closes the run. SIGTERM cancels it, and so does the end of the program that started it, which closes the pipe.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import sys
+from dataclasses import asdict
+
+from phi3core import tags
+from phi3core.errors import Cancelled, Phi3Error
+from phi3core.parent_process import on_parent_exit
+from phi3core.settings import load_settings
+from phi3core.store.client import mlflow_client, translate_errors
+
+from . import steps
+from .job_files import append_event, log_path
+from .spec import BuildSpec
+from .steps import Progress
+
+
+def main(run_id: str, spec_json: str) -> int:
+    """Build, and close the run whatever happens. Returns the exit status."""
+    config = load_settings()
+    work = config.tmp / run_id
+    work.mkdir(parents=True, exist_ok=True)
+    os.environ["TMPDIR"] = str(work)  # MLflow copies the model there first: keep it on the store's disk, and find it
+    cancel = Cancellation()
+    store = mlflow_client(config)
+    last = ""
+
+    def watch(progress: Progress) -> None:
+        nonlocal last
+        cancel.check()  # a library may have swallowed what the signal raised
+        if progress.step == "register":
+            cancel.over = True  # the point of no return: a version is there or it is not
+        append_event(config, run_id, asdict(progress))
+        if progress.step != last:
+            last = progress.step
+            with translate_errors(config):
+                store.set_tag(run_id, tags.STEP, last)
+
+    status, reason = "FINISHED", ""
+    try:
+        steps.run_build(config, run_id, BuildSpec(**json.loads(spec_json)), watch)
+    except Exception as error:
+        import traceback
+
+        if cancel.why:  # as Cancelled, or as whatever a library made of it
+            status, reason = "KILLED", cancel.why
+        elif isinstance(error, Phi3Error):
+            status, reason = "FAILED", str(error)
+        else:
+            traceback.print_exc()
+            first = (str(error).strip().splitlines() or [""])[0]
+            status, reason = "FAILED", f"{type(error).__name__}: {first[:500]} The log has the details."
+    cancel.over = True
+    if reason:
+        print(reason, flush=True)
+    with contextlib.suppress(Phi3Error):
+        steps.close_run(config, run_id, status, reason)
+    with contextlib.suppress(Exception):  # the log on disk is the one that counts; this copy is for MLflow's UI
+        store.log_artifact(run_id, str(log_path(config, run_id)))
+    return 0 if status == "FINISHED" else 1
+
+
+class Cancellation:
+    """SIGTERM raises Cancelled in the main thread, and so does the end of the program that started us.
+
+    why: in words, once that has happened. over: set it while the run is being closed, to be left alone.
+    """
+
+    def __init__(self) -> None:
+        self.why, self.over = "", False
+        self._because = "Cancelled."
+        signal.signal(signal.SIGTERM, self._stop)
+        on_parent_exit(self._cancel_on_parent_exit)
+
+    def check(self) -> None:
+        if self.why:
+            raise Cancelled(self.why)
+
+    def _stop(self, *_: object) -> None:
+        if not self.over and not self.why:  # once: the cleanup that follows is not to be interrupted
+            self.why = self._because
+            raise Cancelled(self.why)
+
+    def _cancel_on_parent_exit(self) -> None:
+        self._because = "Cancelled: the program that started it has ended."
+        os.kill(os.getpid(), signal.SIGTERM)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1], sys.argv[2]))
