@@ -73,7 +73,7 @@ def promote_command(
 @click.option("--json", "as_json", is_flag=True, help="Print the version that is in Production now as JSON.")
 def rollback_command(model: str, reason: str, override: bool, as_json: bool) -> None:
     """Put the version back that was in Production before, as the record of MODEL tells."""
-    from phi3core.promotion.promote import rollback
+    from phi3core.promotion.rollback import rollback
     from phi3core.registry.models import to_dict
 
     done = rollback(load_settings(), model, reason, override=override)

@@ -15,7 +15,7 @@ from phi3core.settings import Settings, load_settings
 from .group import REF_HELP, main, table
 
 if TYPE_CHECKING:
-    from phi3core.promotion.policy.requests import Request
+    from phi3core.promotion.policy.request_status import Request
 
 _WHICH = "WHICH is the request's id, or the version that is asked for."
 
@@ -100,7 +100,7 @@ def _id_of(config: Settings, which: str) -> str:
         return which
     version = reader.get_version(config, which)
     found = [r for r in requests.of_model(config, version.name) if r.version == version.version]
-    waiting = [r for r in found if r.status in (*requests.WAITING, "rejected")]
+    waiting = [request for request in found if request.is_decidable]
     if not waiting:
         raise NotFound(f"No request for {version.ref} waits. “python -m phi3core request” lists those that do.")
     if len(waiting) > 1:

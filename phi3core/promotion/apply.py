@@ -1,9 +1,10 @@
-"""Carrying a plan out so that whatever others do at the same moment, everything agrees in the end.
+"""Applying a plan so that everything agrees in the end, whatever other promotions do at the same moment.
 
-The alias is moved once. Then we read, and put right what does not agree, until a reading that began after our own
-last change shows nothing to be done. So whoever made the very last change of all has seen the end, and found it in
-order. Promoters on other machines share no lock with us: who moved the alias last has won, and each of the others
-finds that out here, puts its own version's stage back to what it was, and says who won.
+The alias is moved once. Then the model is read, and what does not agree is put right, until a reading that began after
+this promotion's own last change shows nothing to be done. So the process that makes the very last change of all has
+seen the end, and found it in order. Promotions on other machines share no lock with this one: the one that moves the
+alias last wins, and each of the others finds that out here, puts its own version's stage back to what it was, and
+names the winner.
 """
 
 from __future__ import annotations
@@ -12,29 +13,37 @@ import itertools
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 
 from phi3core.errors import Conflict
+from phi3core.promotion.record.history import History, matching, newest_first, reread
+from phi3core.promotion.record.model import Record
 from phi3core.promotion.record.timeline import MOVES
-from phi3core.promotion.record.writer import Opened
+from phi3core.promotion.record.writer import OpenRecord
 from phi3core.settings import Settings
 
-from .aliases import HELD, State, move, pause, point, read_state, unpoint
-from .finding import told_stage
+from .aliases import assign, pause, remove, transition
+from .findings import recorded_stage
+from .interruption import at_work, is_alive
 from .plan import Plan
-from .reconcile import about, at_work, is_alive, release, wrong_in
+from .reconcile import mismatches_of, take_alias
 from .record import search, writer
+from .snapshot import EXCLUSIVE_STAGES, ModelStages, read_state
 
 _PATIENCE = 30.0  # seconds until a promotion gives up on agreement
-_COURTESY = 5.0  # seconds in which whoever deletes the version may finish
-_OWNERS = 3.0  # seconds in which another promoter may put the stage of its own version right
+_DELETION_PATIENCE = 5.0  # seconds in which a deletion of the version may end
+_OWNER_PATIENCE = 3.0  # seconds in which another promotion may put the stage of its own version right
 
 _Step = Callable[[], None]
 
 
 @dataclass(frozen=True)
 class _Move:
-    """What a promotion is at. before: the version's own stage. leaving: who leaves the stage for it."""
+    """A promotion that is being applied.
+
+    before: the version's own stage until now. leaving: the versions that leave the stage for it, and becomes their
+    stage from then on. record: the id of its record. history: of the model, before the record was opened.
+    """
 
     name: str
     number: int
@@ -43,53 +52,50 @@ class _Move:
     leaving: frozenset[int]
     becomes: str
     record: str
+    history: History
 
-    def lost(self, state: State) -> bool:
-        """Whether somebody else's move came after ours."""
-        right = state.right(self.number)
-        if self.target not in HELD:
-            return bool(right)
-        now = state.holder(self.target)
-        return (now is not None and now != self.number) or right not in ("", self.target)
+    def lost(self, state: ModelStages) -> bool:
+        """Whether another promotion came after this one."""
+        expected = state.stage_by_alias(self.number)
+        if self.target not in EXCLUSIVE_STAGES:
+            return bool(expected)
+        holder = state.holder(self.target)
+        return (holder is not None and holder != self.number) or expected not in ("", self.target)
 
-    def own(self, state: State) -> str:
-        """The stage of the version itself where no alias says it."""
+    def own_stage(self, state: ModelStages) -> str:
+        """The stage of the version itself where no alias demands one."""
         if not self.lost(state):
             return self.target
-        return "Archived" if self.before in HELD else self.before
+        return "Archived" if self.before in EXCLUSIVE_STAGES else self.before
 
 
-def carry_out(settings: Settings, what: Plan, record: Opened) -> None:
-    """Move aliases and stages as planned. Raises Conflict where somebody else has won."""
-    version, left = what.version, frozenset(other.version for other in what.leaving)
-    it = _Move(version.name, version.version, what.stage, version.stage, left, what.becomes, record.id)
-    after_deletions(settings, it.name, it.number, it.record)
-    began = time.monotonic()
-    _move_aliases(settings, it)
-    for attempt in itertools.count():
-        seen = writer.now()
-        state = read_state(settings, it.name)
-        steps, waiting = _steps(settings, it, state, time.monotonic() - began)
-        if not steps and not waiting:
-            record.ended = seen  # what counts is when it was true: two machines may close in any order
-            if it.lost(state):
-                raise Conflict(_who_won(settings, it, state))
-            return
-        if time.monotonic() - began > _PATIENCE:
-            wrong = " ".join(wrong_in(state)) or "It changes all the time."
-            raise Conflict(f"Somebody else is promoting {it.name} at this moment: {wrong} Look, and try again.")
-        if attempt:
-            pause(attempt)
-        for step in steps:
-            step()
+def apply_plan(settings: Settings, plan: Plan, record: OpenRecord, history: History) -> ModelStages:
+    """Move aliases and stages as planned. Returns the model as it was when everything agreed.
 
+    Args:
+        record: of the promotion; its `ended` is set.
+        history: of the model, read before the record was opened.
 
-def after_deletions(settings: Settings, name: str, number: int, own: str) -> None:
-    """Let whoever deletes the version finish, who may not have seen our record. Who begins now sees it, and gives way.
-
-    MLflow deletes a version's aliases with it: nobody would be in Production. own: the id of our record.
+    Raises:
+        Conflict: another promotion has won, or the version is being deleted.
     """
-    ref, ends = f"{name}/{number}", time.monotonic() + _COURTESY
+    version, leaving = plan.version, frozenset(other.version for other in plan.leaving)
+    move = _Move(
+        version.name, version.version, plan.stage, version.stage, leaving, plan.becomes, record.id, history
+    )  # fmt: skip
+    state = wait_for_deletions(settings, move.name, move.number, move.record)
+    began = time.monotonic()
+    _move_aliases(settings, move, state)
+    return _settle(settings, move, record, began)
+
+
+def wait_for_deletions(settings: Settings, name: str, number: int, own: str) -> ModelStages:
+    """Wait while another process deletes the version, which may not have seen our record. Returns the model after it.
+
+    A deletion that begins now sees our record, and is refused. MLflow deletes a version's aliases with it: no version
+    would be in Production. own: the id of our record. Raises Conflict where the version is deleted.
+    """
+    ref, ends = f"{name}/{number}", time.monotonic() + _DELETION_PATIENCE
     for attempt in itertools.count():
         others = at_work(settings, name, ("delete",), own)
         deleting = next((record for record in others if record.version == number), None)
@@ -98,67 +104,98 @@ def after_deletions(settings: Settings, name: str, number: int, own: str) -> Non
         if time.monotonic() > ends:
             raise Conflict(f"{deleting.user} is deleting {ref} at this moment. Look, and try again.")
         pause(attempt)
-    if number not in read_state(settings, name).stages:
+    state = read_state(settings, name)
+    if number not in state.stages:
         raise Conflict(f"{ref} was deleted at the same moment. Choose another version.")
+    return state
 
 
-def _move_aliases(settings: Settings, it: _Move) -> None:
+def _move_aliases(settings: Settings, move: _Move, state: ModelStages) -> None:
     """The version gets its stage's alias first, so that there is a holder at every moment; then it loses the other."""
-    now = read_state(settings, it.name)
-    if not now.able.aliases:
-        _move_stages(settings, it, now)
+    if not state.able.aliases:
+        _move_stages(settings, move, state)
         return
-    if it.target in HELD and now.holder(it.target) != it.number:
-        point(settings, it.name, it.target.lower(), it.number)
-    for stage in HELD:
-        if stage != it.target and now.holder(stage) == it.number:
-            release(settings, it.name, it.number, stage)
+    if move.target in EXCLUSIVE_STAGES and state.holder(move.target) != move.number:
+        assign(settings, move.name, move.target.lower(), move.number)
+    for stage in EXCLUSIVE_STAGES:
+        if stage != move.target and state.holder(stage) == move.number:
+            take_alias(settings, move.name, move.number, stage)
 
 
-def _move_stages(settings: Settings, it: _Move, now: State) -> None:
+def _move_stages(settings: Settings, move: _Move, state: ModelStages) -> None:
     """The same where stages stand in for aliases: our version comes first, then the others leave."""
-    if now.stages.get(it.number) != it.target:
-        move(settings, it.name, it.number, it.target)
-    for number in sorted(it.leaving):
-        if now.stages.get(number) == it.target:
-            move(settings, it.name, number, it.becomes)
+    if state.stages.get(move.number) != move.target:
+        transition(settings, move.name, move.number, move.target)
+    for number in sorted(move.leaving):
+        if state.stages.get(number) == move.target:
+            transition(settings, move.name, number, move.becomes)
 
 
-def _steps(settings: Settings, it: _Move, state: State, passed: float) -> tuple[list[_Step], bool]:
-    """What to change, and whether others are waited for, to put right what is theirs."""
+def _settle(settings: Settings, move: _Move, record: OpenRecord, began: float) -> ModelStages:
+    """Read and put right until a reading shows nothing to be done. Raises Conflict where the promotion has lost."""
+    for attempt in itertools.count():
+        read_at = writer.now()
+        state = read_state(settings, move.name)
+        steps, waiting = _steps(settings, move, state, time.monotonic() - began)
+        if not steps and not waiting:
+            record.ended = read_at  # what counts is when it was true: two machines may close in any order
+            if move.lost(state):
+                raise Conflict(_winner(settings, move, state))
+            return state
+        if time.monotonic() - began > _PATIENCE:
+            wrong = " ".join(mismatches_of(state)) or "It changes all the time."
+            raise Conflict(f"Somebody else is promoting {move.name} at this moment: {wrong} Look, and try again.")
+        if attempt:
+            pause(attempt)
+        for step in steps:
+            step()
+    raise AssertionError("unreachable")
+
+
+def _steps(settings: Settings, move: _Move, state: ModelStages, elapsed: float) -> tuple[list[_Step], bool]:
+    """What to change, and whether other promotions are waited for, that put their own versions right."""
     steps: list[_Step] = []
     waiting = False
-    if it.target in HELD and state.holder(it.target) is None:  # removed by somebody who did not mean our version
-        steps.append(partial(point, settings, it.name, it.target.lower(), it.number))
-    if state.right(it.number) == "Production" and state.holder("Staging") == it.number:
-        steps.append(partial(unpoint, settings, it.name, "staging"))
+    history = cache(lambda: reread(settings, move.history))
+    if move.target in EXCLUSIVE_STAGES and state.holder(move.target) is None:  # removed, but not from our version
+        steps.append(partial(assign, settings, move.name, move.target.lower(), move.number))
+    if state.stage_by_alias(move.number) == "Production" and state.holder("Staging") == move.number:
+        steps.append(partial(remove, settings, move.name, "staging"))
     for number, stage in state.stages.items():
-        wanted: str | None = state.right(number)
-        if not wanted and number == it.number:
-            wanted = it.own(state)
-        elif not wanted and stage in HELD:
-            wanted = _fate(settings, it, number, passed)
+        wanted: str | None = state.stage_by_alias(number)
+        if not wanted and number == move.number:
+            wanted = move.own_stage(state)
+        elif not wanted and stage in EXCLUSIVE_STAGES:
+            wanted = _stage_after(settings, move, number, elapsed, _records_about(settings, move, history(), number))
             waiting = waiting or wanted is None
         if wanted and stage != wanted:
-            steps.append(partial(move, settings, it.name, number, wanted))
+            steps.append(partial(transition, settings, move.name, number, wanted))
     return steps, waiting
 
 
-def _fate(settings: Settings, it: _Move, number: int, passed: float) -> str | None:
-    """What becomes of a version that has lost its alias; None while its own promoter may still see to it."""
-    known = about(settings, it.name, number)
-    own = [r for r in known if r.version == number and r.status == "open" and r.id != it.record and r.action in MOVES]
-    if passed < _OWNERS and any(is_alive(settings, record) for record in own):
+def _records_about(settings: Settings, move: _Move, history: History, number: int) -> list[Record]:
+    """The newest records that moved a version, or another one into its place; newest first."""
+    own = matching(settings, history, version=number, limit=20)
+    others = matching(settings, history, replaced=f"{move.name}/{number}", limit=20)
+    return newest_first(own, others)
+
+
+def _stage_after(settings: Settings, move: _Move, number: int, elapsed: float, records: list[Record]) -> str | None:
+    """The stage of a version that has lost its alias; None while its own promotion may still put it right."""
+    own = [r for r in records if r.version == number and r.status == "open" and r.id != move.record]
+    if elapsed < _OWNER_PATIENCE and any(is_alive(settings, record) for record in own if record.action in MOVES):
         return None
-    return told_stage(known, it.name, number) or (it.becomes if number in it.leaving else "None")
+    return recorded_stage(records, move.name, number) or (move.becomes if number in move.leaving else "None")
 
 
-def _who_won(settings: Settings, it: _Move, state: State) -> str:
-    """A sentence about the version that is there instead, and who put it there."""
-    right = state.right(it.number)
-    number, stage = (it.number, right) if right else (state.holder(it.target), it.target)
-    listed = search.page(settings, model=it.name, version=number, new=stage, limit=5).records
-    winner = next((record for record in listed if record.id != it.record and record.action in MOVES), None)
+def _winner(settings: Settings, move: _Move, state: ModelStages) -> str:
+    """A sentence about the version that is there instead, and who promoted it."""
+    expected = state.stage_by_alias(move.number)
+    number, stage = (move.number, expected) if expected else (state.holder(move.target), move.target)
+    listed = search.page(settings, model=move.name, version=number, new=stage, limit=5).records
+    winner = next((record for record in listed if record.id != move.record and record.action in MOVES), None)
     by = f" by {winner.user}" if winner else ""
-    own = f"{it.name}/{it.number} is {state.stages.get(it.number, 'gone')}."
-    return f"{it.name}/{number} was moved to {stage}{by} at the same moment, and came last. {own} Look, and try again."
+    own = f"{move.name}/{move.number} is {state.stages.get(move.number, 'gone')}."
+    return (
+        f"{move.name}/{number} was moved to {stage}{by} at the same moment, and came last. {own} Look, and try again."
+    )

@@ -1,26 +1,26 @@
-"""Deleting a version for good, where nobody needs it."""
+"""Deleting a version for good: one that has no stage, no alias and no waiting request."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
 
 from phi3core import tags
 from phi3core.access import roles
 from phi3core.access.roles import Person
 from phi3core.errors import BadInput, Conflict
+from phi3core.promotion.policy import requests
+from phi3core.promotion.policy.request_status import Request
 from phi3core.promotion.record.timeline import MOVES
 from phi3core.registry import reader
 from phi3core.registry.models import Version, parse_reference
 from phi3core.settings import Settings
 from phi3core.store.client import mlflow_client, notify_change, translate_errors
 
-from .aliases import HELD, locked
-from .reconcile import at_work, settle
+from .aliases import locked
+from .interruption import at_work
+from .reconcile import repair
 from .record import writer
-
-if TYPE_CHECKING:
-    from phi3core.promotion.policy.requests import Request
+from .snapshot import EXCLUSIVE_STAGES
 
 
 def delete_version(settings: Settings, ref: str, reason: str, person: Person | None = None) -> None:
@@ -31,13 +31,13 @@ def delete_version(settings: Settings, ref: str, reason: str, person: Person | N
         raise BadInput("Say why it is deleted: it is kept on the record.")
     name = parse_reference(ref).name
     with locked(settings, name):
-        settle(settings, name)
+        repair(settings, name)
         version = reader.get_version(settings, ref)
         with writer.opened(
             settings, person, model=name, version=version.version, action="delete", old=version.stage, reason=reason,
             digest=version.tags.get(tags.DIGEST, ""),
         ) as record:  # fmt: skip
-            # Looked at after the record is open: whoever promotes or names the version from now on sees it, and waits.
+            # After the record is open: a promotion or an alias of the version that begins now sees it, and waits.
             if busy := at_work(settings, name, (*MOVES, "set alias"), record.id):
                 raise Conflict(
                     f"{busy[0].user} is at work on {name} ({busy[0].says}). Wait for it, look and try again."
@@ -53,18 +53,18 @@ def delete_version(settings: Settings, ref: str, reason: str, person: Person | N
 def why_not_deleted(settings: Settings, version: Version, asked: Iterable[Request] | None = None) -> str:
     """Why a version can't be deleted, as a sentence that says what to do; "" when it can.
 
-    asked: the requests of its model, read when they are not given.
+    asked: the requests of its model; read where they are not given.
     """
-    if held := next((stage for stage in HELD if stage == version.stage or stage.lower() in version.aliases), ""):
+    if held := next(
+        (stage for stage in EXCLUSIVE_STAGES if stage == version.stage or stage.lower() in version.aliases), ""
+    ):
         return f"{version.ref} is in {held}. Move another version there first, or archive this one."
     own = [alias for alias in version.aliases if alias not in tags.RESERVED_ALIASES]
     if own:
         named = ", ".join(f"@{alias}" for alias in own)
         return f"{version.ref} has the alias {named}. Remove it first, or archive the version instead."
-    from .policy import requests
-
     asked = requests.of_model(settings, version.name) if asked is None else asked
-    waiting = [r for r in asked if r.version == version.version and r.status in requests.WAITING]
+    waiting = [request for request in asked if request.version == version.version and request.is_waiting]
     if waiting:
         return (
             f"{version.ref} is under review: {waiting[0].by} asked for its promotion to {waiting[0].stage}. "

@@ -1,7 +1,8 @@
-"""The files of a version that moves: read once, before anybody has to wait, and looked at again when nobody else may.
+"""The files of a version that moves: read once before the lock is taken, and compared again while it is held.
 
-Reading them may mean fetching gigabytes, which must not be done while others wait for the lock. So within it those that
-are elsewhere are compared by name and size, and by what an object store tells, with what they were when they were read.
+Reading them may mean fetching gigabytes, which must not be done while other promotions wait for the lock. So while it
+is held files that are elsewhere are compared by name and size, and by what an object store says of them, with what they
+were when they were read.
 """
 
 from __future__ import annotations
@@ -14,16 +15,16 @@ from phi3core.registry import artifacts
 from phi3core.registry.models import Version
 from phi3core.settings import Settings
 
-from .aliases import HELD
+from .snapshot import EXCLUSIVE_STAGES
 
 LINE = "files"
-"""The name of the line in a record's checks that tells how the files were looked at."""
+"""The name of the line in a record's checks that says how the files were compared."""
 
 _UNCHECKED = "The digest is as registered, not checked: nothing that was asked for here needed the files to be read."
 
 
 class Files:
-    """How the files are, for one move. Nothing is read before somebody asks."""
+    """The state of the files for one move. Nothing is read before it is asked for."""
 
     def __init__(self, settings: Settings, version: Version) -> None:
         self._settings, self._version = settings, version
@@ -44,8 +45,8 @@ class Files:
                 raise
         return self._state
 
-    def locked(self) -> None:
-        """From now on others wait. Raises Conflict where the files have changed since they were read."""
+    def lock_taken(self) -> None:
+        """From now on other promotions wait. Raises Conflict where the files have changed since they were read."""
         self._locked = True
         if self._state is None:
             return
@@ -56,11 +57,11 @@ class Files:
         self._state = self._state if now.remote else now
 
     def digest(self, stage: str) -> tuple[str, list[dict[str, Any]]]:
-        """What a move to a stage records: the digest, and a line that says so where nobody checked it."""
-        # A version must be able to leave a stage, whatever became of its files. Where they could not be read, somebody
+        """What a move to a stage records: the digest, and a line that says so where it was not checked."""
+        # A version must be able to leave a stage, whatever became of its files. Where they could not be read, an admin
         # has overridden that.
-        unread = stage not in HELD or isinstance(self._failed, StoreError)
-        if not unread and (self._state or artifacts.local_folder(self._settings, self._version)):
+        unread = stage not in EXCLUSIVE_STAGES or isinstance(self._failed, StoreError)
+        if not unread and (self._state or artifacts.is_local(self._settings, self._version)):
             return self.read().digest, []
         registered = self._version.tags.get(tags.DIGEST, "")
         return registered, [{"name": LINE, "met": True, "says": _UNCHECKED}] if registered else []
@@ -68,6 +69,6 @@ class Files:
     def _read(self) -> artifacts.ArtifactState:
         self._marks = artifacts.hash_etags(self._settings, self._version)  # before: it may change while it is fetched
         state = artifacts.read_state(self._settings, self._version, fetch=not self._locked)
-        if self._locked and state.remote:  # what needs them came up after we had looked
+        if self._locked and state.remote:  # what needs them came up after they had been compared
             raise Conflict(f"What a move of {self._version.ref} needs was changed at this moment. Look, and try again.")
         return state

@@ -1,4 +1,4 @@
-"""What a move to a stage will change, as data, before anything changes: shown in the dialogs, then carried out."""
+"""What a move to a stage will change, as data, before anything changes: shown in the dialogs, then applied."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from phi3core.registry.models import Version
 from phi3core.settings import Settings
 from phi3core.store.client import find_abilities
 
-from .aliases import HELD
+from .snapshot import EXCLUSIVE_STAGES
 
 
 @dataclass(frozen=True)
 class Change:
-    """One thing of one version that becomes another: its stage, or a reserved alias that it gets or loses."""
+    """A change of one version: of its stage, or of a reserved alias that it gets or loses."""
 
     ref: str
     what: str
@@ -26,10 +26,11 @@ class Change:
 
 @dataclass(frozen=True)
 class Plan:
-    """What a move changes. leaving: the versions that leave the stage for it, the alias's holder first.
+    """What a move changes.
 
-    becomes: what those become. vacated: the stage that nobody is in from then on, or "". unguarded: the store has no
-    aliases, so that nothing but our own care keeps two versions from the stage.
+    leaving: the versions that leave the stage for it, the alias's holder first. becomes: the stage of those from then
+    on. vacated: the stage that no version is in from then on, or "". unguarded: the store has no aliases, so that it
+    does not keep two versions from the stage by itself.
     """
 
     version: Version
@@ -56,9 +57,11 @@ def stage_of(text: str) -> str:
 def plan_move(
     settings: Settings, version: Version, stage: str, listed: list[Version], *, old: str = "Archived"
 ) -> Plan:
-    """What moving a version changes. listed: all versions of its model. old: what the one that leaves becomes.
+    """What moving a version changes. Raises BadInput for what is no stage, or none in this store.
 
-    Raises BadInput for what is no stage, or none in this store.
+    Args:
+        listed: all versions of its model.
+        old: the stage of the version that leaves, from then on: Archived or None.
     """
     stage, able = stage_of(stage), find_abilities(settings)
     if old not in ("Archived", "None"):
@@ -68,7 +71,7 @@ def plan_move(
             "This store has no stages: a version can have the alias @production or @staging, or neither. "
             "Move it to None instead."
         )
-    leaving = _leaving(version, stage, listed) if stage in HELD else ()
+    leaving = _leaving(version, stage, listed) if stage in EXCLUSIVE_STAGES else ()
     becomes = old if able.stages else "None"
     changes = [Change(left.ref, "stage", left.stage, becomes) for left in leaving if left.stage != becomes]
     if version.stage != stage:
@@ -86,7 +89,7 @@ def plan_move(
 
 
 def _leaving(version: Version, stage: str, listed: list[Version]) -> tuple[Version, ...]:
-    """Who has the stage or its alias. Who has the other's alias too stays with that one, and becomes nothing else."""
+    """The versions with the stage or its alias. One that has the other reserved alias too stays in that stage."""
     others = {alias for alias, whose in tags.RESERVED_ALIASES.items() if whose != stage}
     there = [
         other

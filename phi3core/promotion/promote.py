@@ -1,9 +1,9 @@
 """Moving versions between stages, and aliases between versions. Every page and command comes through here.
 
 The alias is the truth and the stage follows it: an alias points at one version only, whereas MLflow lets
-two versions be in Production at once. A promotion checks the request, the policy and the files (vetting.py), takes a
-lock on this machine, settles what others left half-done, checks once more, opens its record, carries out its plan
-(carrying.py), and closes the record.
+two versions be in Production at once. A promotion checks the request, the policy and the files (policy/checks.py),
+takes a lock on this machine, repairs what was interrupted (reconcile.py), checks once more, opens its record, applies
+its plan (apply.py), and closes the record.
 """
 
 from __future__ import annotations
@@ -11,43 +11,64 @@ from __future__ import annotations
 import itertools
 import re
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING
 
 from phi3core import tags
 from phi3core.access import roles
 from phi3core.access.roles import Person
 from phi3core.errors import BadInput, Conflict
+from phi3core.promotion.policy.checks import Clearance, case_of, clear_promotion
+from phi3core.promotion.record import history as history_module
+from phi3core.promotion.record.history import History
 from phi3core.registry import reader
-from phi3core.registry.models import Version, parse_reference
+from phi3core.registry.models import Run, Version, parse_reference
 from phi3core.settings import Settings
 from phi3core.store.client import find_abilities, notify_change
 
-from .aliases import locked, pause, point, read_state, unpoint
-from .apply import after_deletions, carry_out
+from .aliases import assign, locked, pause, remove
+from .apply import apply_plan, wait_for_deletions
 from .files import Files
 from .plan import Plan, plan_move, stage_of
-from .reconcile import settle
+from .reconcile import repair
 from .record import writer
+from .snapshot import Snapshot, read_state
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from phi3core.promotion.policy.vetting import Vetted
-
-_COURTESY = 5.0  # seconds in which a promoter on another machine may finish before we begin
+_COURTESY = 5.0  # seconds in which a promotion on another machine may end before this one begins
 
 
 @dataclass(frozen=True)
 class Promotion:
-    """What a move changed: the version as it is now, who left the stage for it, and what that one became."""
+    """What a move changed: the version as it is now, and the one that left the stage for it.
+
+    replaced: without the metrics of its run. record: the id of the run that records the move. replaced_to: the stage
+    of the replaced version from then on.
+    """
 
     version: Version
     stage: str
     replaced: Version | None
     record: str
-    """The id of the run that records it."""
     replaced_to: str = ""
+
+
+@dataclass(frozen=True)
+class Move:
+    """A move that a person asked for.
+
+    run: the version's source run. clear: whether the version may move, by a snapshot of its model; raises where it
+    may not. old: the stage of the version that leaves, from then on.
+    """
+
+    person: Person
+    version: Version
+    run: Run
+    stage: str
+    action: str
+    reason: str
+    files: Files
+    clear: Callable[[Version, Snapshot], Clearance]
+    old: str = "Archived"
 
 
 def promote(
@@ -63,57 +84,28 @@ def promote(
 ) -> Promotion:
     """Move a version to a stage: None, Staging, Production or Archived.
 
-    old: what whoever held Production or Staging becomes, Archived or None. override: an admin's reason for going on
-    though the policy is not met. request: the request that this carries out. Raises BadInput, NotFound, Forbidden,
-    PolicyUnmet, Conflict or StoreDown; when it raises, the record of the attempt is closed as failed.
+    Args:
+        old: the stage of the version that leaves Production or Staging for it, from then on: Archived or None.
+        override: an admin's reason for going on though the policy is not met.
+        request: the id of the request that this carries out.
+
+    Raises:
+        BadInput, NotFound, Forbidden, PolicyUnmet, Conflict, StoreDown: the record of the attempt, where one was
+            opened, is closed as failed.
     """
     target = stage_of(stage)
     person = person or roles.local_person(settings)
     roles.require(person, "releaser", f"moving {ref} to {target}")
-    version = reader.get_version(settings, ref)
+    version, run, snapshot = _read(settings, ref)
     if version.status not in ("", "READY"):
         raise Conflict(f"{version.ref} is not ready ({version.status}): wait until it is, or build it again.")
+    files = Files(settings, version)
 
-    def vetted(files: Files) -> Vetted:
-        from .policy import vetting
+    def clear(version: Version, snapshot: Snapshot) -> Clearance:
+        case = case_of(settings, version, target, snapshot, files.read)
+        return clear_promotion(case, files, person, override=override, request=request)
 
-        return vetting.promotion(settings, version, target, person, files, override, request)
-
-    return _carried(settings, person, version, target, action="promote", old=old, reason=reason, vetted=vetted)
-
-
-def rollback(
-    settings: Settings, model: str, reason: str, person: Person | None = None, *, override: bool = False
-) -> Promotion:
-    """Put the version back that was in Production before the one that is there now.
-
-    The policy's state is recorded and blocks nothing: the version was let in once, and a way back must be open, as
-    long as its files are the same. override: an admin goes on where they are not; the reason is recorded for that too.
-    Raises as `promote`, and Conflict where there is nothing to go back to or the files have changed.
-    """
-    from .policy import vetting
-
-    person = person or roles.local_person(settings)
-    roles.require(person, "releaser", f"rolling {model} back")
-    if override:
-        roles.require(person, "admin", f"rolling {model} back whatever its files are")
-    if not reason.strip():
-        raise BadInput("Say why you roll back: it is kept on the record.")
-    version = vetting.previous(settings, model)
-    if version is None:
-        raise Conflict(f"The records of {model} know no version that was in Production before. Promote one instead.")
-
-    def vetted(files: Files) -> Vetted:
-        return vetting.way_back(settings, version, files, reason, override)
-
-    return _carried(settings, person, version, "Production", action="roll back", reason=reason, vetted=vetted)
-
-
-def previous_version(settings: Settings, model: str) -> Version | None:
-    """The version that a rollback puts into Production; None where the records know none that is still there."""
-    from .policy import vetting
-
-    return vetting.previous(settings, model)
+    return carry_out(settings, Move(person, version, run, target, "promote", reason, files, clear, old), snapshot)
 
 
 def set_alias(settings: Settings, ref: str, alias: str, reason: str = "", person: Person | None = None) -> Version:
@@ -124,14 +116,14 @@ def set_alias(settings: Settings, ref: str, alias: str, reason: str = "", person
     name = parse_reference(ref).name
     with locked(settings, name):
         version = reader.get_version(settings, ref)
-        had = read_state(settings, name).aliases.get(alias)
-        left = f"{name}/{had}" if had is not None and had != version.version else ""
+        before = read_state(settings, name).aliases.get(alias)
+        replaced = f"{name}/{before}" if before is not None and before != version.version else ""
         with writer.opened(
             settings, person, model=name, version=version.version, action="set alias", new=f"@{alias}",
-            replaced=left, reason=reason,
+            replaced=replaced, reason=reason,
         ) as record:  # fmt: skip
-            after_deletions(settings, name, version.version, record.id)
-            point(settings, name, alias, version.version)
+            wait_for_deletions(settings, name, version.version, record.id)
+            assign(settings, name, alias, version.version)
         notify_change(settings, name)
         return reader.get_version(settings, version.ref)
 
@@ -146,61 +138,74 @@ def delete_alias(settings: Settings, name: str, alias: str, reason: str = "", pe
         with writer.opened(
             settings, person, model=name, version=version.version, action="delete alias", old=f"@{alias}", reason=reason
         ):
-            unpoint(settings, name, alias)
+            remove(settings, name, alias)
         notify_change(settings, name)
 
 
-# ---------------------------------------------------------------- doing it
+# ---------------------------------------------------------------- inside
 
 
-def _carried(
-    settings: Settings,
-    person: Person,
-    version: Version,
-    target: str,
-    *,
-    action: str,
-    old: str = "Archived",
-    reason: str,
-    vetted: Callable[[Files], Vetted],
-) -> Promotion:
-    name, files = version.name, Files(settings, version)
-    # What takes long is done before anybody has to wait for the lock; it is remembered, and short below.
-    vetted(files)
-    files.digest(target)
-    with locked(settings, name):
-        _after_others(settings, name)
-        files.locked()
-        may = vetted(files)  # again: somebody may have rejected it, or changed the policy, meanwhile
-        digest, how = files.digest(target)
-        listed = reader.list_versions(settings, name)
-        version = next((v for v in listed if v.version == version.version), version)
-        what = plan_move(settings, version, target, listed, old=old)
-        becomes = what.becomes if what.replaced else ""
-        with writer.opened(
-            settings, person, model=name, version=version.version, action=action, old=version.stage, new=target,
-            replaced=what.replaced.ref if what.replaced else "", replaced_to=becomes, reason=reason, digest=digest,
-            checks=[*(asdict(check) for check in may.checks), *how], override=may.override, request=may.request,
-        ) as record:  # fmt: skip
-            carry_out(settings, what, record)
-            record.outcome = _outcome(what)
-        notify_change(settings, name)
-        return Promotion(reader.get_version(settings, version.ref), target, what.replaced, record.id, becomes)
+def carry_out(settings: Settings, move: Move, snapshot: Snapshot) -> Promotion:
+    """Make a move. snapshot: of its model, before the lock is taken. Raises as `promote` does."""
+    version, files = move.version, move.files
+    # What takes long is done before other promotions have to wait for the lock; it is remembered, and short below.
+    move.clear(version, snapshot)
+    files.digest(move.stage)
+    with locked(settings, version.name):
+        snapshot = _after_others(settings, version.name, snapshot.history)
+        files.lock_taken()
+        if version.version in snapshot.state.stages:
+            version = snapshot.state.version(version.version, move.run)
+        clearance = move.clear(version, snapshot)  # again: a decision or another policy may have been recorded
+        plan = plan_move(settings, version, move.stage, snapshot.state.versions(), old=move.old)
+        return _apply(settings, move, plan, clearance, snapshot.history)
 
 
-def _after_others(settings: Settings, name: str) -> None:
-    """Settle what is to be settled. Whoever is at work on another machine may finish first, for a while."""
+def _read(settings: Settings, ref: str) -> tuple[Version, Run, Snapshot]:
+    """A version, its source run, and a snapshot of its model. Raises BadInput, NotFound."""
+    reference = parse_reference(ref)
+    state = read_state(settings, reference.name)
+    number = state.number(reference)
+    if number is None:
+        reader.get_version(settings, ref)  # raises the sentence for it
+        raise Conflict(f"{ref} was changed at this moment. Look, and try again.")
+    run = reader.get_run(settings, state.version(number).run_id)
+    return state.version(number, run), run, Snapshot(state, history_module.read(settings, reference.name))
+
+
+def _after_others(settings: Settings, name: str, before: History) -> Snapshot:
+    """Repair what is to be repaired. A promotion on another machine may end first, for a while. The model after it."""
     ends = time.monotonic() + _COURTESY
     for attempt in itertools.count():
-        if not settle(settings, name).in_flight or time.monotonic() > ends:
-            return
+        repaired = repair(settings, name, before)
+        if not repaired.in_flight or time.monotonic() > ends:
+            return repaired.snapshot
+        before = repaired.snapshot.history
         pause(attempt)
+    raise AssertionError("unreachable")
 
 
-def _outcome(what: Plan) -> str:
-    left = "".join(f" {other.ref} is {what.becomes}." for other in what.leaving)
-    nobody = f" Nobody is in {what.vacated} any more." if what.vacated else ""
-    return f"{what.version.ref} is in {what.stage}.{left}{nobody}"
+def _apply(settings: Settings, move: Move, plan: Plan, clearance: Clearance, history: History) -> Promotion:
+    """Apply the plan with a record around it."""
+    version, replaced = plan.version, plan.replaced
+    replaced_to = plan.becomes if replaced else ""
+    digest, how = move.files.digest(move.stage)
+    with writer.opened(
+        settings, move.person, model=version.name, version=version.version, action=move.action, old=version.stage,
+        new=plan.stage, replaced=replaced.ref if replaced else "", replaced_to=replaced_to, reason=move.reason,
+        digest=digest, checks=[*(asdict(check) for check in clearance.checks), *how], override=clearance.override,
+        request=clearance.request,
+    ) as record:  # fmt: skip
+        state = apply_plan(settings, plan, record, history)
+        record.outcome = _outcome(plan)
+    notify_change(settings, version.name)
+    return Promotion(state.version(version.version, move.run), plan.stage, replaced, record.id, replaced_to)
+
+
+def _outcome(plan: Plan) -> str:
+    left = "".join(f" {other.ref} is {plan.becomes}." for other in plan.leaving)
+    nobody = f" Nobody is in {plan.vacated} any more." if plan.vacated else ""
+    return f"{plan.version.ref} is in {plan.stage}.{left}{nobody}"
 
 
 def _check_alias(settings: Settings, alias: str) -> None:

@@ -1,20 +1,21 @@
-"""A look at a model: what was left half-done or changed from outside is found, told, recorded and repaired.
+"""Reconciliation: what was interrupted, or changed outside of this app, is found, repaired and recorded.
 
-The aliases say what is right; the stages follow. A promotion that is under way is left alone, for it sees to
-everything itself before it ends. A model that nobody ever promoted here, and that has no reserved alias, is left as
-it is: its stages are somebody else's.
+The aliases say what is right; the stages follow. A promotion that is under way is left alone: it puts everything right
+itself before it ends. A model without a reserved alias that this app never promoted is left as it is: another tool
+manages its stages. How what is wrong is found out is in findings.py.
 """
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from datetime import timedelta
 
 from phi3core import tags
 from phi3core.access.roles import Person
-from phi3core.errors import Conflict, NotFound
+from phi3core.errors import Conflict
+from phi3core.promotion.record import history as history_module
+from phi3core.promotion.record.history import History, matching, newest_first
 from phi3core.promotion.record.model import Record
 from phi3core.promotion.record.timeline import MOVES, holder
 from phi3core.registry import reader
@@ -22,278 +23,242 @@ from phi3core.registry.models import Version
 from phi3core.settings import Settings
 from phi3core.store.client import Abilities, notify_change
 
-from . import finding
-from .aliases import HELD, State, locked, move, point, read_state, unpoint, versions_of
-from .ending import ending
-from .finding import Found, Known
+from . import findings
+from .aliases import assign, locked, remove, transition
+from .findings import StageMismatch, UnrecordedChange
+from .interruption import Outcome, is_alive, outcome_of
 from .record import seal, search, writer
+from .snapshot import EXCLUSIVE_STAGES, ModelStages, Snapshot, read_state
 
-LOOKER = Person("phi3-playground", "none")
-"""Who repairs: nobody in particular."""
+RECONCILER = Person("phi3-playground", "none")
+"""The author of the records of repairs."""
 
-_ALIASING = ("set alias", "delete alias", "found", "repair")
-_RECENT = 50  # records read at every look
-_MANY = 1000  # open ones, at most
-_PATIENCE = timedelta(seconds=60)  # how long whoever writes from another machine may be silent
-_LONG_PATIENCE = timedelta(days=1)  # the same for a copy, which sends gigabytes and changes nothing here
+_ALIAS_ACTIONS = ("set alias", "delete alias", "found", "repair")
 
 
 @dataclass(frozen=True)
-class Look:
-    """What a look saw. versions: newest first, as they are now. said: what was found or repaired, as sentences.
+class Reconciliation:
+    """A model after its reconciliation.
 
-    in_flight: the records of what is under way. wrong: stages that do not follow the aliases, and were left: somebody
-    is at work, or nobody ever promoted here. damage: what was done to the records. records_state: as records.state.
+    versions: newest first, as they are now. messages: what was found or repaired, as sentences. in_flight: the records
+    of what is under way. mismatches: sentences about stages that do not follow the aliases and were left, because a
+    process is at work or this app never promoted the model. damage: what was done to the records outside of this app.
+    records_state: as search.state.
     """
 
     versions: list[Version]
-    said: list[str]
+    messages: list[str]
     in_flight: list[Record]
-    wrong: list[str]
+    mismatches: list[str]
     damage: list[str]
     records_state: str
 
 
 @dataclass(frozen=True)
-class Settled:
-    """What `settle` found and did, as sentences, or who is at work on another machine, so that it did nothing."""
+class Repair:
+    """What `repair` found and did, as sentences, and the model after it.
 
-    said: list[str]
+    in_flight: the records of processes on other machines that are at work, so that it did nothing.
+    """
+
+    messages: list[str]
     in_flight: list[Record]
+    snapshot: Snapshot
 
 
-def reconcile(settings: Settings, name: str) -> Look:
-    """Look at a model, and repair what is to be repaired. Raises NotFound, StoreDown."""
-    state, known = _model(settings, name), _known(settings, name)
-    there = "ok" if known.records else search.state(settings)
-    said: list[str] = []
-    if there != "deleted" and _calls_for_work(settings, state, known):
-        with contextlib.suppress(_AtWork), _free(settings, name):
-            said = settle(settings, name).said
-        state, known = _model(settings, name), _known(settings, name)
-    return Look(
-        versions=versions_of(settings, state),
-        said=said,
-        in_flight=list(known.open),
-        wrong=wrong_in(state),
-        damage=seal.damage(known.records, state.head, known.whole, settings.record_key) if there != "deleted" else [],
-        records_state=there,
+def reconcile(settings: Settings, name: str) -> Reconciliation:
+    """Find and repair what is wrong with a model. Raises NotFound, StoreDown."""
+    state, history = read_state(settings, name), history_module.read(settings, name)
+    records_state = "ok" if history.records else search.state(settings)
+    messages: list[str] = []
+    if records_state != "deleted" and _needs_repair(settings, state, history):
+        with contextlib.suppress(_LockHeld), _lock_at_once(settings, name):
+            messages = repair(settings, name).messages
+        state, history = read_state(settings, name), history_module.read(settings, name)
+    damage = seal.damage(history.records, state.head, history.whole, settings.record_key)
+    return Reconciliation(
+        versions=state.versions(reader.get_runs(settings, (entity.run_id for entity in state.entities))),
+        messages=messages,
+        in_flight=list(history.open),
+        mismatches=mismatches_of(state),
+        damage=damage if records_state != "deleted" else [],
+        records_state=records_state,
     )
 
 
-def disagreements(settings: Settings, name: str) -> list[str]:
-    """Sentences about a model's stages that do not follow the aliases; empty when all agree."""
-    return wrong_in(_model(settings, name))
+def mismatches(settings: Settings, name: str) -> list[str]:
+    """Sentences about a model's stages that do not follow the aliases; [] when all agree. Raises NotFound."""
+    return mismatches_of(read_state(settings, name))
 
 
-def disagreeing(versions: list[Version]) -> list[str]:
+def mismatches_of_versions(versions: list[Version]) -> list[str]:
     """The same for all versions of a model that were read already."""
     stages = {version.version: version.stage for version in versions}
     aliases = {alias: version.version for version in versions for alias in version.aliases}
-    return wrong_in(State(versions[0].name, aliases, stages, "", Abilities(), ())) if versions else []
+    return mismatches_of(ModelStages(versions[0].name, aliases, stages, able=Abilities())) if versions else []
 
 
-def wrong_in(state: State) -> list[str]:
-    """The same for a model that was read already."""
-    return [one.says for one in finding.wrong(state)]
+def mismatches_of(state: ModelStages) -> list[str]:
+    """The same for a state that was read already."""
+    return [found.says for found in findings.stage_mismatches(state)]
 
 
-def settle(settings: Settings, name: str) -> Settled:
-    """Repair a model, and say what was found and done. Whoever calls it holds the model's lock.
+def repair(settings: Settings, name: str, before: History | None = None) -> Repair:
+    """Repair a model. The caller holds the model's lock.
 
-    Does nothing while somebody on another machine moves or deletes a version.
+    Does nothing while a process on another machine moves or deletes a version. before: the model's records as they
+    were read already: where they are still the same, they are not read twice.
     """
-    state, known = _calm(settings, name)
-    for record in known.open:
-        if record.written:  # its writer died in between, or is just about to do this too
-            writer.finish(settings, record)
-    known = _with(known, [replace(one, status=one.written, written="") for one in known.open if one.written])
-    if others := [record for record in known.open if _elsewhere(settings, record)]:
-        return Settled([], others)
-    dead = [record for record in known.open if _is_dead(settings, record)]
-    if _finish_aliases(settings, state, dead):
-        state = _model(settings, name)
-    endings = [(record, ending(settings, state, record)) for record in dead]
-    known = _with(known, [replace(record, status=end.status, ended=writer.now()) for record, end in endings])
-    said: list[str] = []
-    for found in finding.from_outside(state, known, _by_place(settings, state, known)):
-        known = replace(known, records=(_append(settings, name, found), *known.records))
-        said.append(found.says)
-    for wrong, stage in finding.repairs(state, known):
-        both = state.holder(wrong.stage) == wrong.number
-        with writer.opened(
-            settings, LOOKER, model=name, version=wrong.number, action="repair", old=wrong.stage, new=stage,
-            reason=wrong.says,
-        ):  # fmt: skip
-            if both:
-                release(settings, name, wrong.number, wrong.stage)
-            move(settings, name, wrong.number, stage)
-        did = f"@{wrong.stage.lower()} was removed from it." if both else f"It was moved to {stage}."
-        said.append(f"{wrong.says} {did}")
-    for record, end in endings:
-        writer.close(settings, record, end.status, end.outcome)
-        when = f"{record.started:%Y-%m-%d %H:%M} UTC, by {record.user}"
-        said.append(f"{record.says} ({when}) was interrupted. {end.outcome}")
-    if said:
+    snapshot = _consistent(settings, name, before)
+    state, history = snapshot.state, snapshot.history
+    half_closed = [record for record in history.open if record.written]
+    for record in half_closed:  # its process ended before it set the run's status, or is about to do the same
+        writer.set_run_status(settings, record)
+    history = history.with_records(replace(record, status=record.written, written="") for record in half_closed)
+    if others := [record for record in history.open if _moves_elsewhere(settings, record)]:
+        return Repair([], others, Snapshot(state, history))
+    interrupted = [record for record in history.open if _is_interrupted(settings, record)]
+    if _finish_aliases(settings, state, interrupted):
+        state = read_state(settings, name)
+    outcomes = [(record, outcome_of(settings, state, record)) for record in interrupted]
+    ended = [replace(record, status=outcome.status, ended=writer.now()) for record, outcome in outcomes]
+    messages = _repair(settings, Snapshot(state, history.with_records(ended)))
+    messages += [_close(settings, record, outcome) for record, outcome in outcomes]
+    if messages:
         notify_change(settings, name)
-    return Settled(said, [])
+    if messages or half_closed:
+        snapshot = _consistent(settings, name)
+    return Repair(messages, [], snapshot)
 
 
-def at_work(settings: Settings, name: str, actions: Iterable[str], own: str) -> list[Record]:
-    """The records of those who are at one of these at this moment, but for one's own."""
-    listed = search.page(settings, model=name, status="open", limit=_MANY).records
-    others = [r for r in listed if r.action in actions and r.id != own and not r.written]
-    return [record for record in others if is_alive(settings, record)]
-
-
-def release(settings: Settings, name: str, number: int, stage: str) -> None:
+def take_alias(settings: Settings, name: str, number: int, stage: str) -> None:
     """Take a stage's alias from a version.
 
-    One can't be removed from one version only: somebody who has just pointed it elsewhere gets it back.
+    MLflow can't remove it from one version only: if another one has just got it, that one gets it back.
     """
-    unpoint(settings, name, stage.lower())
-    told = holder(search.page(settings, model=name).records, stage)
-    if told is not None and told != number:
-        point(settings, name, stage.lower(), told)
-
-
-def is_alive(settings: Settings, record: Record) -> bool:
-    """Whether whoever opened a record may still be at work on it."""
-    known = writer.alive(settings, record)
-    if known is not None:
-        return known
-    patience = _LONG_PATIENCE if record.action == "copy" else _PATIENCE
-    return writer.now() - record.started < patience
-
-
-def about(settings: Settings, name: str, number: int) -> list[Record]:
-    """The newest records that moved a version, or another one into its place; newest first."""
-    own = search.page(settings, model=name, version=number, limit=20).records
-    others = search.page(settings, model=name, replaced=f"{name}/{number}", limit=20).records
-    return _sorted(own, others)
+    remove(settings, name, stage.lower())
+    recorded = holder(search.page(settings, model=name).records, stage)
+    if recorded is not None and recorded != number:
+        assign(settings, name, stage.lower(), recorded)
 
 
 # ---------------------------------------------------------------- what is to be done
 
 
-class _AtWork(Conflict):
-    """A promoter of this machine has the lock."""
-
-
-@contextlib.contextmanager
-def _free(settings: Settings, name: str) -> Iterator[None]:
-    """The model's lock, if it can be had at once. Raises _AtWork where it can't."""
-    with contextlib.ExitStack() as stack:
-        try:
-            stack.enter_context(locked(settings, name, patience=0))
-        except Conflict as error:
-            raise _AtWork(str(error)) from error
-        yield
-
-
-def _calls_for_work(settings: Settings, state: State, known: Known) -> bool:
+def _needs_repair(settings: Settings, state: ModelStages, history: History) -> bool:
     return bool(
-        known.open
-        or finding.from_outside(state, known, _by_place(settings, state, known))
-        or finding.repairs(state, known)
+        history.open
+        or findings.unrecorded_changes(state, history, _by_place(settings, state, history))
+        or findings.stage_repairs(state, history)
     )
 
 
-def _elsewhere(settings: Settings, record: Record) -> bool:
-    """Whether a process on another machine moves or deletes a version; on this one the lock says so."""
-    moving = record.action in (*MOVES, "delete") and not record.written
-    return moving and writer.alive(settings, record) is None and is_alive(settings, record)
+def _repair(settings: Settings, snapshot: Snapshot) -> list[str]:
+    """Record what no record tells of, then move the stages that do not follow the aliases."""
+    state, history, messages = snapshot.state, snapshot.history, []
+    for change in findings.unrecorded_changes(state, history, _by_place(settings, state, history)):
+        history = history.with_records([_append(settings, state.name, change)])
+        messages.append(change.says)
+    for mismatch, stage in findings.stage_repairs(state, history):
+        messages.append(_repair_stage(settings, state, mismatch, stage))
+    return messages
 
 
-def _is_dead(settings: Settings, record: Record) -> bool:
-    """Whether nobody will ever close a record. Who closed it since it was read is not there any more either."""
-    if is_alive(settings, record):
-        return False
-    return search.again(settings, record).status == "open"
-
-
-def _append(settings: Settings, name: str, found: Found) -> Record:
+def _append(settings: Settings, name: str, change: UnrecordedChange) -> Record:
     return writer.append(
-        settings, LOOKER, model=name, version=found.number, action=found.action, old=found.old, new=found.new,
-        replaced=found.replaced, replaced_to=found.replaced_to, reason=found.says,
+        settings, RECONCILER, model=name, version=change.number, action=change.action, old=change.old, new=change.new,
+        replaced=change.replaced, replaced_to=change.replaced_to, reason=change.says,
     )  # fmt: skip
 
 
-def _finish_aliases(settings: Settings, state: State, dead: list[Record]) -> bool:
-    """Remove the other alias of a version that was to lose it, and whose promoter died before. Whether one did."""
+def _repair_stage(settings: Settings, state: ModelStages, mismatch: StageMismatch, stage: str) -> str:
+    """Move a version to the stage that is right, with a record. Returns what was done, as a sentence."""
+    both = state.holder(mismatch.stage) == mismatch.number
+    with writer.opened(
+        settings, RECONCILER, model=state.name, version=mismatch.number, action="repair", old=mismatch.stage,
+        new=stage, reason=mismatch.says,
+    ):  # fmt: skip
+        if both:
+            take_alias(settings, state.name, mismatch.number, mismatch.stage)
+        transition(settings, state.name, mismatch.number, stage)
+    did = f"@{mismatch.stage.lower()} was removed from it." if both else f"It was moved to {stage}."
+    return f"{mismatch.says} {did}"
+
+
+def _close(settings: Settings, record: Record, outcome: Outcome) -> str:
+    """Close the record of a process that was interrupted. Returns what it was, as a sentence."""
+    writer.close(settings, record, outcome.status, outcome.says)
+    when = f"{record.started:%Y-%m-%d %H:%M} UTC, by {record.user}"
+    return f"{record.says} ({when}) was interrupted. {outcome.says}"
+
+
+def _finish_aliases(settings: Settings, state: ModelStages, interrupted: list[Record]) -> bool:
+    """Take the other alias of versions that were to lose it when their promotion was interrupted. Whether one did."""
     late = [
         (record.model, record.version, other)
-        for record in dead
-        if record.version is not None and record.new in HELD and finding.happened(state, record)
-        for other in HELD
+        for record in interrupted
+        if record.version is not None and record.new in EXCLUSIVE_STAGES and findings.took_effect(state, record)
+        for other in EXCLUSIVE_STAGES
         if other != record.new and state.holder(other) == record.version
     ]
     for name, number, stage in late:
-        release(settings, name, number, stage)
+        take_alias(settings, name, number, stage)
     return bool(late)
-
-
-def _with(known: Known, ended: list[Record]) -> Known:
-    """What is known, with some that are open no more. They may be older than the newest few."""
-    ids = {record.id for record in ended}
-    return replace(
-        known,
-        records=tuple(_sorted(ended, known.records)),
-        open=tuple(record for record in known.open if record.id not in ids),
-    )
 
 
 # ---------------------------------------------------------------- reading
 
 
-def _model(settings: Settings, name: str) -> State:
-    try:
-        return read_state(settings, name)
-    except NotFound:
-        reader.list_versions(settings, name)  # says it in our words
-        raise
+class _LockHeld(Conflict):
+    """A promotion on this machine holds the lock."""
 
 
-def _calm(settings: Settings, name: str) -> tuple[State, Known]:
-    """A model as it is while nobody begins or ends: half of what somebody did who has ended since looks like damage."""
-    known = _known(settings, name)
+@contextlib.contextmanager
+def _lock_at_once(settings: Settings, name: str) -> Iterator[None]:
+    """The model's lock, if it can be had at once. Raises _LockHeld where it can't."""
+    with contextlib.ExitStack() as stack:
+        try:
+            stack.enter_context(locked(settings, name, patience=0))
+        except Conflict as error:
+            raise _LockHeld(str(error)) from error
+        yield
+
+
+def _consistent(settings: Settings, name: str, before: History | None = None) -> Snapshot:
+    """A model while no change begins or ends: half of one that has ended since would look like damage."""
+    history = before or history_module.read(settings, name)
     while True:
-        state, before, known = _model(settings, name), known, _known(settings, name)
-        if known == before or any(_elsewhere(settings, record) for record in known.open):
-            return state, known
+        state, previous, history = read_state(settings, name), history, history_module.read(settings, name)
+        if history == previous or any(_moves_elsewhere(settings, record) for record in history.open):
+            return Snapshot(state, history)
 
 
-def _known(settings: Settings, name: str) -> Known:
-    page = search.page(settings, model=name, limit=_RECENT)
-    if not page.records and search.moved(settings):
-        page = search.page(settings, model=name, limit=_RECENT)
-    # A few records are read at every look; one that is left open may be behind them.
-    older = search.page(settings, model=name, status="open", limit=_MANY).records if page.next else ()
-    still = _sorted((record for record in page.records if record.status == "open"), older)
-    return Known(page.records, page.next is None, tuple(still))
+def _moves_elsewhere(settings: Settings, record: Record) -> bool:
+    """Whether a process on another machine moves or deletes a version; on this one it would hold the lock."""
+    moving = record.action in (*MOVES, "delete") and not record.written
+    return moving and writer.is_writer_alive(settings, record) is None and is_alive(settings, record)
 
 
-def _by_place(settings: Settings, state: State, known: Known) -> dict[str, list[Record]]:
-    """For each stage, and each alias that is there or was, the records that tell who was there last.
+def _is_interrupted(settings: Settings, record: Record) -> bool:
+    """Whether the process of an open record has ended. A record that was closed since it was read is not open."""
+    if is_alive(settings, record):
+        return False
+    return search.reread(settings, record).status == "open"
 
-    They may be older than the newest few.
-    """
+
+def _by_place(settings: Settings, state: ModelStages, history: History) -> dict[str, list[Record]]:
+    """For each stage, and each alias that is there or was, the records that tell which version was there last."""
     named = {f"@{alias}" for alias in state.aliases if alias not in tags.RESERVED_ALIASES}
-    named |= {place for record in known.records for place in (record.new, record.old) if place.startswith("@")}
-    found = {}
-    for place in (*HELD, *sorted(named)):
-        acts = _ALIASING if place.startswith("@") else MOVES
-        recent = [record for record in known.records if place in (record.new, record.old)]
-        if known.whole or any(record.status == "done" and record.action in acts for record in recent):
-            found[place] = recent
-            continue
-        came = search.page(settings, model=state.name, new=place, status="done", limit=5).records
-        left = search.page(settings, model=state.name, old=place, status="done", limit=5).records
-        found[place] = _sorted(recent, came, left)
-    return found
+    named |= {place for record in history.records for place in (record.new, record.old) if place.startswith("@")}
+    return {place: _records_of(settings, history, place) for place in (*EXCLUSIVE_STAGES, *sorted(named))}
 
 
-def _sorted(*several: Iterable[Record]) -> list[Record]:
-    """Each record once, newest first; as it is where it is named first."""
-    unique = {record.id: record for some in reversed(several) for record in some}
-    return sorted(unique.values(), key=lambda record: record.started, reverse=True)
+def _records_of(settings: Settings, history: History, place: str) -> list[Record]:
+    """The records of a stage or an ``@alias``. The last one that was done may be older than the newest few."""
+    actions = _ALIAS_ACTIONS if place.startswith("@") else MOVES
+    recent = [record for record in history.records if place in (record.new, record.old)]
+    if history.whole or any(record.status == "done" and record.action in actions for record in recent):
+        return recent
+    came = matching(settings, history, new=place, status="done", limit=5)
+    left = matching(settings, history, old=place, status="done", limit=5)
+    return newest_first(recent, came, left)

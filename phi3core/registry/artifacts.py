@@ -64,6 +64,11 @@ def read_state(settings: Settings, version: Version, fetch: bool = False) -> Art
         return _state(settings, uri, _location(settings, version), fetch)
 
 
+def is_local(settings: Settings, version: Version) -> bool:
+    """Whether the files are on this machine. Raises NotFound where they are gone."""
+    return isinstance(_location(settings, version), Path)
+
+
 def hash_etags(settings: Settings, version: Version) -> str:
     """SHA-256 over the ETags of files in an object store, which change with their content; empty elsewhere.
 

@@ -55,7 +55,7 @@ def get_version(settings: Settings, text: str) -> Version:
         raise NotFound(
             f"{reference.name} has no version {number}. “python -m phi3core models {reference.name}” lists them."
         ) from error
-    return version_from_mlflow(found, aliases, _run(settings, found.run_id), find_abilities(settings).stages)
+    return version_from_mlflow(found, aliases, get_run(settings, found.run_id), find_abilities(settings).stages)
 
 
 def list_models(settings: Settings) -> list[Model]:
@@ -122,7 +122,7 @@ def get_details(settings: Settings, version: Version) -> VersionDetails:
     """Signature, parameters and flavors of one version."""
     import mlflow
 
-    run = _run(settings, version.run_id)
+    run = get_run(settings, version.run_id)
     try:
         info = mlflow.models.get_model_info(f"models:/{version.ref}")
     except Exception as error:  # whatever an artifact store raises: the rest of the page must still show
@@ -134,6 +134,14 @@ def get_details(settings: Settings, version: Version) -> VersionDetails:
             signature[part] = json.loads(text) if text else []
     options = ((info.metadata or {}).get("phi3") or {}).get("options") or {}
     return VersionDetails(signature, run.parameters, tuple(info.flavors), run.experiment_id, dict(options))
+
+
+def get_run(settings: Settings, run_id: str | None) -> Run:
+    """What a version takes from its source run; empty when that was deleted for good."""
+    if run_id:
+        with contextlib.suppress(NotFound), translate_errors(settings):
+            return _facts(mlflow_client(settings).get_run(run_id))
+    return Run()
 
 
 def get_runs(settings: Settings, run_ids: Iterable[str | None]) -> dict[str, Run]:
@@ -159,14 +167,6 @@ def get_runs_in_batches(settings: Settings, run_ids: Iterable[str | None]) -> It
                 experiments, f"attributes.run_id IN ({listed})", ViewType.ALL, max_results=100
             )
         yield {run.info.run_id: _facts(run) for run in runs}
-
-
-def _run(settings: Settings, run_id: str | None) -> Run:
-    """What a version takes from its source run; empty when that was deleted for good."""
-    if run_id:
-        with contextlib.suppress(NotFound), translate_errors(settings):
-            return _facts(mlflow_client(settings).get_run(run_id))
-    return Run()
 
 
 def _facts(run: mlflow.entities.Run) -> Run:

@@ -12,9 +12,9 @@ from pages.components.promotions import record_view
 from pages.components.promotions.record_reads import Filter
 from pages.components.shared import reads
 from phi3core import tags
-from phi3core.promotion import reconcile as reconcile_module
 from phi3core.promotion.promote import promote, set_alias
 from phi3core.promotion.reconcile import reconcile
+from phi3core.promotion.record import history as history_module
 from phi3core.promotion.record import search, writer
 from phi3core.promotion.record.model import Record
 from phi3core.settings import Settings
@@ -116,7 +116,7 @@ def test_a_deleted_record_is_missed_among_all_models(
 def test_an_old_record_of_a_model_that_was_deleted_is_missed_on_its_page(
     open_page: Open, settings: Settings, history: list[Record], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(reconcile_module, "_RECENT", 2)  # what a look reads
+    monkeypatch.setattr(history_module, "_RECENT", 2)  # what a look reads
     set_alias(settings, "phi3/1", "challenger", "", RUTH)
     mlflow_client(settings).delete_run(history[-1].id)
     assert reconcile(settings, "phi3").damage == []

@@ -10,7 +10,7 @@ import pytest
 
 from phi3core import tags
 from phi3core.access.roles import Person
-from phi3core.promotion.record import search
+from phi3core.promotion.record import search, writer
 from phi3core.settings import Settings
 from phi3core.store.client import experiment_id, mlflow_client
 from tests.cli.commands import done, refused
@@ -67,7 +67,7 @@ def test_a_record_that_was_made_up_is_found_and_shown_as_such(history: Settings)
 def test_a_restoration_that_was_taken_out_of_the_record_is_missed(history: Settings) -> None:
     for _ in range(2):
         mlflow_client(history).delete_experiment(experiment_id(history, tags.PROMOTIONS))
-        search.restore(history, ANN)
+        writer.restore(history, ANN)
     assert "is whole" in done("record", "--model", "phi3", "--verify")
     mlflow_client(history).delete_run(search.page(history, action="restore").records[1].id)
     assert "is missing: it was deleted" in refused("record", "--model", "phi3", "--verify")

@@ -11,10 +11,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from phi3core.promotion.aliases import State, read_state
-from phi3core.promotion.promote import promote, rollback
-from phi3core.promotion.reconcile import disagreements, reconcile
+from phi3core.promotion.promote import promote
+from phi3core.promotion.reconcile import mismatches, reconcile
 from phi3core.promotion.record import search, timeline
+from phi3core.promotion.rollback import rollback
+from phi3core.promotion.snapshot import ModelStages, read_state
 from phi3core.settings import Settings
 from phi3core.store import client as client_module
 from phi3core.store.client import mlflow_client
@@ -103,7 +104,7 @@ ACTS: dict[str, Callable[[str], Callable[[Settings], None]]] = {
 }
 
 
-def judge(settings: Settings, name: str, act: str, before: State, when: str) -> None:
+def judge(settings: Settings, name: str, act: str, before: ModelStages, when: str) -> None:
     """Look, and raise AssertionError unless all is in order: either nothing has happened, or all of it.
 
     before: how it was when the promoter began who was killed.
@@ -111,10 +112,10 @@ def judge(settings: Settings, name: str, act: str, before: State, when: str) -> 
     left = read_state(settings, name)
     seen = reconcile(settings, name)
     after = read_state(settings, name)
-    what = f"{when}: {before.stages} {left.aliases} {left.stages} {seen.said} {after.stages}"
+    what = f"{when}: {before.stages} {left.aliases} {left.stages} {seen.messages} {after.stages}"
     assert after.aliases == left.aliases or set(left.aliases) - set(after.aliases) == {"staging"}, what
-    assert disagreements(settings, name) == [], what
-    assert reconcile(settings, name).said == [], what
+    assert mismatches(settings, name) == [], what
+    assert reconcile(settings, name).messages == [], what
     told = search.of_model(settings, name)
     assert "open" not in {record.status for record in told}, what
     assert "found" not in {record.action for record in told}, what  # it was nobody from outside

@@ -10,12 +10,12 @@ from threading import Event, Thread
 
 import pytest
 
-from phi3core.promotion import reconcile as reconcile_module
-from phi3core.promotion.aliases import read_state
+from phi3core.promotion import interruption
 from phi3core.promotion.delete import delete_version
 from phi3core.promotion.promote import promote
 from phi3core.promotion.reconcile import reconcile
 from phi3core.promotion.record import search, timeline
+from phi3core.promotion.snapshot import read_state
 from phi3core.settings import Settings
 from phi3core.store.client import mlflow_client
 from tests.races.conftest import ALL
@@ -73,15 +73,15 @@ def test_a_promoter_that_died_on_another_machine_is_left_alone_for_a_minute(
 
     waiting = reconcile(settings, "phi3")
 
-    assert waiting.said == []
+    assert waiting.messages == []
     assert [record.ref for record in waiting.in_flight] == ["phi3/3"]
-    assert waiting.wrong != []
-    monkeypatch.setattr(reconcile_module, "_PATIENCE", timedelta(0))
+    assert waiting.mismatches != []
+    monkeypatch.setattr(interruption, "_PATIENCE", timedelta(0))
 
     seen = reconcile(settings, "phi3")
 
-    assert (seen.in_flight, seen.wrong) == ([], [])
-    assert any("was interrupted" in sentence for sentence in seen.said)
+    assert (seen.in_flight, seen.mismatches) == ([], [])
+    assert any("was interrupted" in sentence for sentence in seen.messages)
     assert {version.version: version.stage for version in seen.versions} == {
         1: "Archived",
         2: "Archived",
@@ -104,7 +104,7 @@ def test_a_look_that_is_killed_is_finished_by_the_next(settings: Settings) -> No
 
         after = read_state(settings, name)
         assert after.stages == {1: "Archived", 2: "Archived", 3: "Staging", 4: "Production"}, last
-        assert reconcile(settings, name).said == []
+        assert reconcile(settings, name).messages == []
         told = search.of_model(settings, name)
         assert timeline.holder(told, "Production") == 4
         assert search.verify(settings, name) == []

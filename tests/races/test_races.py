@@ -11,10 +11,10 @@ from threading import Barrier
 
 import pytest
 
-from phi3core.promotion.aliases import read_state
 from phi3core.promotion.promote import promote
 from phi3core.promotion.reconcile import reconcile
 from phi3core.promotion.record import search, timeline
+from phi3core.promotion.snapshot import read_state
 from phi3core.settings import Settings
 from tests.races.conftest import ALL, SHARE
 from tests.races.racing import judge, racers
@@ -65,7 +65,7 @@ def test_promoters_in_threads_of_one_process_come_one_after_the_other_and_all_su
 
     now, listed = read_state(settings, fresh), search.of_model(settings, fresh)
     assert sorted(now.stages.values()) == ["Archived", "Archived", "Archived", "Production"]
-    assert reconcile(settings, fresh).said == []
+    assert reconcile(settings, fresh).messages == []
     assert {record.id for record in listed} == set(done)
     assert {record.status for record in listed} == {"done"}
     assert timeline.holder(listed, "Production") == now.holder("Production")

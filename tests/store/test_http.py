@@ -13,7 +13,7 @@ from phi3core.build.spec import BuildSpec
 from phi3core.engine.loader import open_artifact
 from phi3core.errors import BadInput, NotFound, StoreDown
 from phi3core.promotion.promote import delete_alias, promote, set_alias
-from phi3core.promotion.reconcile import disagreements
+from phi3core.promotion.reconcile import mismatches
 from phi3core.registry import artifacts, reader
 from phi3core.settings import Settings, load_settings
 from phi3core.store import timeouts
@@ -59,7 +59,7 @@ def test_a_promotion_leaves_exactly_one_version_in_production(remote: Settings) 
     assert reader.get_version(remote, "promoted/Production").version == 2
     stages = [version.stage for version in reader.list_versions(remote, "promoted")]
     assert stages == ["None", "Production", "Archived"]
-    assert disagreements(remote, "promoted") == []
+    assert mismatches(remote, "promoted") == []
     assert mlflow_client(remote).get_run(done.record).info.status == "FINISHED"
 
 

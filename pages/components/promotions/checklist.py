@@ -9,7 +9,7 @@ import streamlit as st
 
 from pages.components.shared import reads, ui
 from pages.components.shared.escape import short
-from phi3core.promotion.policy import policy
+from phi3core.promotion.policy import checks
 from phi3core.promotion.policy.policy import Check
 from phi3core.registry.models import Version
 from phi3core.settings import Settings
@@ -24,7 +24,7 @@ def read(version: Version, stage: str) -> list[Check]:
 
 
 def _checks(config: Settings, version: Version, stage: str) -> list[Check]:
-    return policy.checklist(config, version, stage, look=True)
+    return checks.checklist(config, version, stage, fetch=False)
 
 
 def show(checks: Sequence[Check], stage: str) -> None:

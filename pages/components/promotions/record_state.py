@@ -9,8 +9,8 @@ import streamlit as st
 from pages.components.shared import dialogs, reads, ui
 from pages.components.shared.escape import escape, short
 from phi3core.errors import Phi3Error
-from phi3core.promotion.reconcile import Look, reconcile
-from phi3core.promotion.record import search
+from phi3core.promotion.reconcile import Reconciliation, reconcile
+from phi3core.promotion.record import search, writer
 from phi3core.promotion.record.model import Record
 from phi3core.settings import Settings
 
@@ -58,12 +58,12 @@ def restore() -> None:
 
 
 def _restore() -> str:
-    search.restore(ui.config(), ui.person())
+    writer.restore(ui.config(), ui.person())
     return "The record is back."
 
 
-def _of_one(model: str, look: Look) -> None:
-    for sentence in look.said:
+def _of_one(model: str, look: Reconciliation) -> None:
+    for sentence in look.messages:
         ui.show_warning(sentence)
     # A look reads the newest records only.
     whole = _verified((model,)) if look.records_state != "deleted" else []

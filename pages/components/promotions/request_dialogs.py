@@ -9,7 +9,7 @@ from pages.components.shared.escape import escape, short
 from phi3core import tags
 from phi3core.errors import Phi3Error
 from phi3core.promotion.policy import requests
-from phi3core.promotion.policy.requests import Request
+from phi3core.promotion.policy.request_status import Request
 from phi3core.registry.models import Version
 
 from . import checklist

@@ -12,14 +12,12 @@ from pages.components.shared import store_reads, ui
 from pages.components.shared.escape import escape, short
 from phi3core.access.roles import Person
 from phi3core.errors import NotFound, Phi3Error
-from phi3core.promotion.policy import requests
-from phi3core.promotion.policy.requests import Request
+from phi3core.promotion.policy.request_status import Request, same_person
 from phi3core.registry.models import Version
 
 from . import checklist, request_dialogs
 
 _ENDED = 20
-_DECIDABLE = (*requests.WAITING, "rejected")  # one may change one's mind
 _COLORS = {"open": "blue", "approved": "green", "rejected": "red", "promoted": "green"}
 _VERDICTS = {
     "approve": (":green[:material/thumb_up:]", "approves"),
@@ -41,7 +39,7 @@ def page(listed: Sequence[Request], model: str) -> None:
         )
     if not model:
         return
-    ended = [r for r in store_reads.requests_of(model) if r.status not in requests.WAITING]
+    ended = [r for r in store_reads.requests_of(model) if not r.is_waiting]
     if ended:
         with st.expander(f"Ended · {len(ended)}", icon=":material/history:", key="requests_ended"):
             show(ended[:_ENDED], link=True)
@@ -56,7 +54,7 @@ def show(listed: Sequence[Request], link: bool = False) -> None:
         with st.container(border=True, gap="xsmall", key=f"request_{request.id}"):
             _head(request)
             _decisions(request)
-            if request.status in _DECIDABLE:
+            if request.is_decidable:
                 _evidence(request)
                 _buttons(request, person, link)
 
@@ -107,7 +105,7 @@ def _buttons(request: Request, person: Person, link: bool) -> None:
                 request_dialogs.decide_dialog(request, "approve")
             if st.button("Reject", icon=":material/thumb_down:", key=f"request_reject_{request.id}"):
                 request_dialogs.decide_dialog(request, "reject")
-        if requests.same_person(request.by, person.name) or person.may("admin"):
+        if same_person(request.by, person.name) or person.may("admin"):
             key = f"request_withdraw_{request.id}"
             if st.button("Withdraw", icon=":material/undo:", key=key, type="tertiary"):
                 request_dialogs.withdraw_dialog(request)

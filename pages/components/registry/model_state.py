@@ -13,8 +13,8 @@ from pages.components.shared.escape import short
 from pages.components.shared.reads import Reading
 from phi3core.errors import NotFound, Phi3Error
 from phi3core.promotion.policy import requests
-from phi3core.promotion.policy.requests import Request
-from phi3core.promotion.reconcile import Look, reconcile
+from phi3core.promotion.policy.request_status import Request
+from phi3core.promotion.reconcile import Reconciliation, reconcile
 from phi3core.registry.index import get_index
 from phi3core.registry.models import Version
 from phi3core.settings import Settings
@@ -28,7 +28,7 @@ _PATIENCE, _AFTER_A_CHANGE = 0.3, 3.0  # seconds that a page waits before it sho
 class ModelState:
     """What one reading of a model found. look: None where there is no such model."""
 
-    look: Look | None
+    look: Reconciliation | None
     abilities: Abilities
     requests: tuple[Request, ...] = ()
     """Those that wait, of all its versions."""
@@ -51,7 +51,7 @@ def _reconcile(config: Settings, name: str) -> ModelState:
         return ModelState(None, able)
     waiting: tuple[Request, ...] = ()
     with contextlib.suppress(Phi3Error):  # the look itself says what is wrong with the records
-        waiting = tuple(r for r in requests.of_model(config, name) if r.status in requests.WAITING)
+        waiting = tuple(r for r in requests.of_model(config, name) if r.is_waiting)
     return ModelState(look, able, waiting)
 
 
@@ -102,7 +102,14 @@ def _differs(name: str, shown: ModelState | None, now: ModelState | None) -> boo
     if shown is not None or now is None or now.look is None:
         return shown != now
     look = now.look
-    more = look.said or look.in_flight or look.wrong or look.damage or now.requests or now.abilities != Abilities()
+    more = (
+        look.messages
+        or look.in_flight
+        or look.mismatches
+        or look.damage
+        or now.requests
+        or now.abilities != Abilities()
+    )
     return bool(more) or list(look.versions) != indexed_versions(name)
 
 

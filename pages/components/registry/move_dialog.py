@@ -8,9 +8,9 @@ from pages.components.promotions import checklist
 from pages.components.shared import dialogs, ui
 from pages.components.shared.escape import short
 from phi3core.errors import Phi3Error
-from phi3core.promotion.aliases import HELD
 from phi3core.promotion.policy.policy import Check
 from phi3core.promotion.promote import promote
+from phi3core.promotion.snapshot import EXCLUSIVE_STAGES
 from phi3core.registry.models import Version
 from phi3core.store.client import find_abilities
 
@@ -32,7 +32,7 @@ def show(version: Version, listed: list[Version], stage: str = "", request: str 
         old = _becomes(version, target, listed)
         plan = plan_view.plan(version, target, listed, old)
         lines = plan_view.show(plan)
-        checks = checklist.read(version, target) if target in HELD else []
+        checks = checklist.read(version, target) if target in EXCLUSIVE_STAGES else []
     except Phi3Error as error:
         ui.show_error(str(error))
         return
@@ -60,7 +60,7 @@ def _move(ref: str, stage: str, old: str, *, reason: str, override: str, request
 
 def _stages(version: Version) -> list[str]:
     # A stage without its alias is none of ours: moving it to where it seems to be gives it the alias.
-    settled = version.stage not in HELD or version.stage.lower() in version.aliases
+    settled = version.stage not in EXCLUSIVE_STAGES or version.stage.lower() in version.aliases
     known = find_abilities(ui.config()).stages
     return [
         stage for stage in _ORDER if (stage != version.stage or not settled) and (known or stage != "Archived")

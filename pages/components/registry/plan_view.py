@@ -6,9 +6,9 @@ import streamlit as st
 
 from pages.components.shared import store_reads, ui
 from pages.components.shared.escape import short
-from phi3core.promotion.aliases import HELD
 from phi3core.promotion.plan import Plan, plan_move
 from phi3core.promotion.promote import Promotion
+from phi3core.promotion.snapshot import EXCLUSIVE_STAGES
 from phi3core.registry.models import Version
 from phi3core.text import join_words
 
@@ -42,7 +42,7 @@ def sentences(plan: Plan) -> list[str]:
     ]
     if does:
         found.append(f"**{ref}** {join_words(does)}.")
-    if plan.stage in HELD:
+    if plan.stage in EXCLUSIVE_STAGES:
         found.append(f"{name}/{plan.stage} and {alias} mean {ref} from then on, for every client that asks for them.")
     if plan.vacated:
         found.append(f"**No version is in {plan.vacated} any more**, until another is moved there.")

@@ -7,8 +7,7 @@ import streamlit as st
 from pages.components.shared import dialogs, reads, store_reads, ui
 from pages.components.shared.escape import short
 from phi3core.errors import Phi3Error
-from phi3core.promotion.policy import vetting
-from phi3core.promotion.promote import previous_version, rollback
+from phi3core.promotion.rollback import previous_version, rollback, why_refused
 from phi3core.registry.models import Version
 
 from . import plan_view
@@ -28,7 +27,7 @@ def show(model: str, listed: list[Version]) -> None:
             return
         st.markdown(f"**{short(former.ref)}** was in {ui.stage_badge('Production')} before")
         lines = plan_view.show(plan_view.plan(former, "Production", listed))
-        changed = reads.wait_for("Looking at the files …", vetting.looks_changed, ui.config(), former)
+        changed = reads.wait_for("Looking at the files …", why_refused, ui.config(), former)
     except Phi3Error as error:
         ui.show_error(str(error))
         return

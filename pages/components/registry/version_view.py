@@ -16,7 +16,7 @@ from pages.components.shared import ui
 from pages.components.shared.escape import escape, short
 from pages.components.shared.reads import Reading
 from phi3core import tags
-from phi3core.promotion.reconcile import Look
+from phi3core.promotion.reconcile import Reconciliation
 from phi3core.registry.models import Version
 from phi3core.store.client import Abilities
 from phi3core.text import plural
@@ -97,16 +97,16 @@ def _line(version: Version) -> None:
     st.caption(" · ".join(fact for fact in facts if fact))
 
 
-def _show_findings(look: Look) -> None:
+def _show_findings(look: Reconciliation) -> None:
     """What this reading repaired or found, the promotions under way, and what is wrong with the record."""
-    if look.said:
-        st.info(escape(" ".join(look.said)), icon=":material/build:")
+    if look.messages:
+        st.info(escape(" ".join(look.messages)), icon=":material/build:")
     for running in look.in_flight:
         since = ui.ago(running.started)
         st.info(f"{short(running.user)} is at work: {short(running.says)}, since {since}.", icon=":material/sync:")
-    if look.wrong:
+    if look.mismatches:
         repair = "The alias decides: move a version to its stage, and the stages follow."
-        ui.show_warning(f"{' '.join(look.wrong)} {repair}")
+        ui.show_warning(f"{' '.join(look.mismatches)} {repair}")
     if look.damage:
         record_state.damage(look.damage)
 

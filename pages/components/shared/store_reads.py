@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from phi3core.promotion.policy import requests
-from phi3core.promotion.policy.requests import Request
+from phi3core.promotion.policy.request_status import Request
 from phi3core.registry import reader
 from phi3core.registry.models import Model, Version, VersionDetails
 

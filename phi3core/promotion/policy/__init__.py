@@ -1,4 +1,4 @@
 """What a version needs before it may move: a model's policy, its checklist, requests and decisions.
 
-Moves nothing. Its face: `policy.read`, `policy.write`, `policy.checklist`, `requests.ask`, `requests.decide`.
+Moves nothing. Its face: `policy.read`, `policy.write`, `checks.checklist`, `requests.ask`, `requests.decide`.
 """

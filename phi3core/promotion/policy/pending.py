@@ -1,9 +1,9 @@
-"""The requests of all models that have not ended, with what followed on each, kept in memory between looks.
+"""The records of requests of all models that have not ended, with their steps, kept in memory between two readings.
 
-A list that is open asks every few seconds, and the requests of all time would be too many to read. So a look reads what
-was opened since the last one. Everything is read again now and then, while nobody waits for it: for what was edited or
-deleted meanwhile, and for machines whose clocks are late. What a request is now follows from its records and the files
-(requests.py).
+A page with the list reads it every few seconds, and the requests of all time would be too many. So each time only the
+records opened since the last reading are read. Everything is read again now and then in the background: for records
+that were edited or deleted meanwhile, and for machines whose clocks are late. What a request is now follows from its
+records and the files (request_status.py).
 """
 
 from __future__ import annotations
@@ -22,8 +22,7 @@ from phi3core.promotion.record.trust import Trust
 from phi3core.promotion.record.writer import now
 from phi3core.settings import Settings
 
-DECISIONS = ("approve", "reject")
-"""What follows on a request and does not end it."""
+from .request_status import VERDICTS, counts
 
 _WHOLE = 600.0  # seconds after which everything is read again
 _CLOCKS = timedelta(seconds=120)  # how far the clocks of two machines may be apart until then
@@ -32,10 +31,11 @@ _STORES = 20
 
 @dataclass(frozen=True)
 class Pending:
-    """asked: the requests that have not ended, newest first. steps: what followed on each, by its id.
+    """What was read of the requests that have not ended.
 
-    ended: requests that have, and would be read again. since: from when on records are read next. whole: when
-    everything was read last.
+    asked: their records, newest first. steps: the records that follow on each, by its id. ended: the ids of requests
+    that have ended and would be read again. since: from which time on records are read next. whole: when everything
+    was read last, in seconds of the monotonic clock.
     """
 
     asked: tuple[Record, ...]
@@ -45,20 +45,20 @@ class Pending:
     whole: float
 
 
-_known: dict[tuple[str, str], Pending] = {}  # by store and key
-_reading: set[tuple[str, str]] = set()  # those of which everything is being read again
+_cache: dict[tuple[str, str], Pending] = {}  # by store and key
+_refreshing: set[tuple[str, str]] = set()  # those of which everything is being read again
 _lock = threading.Lock()
 
 
-def look(settings: Settings) -> Pending:
-    """As they are now. Raises StoreDown."""
+def read(settings: Settings) -> Pending:
+    """The pending requests as they are now. Raises StoreDown."""
     key = (settings.tracking_uri, settings.record_key)
-    known = _known.get(key)
+    known = _cache.get(key)
     if known is None:
         return _keep(key, None, _whole(settings))
-    if time.monotonic() - known.whole > _WHOLE and key not in _reading:
-        _reading.add(key)
-        threading.Thread(target=_read_again, args=(settings, key), daemon=True).start()
+    if time.monotonic() - known.whole > _WHOLE and key not in _refreshing:
+        _refreshing.add(key)
+        threading.Thread(target=_refresh, args=(settings, key), daemon=True).start()
     begun = now()
     found = list(search.every(settings, since=known.since))
     found += _closed_since(settings, known, {record.id for record in found})
@@ -72,37 +72,31 @@ def _whole(settings: Settings) -> Pending:
     return _merged(nothing, found, Trust(settings), begun)
 
 
-def _read_again(settings: Settings, key: tuple[str, str]) -> None:
+def _refresh(settings: Settings, key: tuple[str, str]) -> None:
     try:
-        with contextlib.suppress(Phi3Error):  # what is known stays, and it is tried again
+        with contextlib.suppress(Phi3Error):  # the cached ones stay, and it is tried again
             found = _whole(settings)
-            _keep(key, _known.get(key), found)
+            _keep(key, _cache.get(key), found)
     finally:
-        _reading.discard(key)
+        _refreshing.discard(key)
 
 
 def _keep(key: tuple[str, str], before: Pending | None, found: Pending) -> Pending:
-    """before: what it was made from. Where that is not known any more, somebody else knows better."""
+    """Cache what was read. Where `before`, which it was made from, was replaced, another thread read later."""
     with _lock:
-        if _known.get(key) is before:
-            while len(_known) >= _STORES and key not in _known:
-                del _known[next(iter(_known))]
-            _known[key] = found
+        if _cache.get(key) is before:
+            while len(_cache) >= _STORES and key not in _cache:
+                del _cache[next(iter(_cache))]
+            _cache[key] = found
     return found
 
 
-def counts(step: Record, request: Record, trust: Trust) -> bool:
-    """Whether a record is a step of the request's: done, neither edited nor made up, and about the same thing."""
-    same = (step.model, step.version, step.new) == (request.model, request.version, request.new)
-    return same and "done" in (step.status, step.written) and trust.counts(step)
-
-
 def _closed_since(settings: Settings, known: Pending, read: set[str]) -> Iterator[Record]:
-    """What was under way at the last look, as it is now: it may have been opened long ago."""
+    """The steps that were open at the last reading, as they are now: they may have been opened long ago."""
     for record in (step for steps in known.steps.values() for step in steps):
         if record.status == "open" and record.id not in read:
             try:
-                yield search.again(settings, record)
+                yield search.reread(settings, record)
             except NotFound:  # it was deleted for good, which the next reading of everything sees
                 continue
 
@@ -122,7 +116,7 @@ def _merged(known: Pending, found: Iterable[Record], trust: Trust, begun: dateti
     ended = {
         id
         for id, request in asked.items()
-        if any(s.action not in DECISIONS and counts(s, request, trust) for s in steps.get(id, {}).values())
+        if any(s.action not in VERDICTS and counts(s, request, trust) for s in steps.get(id, {}).values())
     }
     left = sorted((r for id, r in asked.items() if id not in ended), key=lambda r: r.started, reverse=True)
     return Pending(

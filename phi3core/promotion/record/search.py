@@ -1,11 +1,11 @@
-"""The record of everything that was done to the registry: who, what, when, why, and what came of it.
+"""Reading the records: in pages, by their parts, verified against their seals, and exported.
 
-A record is a run in the experiment ``phi3-promotions`` (record.py; written by writing.py). Here it is searched,
-verified and exported.
+A record is a run in the experiment ``phi3-promotions`` (model.py, written by writer.py).
 """
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import json
@@ -15,19 +15,16 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal
 
 from phi3core import tags
-from phi3core.access import roles
-from phi3core.access.roles import Person
 from phi3core.errors import BadInput, NotFound
 from phi3core.settings import Settings
 from phi3core.store.client import mlflow_client, translate_errors
-from phi3core.timestamps import to_ms
+from phi3core.timestamps import from_ms
 
 from . import seal
-from .model import Record, of_run
-from .writer import append, newest
+from .model import Record
 
 if TYPE_CHECKING:
-    from mlflow.entities import Experiment
+    from mlflow.entities import Experiment, Run
 
 _homes: dict[str, str] = {}  # the experiment's id, by store: it changes only where the old one was deleted for good
 
@@ -58,10 +55,15 @@ def page(
     limit: int = 50,
     token: str | None = None,
 ) -> Page:
-    """Some records, newest first: those that match all that is given. text: anywhere in what a record says.
+    """The records that match all that is given, newest first.
 
-    request: the id of the one it belongs to, ``*`` for any. since, until: when it was opened. token: `Page.next` of
-    the page before, asked with the same filters.
+    Args:
+        text: anywhere in what a record says.
+        request: the id of the request that the record belongs to, ``*`` for any.
+        since: opened at this time or later.
+        until: opened at this time or before.
+        limit: at most so many.
+        token: `Page.next` of the page before, asked with the same filters.
     """
     from mlflow.entities import ViewType
 
@@ -84,9 +86,9 @@ def page(
     if status:
         filters.append(f"attributes.status = '{seal.STATUSES.get(status, 'RUNNING')}'")
     if since:
-        filters.append(f"attributes.start_time >= {to_ms(since)}")
+        filters.append(f"attributes.start_time >= {int(since.timestamp() * 1000)}")
     if until:
-        filters.append(f"attributes.start_time <= {to_ms(until)}")
+        filters.append(f"attributes.start_time <= {int(until.timestamp() * 1000)}")
     if text.strip():
         filters.append(f'tags."{tags.NOTE}" ILIKE {quoted(f"%{text.strip()}%")}')
     with translate_errors(settings):
@@ -96,16 +98,16 @@ def page(
     return Page(tuple(of_run(run, settings.record_key) for run in runs), runs.token or None)
 
 
-def get(settings: Settings, id: str) -> Record:
+def get(settings: Settings, record_id: str) -> Record:
     """One record. Raises NotFound."""
     with translate_errors(settings):
-        run = mlflow_client(settings).get_run(id)
+        run = mlflow_client(settings).get_run(record_id)
     if str(run.info.experiment_id) != _home(settings):
-        raise NotFound(f"There is no record {id}.")
+        raise NotFound(f"There is no record {record_id}.")
     return of_run(run, settings.record_key)
 
 
-def again(settings: Settings, record: Record) -> Record:
+def reread(settings: Settings, record: Record) -> Record:
     """A record as it is now."""
     with translate_errors(settings):
         return of_run(mlflow_client(settings).get_run(record.id), settings.record_key)
@@ -126,18 +128,31 @@ def every(settings: Settings, **which: Any) -> Iterator[Record]:
             return
 
 
+def newest_seal(settings: Settings, model: str) -> str | None:
+    """The seal of a model's latest record, "" where it has none; None where no such model is registered.
+
+    model: "" for the records that are of no model, whose latest is named by a tag of their experiment.
+    """
+    store = mlflow_client(settings)
+    with contextlib.suppress(NotFound), translate_errors(settings):
+        if model:
+            return str((store.get_registered_model(model).tags or {}).get(tags.RECORD, ""))
+        home = store.get_experiment_by_name(tags.PROMOTIONS)
+        return str(home.tags.get(tags.RECORD, "")) if home else None
+    return None
+
+
 def verify(settings: Settings, model: str) -> list[str]:
     """Sentences about records of a model that were edited, deleted or are not in the chain; [] when all is well.
 
     model: "" for those that are of no model: that the records were restored.
     """
     # The head first: what is written meanwhile is in the list, and the head is not yet missing.
-    head = newest(settings, model)
+    head = newest_seal(settings, model)
     if model:
         listed = of_model(settings, model)
     else:
         listed = [record for record in page(settings, action="restore", limit=1000).records if not record.model]
-        head = head or ("" if any(record.previous for record in listed) else None)  # they were in no chain once
     return seal.damage(listed, head, whole=True, key=settings.record_key)
 
 
@@ -160,39 +175,27 @@ def export(records: Sequence[Record], form: str) -> str:
 
 def state(settings: Settings) -> Literal["ok", "none yet", "deleted"]:
     """Whether the experiment that holds the records is there."""
-    found = _found(settings)
+    found = _experiment(settings)
     if found is None:
         return "none yet"
     return "deleted" if found.lifecycle_stage == "deleted" else "ok"
 
 
-def restore(settings: Settings, person: Person) -> None:
-    """Bring a deleted experiment of records back, with all its records. Raises Forbidden, NotFound."""
-    roles.require(person, "admin", "restoring the records")
-    with translate_errors(settings):
-        found = mlflow_client(settings).get_experiment_by_name(tags.PROMOTIONS)
-        if found is None:
-            raise NotFound("There are no records yet: nothing was deleted that could be restored.")
-        if found.lifecycle_stage == "deleted":
-            mlflow_client(settings).restore_experiment(found.experiment_id)
-            append(settings, person, model="", version=None, action="restore", reason="The records had been deleted.")
-
-
-def moved(settings: Settings) -> bool:
-    """Whether the experiment that we knew was deleted for good. To be asked where nothing is found."""
-    known = _homes.get(settings.tracking_uri)
-    _found(settings)
-    return _homes.get(settings.tracking_uri) != known
+def experiment_replaced(settings: Settings) -> bool:
+    """Whether the experiment was deleted for good since its id was read. Ask this where no record is found."""
+    before = _homes.get(settings.tracking_uri)
+    _experiment(settings)
+    return _homes.get(settings.tracking_uri) != before
 
 
 def _home(settings: Settings) -> str | None:
     """The id of the experiment, None where there is none yet."""
     if settings.tracking_uri not in _homes:
-        _found(settings)
+        _experiment(settings)
     return _homes.get(settings.tracking_uri)
 
 
-def _found(settings: Settings) -> Experiment | None:
+def _experiment(settings: Settings) -> Experiment | None:
     """The experiment as it is now."""
     with translate_errors(settings):
         found = mlflow_client(settings).get_experiment_by_name(tags.PROMOTIONS)
@@ -206,6 +209,52 @@ def _found(settings: Settings) -> Experiment | None:
 def quoted(value: str) -> str:
     """MLflow's filters know no escape: in a text with both kinds of quotes the double ones can't be asked for."""
     return f'"{value.replace(chr(34), "")}"' if "'" in value else f"'{value}'"
+
+
+def of_run(run: Run, key: str) -> Record:
+    """The record that an MLflow run holds. key: of the seals, "" for none."""
+    tag_values, status = run.data.tags, run.info.status
+    ended = tag_values.get(tags.ENDED) or (str(run.info.end_time) if run.info.end_time else "")
+    number = tag_values.get(tags.VERSION, "")
+    is_open = status not in seal.STATUSES.values()
+    ours = {theirs: own for own, theirs in seal.STATUSES.items()}
+    return Record(
+        id=run.info.run_id,
+        model=tag_values.get(tags.MODEL_NAME, ""),
+        version=int(number) if number.isdecimal() else None,
+        action=tag_values.get(tags.ACTION, ""),
+        old=tag_values.get(tags.FROM, ""),
+        new=tag_values.get(tags.TO, ""),
+        replaced=tag_values.get(tags.REPLACED, ""),
+        replaced_to=tag_values.get(tags.REPLACED_TO, ""),
+        reason=tag_values.get(tags.REASON, ""),
+        user=tag_values.get(tags.USER, ""),
+        role=tag_values.get(tags.ROLE, ""),
+        host=tag_values.get(tags.HOST, ""),
+        digest=tag_values.get(tags.DIGEST, ""),
+        checks=_checks(tag_values.get(tags.CHECKS, "")),
+        override=tag_values.get(tags.OVERRIDE, ""),
+        request=tag_values.get(tags.REQUEST, ""),
+        started=from_ms(run.info.start_time),
+        ended=from_ms(int(ended)) if ended.isdecimal() else None,
+        status="open" if is_open else ours[status],
+        outcome=tag_values.get(tags.OUTCOME, ""),
+        previous=tag_values.get(tags.PREVIOUS, ""),
+        seal=tag_values.get(tags.SEAL, ""),
+        intact=seal.intact(tag_values, run.info.start_time, status, key),
+        lock=tag_values.get(tags.LOCK, ""),
+        written=tag_values.get(tags.STATUS, "") if is_open else "",
+        unproven=not key and seal.keyed(tag_values.get(tags.SEAL, "")),
+    )
+
+
+def _checks(text: str) -> tuple[dict[str, Any], ...]:
+    """The policy's lines; () where the tag was edited and holds no list of objects."""
+    with contextlib.suppress(json.JSONDecodeError):
+        listed = json.loads(text or "[]")
+        if isinstance(listed, list):
+            return tuple(check for check in listed if isinstance(check, dict))
+    return ()
 
 
 def _cell(value: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Which version was in a stage when, told by the records alone: those that were neither edited nor made up.
+"""Which version was in a stage at which time, by the records alone: those that were neither edited nor made up.
 
 Knows nothing of stores.
 """
@@ -8,14 +8,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING
 
 from . import seal
-
-if TYPE_CHECKING:
-    from .model import Record
+from .model import Record
 
 MOVES = ("promote", "roll back", "repair", "found")
+"""The actions of records that move a version between stages."""
 
 
 @dataclass(frozen=True)
@@ -29,10 +27,10 @@ class Span:
 
 
 def moves(records: Iterable[Record], stage: str, edited: bool = False) -> list[Record]:
-    """What was done and concerns the stage, in the order in which it took effect, which is that of the endings.
+    """The moves that concern a stage, in the order in which they took effect, which is that of their ends.
 
-    Two promotions of two machines may be opened in one order and take effect in the other. edited: also what was
-    edited since.
+    Two promotions of two machines may be opened in one order and take effect in the other. edited: include records
+    that were edited since.
     """
     concerned = [
         record
@@ -57,7 +55,7 @@ def _spans(moved: Iterable[Record], stage: str) -> list[Span]:
         arrives, leaves = record.new == stage, holder and record.version == holder.version
         if arrives == bool(leaves):  # it is there already, or what leaves is not the holder
             continue
-        # Opened is when a person asked; a promotion that a look had to finish took effect long before it was closed.
+        # Its start is when a person asked; a promotion that was interrupted took effect long before it was closed.
         start = max(record.started, holder.start) if holder else record.started
         if holder:
             found[-1] = Span(holder.version, holder.start, start, holder.record)
@@ -69,16 +67,16 @@ def _spans(moved: Iterable[Record], stage: str) -> list[Span]:
 def holder(records: Iterable[Record], stage: str) -> int | None:
     """The version that the records put into the stage last; None where the last one left it, or none ever came.
 
-    What was edited is told as that, and not once more as a change from outside: it counts here as it is.
+    An edited record is reported as damage, and not once more as a change from outside: it counts here as it is.
     """
-    told = _spans(moves(records, stage, edited=True), stage)
-    return told[-1].version if told and told[-1].end is None else None
+    found = _spans(moves(records, stage, edited=True), stage)
+    return found[-1].version if found and found[-1].end is None else None
 
 
-def settled(records: Iterable[Record], ref: str, number: int) -> str:
-    """The stage of a version that holds none, as the newest record that concerns it says: None or Archived.
+def resting_stage(records: Iterable[Record], ref: str, number: int) -> str:
+    """The stage of a version without a reserved alias, by the newest record that concerns it: None or Archived.
 
-    records: of its model, newest first; edited ones as in `holder`. "" where none concerns it.
+    records: of its model, newest first; edited ones count as in `holder`. Returns "" where none concerns it.
     """
     left = ""  # what it became when another one took its place
     for record in seal.believable(records, edited=True):
@@ -98,7 +96,7 @@ def settled(records: Iterable[Record], ref: str, number: int) -> str:
 def earlier(records: Iterable[Record], stage: str = "Production") -> list[int]:
     """The versions that were in the stage before the one that is there now, the latest first.
 
-    What a rollback left is not among them: going back twice goes back two versions, not forth again.
+    A version that a rollback took out is not among them: two rollbacks go back two versions, not forth again.
     """
     stack: list[int] = []
     for record in moves(records, stage):
@@ -109,7 +107,7 @@ def earlier(records: Iterable[Record], stage: str = "Production") -> list[int]:
             del stack[len(stack) - 1 - stack[::-1].index(number) :]
         if not stack or stack[-1] != number:
             stack.append(number)
-    told = spans(records, stage)
-    if told and told[-1].end is None and told[-1].version == stack[-1]:
+    found = spans(records, stage)
+    if found and found[-1].end is None and found[-1].version == stack[-1]:
         stack = stack[:-1]
     return list(dict.fromkeys(reversed(stack)))

@@ -1,6 +1,6 @@
-"""Writing records: a run that is made with its whole intent before the first change, and closed after the last.
+"""Writing records: a run that is created with its whole intent before the first change, and closed after the last.
 
-We only append: nothing that was written is written anew. Sealed and chained (chain.py), so that an edit shows.
+Records are only appended, sealed and chained (seal.py), so that an edit shows.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from typing import Any, TypedDict, Unpack
 from filelock import FileLock, Timeout
 
 from phi3core import tags
+from phi3core.access import roles
 from phi3core.access.roles import Person
 from phi3core.errors import BadInput, Conflict, NotFound, Phi3Error
 from phi3core.settings import Settings
@@ -26,7 +27,8 @@ from phi3core.store.client import experiment_id, mlflow_client, translate_errors
 from phi3core.timestamps import from_ms, now_ms, to_ms
 
 from . import seal
-from .model import Record, of_run, title
+from .model import Record, title
+from .search import newest_seal, of_run
 
 _LONGEST = 2000  # characters of a sentence: MLflow cuts a run's tag at 8,000 without a word
 _LONGEST_CHECKS = 7500
@@ -35,7 +37,7 @@ _TRIES = 8
 
 
 class Intent(TypedDict, total=False):
-    """What a record may say besides what it must; everything is "" or empty when left out. See Record."""
+    """The optional parts of a record (see Record); "" or empty when left out."""
 
     old: str
     new: str
@@ -49,8 +51,12 @@ class Intent(TypedDict, total=False):
 
 
 @dataclass
-class Opened:
-    """A record that is open. outcome: what it will say when it is done. ended: when that was true, if not now."""
+class OpenRecord:
+    """A record of a change that is under way.
+
+    outcome: the sentence that it is closed with when the change succeeds. ended: when that was true, if not at the
+    time of closing.
+    """
 
     id: str
     seal: str
@@ -61,18 +67,18 @@ class Opened:
 @contextlib.contextmanager
 def opened(
     settings: Settings, person: Person, *, model: str, version: int | None, action: str, **intent: Unpack[Intent]
-) -> Iterator[Opened]:
-    """A record around a change: open while it is under way; then done, or failed when the change raises.
+) -> Iterator[OpenRecord]:
+    """A record around a change: open while the change is under way; then done, or failed when the change raises.
 
     Raises BadInput for a reason that is too long, Conflict where the experiment of records was deleted, StoreDown.
     """
     tag_values = _tags(settings, person, model, version, action, intent)
-    with _alive(settings) as lock:
+    with _held_lock(settings) as lock:
         record = _create(settings, tag_values | {tags.LOCK: lock}, {})
         try:
             yield record
         except BaseException as error:
-            with contextlib.suppress(Phi3Error):  # what went wrong is told; the next look closes the record
+            with contextlib.suppress(Phi3Error):  # the caller sees the first error; a reconciliation closes the record
                 close(settings, record, "failed", str(error)[:_LONGEST] or repr(error))
             raise
         close(settings, record, "done", record.outcome or "Done.")
@@ -81,7 +87,7 @@ def opened(
 def append(
     settings: Settings, person: Person, *, model: str, version: int | None, action: str, **intent: Unpack[Intent]
 ) -> Record:
-    """A record of something that has no steps: written with its outcome, all at once. Raises as `opened` does."""
+    """A record of a change without steps: written with its outcome, all at once. Raises as `opened` does."""
     tag_values = _tags(settings, person, model, version, action, intent)
     result = {tags.STATUS: "done", tags.OUTCOME: "Done.", tags.ENDED: str(now_ms())}
     made = _create(settings, tag_values, result)
@@ -91,8 +97,8 @@ def append(
         return of_run(store.get_run(made.id), settings.record_key)
 
 
-def close(settings: Settings, record: Opened | Record, status: str, outcome: str) -> None:
-    """Write what came of a record. status: done, failed or interrupted."""
+def close(settings: Settings, record: OpenRecord | Record, status: str, outcome: str) -> None:
+    """Write a record's outcome. status: done, failed or interrupted."""
     from mlflow.entities import RunTag
 
     at = to_ms(record.ended) if record.ended else now_ms()
@@ -104,15 +110,27 @@ def close(settings: Settings, record: Opened | Record, status: str, outcome: str
         store.set_terminated(record.id, seal.STATUSES[status], at)
 
 
-def finish(settings: Settings, record: Record) -> None:
-    """Tell MLflow how a record was closed, where its writer died in between."""
+def restore(settings: Settings, person: Person) -> None:
+    """Bring a deleted experiment of records back, with all its records. Raises Forbidden, NotFound."""
+    roles.require(person, "admin", "restoring the records")
+    with translate_errors(settings):
+        found = mlflow_client(settings).get_experiment_by_name(tags.PROMOTIONS)
+        if found is None:
+            raise NotFound("There are no records yet: nothing was deleted that could be restored.")
+        if found.lifecycle_stage == "deleted":
+            mlflow_client(settings).restore_experiment(found.experiment_id)
+            append(settings, person, model="", version=None, action="restore", reason="The records had been deleted.")
+
+
+def set_run_status(settings: Settings, record: Record) -> None:
+    """Give a record's run the status in its tags, where the writing process ended before it did so."""
     at = to_ms(record.ended or now())
     with translate_errors(settings):
         mlflow_client(settings).set_terminated(record.id, seal.STATUSES.get(record.written, "KILLED"), at)
 
 
-def alive(settings: Settings, record: Record) -> bool | None:
-    """Whether whoever opened a record on this machine still runs; None where it was opened on another one."""
+def is_writer_alive(settings: Settings, record: Record) -> bool | None:
+    """Whether the process that opened a record still runs; None where it was opened on another machine."""
     if record.host != host(settings) or not record.lock:
         return None
     file = settings.locks / f"record-{record.lock}.lock"
@@ -126,7 +144,7 @@ def alive(settings: Settings, record: Record) -> bool | None:
 
 @functools.cache
 def host(settings: Settings) -> str:
-    """This machine's name with a random mark of its home: who shares it shares its locks."""
+    """This machine's name with a random mark of its home: processes that share both share their locks."""
     file = settings.locks / "host"
     with FileLock(f"{file}.lock"):
         if not file.exists():
@@ -165,10 +183,10 @@ def _tags(
     }
 
 
-def _create(settings: Settings, tag_values: dict[str, str], result: dict[str, str]) -> Opened:
-    """One call makes the run with all its tags, so that no record is ever half-written; then the chain goes on."""
+def _create(settings: Settings, tag_values: dict[str, str], result: dict[str, str]) -> OpenRecord:
+    """Create the run with all its tags in one call, so that no record is ever half-written; then extend the chain."""
     home, model, started = experiment_id(settings, tags.PROMOTIONS), tag_values[tags.MODEL_NAME], now_ms()
-    tag_values = tag_values | {tags.PREVIOUS: newest(settings, model) or ""}
+    tag_values = tag_values | {tags.PREVIOUS: newest_seal(settings, model) or ""}
     tag_values |= {tags.SEAL: seal.of_intent(tag_values, started, settings.record_key)}
     if result:
         result = result | {tags.CLOSING: seal.of_result(result | tag_values, settings.record_key)}
@@ -179,21 +197,7 @@ def _create(settings: Settings, tag_values: dict[str, str], result: dict[str, st
             home, started, tag_values | result | {tags.NOTE: _note(says, tag_values)}, says[:_NAME]
         )
     _set_head(settings, model, home, tag_values[tags.SEAL])
-    return Opened(run.info.run_id, tag_values[tags.SEAL])
-
-
-def newest(settings: Settings, model: str) -> str | None:
-    """The seal of a model's latest record, "" where it has none; None where no such model is registered.
-
-    model: "" for the records that are of no model, whose latest is named by a tag of their experiment.
-    """
-    store = mlflow_client(settings)
-    with contextlib.suppress(NotFound), translate_errors(settings):
-        if model:
-            return str((store.get_registered_model(model).tags or {}).get(tags.RECORD, ""))
-        home = store.get_experiment_by_name(tags.PROMOTIONS)
-        return str(home.tags.get(tags.RECORD, "")) if home else None
-    return None
+    return OpenRecord(run.info.run_id, tag_values[tags.SEAL])
 
 
 def _set_head(settings: Settings, model: str, home: str, seal: str) -> None:
@@ -205,15 +209,15 @@ def _set_head(settings: Settings, model: str, home: str, seal: str) -> None:
                 else:
                     mlflow_client(settings).set_experiment_tag(home, tags.RECORD, seal)
             return
-        except Conflict:  # two machines make the tag at once, and the database refuses one of them
+        except Conflict:  # two machines create the tag at once, and the database refuses one of them
             if attempt == _TRIES - 1:
                 raise
             time.sleep(0.02 * (attempt + 1))
 
 
 @contextlib.contextmanager
-def _alive(settings: Settings) -> Iterator[str]:
-    """Holds a lock of this record's own, which falls with the process, however that ends: its name."""
+def _held_lock(settings: Settings) -> Iterator[str]:
+    """Hold a lock of this record's own, which is released with the process, however that ends. Yields its name."""
     mark = secrets.token_hex(8)
     file = settings.locks / f"record-{mark}.lock"
     with FileLock(file):
