@@ -1,4 +1,4 @@
-"""Asking an endpoint, and saying in a sentence why it does not answer."""
+"""Requests to an endpoint, and a sentence for each reason why it does not answer."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Answer:
 
 
 def check_endpoint(endpoint: Endpoint) -> str:
-    """Why the endpoint can't be asked, in a sentence; empty when it answers, or can't be asked anything for free."""
+    """Why the endpoint does not answer, in a sentence; empty when it does, or where every request would cost money."""
     import httpx2
 
     if endpoint.kind == "openai":
@@ -47,7 +47,7 @@ def check_endpoint(endpoint: Endpoint) -> str:
             answer = http.get(url, headers=_headers(endpoint))
     except Exception as error:  # the client's errors, and those of the libraries below it
         return _unreachable(endpoint, error, _CHECK)
-    return "" if answer.is_success else str(_refused(endpoint, answer))
+    return "" if answer.is_success else str(_refusal(endpoint, answer))
 
 
 def invoke_endpoint(
@@ -58,9 +58,15 @@ def invoke_endpoint(
 ) -> Answer:
     """Ask an MLflow endpoint, and wait for its whole answer.
 
-    options: under OpenAI's names; a parameter that the model's signature does not know is dropped by MLflow without a
-    word. hang_up is given a function that ends the call from another thread: then Cancelled is raised. Raises BadInput
-    for a request that is refused, Busy, and ServerError.
+    Args:
+        options: under OpenAI's names; MLflow silently drops a parameter that the model's signature does not have.
+        hang_up: is called with a function that ends the call from another thread.
+
+    Raises:
+        BadInput: the request is refused.
+        Busy: the server has too much to do.
+        Cancelled: the call was ended from another thread.
+        ServerError: any other failure.
     """
     import httpx2
 
@@ -71,14 +77,14 @@ def invoke_endpoint(
         timeout = httpx2.Timeout(_ANSWER, connect=_CONNECT)
         with httpx2.Client(timeout=timeout) as http:
             answer = http.post(endpoint.url, json=body, headers=_headers(endpoint), extensions={"trace": line.watch})
-    except Exception as error:  # the client's errors, and whatever hanging up makes of a socket
+    except Exception as error:  # the client's errors, and those of a socket that was shut down
         if line.is_cut:
             raise Cancelled("Stopped.") from error
         raise ServerError(_unreachable(endpoint, error, _ANSWER)) from error
     if line.is_cut:
         raise Cancelled("Stopped.")
     if not answer.is_success:
-        raise _refused(endpoint, answer)
+        raise _refusal(endpoint, answer)
     return _answer(endpoint, answer, options)
 
 
@@ -95,7 +101,7 @@ class _Line:
         shut_down(self._socket)
 
     def watch(self, event: str, info: dict[str, Any]) -> None:
-        """The client's trace: it tells of each connection as it stands."""
+        """The request's trace, called with each event of its connection."""
         self._trace(event, info)
         if self.is_cut:
             raise ConnectionAbortedError
@@ -128,7 +134,7 @@ def _body(endpoint: Endpoint, messages: list[dict[str, str]], options: dict[str,
 
 def _answer(endpoint: Endpoint, answer: httpx2.Response, options: dict[str, Any]) -> Answer:
     try:
-        said = answer.json()
+        body = answer.json()
     except ValueError as error:
         raise ServerError(
             f"{endpoint.name} answered with something that is no JSON: “{_short(answer.text, endpoint)}”. "
@@ -136,7 +142,7 @@ def _answer(endpoint: Endpoint, answer: httpx2.Response, options: dict[str, Any]
         ) from error
     reader = AnswerReader()
     try:
-        text = reader.whole(said)
+        text = reader.whole(body)
     except ServerError as error:
         raise ServerError(f"{endpoint.name}: {error}") from error
     reason, limit = reader.finish_reason, options.get("max_tokens")
@@ -148,35 +154,39 @@ def _answer(endpoint: Endpoint, answer: httpx2.Response, options: dict[str, Any]
 # ---------------------------------------------------------------- what went wrong
 
 
-def _refused(endpoint: Endpoint, answer: httpx2.Response) -> BadInput | Busy | ServerError:
-    """An answer that is none, in a sentence."""
+def _refusal(endpoint: Endpoint, answer: httpx2.Response) -> BadInput | Busy | ServerError:
+    """A response that is no answer, as the error to raise."""
     status, name = answer.status_code, endpoint.name
-    raised, said = _said(answer)
-    told = f": “{_short(said, endpoint)}”" if said.strip() else ""
+    raised, text = _error_text(answer)
+    reason = f": “{_short(text, endpoint)}”" if text.strip() else ""
     match status:
         case 401 | 403:
             missing = "" if endpoint.key else " None was sent: give “key” or “key_env”."
             return ServerError(f"{name} refused the key ({status}). Check it in [endpoints.{name}].{missing}")
         case 404 | 405:
-            return ServerError(f"{name} has nothing at {endpoint.url} ({status}){told}. Check its url.")
+            return ServerError(f"{name} has nothing at {endpoint.url} ({status}){reason}. Check its url.")
         case 408 | 504:
-            return ServerError(f"{name} gave up on the answer: it took longer than it allows ({status}){told}.")
+            return ServerError(f"{name} gave up on the answer: it took longer than it allows ({status}){reason}.")
         case 429:
-            return Busy(f"{name} has too much to do (429){told}. Try again in a moment.")
+            return Busy(f"{name} has too much to do (429){reason}. Try again in a moment.")
     if 300 <= status < 400:
         host = urlsplit(answer.headers.get("location", "")).hostname or "another address"
         return ServerError(
             f"{name} redirects to {host}, and the key is not sent on. Put the right address into [endpoints.{name}]."
         )
     if raised or status == 424:  # as MLflow and Azure ML say that the model's own code failed
-        return ServerError(f"The model at {name} failed ({status}){told}. Its server's log says more.")
+        return ServerError(f"The model at {name} failed ({status}){reason}. Its server's log says more.")
     if status < 500:
-        return BadInput(f"{name} refused the request ({status}){told}.")
-    return ServerError(f"{name} failed ({status}){told}.")
+        return BadInput(f"{name} refused the request ({status}){reason}.")
+    return ServerError(f"{name} failed ({status}){reason}.")
 
 
-def _said(answer: httpx2.Response) -> tuple[bool, str]:
-    """Whether a traceback came along, and the server's own words: as MLflow, Databricks, OpenAI or FastAPI put them."""
+def _error_text(answer: httpx2.Response) -> tuple[bool, str]:
+    """The server's error, as MLflow, Databricks, OpenAI or FastAPI write it.
+
+    Returns:
+        Whether the body holds a traceback, and the text of the error.
+    """
     try:
         body = answer.json()
     except ValueError:
@@ -184,10 +194,10 @@ def _said(answer: httpx2.Response) -> tuple[bool, str]:
     if not isinstance(body, dict):
         return False, json.dumps(body)
     if trace := str(body.get("stack_trace") or "").strip():
-        return True, _last_error(trace)  # MLflow's message then only says that something went wrong
+        return True, _last_error(trace)  # MLflow's message only says then that something went wrong
     error = body.get("error")
-    said = body.get("message") or (error.get("message") if isinstance(error, dict) else error) or body.get("detail")
-    text = said if isinstance(said, str) else json.dumps(said or "")
+    message = body.get("message") or (error.get("message") if isinstance(error, dict) else error) or body.get("detail")
+    text = message if isinstance(message, str) else json.dumps(message or "")
     return False, text.rpartition("Error: ")[2] if text.startswith("Failed to predict data") else text
 
 

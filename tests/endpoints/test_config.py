@@ -73,7 +73,7 @@ TABLE = '[endpoints.a]\nkind = "mlflow"\nurl = "https://example.com/invocations"
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "sentence"),
     [
         ("[endpoints", "not written as TOML"),
         ("endpoints = 3", "must be tables"),
@@ -100,9 +100,9 @@ TABLE = '[endpoints.a]\nkind = "mlflow"\nurl = "https://example.com/invocations"
     ],
 )
 def test_what_is_wrong_in_the_file_is_named_and_no_key_told(
-    write: Callable[[str], Settings], text: str, told: str
+    write: Callable[[str], Settings], text: str, sentence: str
 ) -> None:
-    with pytest.raises(BadInput, match=told) as caught:
+    with pytest.raises(BadInput, match=sentence) as caught:
         load_endpoints(write(text))
 
     assert "secrets.toml" in str(caught.value)

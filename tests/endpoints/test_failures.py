@@ -15,7 +15,7 @@ from tests.endpoints.service import HELLO, KEY, Service, ask
 
 
 @pytest.mark.parametrize(
-    ("status", "answer", "kind", "told"),
+    ("status", "answer", "kind", "sentence"),
     [
         (401, {"message": "no"}, ServerError, r"refused the key \(401\). Check it in \[endpoints.far\]"),
         (403, b"", ServerError, r"refused the key \(403\)"),
@@ -34,9 +34,9 @@ from tests.endpoints.service import HELLO, KEY, Service, ask
     ],
 )
 def test_whatever_goes_wrong_there_is_told_in_a_sentence_without_the_key(
-    service: Service, status: int, answer: Any, kind: type[Phi3Error], told: str
+    service: Service, status: int, answer: Any, kind: type[Phi3Error], sentence: str
 ) -> None:
-    with pytest.raises(kind, match=told) as caught:
+    with pytest.raises(kind, match=sentence) as caught:
         ask(service.says(answer, status).endpoint())
 
     assert KEY not in str(caught.value)
