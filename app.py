@@ -1,4 +1,4 @@
-"""The page table, and the door before it."""
+"""The page table. No page is drawn before the sign-in."""
 
 import streamlit as st
 
@@ -26,11 +26,11 @@ page = st.navigation(
 )
 match visitor:
     case Person() if inside:
-        login.show(visitor)
+        login.show_person(visitor)
         page.run()
     case Person():
-        login.refuse(visitor)
+        login.show_no_role(visitor)
     case None:
-        login.ask()
+        login.show_sign_in()
     case error:
-        login.trouble(error)
+        login.show_trouble(error)

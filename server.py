@@ -27,12 +27,12 @@ from phi3core.serving.pool import pool
 from phi3core.settings import load_settings
 
 # Streamlit takes a folder named pages/ for its old automatic pages until st.navigation has run once, and greets
-# the first visitor of a deep link with “Page not found”. It is told here, before anybody can come.
+# the first visitor of a deep link with “Page not found”. It is switched off here, before the first visit.
 PagesManager.uses_pages_directory = False
 
 
 def refuse(why: str) -> NoReturn:
-    """End before anybody can come; an exception would reach the reader as Starlette's traceback."""
+    """End before the first visit; an exception would show as Starlette's traceback."""
     print(why, file=sys.stderr, flush=True)
     os._exit(1)
 
@@ -67,7 +67,7 @@ async def lifespan(_: st.App) -> AsyncIterator[None]:
 
 
 def _before_the_end(act: Callable[[], None]) -> None:
-    """Have it done when a signal ends the server, which only then waits for every response that is being sent."""
+    """Have it done when a signal ends the server, before it waits for the responses that are being sent."""
     for number in (signal.SIGINT, signal.SIGTERM):
         ours = signal.getsignal(number)
 

@@ -5,7 +5,7 @@ from contextlib import suppress
 import streamlit as st
 
 from pages.components.chat import code_snippets, composer, parameters, predict, server_state, target, turns
-from pages.components.chat.turn_foot import Asking
+from pages.components.chat.turn_foot import TurnRequest
 from pages.components.conversations import conversation_menu
 from pages.components.shared import reads, ui
 from phi3core import tags
@@ -124,7 +124,7 @@ if not conversation.path and state.chat != "none":
 
 _address(conversation, chosen.asked)
 with ui.stop_on_error():
-    turns.show_all(Asking(conversation, chosen, system, options))
+    turns.show_all(TurnRequest(conversation, chosen, system, options))
 if problem:
     ui.show_error(problem)
 if state.chat == "none":

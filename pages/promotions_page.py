@@ -45,7 +45,7 @@ def _days(text: str) -> tuple[date, ...]:
 
 
 def _leave(view: str, model: str, record: str) -> None:
-    """What is shown now stands in the address, so that it survives a reload and can be sent to somebody."""
+    """What is shown now stands in the address, so that it survives a reload and can be sent as a link."""
     state = st.session_state
     shown = {"view": view, "model": model}
     if view == _RECORD:

@@ -1,4 +1,4 @@
-"""How a build is drawn: its steps, its end, its log."""
+"""A build as it is drawn: its steps, its end, its log."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def show(job: Job) -> None:
 
 
 def line(job: Job) -> str:
-    """Markdown: what is built from what. Anybody may have written the run's parameters."""
+    """Markdown: what is built from what. The run's parameters are escaped: they may come from outside."""
     name, source = safe_markdown(job.ref or job.spec.name), ui.code(job.spec.source)
     return f"**{name}** {ui.wrapper(job.spec.wrapper)} from {source}"
 

@@ -17,7 +17,7 @@ from phi3core.errors import BadInput
 
 from . import context_bar, prompt_library
 from .server_state import ServerState
-from .target import Chosen
+from .target import Selection
 
 CHAT, RAW, JSON = "Chat", "Raw prompt", "JSON"
 _EXAMPLE = {
@@ -29,14 +29,14 @@ _EXAMPLE = {
 
 @dataclass(frozen=True)
 class Message:
-    """What was written and is to be asked. schema: for an answer in JSON, else None."""
+    """What was written and is to be sent. schema: of an answer in JSON, else None."""
 
     text: str
     raw: bool = False
     schema: dict[str, Any] | None = None
 
 
-def show(chosen: Chosen, conversation: Conversation, state: ServerState, system: str) -> Message | None:
+def show(chosen: Selection, conversation: Conversation, state: ServerState, system: str) -> Message | None:
     """Draw it below the page, and return what was sent just now. Raises BadInput for a schema that is none."""
     modes = _modes(chosen, state)
     if st.session_state.get("chat_mode") not in modes:
@@ -61,7 +61,7 @@ def show(chosen: Chosen, conversation: Conversation, state: ServerState, system:
     return _message(conversation, mode, schema)
 
 
-def _modes(chosen: Chosen, state: ServerState) -> list[str]:
+def _modes(chosen: Selection, state: ServerState) -> list[str]:
     """The ways in which the model can be asked, as far as is known."""
     if chosen.endpoint is not None:
         return [CHAT, RAW, JSON] if chosen.endpoint.kind == "openai" else [CHAT]
@@ -76,7 +76,7 @@ def _modes(chosen: Chosen, state: ServerState) -> list[str]:
 
 
 def keep_draft() -> None:
-    """What was just sent is kept until it is asked: whatever goes wrong before that, it comes back into its box."""
+    """Keep what was just sent until the conversation has it: where that fails, it comes back into its box."""
     if sent := st.session_state.get("chat_input"):
         st.session_state["chat_draft"] = sent
 

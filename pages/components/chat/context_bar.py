@@ -11,12 +11,12 @@ from phi3core.chat.context_window import count_tokens
 from phi3core.chat.conversation import Conversation
 
 from . import server_state
-from .target import Chosen
+from .target import Selection
 
 _NEARLY = 0.85  # of the context: from here on the bar says so
 
 
-def show(chosen: Chosen, conversation: Conversation, system: str) -> None:
+def show(chosen: Selection, conversation: Conversation, system: str) -> None:
     """A slim bar; nothing where the model does not tell. While an answer comes, it stays as it was."""
     if conversation.running:
         _draw_bar(conversation, st.session_state.get("chat_measured"))
@@ -26,7 +26,7 @@ def show(chosen: Chosen, conversation: Conversation, system: str) -> None:
     st.fragment(_follow, run_every=None if measured else 1.0)(chosen, conversation, system, bool(measured))
 
 
-def _follow(chosen: Chosen, conversation: Conversation, system: str, known: bool) -> None:
+def _follow(chosen: Selection, conversation: Conversation, system: str, known: bool) -> None:
     measured = _measure(chosen, conversation, system)
     if measured and not known:
         st.rerun()
@@ -45,7 +45,7 @@ def _draw_bar(conversation: Conversation, measured: tuple[int | None, int | None
     st.progress(part, text=f":small[{words}]")
 
 
-def _measure(chosen: Chosen, conversation: Conversation, system: str) -> tuple[int | None, int | None] | None:
+def _measure(chosen: Selection, conversation: Conversation, system: str) -> tuple[int | None, int | None] | None:
     """Tokens that would be sent with the next message, and the context's length in tokens.
 
     None while they are being counted; (None, None) where the model does not tell.

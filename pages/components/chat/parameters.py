@@ -13,15 +13,16 @@ from phi3core.build.spec import MAX_TOKENS
 from phi3core.chat.conversation import Conversation
 from phi3core.chat.fit import ENDPOINT_OPTIONS
 
+from . import prompt_library
 from .server_state import ServerState
-from .target import Chosen
+from .target import Selection
 
-ALTERNATIVES = 5  # likeliest tokens told beside each token, where probabilities are shown
+ALTERNATIVES = 5  # likeliest tokens shown beside each token, with their probabilities
 
 
 @dataclass(frozen=True)
 class Control:
-    """An option under OpenAI's name. start: where the model tells no default of its own."""
+    """An option under OpenAI's name. start: its value where the model has no default of its own."""
 
     name: str
     label: str
@@ -45,7 +46,7 @@ _MORE = (
 _ALL = (*(c.name for c in (*_MAIN, *_MORE)), "max_tokens", "seed", "stop", "logprobs")
 
 
-def show(chosen: Chosen, conversation: Conversation, state: ServerState) -> tuple[str, dict[str, Any]]:
+def show(chosen: Selection, conversation: Conversation, state: ServerState) -> tuple[str, dict[str, Any]]:
     """Draw the controls and return the system prompt and the options.
 
     They start as the conversation had them last, else at the model's own defaults.
@@ -57,7 +58,7 @@ def show(chosen: Chosen, conversation: Conversation, state: ServerState) -> tupl
             "System prompt", key="chat_system", placeholder="the model's own", height=100,
             disabled=state.chat in ("prompt", "none"),
         )  # fmt: skip
-        _insert_prompt("chat_system")
+        prompt_library.insert("chat_system", "Saved system prompts")
         with st.container(horizontal=True, vertical_alignment="center"):
             st.markdown("**Generation**", width="content")
             st.space("stretch")
@@ -70,7 +71,7 @@ def show(chosen: Chosen, conversation: Conversation, state: ServerState) -> tupl
     return system, _asked(chosen, values, own)
 
 
-def _known(chosen: Chosen, state: ServerState) -> tuple[set[str], dict[str, Any]]:
+def _known(chosen: Selection, state: ServerState) -> tuple[set[str], dict[str, Any]]:
     """The options that the model takes, and its defaults."""
     if chosen.endpoint is not None:
         return set(
@@ -106,7 +107,7 @@ def _seed_state(ref: str, conversation: Conversation, own: dict[str, Any], suppo
 
 
 def _start(name: str, value: Any) -> Any:
-    """A value as its control takes it, moved into its range; None: nobody knows."""
+    """A value as its control takes it, moved into its range; None where it is unknown."""
     if name == "stop":
         return [part.replace("\n", "\\n") for part in value or ()]
     if name == "logprobs":
@@ -121,7 +122,7 @@ def _start(name: str, value: Any) -> Any:
     return min(max(type(control.low)(value), control.low), control.high)
 
 
-def _draw(chosen: Chosen, supported: set[str]) -> dict[str, Any]:
+def _draw(chosen: Selection, supported: set[str]) -> dict[str, Any]:
     values: dict[str, Any] = {}
     for control in _these(_MAIN, supported):
         values[control.name] = _number(control, chosen)
@@ -147,7 +148,7 @@ def _these(controls: Iterable[Control], supported: set[str]) -> list[Control]:
     return [control for control in controls if control.name in supported]
 
 
-def _number(control: Control, chosen: Chosen) -> float | None:
+def _number(control: Control, chosen: Selection) -> float | None:
     key = _key(control.name, chosen.ref)
     if chosen.endpoint is not None:  # its own default has no place on a slider
         low, high, step = float(control.low), float(control.high), float(control.step)
@@ -159,7 +160,7 @@ def _number(control: Control, chosen: Chosen) -> float | None:
     return st.slider(control.label, control.low, control.high, step=control.step, key=key, help=control.help)
 
 
-def _special(chosen: Chosen, supported: set[str]) -> dict[str, Any]:
+def _special(chosen: Selection, supported: set[str]) -> dict[str, Any]:
     values: dict[str, Any] = {}
     if "seed" in supported:
         key = _key("seed", chosen.ref)
@@ -172,13 +173,13 @@ def _special(chosen: Chosen, supported: set[str]) -> dict[str, Any]:
         )  # fmt: skip
     if "logprobs" in supported:
         key = _key("logprobs", chosen.ref)
-        help = "Each with its likeliest alternatives."
-        values["logprobs"] = st.toggle("Show token probabilities", key=key, help=help)
+        hint = "Each with its likeliest alternatives."
+        values["logprobs"] = st.toggle("Show token probabilities", key=key, help=hint)
     return values
 
 
-def _asked(chosen: Chosen, values: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
-    """The options to ask with. A model of somebody else is told only what differs from its own defaults."""
+def _asked(chosen: Selection, values: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
+    """The options to ask with. A model that we did not build is sent only what differs from its own defaults."""
     ours = chosen.version is not None and bool(chosen.version.wrapper)
     options = {n: v for n, v in values.items() if v is not None and (ours or v != _start(n, own.get(n)))}
     stop = [part.replace("\\n", "\n") for part in options.pop("stop", ())]
@@ -198,11 +199,3 @@ def _drop(ref: str) -> None:
 
 def _key(name: str, ref: str) -> str:
     return f"chat_{name}_{ref}"
-
-
-def _insert_prompt(key: str) -> None:
-    try:
-        from . import prompt_library
-    except ImportError:
-        return
-    prompt_library.insert(key, "Saved system prompts")

@@ -1,4 +1,4 @@
-"""Asking a model that can't be chatted with: a JSON form for its /invocations."""
+"""TurnRequest a model that can't be chatted with: a JSON form for its /invocations."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from phi3core.errors import Phi3Error
 
 from . import examples
 from .server_state import ServerState
-from .target import Chosen
+from .target import Selection
 
 
-def show(chosen: Chosen, state: ServerState) -> None:
+def show(chosen: Selection, state: ServerState) -> None:
     """The signature, a request to edit, and what came back."""
     assert state.server is not None
     signature = state.props.get("signature") or {}

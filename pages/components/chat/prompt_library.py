@@ -34,8 +34,8 @@ def _library(key: str) -> None:
     may = ui.person().may("reviewer")
     modes = [_USE, _SAVE] if may else [_USE]
     mode = st.segmented_control("Mode", modes, required=True, label_visibility="collapsed", key="prompts_mode")
-    if said := st.session_state.pop("prompts_said", ""):
-        st.success(said, icon=":material/check_circle:")
+    if result := st.session_state.pop("prompts_result", ""):
+        st.success(result, icon=":material/check_circle:")
     if mode == _SAVE:
         _save(listed)
     elif listed:
@@ -63,7 +63,7 @@ def _use(key: str, listed: dict[str, SavedPrompt]) -> None:
     left, right = st.columns([3, 1])
     name = left.selectbox("Prompt", list(listed), key="prompts_name")
     newest = listed[name]
-    # Newest first; numbers may be missing, so they are asked for only where there is more than one.
+    # Newest first; numbers may be missing, so they are read where there is more than one.
     number = right.selectbox("Version", _numbers(newest), key=f"prompts_version_{name}_{newest.version}")
     try:
         prompt = newest if number == newest.version else prompts.load(ui.config(), name, number)
@@ -97,7 +97,7 @@ def _numbers(newest: SavedPrompt) -> list[int]:
     try:
         return [prompt.version for prompt in prompts.list_versions(ui.config(), newest.name)]
     except Phi3Error:
-        return [newest.version]  # asked for again at the next look; the newest is here
+        return [newest.version]  # they are read at the next draw; the newest is here
 
 
 def _about(prompt: SavedPrompt) -> None:
@@ -129,7 +129,7 @@ def _delete(name: str) -> None:
     except Phi3Error as error:
         ui.show_error(str(error))
         return
-    _go_on(prompts_said=f"{short(name)} is deleted.")
+    _go_on(prompts_result=f"{short(name)} is deleted.")
 
 
 # ---------------------------------------------------------------- saving one
@@ -155,7 +155,7 @@ def _save(listed: dict[str, SavedPrompt]) -> None:
     before = listed.get(saved.name)
     same = before is not None and before.version == saved.version
     what = "is saved already, word for word" if same else f"is saved as version {saved.version}"
-    _go_on(prompts_mode=_USE, prompts_name=saved.name, prompts_said=f"{short(saved.name)} {what}.")
+    _go_on(prompts_mode=_USE, prompts_name=saved.name, prompts_result=f"{short(saved.name)} {what}.")
 
 
 def _go_on(**state: str) -> None:

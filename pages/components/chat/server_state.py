@@ -15,7 +15,7 @@ from phi3core.errors import Phi3Error
 from phi3core.serving.handle import ModelServer, Status
 from phi3core.timestamps import now_ms
 
-from .target import Chosen
+from .target import Selection
 
 _COMING = ("starting", "loading")
 
@@ -41,7 +41,7 @@ class ServerState:
         return str(self.props.get("chat", ""))
 
 
-def read(chosen: Chosen) -> ServerState:
+def read(chosen: Selection) -> ServerState:
     """What is known by now. Opens nothing, and hardly waits."""
     version = chosen.version
     if version is None:
@@ -57,7 +57,7 @@ def read(chosen: Chosen) -> ServerState:
     return ServerState(server, status, props or {})
 
 
-def show(chosen: Chosen, conversation: Conversation) -> None:
+def show(chosen: Selection, conversation: Conversation) -> None:
     """The state of the model server, kept up to date while it changes."""
     state = read(chosen)
     late = _waiting(conversation)
@@ -66,7 +66,7 @@ def show(chosen: Chosen, conversation: Conversation) -> None:
     st.fragment(_show, run_every=every)(chosen, conversation, every)
 
 
-def _unsettled(chosen: Chosen, conversation: Conversation, state: ServerState) -> bool:
+def _unsettled(chosen: Selection, conversation: Conversation, state: ServerState) -> bool:
     """Whether the model server is about to be in another state."""
     if chosen.version is None:
         return False
@@ -75,13 +75,13 @@ def _unsettled(chosen: Chosen, conversation: Conversation, state: ServerState) -
     return state.status is None or state.status.state in _COMING or (state.open and not state.props)
 
 
-def _opening(chosen: Chosen, conversation: Conversation) -> bool:
+def _opening(chosen: Selection, conversation: Conversation) -> bool:
     """Whether an answer has been asked for that opens the model server."""
     current = conversation.current
     return current is not None and current.ref == chosen.ref
 
 
-def _show(chosen: Chosen, conversation: Conversation, every: float | None) -> None:
+def _show(chosen: Selection, conversation: Conversation, every: float | None) -> None:
     state = read(chosen)
     if every == 1.0 and not _unsettled(chosen, conversation, state):
         st.rerun()  # what it can do is known now: everything else is drawn by it
@@ -93,7 +93,7 @@ def _show(chosen: Chosen, conversation: Conversation, every: float | None) -> No
         st.caption(f":material/cloud_sync: {late}")
 
 
-def _show_server(chosen: Chosen, conversation: Conversation, state: ServerState) -> None:
+def _show_server(chosen: Selection, conversation: Conversation, state: ServerState) -> None:
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         status = state.status
         if state.server is None and _opening(chosen, conversation):
@@ -116,7 +116,7 @@ def _show_server(chosen: Chosen, conversation: Conversation, state: ServerState)
             st.caption(f"{icon} {word}{' · ' + status.detail if status.detail else ''}{_kind(state)}")
 
 
-def _show_failure(chosen: Chosen, conversation: Conversation, reason: str) -> None:
+def _show_failure(chosen: Selection, conversation: Conversation, reason: str) -> None:
     last = conversation.path[-1] if conversation.path else None
     if last is not None and last.state == "failed" and last.ref == chosen.ref:  # the turn says the same, and more
         st.caption(":material/error: Not open any more: the last answer failed.")
@@ -131,7 +131,7 @@ def _kind(state: ServerState) -> str:
     }.get(state.chat, "")
 
 
-def _open_button(chosen: Chosen, label: str) -> None:
+def _open_button(chosen: Selection, label: str) -> None:
     assert chosen.version is not None
     if st.button(label, icon=":material/play_circle:", type="tertiary", key="chat_open"):
         try:

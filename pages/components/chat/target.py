@@ -1,9 +1,8 @@
-"""Who is talked to: a registered version or an endpoint elsewhere, from the address or from two boxes."""
+"""The model of a conversation: a registered version or an endpoint, chosen by the address or in two boxes."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import streamlit as st
 
@@ -11,19 +10,19 @@ from pages.components.shared import reads, store_reads, ui
 from phi3core import tags
 from phi3core.chat.conversation import Conversation
 from phi3core.chat.target import find_moved_version
+from phi3core.endpoints.config import Endpoint, load_endpoints
 from phi3core.errors import BadInput, NotFound, Phi3Error, StoreDown
 from phi3core.registry.models import Model, Reference, Version, parse_reference
-
-if TYPE_CHECKING:
-    from phi3core.endpoints.config import Endpoint
 
 _ELSEWHERE = "endpoint:"
 
 
 @dataclass(frozen=True)
-class Chosen:
-    """Whom to ask, and how that was chosen, such as ``phi3/Production``. moved: the version that this means by now,
-    where the conversation goes on with the one it began with.
+class Selection:
+    """The version or endpoint to ask.
+
+    asked: how it was chosen, such as ``phi3/Production``. moved: the version that this means by now, where the
+    conversation goes on with the one it began with.
     """
 
     target: Version | Endpoint
@@ -43,8 +42,8 @@ class Chosen:
         return str(self.target.ref)
 
 
-def pick(conversation: Conversation) -> Chosen:
-    """Draw the boxes; ends the page where there is nothing to talk to."""
+def pick(conversation: Conversation) -> Selection:
+    """Draw the boxes. Ends the page where there is no model to talk to."""
     models, endpoints = _models(), _endpoints()
     if not models and not endpoints and not (models := _models(anew=True)):
         st.info("There is no version to talk to yet. Build one first.", icon=":material/chat:")
@@ -55,10 +54,10 @@ def pick(conversation: Conversation) -> Chosen:
     if wanted not in models and wanted and not wanted.startswith(_ELSEWHERE):
         models = _models(anew=True)  # it may have been registered a moment ago
     names = [*models, *endpoints]
-    chosen_for_them = st.session_state.get("chat_model") not in names
-    if chosen_for_them:
+    chosen_by_page = st.session_state.get("chat_model") not in names
+    if chosen_by_page:
         if missing := st.session_state.get("chat_model"):
-            ui.show_warning(_nobody(missing))
+            ui.show_warning(_missing(missing))
         in_production = [name for name, model in models.items() if model.production]
         st.session_state["chat_model"] = (in_production or names)[0]
     left, right = st.columns([2, 3])
@@ -66,17 +65,17 @@ def pick(conversation: Conversation) -> Chosen:
     if name in endpoints:
         endpoint = endpoints[name]
         right.text_input("Address", endpoint.url, disabled=True, key=f"chat_url_{endpoint.name}")
-        return Chosen(endpoint, name)
-    asked = _pick_version(conversation, *_listed(models[name]), right, chosen_for_them)
+        return Selection(endpoint, name)
+    asked = _pick_version(conversation, *_listed(models[name]), right, chosen_by_page)
     return _pinned(conversation, asked)
 
 
-def last(conversation: Conversation, error: StoreDown) -> Chosen:
-    """Whom a conversation under way was talking to, while the store can't tell who there is. Raises the error again.
+def last(conversation: Conversation, error: StoreDown) -> Selection:
+    """The model that a conversation under way last talked to, while the store is away. Raises the error again.
 
     A version whose model server is open, or an endpoint, needs no store to answer.
     """
-    known: tuple[str, Chosen] | None = st.session_state.get("chat_last")
+    known: tuple[str, Selection] | None = st.session_state.get("chat_last")
     if known is None or known[0] != conversation.id or not conversation.path:
         raise error
     chosen = known[1]
@@ -88,7 +87,7 @@ def last(conversation: Conversation, error: StoreDown) -> Chosen:
 
 
 def _models(anew: bool = False) -> dict[str, Model]:
-    """Those that have a version; what was read lately will do, unless they are wanted anew."""
+    """The models that have a version, by name. anew: what was read lately won't do."""
     return {model.name: model for model in store_reads.models(anew) if model.newest}
 
 
@@ -110,9 +109,7 @@ def follow(conversation: Conversation, ref: str) -> None:
 
 
 def _endpoints() -> dict[str, Endpoint]:
-    """The endpoints that the secrets file names; what is wrong with it is said, and the page goes on without."""
-    from phi3core.endpoints.config import load_endpoints
-
+    """The endpoints that the secrets file names; a mistake in it is shown, and the page goes on without them."""
     try:
         return {endpoint.ref: endpoint for endpoint in load_endpoints(ui.config())}
     except Phi3Error as error:
@@ -124,7 +121,7 @@ def _label(name: str) -> str:
     return f"☁ {name.removeprefix(_ELSEWHERE)}" if name.startswith(_ELSEWHERE) else name
 
 
-def _nobody(name: str) -> str:
+def _missing(name: str) -> str:
     if name.startswith(_ELSEWHERE):
         return f"There is no endpoint “{name.removeprefix(_ELSEWHERE)}” (any more). Choose one of these."
     return f"There is no registered model “{name}”. Choose one of these."
@@ -133,7 +130,7 @@ def _nobody(name: str) -> str:
 def _follow_link(conversation: Conversation) -> None:
     """Set the boxes, where the address asks for another reference than they show, or they show nothing yet.
 
-    Without a reference in the address, a conversation that is opened goes on with whom it was had with.
+    Without a reference in the address, a conversation that is opened goes on with the model that answered last.
     """
     asked = st.query_params.get("ref", "")
     shown = st.session_state.get("chat_shown", "")
@@ -162,7 +159,7 @@ def _pick_version(
     model: Model,
     listed: list[Version],
     column: st.delta_generator.DeltaGenerator,
-    chosen_for_them: bool,
+    chosen_by_page: bool,
 ) -> str:
     choices = _choices(model, listed)
     if st.session_state.get("chat_ref") not in choices:
@@ -172,7 +169,7 @@ def _pick_version(
         if _is_of(missing, model.name):
             ui.show_warning(f"{missing} is not there (any more): {instead} is chosen instead.")
         st.session_state["chat_ref"] = instead
-        if chosen_for_them:
+        if chosen_by_page:
             st.session_state["chat_first"] = st.session_state["chat_ref"]
     return str(column.selectbox("Version", list(choices), format_func=lambda r: choices.get(r, r), key="chat_ref"))
 
@@ -197,17 +194,17 @@ def _default(model: Model, listed: list[Version]) -> str:
     return next((v.ref for v in listed if v.wrapper == "onnx"), listed[0].ref)
 
 
-def _pinned(conversation: Conversation, asked: str) -> Chosen:
+def _pinned(conversation: Conversation, asked: str) -> Selection:
     """The version that is meant; a conversation under way keeps the one it talks to when its alias moves on."""
     meant = store_reads.resolve(asked)
     if conversation.asked_ref != asked or st.session_state.get("chat_followed") == (conversation.id, meant.ref):
-        return Chosen(meant, asked)
+        return Selection(meant, asked)
     refs = conversation.asked_ref, conversation.ref
     moved = reads.wait_for("Reading the version …", find_moved_version, ui.config(), *refs)
     if not moved:
-        return Chosen(meant, asked)
+        return Selection(meant, asked)
     try:
-        return Chosen(store_reads.resolve(conversation.ref), asked, moved)
+        return Selection(store_reads.resolve(conversation.ref), asked, moved)
     except (NotFound, BadInput):
         ui.show_warning(f"{conversation.ref} was deleted: from the next message on, {meant.ref} answers.")
-        return Chosen(meant, asked)
+        return Selection(meant, asked)

@@ -28,7 +28,7 @@ def show(tokens: Sequence[Token], key: str) -> None:
 
 
 def mean(tokens: Sequence[Token]) -> tuple[float, float]:
-    """The geometric mean of the probabilities, and its inverse, the perplexity. What is told as impossible is 1e-9."""
+    """The geometric mean of the probabilities, and its inverse, the perplexity. An impossible token counts as 1e-9."""
     logs = [max(token.logprob, math.log(1e-9)) for token in tokens]
     average = sum(logs) / len(logs)
     return math.exp(average), math.exp(-average)
@@ -38,7 +38,7 @@ def places(tokens: Sequence[Token], width: int = _WIDTH) -> list[tuple[int, int,
     """Row, column and length of each token in rows of so many characters; a line break in a token ends its row."""
     found, row, column = [], 0, 0
     for token in tokens:
-        length = min(max(len(_seen(token.text)), 1) + 1, width)
+        length = min(max(len(_with_signs(token.text)), 1) + 1, width)
         if column + length > width:
             row, column = row + 1, 0
         found.append((row, column, length))
@@ -103,12 +103,12 @@ def _percent(logprob: float) -> str:
     return f"{math.exp(max(logprob, -99)):.1%}"
 
 
-def _seen(text: str) -> str:
-    """A token as it can be seen: white space by signs."""
+def _with_signs(text: str) -> str:
+    """A token with signs for its white space."""
     return "".join("↵" if c == "\n" else "⇥" if c == "\t" else c if c.isprintable() else "\ufffd" for c in text)
 
 
 def _text(text: str, most: int = 60) -> str:
     """Plotly takes some HTML in its texts, links too: shown as it is written."""
-    shown = _seen(text)[:most].replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    shown = _with_signs(text)[:most].replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     return shown.replace("%{", "%\u2060{") or "∅"

@@ -15,10 +15,11 @@ from phi3core.chat.conversation import Conversation
 from phi3core.chat.live_conversations import add_conversation
 from phi3core.errors import Phi3Error
 from phi3core.markdown import safe_markdown
+from phi3core.text import plural
 from phi3core.traces.turn import Turn
 
 from . import token_view
-from .target import Chosen
+from .target import Selection
 
 _AGAIN = "Ask once more; this answer stays beside the new one"
 _EDIT = "Edit the message and send it again; this one stays beside it"
@@ -26,16 +27,19 @@ _BRANCH = "Go on from here in a new conversation"
 
 
 @dataclass(frozen=True)
-class Asking:
-    """With what a turn is asked again or otherwise: as the page stands now."""
+class TurnRequest:
+    """What a turn is asked again with: as the page stands now."""
 
     conversation: Conversation
-    chosen: Chosen
+    chosen: Selection
     system: str
     options: dict[str, Any]
 
     def again(self, turn: Turn, question: str | None = None, forget: int | None = None) -> None:
-        """Ask it and draw the page; what is wrong is said."""
+        """Ask the turn again and draw the page anew, or show the error.
+
+        question: another wording. forget: how many of the oldest turns are not sent.
+        """
         try:
             self.conversation.ask_again(
                 self.chosen.target, self.system, self.options, turn=turn, question=question, forget=forget,
@@ -49,20 +53,20 @@ class Asking:
 
 
 @st.fragment
-def show(asking: Asking, turn: Turn, last: bool) -> None:
+def show(request: TurnRequest, turn: Turn, last: bool) -> None:
     """Figures, thumbs and buttons: a click on them draws no other turn."""
     st.caption(figures(turn))
     with st.container(horizontal=True, vertical_alignment="center", gap="xsmall"):  # one row on a phone too
-        _thumbs(asking.conversation, turn)
+        _thumbs(request.conversation, turn)
         label = {"failed": "Try again", "stopped": "Ask again"}.get(turn.state, "Regenerate")
         key = "chat_again" if last else f"turn_again_{turn.id}"
         if st.button(label if last else "", icon=":material/refresh:", key=key, type="tertiary", help=_AGAIN):
-            asking.again(turn)
+            request.again(turn)
         if st.button("", icon=":material/edit:", key=f"turn_edit_open_{turn.id}", type="tertiary", help=_EDIT):
             st.session_state["chat_editing"] = turn.id
             st.rerun()
         if st.button("", icon=":material/call_split:", key=f"turn_branch_{turn.id}", type="tertiary", help=_BRANCH):
-            _branch(asking.conversation, turn)
+            _branch(request.conversation, turn)
         _popover("", ":material/content_copy:", "Copy as text", f"turn_copy_{turn.id}", lambda: _copy(turn))
         _popover("", ":material/code:", "Rendered prompt and request", f"turn_sent_{turn.id}", lambda: _sent(turn))
         if turn.tokens:
@@ -76,16 +80,16 @@ def show(asking: Asking, turn: Turn, last: bool) -> None:
 
 def _toggle(turn: Turn, shown: bool) -> None:
     name = f"turn_tokens_{turn.id}"
-    help = "Hide the token probabilities" if shown else "Show the token probabilities"
+    hint = "Hide the token probabilities" if shown else "Show the token probabilities"
     st.button(
-        "", icon=":material/equalizer:", key=f"turn_probabilities_{turn.id}", type="tertiary", help=help,
+        "", icon=":material/equalizer:", key=f"turn_probabilities_{turn.id}", type="tertiary", help=hint,
         on_click=st.session_state.update, args=({name: not shown},),
     )  # fmt: skip
 
 
-def _popover(label: str, icon: str, help: str, key: str, draw: Callable[[], None]) -> None:
+def _popover(label: str, icon: str, hint: str, key: str, draw: Callable[[], None]) -> None:
     """Drawn only once it is opened: a hundred rendered prompts are megabytes."""
-    popover = st.popover(label, icon=icon, help=help, type="tertiary", key=key, on_change="rerun")
+    popover = st.popover(label, icon=icon, help=hint, type="tertiary", key=key, on_change="rerun")
     if popover.open:
         with popover:
             draw()
@@ -124,17 +128,18 @@ def _thumbs(conversation: Conversation, turn: Turn) -> None:
                 key=f"turn_comment_text_{turn.id}",
             )  # fmt: skip
             if st.form_submit_button("Save", key=f"turn_comment_save_{turn.id}"):
-                _told(lambda: conversation.rate(turn, turn.thumb, comment, ui.person()))
+                _toast_error(lambda: conversation.rate(turn, turn.thumb, comment, ui.person()))
                 st.rerun(scope="fragment")
 
 
 def _rate(conversation: Conversation, turn: Turn, key: str) -> None:
     value = st.session_state[key]
     thumb = None if value is None else bool(value)
-    _told(lambda: conversation.rate(turn, thumb, turn.comment, ui.person()))
+    _toast_error(lambda: conversation.rate(turn, thumb, turn.comment, ui.person()))
 
 
-def _told(act: Callable[[], None]) -> None:
+def _toast_error(act: Callable[[], None]) -> None:
+    """Do it, and show one of our errors as a toast."""
     try:
         act()
     except Phi3Error as error:
@@ -155,16 +160,16 @@ def _branch(conversation: Conversation, turn: Turn) -> None:
 
 def figures(turn: Turn) -> str:
     """One line: who answered, how fast, how much."""
-    said = [ui.code(turn.ref) if turn.ref.startswith("endpoint:") else turn.ref]
+    parts = [ui.code(turn.ref) if turn.ref.startswith("endpoint:") else turn.ref]
     if turn.tokens_per_second:
-        said.append(f"{turn.tokens_per_second:.0f} tokens/s")
+        parts.append(f"{turn.tokens_per_second:.0f} tokens/s")
     if turn.first_token_ms:
-        said.append(f"first token {turn.first_token_ms:,.0f} ms")
+        parts.append(f"first token {turn.first_token_ms:,.0f} ms")
     if turn.prompt_tokens:
         cached = f" ({turn.cached_tokens:,} cached)" if turn.cached_tokens else ""
-        said.append(f"{turn.prompt_tokens:,}{cached} + {turn.completion_tokens:,} tokens")
+        parts.append(f"{turn.prompt_tokens:,}{cached} + {turn.completion_tokens:,} tokens")
     elif turn.completion_tokens:
-        said.append(f"{turn.completion_tokens:,} tokens")
+        parts.append(f"{turn.completion_tokens:,} tokens")
     if turn.forgot:
-        said.append(f"without the oldest {turn.forgot} {'turn' if turn.forgot == 1 else 'turns'}")
-    return " · ".join(said)
+        parts.append(f"without the oldest {turn.forgot} {plural(turn.forgot, 'turn')}")
+    return " · ".join(parts)

@@ -19,7 +19,7 @@ from phi3core.traces.turn import Turn
 
 from . import turn_foot
 from .line_breaks import with_line_breaks
-from .turn_foot import Asking
+from .turn_foot import TurnRequest
 
 SHOWN = 30  # turns that are drawn at first, the newest
 _USER, _MODEL = ":material/person:", ":material/deployed_code:"
@@ -30,19 +30,19 @@ _SLICE, _EVERY = 0.5, 0.05  # seconds: a run of the live answer, and between two
 _NEXT = 0.1  # seconds from a run of it to the next
 
 
-def show_all(asking: Asking) -> None:
-    """The path of the conversation; of a long one the newest turns, until the others are asked for."""
-    path = asking.conversation.path
-    hidden = max(0, len(path) - SHOWN) if st.session_state.get("chat_all") != asking.conversation.id else 0
+def show_all(request: TurnRequest) -> None:
+    """The path of the conversation; of a long one the newest turns, until the button for the others is pressed."""
+    path = request.conversation.path
+    hidden = max(0, len(path) - SHOWN) if st.session_state.get("chat_all") != request.conversation.id else 0
     if hidden and st.button(f"Show {hidden} earlier turns", icon=":material/history:", key="chat_show_all"):
-        st.session_state["chat_all"] = asking.conversation.id
+        st.session_state["chat_all"] = request.conversation.id
         st.rerun()
     for turn in path[hidden:]:
-        live = asking.conversation.live
+        live = request.conversation.live
         if turn.state == "running" and live is not None:
             _show_running(live)
         else:
-            _show_ended(asking, turn, last=turn is path[-1])
+            _show_ended(request, turn, last=turn is path[-1])
 
 
 def show_text(text: str) -> None:
@@ -74,7 +74,7 @@ def _show_running(live: LiveTurn) -> None:
         _show_question(live.turn)
     with st.chat_message("assistant", avatar=_MODEL):
         answer = st.container()
-        # Outside the live part: a click runs the page, which does not wait for anybody.
+        # Outside the live part: a click runs the page, which does not wait for the answer.
         st.button("Stop", icon=":material/stop_circle:", key="chat_stop", on_click=_stop, args=(live,))
         with answer:
             # One look only: until the page's own run has ended, what it drew before stays on the screen beside this.
@@ -117,18 +117,18 @@ def _stop(live: LiveTurn) -> None:
 # ---------------------------------------------------------------- when it has ended
 
 
-def _show_ended(asking: Asking, turn: Turn, last: bool) -> None:
+def _show_ended(request: TurnRequest, turn: Turn, last: bool) -> None:
     with st.chat_message("user", avatar=_USER):
         if st.session_state.get("chat_editing") == turn.id:
-            _edit(asking, turn)
+            _edit(request, turn)
         else:
             _show_question(turn)
-            _siblings(asking.conversation, turn)
+            _siblings(request.conversation, turn)
     with st.chat_message("assistant", avatar=_MODEL):
         _show_answer(turn)
         if (turn.full or turn.filled) and last:
-            _make_room(asking, turn)
-        turn_foot.show(asking, turn, last)
+            _make_room(request, turn)
+        turn_foot.show(request, turn, last)
 
 
 def _show_answer(turn: Turn) -> None:
@@ -175,9 +175,9 @@ def _siblings(conversation: Conversation, turn: Turn) -> None:
         return
     at = next(number for number, other in enumerate(others) if other.id == turn.id)
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
-        for label, to, help in (("‹", at - 1, "The one before"), ("›", at + 1, "The next one")):
+        for label, to, hint in (("‹", at - 1, "The one before"), ("›", at + 1, "The next one")):
             st.button(
-                label, key=f"turn_{to - at}_{turn.id}", type="tertiary", help=help, on_click=_select,
+                label, key=f"turn_{to - at}_{turn.id}", type="tertiary", help=hint, on_click=_select,
                 args=(conversation, others[to % len(others)]), disabled=not 0 <= to < len(others),
             )  # fmt: skip
             if label == "‹":
@@ -189,26 +189,26 @@ def _select(conversation: Conversation, turn: Turn) -> None:
     st.session_state.pop("chat_editing", None)
 
 
-def _edit(asking: Asking, turn: Turn) -> None:
+def _edit(request: TurnRequest, turn: Turn) -> None:
     key = f"turn_edit_{turn.id}"
     st.session_state.setdefault(key, turn.question)
     text = st.text_area("Message", key=key, height=120, label_visibility="collapsed")
     with st.container(horizontal=True):
         if st.button("Send", type="primary", icon=":material/send:", key="turn_edit_send"):
-            asking.again(turn, question=text)
+            request.again(turn, question=text)
         if st.button("Cancel", key="turn_edit_cancel"):
             st.session_state.pop("chat_editing", None)
             st.rerun()
 
 
-def _make_room(asking: Asking, turn: Turn) -> None:
+def _make_room(request: TurnRequest, turn: Turn) -> None:
     """The context is full: what can be done."""
-    least = _least(asking, turn)
+    least = _least(request, turn)
     if least == _IMPOSSIBLE:
         st.caption("The message alone does not fit: shorten it.")
     with st.container(horizontal=True):
         if least not in (_IMPOSSIBLE, turn.forgot if turn.filled else _IMPOSSIBLE):
-            _forget_button(asking, turn, least)
+            _forget_button(request, turn, least)
         if st.button("Edit the message", icon=":material/edit:", key="turn_shorten"):
             st.session_state["chat_editing"] = turn.id
             st.rerun()
@@ -218,28 +218,28 @@ def _make_room(asking: Asking, turn: Turn) -> None:
         )  # fmt: skip
 
 
-def _forget_button(asking: Asking, turn: Turn, least: int | None) -> None:
+def _forget_button(request: TurnRequest, turn: Turn, least: int | None) -> None:
     which = "the oldest turns" if least is None else "the oldest turn" if least == 1 else f"the {least} oldest turns"
-    help = "As few as needed. They stay in the conversation, and are no longer sent."
+    hint = "As few as needed. They stay in the conversation, and are no longer sent."
     if st.button(
-        f"Forget {which} and send again", icon=":material/content_cut:", key="turn_forget", type="primary", help=help
+        f"Forget {which} and send again", icon=":material/content_cut:", key="turn_forget", type="primary", help=hint
     ):
         if least is None:
             st.toast("The model does not tell yet how long the conversation is: try again in a moment.")
             return
-        asking.again(turn, forget=least)
+        request.again(turn, forget=least)
 
 
-def _least(asking: Asking, turn: Turn) -> int | None:
+def _least(request: TurnRequest, turn: Turn) -> int | None:
     """The fewest turns to forget, found out in the background; None while unknown."""
-    conversation, target = asking.conversation, asking.chosen.target
-    room = int(asking.options.get("max_tokens") or 100)
+    conversation, target = request.conversation, request.chosen.target
+    room = int(request.options.get("max_tokens") or 100)
 
     def find() -> int:
         server = ui.servers().open(target) if isinstance(target, Version) else target
         for wanted in (room, 100, 1):  # less room for the answer before there is no answer at all
             found = count_turns_to_forget(
-                conversation, server, asking.system, turn.question, turn.parent, min(wanted, room)
+                conversation, server, request.system, turn.question, turn.parent, min(wanted, room)
             )
             if found is not None:
                 return max(found, turn.forgot)
@@ -248,4 +248,4 @@ def _least(asking: Asking, turn: Turn) -> int | None:
             raise ServerError("The model does not tell how long the conversation is.")
         return _IMPOSSIBLE
 
-    return reads.latest(find, patience=1.0, key=("forget", turn.id, target.ref, asking.system, room)).value
+    return reads.latest(find, patience=1.0, key=("forget", turn.id, target.ref, request.system, room)).value

@@ -83,7 +83,7 @@ def _listed(text: str, limit: int) -> SearchResult:
 
 
 def _among(since: int) -> str:
-    """How far back it was looked, where that was not to the beginning."""
+    """How far back the search went, where it did not reach the beginning."""
     return f" among the newest, back to {from_ms(since):%Y-%m-%d %H:%M} UTC" if since else ""
 
 
@@ -106,8 +106,8 @@ def _empty(text: str, since: int) -> None:
     st.page_link("pages/chat_page.py", label="Talk to a version", icon=":material/chat:")
 
 
-def _key(id: str) -> str:
-    return f"conversations_pick_{id}"
+def _key(conversation_id: str) -> str:
+    return f"conversations_pick_{conversation_id}"
 
 
 def _chosen(listed: Sequence[ConversationSummary]) -> None:
@@ -128,8 +128,8 @@ def _chosen(listed: Sequence[ConversationSummary]) -> None:
 
 
 def _tick_all(ids: Sequence[str]) -> None:
-    for id in ids:
-        st.session_state[_key(id)] = st.session_state["conversations_all"]
+    for conversation_id in ids:
+        st.session_state[_key(conversation_id)] = st.session_state["conversations_all"]
 
 
 @st.dialog("Export", icon=":material/download:")
@@ -156,7 +156,7 @@ def _export(chosen: Sequence[ConversationSummary]) -> None:
 
 
 def _as_jsonl(ids: Sequence[str], pool: Pool) -> str:
-    return import_export.to_jsonl([load_conversation(ui.config(), pool, id) for id in ids])
+    return import_export.to_jsonl([load_conversation(ui.config(), pool, conversation_id) for conversation_id in ids])
 
 
 def _row(summary: ConversationSummary) -> None:

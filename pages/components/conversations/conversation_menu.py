@@ -34,32 +34,32 @@ def menu(conversation: Conversation) -> None:
     """A popover with everything there is to do with a conversation; nothing where it has no turns yet."""
     if not conversation.tree:
         return
-    id = conversation.id
-    with st.popover("Share", icon=":material/ios_share:", type="tertiary", key=f"share_{id}"):
+    conversation_id = conversation.id
+    with st.popover("Share", icon=":material/ios_share:", type="tertiary", key=f"share_{conversation_id}"):
         st.caption("Link, for whoever can open this app")
         ref = conversation.asked_ref or conversation.ref
-        st.code(links.chat_address(id, ref, conversation.selected), language=None, wrap_lines=True)
+        st.code(links.chat_address(conversation_id, ref, conversation.selected), language=None, wrap_lines=True)
         st.caption("Export")
         with st.container(horizontal=True):
             for name, (ending, mime, write, about) in _FILES.items():
                 st.download_button(
                     name, partial(write, conversation), f"{file_name(conversation.title)}.{ending}", mime,
-                    key=f"share_{ending}_{id}", icon=":material/download:", on_click="ignore", help=about,
+                    key=f"share_{ending}_{conversation_id}", icon=":material/download:", on_click="ignore", help=about,
                 )  # fmt: skip
         st.caption("Conversation")
         with st.container(horizontal=True):
             own = may_change(conversation.author)
-            if own and st.button("Rename", icon=":material/edit:", key=f"share_rename_{id}"):
-                rename(id, conversation.title)
+            if own and st.button("Rename", icon=":material/edit:", key=f"share_rename_{conversation_id}"):
+                rename(conversation_id, conversation.title)
             busy = conversation.running
-            if st.button("Replay", icon=":material/replay:", key=f"share_replay_{id}", disabled=busy):
+            if st.button("Replay", icon=":material/replay:", key=f"share_replay_{conversation_id}", disabled=busy):
                 replay_dialog.show(conversation)
-            if own and st.button("Delete", icon=":material/delete:", key=f"share_delete_{id}"):
-                delete([(id, conversation.title, len(conversation.tree))])
+            if own and st.button("Delete", icon=":material/delete:", key=f"share_delete_{conversation_id}"):
+                delete([(conversation_id, conversation.title, len(conversation.tree))])
 
 
 def may_change(author: str) -> bool:
-    """Whether whoever looks may rename and delete a conversation of this author."""
+    """Whether the person who looks may rename and delete a conversation of this author."""
     me = ui.person()
     return me.may("admin") or me.name.casefold() == author.casefold()
 
@@ -70,13 +70,13 @@ def file_name(title: str) -> str:
 
 
 @st.dialog("Rename", icon=":material/edit:")
-def rename(id: str, title: str) -> None:
+def rename(conversation_id: str, title: str) -> None:
     with st.form("share_rename_form", border=False):
-        new = st.text_input("Title", title, max_chars=200, key=f"share_title_{id}")
+        new = st.text_input("Title", title, max_chars=200, key=f"share_title_{conversation_id}")
         pressed = st.form_submit_button("Rename", type="primary", key="share_rename_confirm", width="stretch")
     if pressed:
         try:
-            rename_conversation(ui.config(), id, new, ui.person())
+            rename_conversation(ui.config(), conversation_id, new, ui.person())
         except Phi3Error as error:
             ui.show_error(str(error))
             return
@@ -98,12 +98,12 @@ def delete(doomed: Sequence[tuple[str, str, int]]) -> None:
     )
     if st.button("Delete", type="primary", icon=":material/delete:", key="share_delete_confirm", width="stretch"):
         try:
-            for id, _, _ in doomed:
-                delete_conversation(ui.config(), id, ui.person())
+            for conversation_id, _, _ in doomed:
+                delete_conversation(ui.config(), conversation_id, ui.person())
         except (Phi3Error, OSError) as error:
             ui.show_error(str(error))
             return
-        if st.session_state.get("chat_conversation") in [id for id, _, _ in doomed]:
+        if st.session_state.get("chat_conversation") in [conversation_id for conversation_id, _, _ in doomed]:
             del st.session_state["chat_conversation"]
         st.session_state["conversations_result"] = f"{ui.counted(len(doomed), 'conversation')} deleted."
         st.switch_page(_PAGE)

@@ -51,7 +51,7 @@ def show_made(made: Sequence[tuple[str, str]], refused: Sequence[str]) -> None:
     _show_refused(refused)
     with st.container(border=True):
         st.markdown(f":green[:material/check_circle:] {ui.counted(len(made), 'conversation')} imported")
-        for id, title in made[:5]:
-            links.chat_link(id, title)
+        for conversation_id, title in made[:5]:
+            links.chat_link(conversation_id, title)
         if len(made) > 5:
             st.caption(f"and {len(made) - 5:,} more, on top of the list")

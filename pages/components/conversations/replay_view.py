@@ -14,14 +14,15 @@ from phi3core.chat.conversation import Conversation
 from phi3core.chat.live_conversations import load_conversation
 from phi3core.chat.replay import AnswerPair, Replay
 from phi3core.errors import BadInput, NotFound, Phi3Error
+from phi3core.serving.pool import Pool
 from phi3core.traces.turn import Turn
 from phi3core.traces.votes import Better
 
 
-def show(id: str) -> None:
+def show(conversation_id: str) -> None:
     """A replay by the id of the conversation that it makes or made, whatever its state."""
     with ui.stop_on_error():
-        repeated, original, under_way = reads.wait_for("Reading the replay …", _load, id, ui.servers())
+        repeated, original, under_way = reads.wait_for("Reading the replay …", _load, conversation_id, ui.servers())
     st.subheader(short(repeated.title), anchor=False)
     with st.container(horizontal=True):
         for label, conversation in (("Recorded", original), ("Replayed", repeated)):
@@ -39,17 +40,17 @@ def show(id: str) -> None:
     progress()
 
 
-def _load(id: str, pool: object) -> tuple[Conversation, Conversation, Replay | None]:
+def _load(conversation_id: str, pool: Pool) -> tuple[Conversation, Conversation, Replay | None]:
     """The new conversation, the one it repeats, and the replay itself where this process runs it."""
-    under_way = replay.find_replay(id)
+    under_way = replay.find_replay(conversation_id)
     if under_way is not None:
         return under_way.conversation, under_way.original, under_way
     config = ui.config()
-    repeated = load_conversation(config, pool, id)  # type: ignore[arg-type]
+    repeated = load_conversation(config, pool, conversation_id)
     if repeated.origin is None or repeated.origin.kind != "replay":
         raise BadInput("This conversation repeats no other one: replay one from the list.")
     try:
-        original = load_conversation(config, pool, repeated.origin.conversation)  # type: ignore[arg-type]
+        original = load_conversation(config, pool, repeated.origin.conversation)
     except NotFound as error:
         raise NotFound("The conversation that this one repeats was deleted: there is nothing to compare.") from error
     return repeated, original, None
@@ -60,7 +61,7 @@ def _running(under_way: Replay) -> None:
     live = under_way.conversation.live
     waiting = f" · {live.waiting}" if live and live.waiting else ""
     with st.container(horizontal=True, vertical_alignment="center"):
-        st.progress(under_way.done / max(total, 1), f"Asking question {at} of {total}{escape(waiting)}")
+        st.progress(under_way.done / max(total, 1), f"TurnRequest question {at} of {total}{escape(waiting)}")
         st.button("Stop", icon=":material/stop_circle:", key="replay_stop", on_click=under_way.stop)
     for pair_at, pair in enumerate(under_way.pairs, start=1):
         _pair(pair_at, pair)
@@ -155,7 +156,7 @@ def _figures(turn: Turn) -> str:
 
 
 def _my_votes(repeated: Conversation) -> dict[str, Better]:
-    """What this person said of this replay before, read once."""
+    """The votes of this person on this replay, read once."""
     person, kept = ui.person(), f"replay_votes_{repeated.id}"
     if kept not in st.session_state:
         try:

@@ -1,4 +1,4 @@
-"""The policy of a registered model, stage by stage: told to everybody, changed by an admin."""
+"""The policy of a registered model, stage by stage: everybody reads it, an admin changes it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pages.components.shared import dialogs, ui
 from pages.components.shared.escape import short
 from phi3core.promotion.policy import policy, schema
 from phi3core.promotion.policy.policy import Policy, Threshold
-from phi3core.text import plural
+from phi3core.text import join_words, plural
 
 _WHAT = (
     "**A policy says what a version needs before it may move to a stage**: approvals, reviews, a win rate against the "
@@ -67,7 +67,7 @@ def sentences(wanted: Policy) -> list[str]:
 def _range(limit: Threshold) -> str:
     parts = [f"at least {limit.at_least:g}"] if limit.at_least is not None else []
     parts += [f"at most {limit.at_most:g}"] if limit.at_most is not None else []
-    return " and ".join(parts) or "recorded, whatever its value"
+    return join_words(parts) or "recorded, whatever its value"
 
 
 @st.dialog("Policy", icon=":material/policy:", width="medium")

@@ -38,7 +38,7 @@ _DOUBTS = {
 
 
 def show(records: Sequence[Record], key: str, chosen: str = "", link: bool = False) -> str:
-    """A table, newest first; the row that is selected is told in full below it. Returns that record's id, or "".
+    """A table, newest first; the selected record stands below it in full. Returns that record's id, or "".
 
     key: another one lets the selection begin anew. chosen: the id to begin with. link: to the version's page.
     """
@@ -80,7 +80,7 @@ def _table(records: Sequence[Record]) -> pd.DataFrame:
 
 
 def detail(record: Record, link: bool = False) -> None:
-    """All that a record holds. link: to the version's page, too."""
+    """All that a record holds. link: whether to link to the version's page."""
     with st.container(border=True):
         title = f"**{short(record.ref)}** · {record.action}"
         if moved := change(record):

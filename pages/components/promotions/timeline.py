@@ -21,11 +21,11 @@ from . import record_list, record_reads
 
 STAGES = ("Production", "Staging")
 _ICON = ":material/view_timeline:"
-_NOW, _PAST = "#2E9E5B", "#8A97A6"  # told apart on a light and on a dark ground
+_NOW, _PAST = "#2E9E5B", "#8A97A6"  # distinct on a light and on a dark ground
 _ROW, _LEAST, _MOST = 30, 110, 620  # pixels
 _LINE = 48  # letters of a line in a hover
 _WORDS = 240  # letters of a reason in a hover
-_THIN = 0.004  # of the whole time: what is shorter would not be seen
+_THIN = 0.004  # of the whole time: a shorter bar would be invisible
 
 
 def show(model: str) -> None:
@@ -66,7 +66,8 @@ def _now(model: str, newest: str) -> datetime:
     if about != (model, newest):
         now = datetime.now(UTC)
         st.session_state["timeline_now"] = (model, newest), now
-    return now  # type: ignore[no-any-return]
+    assert isinstance(now, datetime)
+    return now
 
 
 def figure(spans: Sequence[Span], records: Mapping[str, Record], stage: str, now: datetime) -> go.Figure:

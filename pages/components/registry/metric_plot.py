@@ -11,7 +11,7 @@ from phi3core.registry.models import Version
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
-_LINE, _HERE, _PRODUCTION = "#8A97A6", "#2F86CF", "#2E9E5B"  # told apart on a light and on a dark ground
+_LINE, _HERE, _PRODUCTION = "#8A97A6", "#2F86CF", "#2E9E5B"  # distinct on a light and on a dark ground
 TITLES = {
     tags.TOKENS_PER_SECOND: "Speed, tokens/s",
     tags.FIRST_TOKEN_MS: "First token, ms",
@@ -33,7 +33,7 @@ def names(versions: Sequence[Version]) -> list[str]:
 
 
 def figure(versions: Sequence[Version], metric: str, here: int) -> go.Figure:
-    """A point for each version that has the metric, in the order of their numbers. here: the one that is looked at."""
+    """A point for each version that has the metric, by their numbers. here: the version whose page is open."""
     import plotly.graph_objects as go
 
     known = sorted((v for v in versions if metric in v.metrics), key=lambda version: version.version)

@@ -13,6 +13,7 @@ from phi3core.promotion.promote import promote
 from phi3core.promotion.snapshot import EXCLUSIVE_STAGES
 from phi3core.registry.models import Version
 from phi3core.store.client import find_abilities
+from phi3core.text import join_words
 
 from . import plan_view
 
@@ -72,7 +73,7 @@ def _becomes(version: Version, target: str, listed: list[Version]) -> str:
     leaving = plan_view.plan(version, target, listed).leaving
     if not leaving or not find_abilities(ui.config()).stages:
         return "Archived"
-    who = " and ".join(short(one.ref) for one in leaving)
+    who = join_words(short(one.ref) for one in leaving)
     return st.segmented_control(
         f"{who} leaves {target} and becomes", list(_BECOMES), required=True, default="Archived",
         format_func=lambda old: _BECOMES[old], key="move_old",

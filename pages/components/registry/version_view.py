@@ -1,7 +1,7 @@
 """A version's page: what it is, what can be done with it, and under tabs everything that is known of it.
 
-Its head comes from one look at the model, which also repairs and tells what was changed from outside. While a slow
-store is asked, what the index knows is shown.
+Its head comes from one reading of the model, which also repairs what was changed from outside. While a slow store is
+asked, what the index knows is shown.
 """
 
 from __future__ import annotations
@@ -171,8 +171,8 @@ def _figures(version: Version, listed: Sequence[Version]) -> None:
             "First token": (_number(version, first, "ms"), _delta(version, other, first, "ms"), "inverse"),
         }
         for label, (value, delta, color) in shown.items():
-            help = _MEASURED + (f" Below: against {other.ref}, in Production." if delta and other else "")
-            st.metric(label, value, delta, delta_color=color, width="content", help=help)
+            hint = _MEASURED + (f" Below: against {other.ref}, in Production." if delta and other else "")
+            st.metric(label, value, delta, delta_color=color, width="content", help=hint)
         st.metric("Memory", ui.megabytes(version.metrics.get(tags.PEAK_MEMORY)), width="content")
         st.metric("Size", ui.megabytes(version.size), width="content")
 

@@ -35,7 +35,7 @@ def differences(pieces: Iterable[DiffPiece], side: str) -> str:
 
 def _joined(pieces: Iterable[DiffPiece], side: str) -> list[tuple[bool, str]]:
     """One answer's stretches, changed or not. What two changed words have between them but no letters is no
-    agreement that anybody cares for: it counts as changed.
+    agreement worth showing: it counts as changed.
     """
     kept = [(piece.kind != "same", piece.text) for piece in pieces if piece.kind in ("same", side)]
     joined: list[tuple[bool, str]] = []
@@ -57,7 +57,7 @@ def _colored(text: str, side: str) -> str:
 def _background(line: str, side: str, broken: bool) -> str:
     """A line, or its part; broken: the line break behind it is part of the difference, so it shows as a sign."""
     start, text, end = _parted(line)
-    if not text:  # only the spaces differ: they are what is to be seen
+    if not text:  # only the spaces differ: they are what is shown
         text, start, end = _SPACE * len(line), "", ""
     text = _line(text) + ("↵" if broken else "")
     return f"{start}:{_COLORS[side]}-background[{text}]{end}" if text else ""

@@ -14,14 +14,14 @@ from . import ui
 from .escape import short
 
 
-def chat_link(id: str, label: str, icon: str | None = ":material/chat:") -> None:
+def chat_link(conversation_id: str, label: str, icon: str | None = ":material/chat:") -> None:
     """A link that opens a conversation, with the model that answered last. label: any text; it is escaped."""
-    st.page_link("pages/chat_page.py", label=short(label), icon=icon, query_params={"c": id})
+    st.page_link("pages/chat_page.py", label=short(label), icon=icon, query_params={"c": conversation_id})
 
 
-def chat_address(id: str, ref: str, turn: str) -> str:
+def chat_address(conversation_id: str, ref: str, turn: str) -> str:
     """A conversation's whole address. turn: the selected one, if any (Tree.selected)."""
-    query = {"c": id, "ref": _reference(ref), "turn": turn}
+    query = {"c": conversation_id, "ref": _reference(ref), "turn": turn}
     return f"{app_address()}/chat?{urlencode({name: value for name, value in query.items() if value}, safe='/@:')}"
 
 

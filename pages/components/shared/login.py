@@ -1,4 +1,4 @@
-"""Signing in and out: the page for who has yet to, and the line that says who is here."""
+"""Signing in and out: the sign-in page, the page of a person without a role, and the line in the sidebar."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from .escape import short
 
 
 def visitor() -> Person | Phi3Error | None:
-    """Who is here; None where they have yet to sign in; else why that can't be told."""
+    """The person who looks; None before the sign-in; the error where that can't be found out."""
     try:
         return ui.visitor()
     except Phi3Error as error:
         return error
 
 
-def ask() -> None:
-    """The sign-in page. Who has signed in comes back to the address that is open now."""
+def show_sign_in() -> None:
+    """The sign-in page. The sign-in leads back to the address that is open now."""
     with _sheet():
         st.title("Phi-3 Playground", anchor=False)
         if st.context.cookies.get(SIGN_IN_FAILED):
@@ -37,8 +37,8 @@ def ask() -> None:
         st.caption(f"It takes you to {short(provider)} and back to this page.")
 
 
-def trouble(error: Phi3Error) -> None:
-    """The page where it can't be told who is here."""
+def show_trouble(error: Phi3Error) -> None:
+    """The page where it can't be found out who looks."""
     with _sheet():
         st.title("Phi-3 Playground", anchor=False)
         ui.show_error(str(error))
@@ -48,8 +48,8 @@ def trouble(error: Phi3Error) -> None:
                 _sign_out()
 
 
-def refuse(person: Person) -> None:
-    """The page for who has signed in and has no role."""
+def show_no_role(person: Person) -> None:
+    """The page of a person who has signed in and has no role."""
     with _sheet():
         st.title("Phi-3 Playground", anchor=False)
         st.markdown(
@@ -58,8 +58,8 @@ def refuse(person: Person) -> None:
         _sign_out()
 
 
-def show(person: Person) -> None:
-    """Who is here, in the sidebar; nothing for the single user of a machine, who may do everything."""
+def show_person(person: Person) -> None:
+    """Name and role in the sidebar; nothing for the single user of a machine, who may do everything."""
     login = load_login(ui.config())
     if not login and person.may("admin"):
         return
