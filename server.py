@@ -57,7 +57,7 @@ async def lifespan(_: st.App) -> AsyncIterator[None]:
     await gateway.start(servers)
     _before_the_end(gateway.hang_up)
     servers.warm()
-    history.start(config)
+    history.start_sending(config)
     get_index(config).start()
     yield
     get_index(config).stop()

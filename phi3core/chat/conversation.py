@@ -16,11 +16,11 @@ from typing import Any
 
 from phi3core.access import roles
 from phi3core.access.roles import Person
+from phi3core.clean_text import clean, one_line
 from phi3core.errors import BadInput
 from phi3core.serving.pool import Pool
 from phi3core.settings import Settings
 from phi3core.traces import outbox
-from phi3core.traces.text import clean, one_line
 from phi3core.traces.turn import Origin, Turn
 
 from . import history

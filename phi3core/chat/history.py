@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Any
 from phi3core import tags
 from phi3core.access import roles
 from phi3core.access.roles import Person
+from phi3core.clean_text import clean, one_line
 from phi3core.errors import BadInput, Forbidden, NotFound, StoreDown
 from phi3core.settings import Settings
 from phi3core.traces import outbox, trace, trace_search, votes
-from phi3core.traces.text import clean, one_line
 from phi3core.traces.trace_search import check_conversation_id, session_filter
 from phi3core.traces.turn import Origin, Turn
 from phi3core.traces.votes import Better
@@ -151,9 +151,9 @@ def require_author(settings: Settings, id: str, person: Person | None, begun_by:
 # ---------------------------------------------------------------- sending
 
 
-def start(settings: Settings) -> None:
+def start_sending(settings: Settings) -> None:
     """Begin to send what an earlier process could not; for the app, when it starts."""
-    outbox.start(settings, send_event)
+    outbox.start_sending(settings, send_event)
 
 
 def count_pending(settings: Settings) -> int:

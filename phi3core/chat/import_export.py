@@ -11,11 +11,11 @@ from typing import Any, get_args
 
 from phi3core.access import roles
 from phi3core.access.roles import Person
+from phi3core.clean_text import clean
 from phi3core.errors import BadInput
 from phi3core.serving.pool import Pool
 from phi3core.settings import Settings
 from phi3core.timestamps import now_ms
-from phi3core.traces.text import clean
 from phi3core.traces.turn import Origin, State, Turn
 
 from .conversation import Conversation

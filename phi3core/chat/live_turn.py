@@ -11,9 +11,9 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
+from phi3core.clean_text import clean
 from phi3core.engine.interface import Token
 from phi3core.timestamps import now_ms
-from phi3core.traces.text import clean
 from phi3core.traces.turn import Turn
 
 

@@ -10,9 +10,9 @@ from __future__ import annotations
 import re
 from datetime import datetime
 
+from phi3core.clean_text import clean
 from phi3core.errors import BadInput
 from phi3core.timestamps import from_ms, to_ms
-from phi3core.traces.text import clean
 from phi3core.traces.turn import State, Turn
 
 from .conversation import Conversation

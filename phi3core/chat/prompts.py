@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 from phi3core import tags
 from phi3core.access import roles
 from phi3core.access.roles import Person
+from phi3core.clean_text import clean, one_line
 from phi3core.errors import BadInput, Conflict, NotFound
 from phi3core.settings import Settings
 from phi3core.store.client import mlflow_client, search_pages, translate_errors
-from phi3core.traces.text import clean, one_line
 
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion

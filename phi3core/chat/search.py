@@ -15,9 +15,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from phi3core import tags
+from phi3core.clean_text import clean, one_line
 from phi3core.settings import Settings
 from phi3core.traces import outbox, trace, trace_search
-from phi3core.traces.text import clean, one_line
 from phi3core.traces.turn import Origin
 
 if TYPE_CHECKING:

@@ -12,11 +12,11 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from phi3core import tags
+from phi3core.clean_text import one_line
 from phi3core.registry.models import Version
 from phi3core.settings import Settings
 
 from . import trace_search
-from .text import one_line
 from .thumbs import valid_thumbs
 from .trace_search import MODEL_ID, SESSION, USER
 from .votes import Score, Vote, as_pattern, count_score, is_same_model, latest_votes, person_of, search_votes, votes_of

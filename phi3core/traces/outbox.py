@@ -14,7 +14,7 @@ from pathlib import Path
 from phi3core.settings import Settings
 
 from .outbox_files import DRAFT, PART, Event, adopt_draft, event_files, is_orphan, read_event, write_event
-from .sender import Send, existing_sender, sender
+from .sender import Send, find_sender, get_sender
 
 _MOST_IN_MEMORY = 2000  # events, where tracing is off
 _memory: dict[Path, list[Event]] = {}
@@ -31,7 +31,7 @@ def put(settings: Settings, event: Event, send: Send, sync: bool = True) -> None
         return
     part = write_event(settings, event, PART, sync)
     part.replace(part.with_suffix(""))
-    sender(settings, send).wake()
+    get_sender(settings, send).wake()
 
 
 def draft(settings: Settings, event: Event) -> Path | None:
@@ -73,11 +73,11 @@ def count_pending(settings: Settings) -> int:
 
 def sending_error(settings: Settings) -> str:
     """Why the last attempt to send failed; empty when nothing is wrong."""
-    found = existing_sender(settings)
+    found = find_sender(settings)
     return found.error if found and count_pending(settings) else ""
 
 
-def start(settings: Settings, send: Send) -> None:
+def start_sending(settings: Settings, send: Send) -> None:
     """Begin to send what an earlier process left, and what it had in hand when it died."""
     for path in settings.outbox.glob(f"*.{DRAFT}") if settings.tracing else ():
         if is_orphan(path):
@@ -86,12 +86,12 @@ def start(settings: Settings, send: Send) -> None:
         if is_orphan(path):
             path.unlink(missing_ok=True)
     if count_pending(settings):
-        sender(settings, send).wake()
+        get_sender(settings, send).wake()
 
 
 def flush(settings: Settings, send: Send, seconds: float) -> bool:
     """Wait until nothing is left to send, or an attempt has failed, or for so long; whether nothing is left."""
-    return not count_pending(settings) or sender(settings, send).flush(seconds)
+    return not count_pending(settings) or get_sender(settings, send).flush(seconds)
 
 
 def drop(settings: Settings, conversation: str) -> None:

@@ -28,13 +28,13 @@ _senders: dict[Path, Sender] = {}
 _senders_lock = threading.Lock()
 
 
-def sender(settings: Settings, send: Send, clock: Clock = SYSTEM) -> Sender:
+def get_sender(settings: Settings, send: Send, clock: Clock = SYSTEM) -> Sender:
     """The sender of this home's outbox, made by the first call."""
     with _senders_lock:
         return _senders.setdefault(settings.home, Sender(settings, send, clock))
 
 
-def existing_sender(settings: Settings) -> Sender | None:
+def find_sender(settings: Settings) -> Sender | None:
     """The sender of this home's outbox, if there was anything to send yet."""
     return _senders.get(settings.home)
 

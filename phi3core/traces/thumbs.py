@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from phi3core import tags
+from phi3core.clean_text import one_line, without_control
 from phi3core.settings import Settings
 from phi3core.store.client import translate_errors
 
-from .text import one_line, without_control
 from .trace_search import tracing_client
 from .turn import Turn
 

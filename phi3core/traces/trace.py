@@ -12,10 +12,10 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from phi3core import tags
+from phi3core.clean_text import clean, one_line, without_control
 from phi3core.settings import Settings
 from phi3core.store.client import experiment_id, mlflow_client, translate_errors
 
-from .text import clean, one_line, without_control
 from .thumbs import apply_rating
 from .trace_search import MODEL_ID, SESSION, USER, tracing_client
 from .turn import Origin, Turn

@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from phi3core import tags
+from phi3core.clean_text import one_line, without_control
 from phi3core.registry.models import Version
 from phi3core.settings import Settings
 from phi3core.store.client import translate_errors
 
 from . import trace_search
-from .text import one_line, without_control
 
 if TYPE_CHECKING:
     from mlflow.entities import TraceInfo

@@ -51,7 +51,7 @@ def test_a_turn_is_safe_on_disk_and_seen_while_the_store_is_away(settings: Setti
 def clock(settings: Settings) -> ManualClock:
     """The clock by which the outbox of this test pauses."""
     clock = ManualClock()
-    sender.sender(settings, send_event, clock)
+    sender.get_sender(settings, send_event, clock)
     return clock
 
 
@@ -72,7 +72,7 @@ def test_a_store_that_comes_back_is_sent_to_without_a_request(
 def test_the_pause_after_a_failure_doubles_up_to_a_minute_and_begins_anew(
     settings: Settings, store: Store, clock: ManualClock
 ) -> None:
-    sending = sender.sender(settings, send_event)
+    sending = sender.get_sender(settings, send_event)
     store.away = True
     history.save(settings, new_id(), said(), [])
     for failures, pause in enumerate((1, 2, 4, 8, 16, 32, 60, 60), start=1):

@@ -60,7 +60,7 @@ def test_the_next_process_sends_what_a_killed_one_left(settings: Settings) -> No
     assert subprocess.run([sys.executable, "-c", script, id], check=False).returncode == 9
     assert history.count_pending(settings) == 1
     assert history.read(settings, id).turns[0].question == "Left behind"
-    history.start(settings)
+    history.start_sending(settings)
     until(lambda: not history.count_pending(settings))
     assert len(traces_of(settings, id)) == 1
 
@@ -79,11 +79,11 @@ def test_the_next_start_keeps_the_question_of_an_answer_that_a_kill_cut_short(se
     assert child.stdin is not None
     assert child.stdout is not None
     assert child.stdout.read(1) == b"x"
-    history.start(settings)  # another one of the same home
+    history.start_sending(settings)  # another one of the same home
     assert history.count_pending(settings) == 0  # its answer may still come
     child.stdin.close()
     child.wait(20)
-    history.start(settings)
+    history.start_sending(settings)
     until(lambda: not history.count_pending(settings))
     (found,) = history.read(settings, id).turns
     assert (found.question, found.state) == ("Cut short", "failed")
@@ -100,7 +100,7 @@ def test_an_answer_that_was_saved_just_before_a_kill_is_not_replaced_by_its_draf
     history.save(settings, id, turn, [])
     assert draft is not None
     draft.rename(draft.with_name(draft.name.replace(f"-{os.getpid()}.", "-999999999.")))  # of a process that died
-    history.start(settings)
+    history.start_sending(settings)
     store.away = False
     assert history.flush(settings)
     assert store.sent == ["Saved"]
@@ -115,7 +115,7 @@ def test_a_process_that_has_the_number_of_a_dead_one_is_not_taken_for_it(setting
     draft.rename(draft.with_name(f"{1:020d}-000000-{os.getpid()}.json.draft"))
     mine = history.draft(settings, id, said("Of this one"), [], None, "")
     (settings.outbox / f"{1:020d}-000001-{os.getpid()}.json.part").write_text("{half")
-    history.start(settings)
+    history.start_sending(settings)
     until(lambda: not history.count_pending(settings))
     assert [turn.question for turn in history.read(settings, id).turns] == ["Of an earlier life"]
     assert list(settings.outbox.iterdir()) == [mine]

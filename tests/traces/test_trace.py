@@ -9,10 +9,10 @@ import pytest
 from phi3core import tags
 from phi3core.chat import history
 from phi3core.chat.search import search_conversations
+from phi3core.clean_text import clean
 from phi3core.engine.interface import Token
 from phi3core.settings import Settings
 from phi3core.store.client import experiment_id, mlflow_client
-from phi3core.traces.text import clean
 from phi3core.traces.turn import Origin
 from tests.support.saved_turns import keep, new_id, said, traces_of
 

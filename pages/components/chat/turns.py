@@ -11,10 +11,10 @@ from pages.components.shared import reads, ui
 from phi3core.chat.context_window import count_tokens, count_turns_to_forget
 from phi3core.chat.conversation import Conversation
 from phi3core.chat.live_turn import LiveTurn
+from phi3core.clean_text import without_control
 from phi3core.errors import ServerError
 from phi3core.markdown import safe_markdown
 from phi3core.registry.models import Version
-from phi3core.traces.text import without_control
 from phi3core.traces.turn import Turn
 
 from . import turn_foot

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable
 
 from phi3core.chat.replay import DiffPiece
-from phi3core.traces.text import one_line, without_control
+from phi3core.clean_text import one_line, without_control
 
 _MARKUP = re.compile(r"([!-/:-@\[-`{-~])")
 _JOINER = "\u2060"  # WORD JOINER: no width, but it parts what would be taken for more than letters
