@@ -5,16 +5,22 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 from dataclasses import dataclass
 from importlib.metadata import Distribution
 from pathlib import Path
 
+import httpx
 import pytest
 
 import phi3core
+from phi3core import tags
+from phi3core.access.api_keys import hash_key
 from phi3core.settings import Settings
+from tests.support import fakes
+from tests.support.stores import free_port
 
 ROOT = Path(__file__).resolve().parent.parent
 APP = ("app.py", "server.py", "pages", "assets", ".streamlit/config.toml")
@@ -88,6 +94,49 @@ def test_the_installed_command_says_its_version_and_lists_versions(
 ) -> None:
     assert phi3(installed, tmp_path, "--version") == f"phi3, version {phi3core.__version__}\n"
     assert "python -m phi3core demo" in phi3(installed, tmp_path, "models")
+
+
+def test_the_installed_app_starts_in_any_folder(installed: Installed, settings: Settings, tmp_path: Path) -> None:
+    """With the pages and the settings of Streamlit that were installed, and the secrets file of that folder."""
+    fakes.register(settings, tags.DEMO_MODEL, tags={tags.WRAPPER: "onnx", tags.SOURCE: "embedded"})  # nothing to build
+    port = free_port()
+    (tmp_path / ".streamlit").mkdir()
+    (tmp_path / ".streamlit" / "secrets.toml").write_text(f"[keys]\n{hash_key('sesame')} = 'ada@example.org'\n")
+    environment = {**os.environ, "PYTHONPATH": str(installed.folder)}
+    del environment["PHI3_SECRETS"]
+    app = subprocess.Popen(
+        [str(installed.folder / "bin" / "phi3"), "app", "--port", str(port)],
+        cwd=tmp_path,
+        env={**environment, "PYTHONUNBUFFERED": "1"},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert app.stdout is not None
+        assert f"The playground is at http://localhost:{port}" in app.stdout.readline()
+        client = httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60)
+        assert client.get("/").status_code == 200
+        assert client.get("/v1/models").status_code == 401
+        listed = client.get("/v1/models", headers={"Authorization": "Bearer sesame"}).json()
+        assert f"{tags.DEMO_MODEL}/1" in [model["id"] for model in listed["data"]]
+    finally:
+        app.send_signal(signal.SIGINT)
+        assert app.wait(30) == 0
+
+
+def test_the_installed_pages_are_drawn(installed: Installed, settings: Settings) -> None:
+    folder = installed.folder / "phi3_playground"
+    script = (
+        f"import sys; sys.path[:0] = [{str(folder)!r}, {str(installed.folder)!r}]\n"
+        "from streamlit.testing.v1 import AppTest\n"
+        f"at = AppTest.from_file({str(folder / 'app.py')!r}, default_timeout=60).run()\n"
+        "assert not at.exception, at.exception\n"
+        "print(at.title[0].value, sys.modules['pages'].__path__)\n"
+    )
+    run = subprocess.run([sys.executable, "-c", script], cwd=folder, capture_output=True, text=True, timeout=120)
+    assert run.returncode == 0, run.stderr
+    assert run.stdout.startswith("Phi-3 Playground "), run.stdout
+    assert str(folder / "pages") in run.stdout
 
 
 def test_the_changelog_begins_with_this_version() -> None:

@@ -77,7 +77,7 @@ def app(port: int, address: str) -> None:
         raise BadInput(explain_no_login(config, address))
     bind_socket(address, port).close()
     log = config.logs / "app.log"
-    root = Path(__file__).resolve().parents[2]
+    root = app_folder()
     command = [sys.executable, "-m", "streamlit", "run", str(root / "server.py"), f"--server.port={port}"]
     command.append(f"--server.address={address}")
     with log.open("ab") as file:
@@ -87,7 +87,8 @@ def app(port: int, address: str) -> None:
             stdin=subprocess.PIPE,
             stdout=file,
             stderr=subprocess.STDOUT,
-            env={**os.environ, "PHI3_STOP_WITH_STDIN": "1"},
+            # It works in another folder, where a relative path would name another file.
+            env={**os.environ, "PHI3_STOP_WITH_STDIN": "1", "PHI3_SECRETS": str(config.secrets)},
             start_new_session=True,
         )
     try:
@@ -108,6 +109,13 @@ def app(port: int, address: str) -> None:
         _end(child)
     if child.returncode not in (0, -signal.SIGTERM, -signal.SIGINT):
         raise Phi3Error(f"The app ended unexpectedly (exit status {child.returncode}). Its log is {log}.")
+
+
+def app_folder() -> Path:
+    """Where server.py stands: at the top of a checkout; installed, in the package phi3_playground beside phi3core."""
+    top = Path(__file__).resolve().parents[2]
+    installed = top / "phi3_playground"
+    return installed if installed.is_dir() else top
 
 
 def _healthy(address: str, port: int) -> bool:
