@@ -18,8 +18,9 @@ _ELSEWHERE = " It is sent to the address above, with everything said before it."
 
 
 def _conversation() -> Conversation:
-    """The one in the address, so that a reload finds it; else this visit's last one, unless a link asks for another
-    version; else a new one.
+    """The conversation in the address, so that a reload finds it, or another one.
+
+    Without one in the address: this visit's last, unless a link asks for another version; else a new one.
     """
     if st.session_state.pop("chat_begin", False):
         st.query_params.pop("c", None)

@@ -10,8 +10,9 @@ from phi3core.chat import history
 
 @st.fragment(run_every=1.0 if history.count_pending(ui.config()) else None)
 def _notices() -> None:
-    """What waits for the store, drawn again and again. It never draws the whole page anew: that would close an
-    open dialog, and take a press of a button with it.
+    """What waits for the store, drawn again and again.
+
+    It never draws the whole page anew: that would close an open dialog, and take a press of a button with it.
     """
     if not (waiting := history.count_pending(ui.config())):
         return

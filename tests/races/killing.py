@@ -1,5 +1,6 @@
-"""A promoter in a process of its own that is killed by SIGKILL right after one of the calls it makes of the store, and
-a judge of what the next look makes of what it left.
+"""A promoter in a process of its own that is killed by SIGKILL right after one of the calls it makes of the store.
+
+And a judge of what the next look makes of what it left.
 """
 
 from __future__ import annotations

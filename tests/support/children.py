@@ -32,9 +32,11 @@ def start(log: Path) -> Child:
 
 
 def make(folder: Path, size: int = 0, **what: Any) -> Path:
-    """A version's files, `size` bytes of them. While it loads (in this order): says: lines for its log. load_seconds:
-    sleep. spin: hold the interpreter for about so many seconds. grow: bytes to take, slowly. fail: `memory`, `raise`,
-    or the number of a signal. hold: wait for a file `go`.
+    """A version's files, `size` bytes of them.
+
+    While it loads (in this order): says: lines for its log. load_seconds: sleep. spin: hold the interpreter for about
+    so many seconds. grow: bytes to take, slowly. fail: `memory`, `raise`, or the number of a signal. hold: wait for a
+    file `go`.
 
     When it answers: words, with `pause` seconds before each. die_at: the word before which its process is killed.
     """

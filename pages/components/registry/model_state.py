@@ -61,8 +61,9 @@ def indexed_versions(name: str) -> list[Version]:
 
 
 def allow_redraw(name: str, asked: str) -> None:
-    """Called at the start of a version's page. It may draw itself anew only while nothing can have been opened on it:
-    when it has just been come to, or has just drawn itself anew.
+    """Let a version's page draw itself anew, at its start, only while nothing can have been opened on it.
+
+    That is when the visitor has just come to it, or when it has just drawn itself anew.
     """
     view = (name, asked)
     arrived = st.session_state.get("registry_view") != view

@@ -34,8 +34,9 @@ def differences(pieces: Iterable[DiffPiece], side: str) -> str:
 
 
 def _joined(pieces: Iterable[DiffPiece], side: str) -> list[tuple[bool, str]]:
-    """One answer's stretches, changed or not. What two changed words have between them but no letters is no
-    agreement worth showing: it counts as changed.
+    """One answer's stretches, changed or not.
+
+    What two changed words have between them but no letters is no agreement worth showing: it counts as changed.
     """
     kept = [(piece.kind != "same", piece.text) for piece in pieces if piece.kind in ("same", side)]
     joined: list[tuple[bool, str]] = []

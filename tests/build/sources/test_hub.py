@@ -1,5 +1,6 @@
-"""Downloads by the real huggingface_hub from a small hub on loopback. It reads HF_ENDPOINT when it is imported, so
-every download is a process of its own.
+"""Downloads by the real huggingface_hub from a small hub on loopback.
+
+It reads HF_ENDPOINT when it is imported, so every download is a process of its own.
 """
 
 from __future__ import annotations
