@@ -23,7 +23,7 @@ _HIDDEN = "•••"
 
 
 @dataclass(frozen=True)
-class Answer:
+class EndpointAnswer:
     """One whole answer. finish_reason: ``stop`` unless the model says otherwise; counts are 0 where it tells none."""
 
     text: str
@@ -55,7 +55,7 @@ def invoke_endpoint(
     messages: list[dict[str, str]],
     options: dict[str, Any],
     hang_up: Callable[[Callable[[], None]], None],
-) -> Answer:
+) -> EndpointAnswer:
     """Ask an MLflow endpoint, and wait for its whole answer.
 
     Args:
@@ -132,7 +132,7 @@ def _body(endpoint: Endpoint, messages: list[dict[str, str]], options: dict[str,
     return body | ({"params": params} if params else {})
 
 
-def _answer(endpoint: Endpoint, answer: httpx2.Response, options: dict[str, Any]) -> Answer:
+def _answer(endpoint: Endpoint, answer: httpx2.Response, options: dict[str, Any]) -> EndpointAnswer:
     try:
         body = answer.json()
     except ValueError as error:
@@ -148,7 +148,7 @@ def _answer(endpoint: Endpoint, answer: httpx2.Response, options: dict[str, Any]
     reason, limit = reader.finish_reason, options.get("max_tokens")
     if reason == "stop" and limit and reader.completion_tokens >= limit:
         reason = "length"  # MLflow's chat pipeline says “stop” then, too
-    return Answer(text, reason, reader.prompt_tokens, reader.completion_tokens)
+    return EndpointAnswer(text, reason, reader.prompt_tokens, reader.completion_tokens)
 
 
 # ---------------------------------------------------------------- what went wrong

@@ -8,7 +8,7 @@ from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-from phi3core.endpoints.client import Answer, invoke_endpoint
+from phi3core.endpoints.client import EndpointAnswer, invoke_endpoint
 from phi3core.endpoints.config import Endpoint
 
 KEY = "a-very-secret-key"
@@ -16,7 +16,7 @@ HELLO = [{"role": "user", "content": "hello"}]
 TALK = [{"role": "system", "content": "Be brief."}, *HELLO]
 
 
-def ask(endpoint: Endpoint, messages: list[dict[str, str]] = HELLO, **options: Any) -> Answer:
+def ask(endpoint: Endpoint, messages: list[dict[str, str]] = HELLO, **options: Any) -> EndpointAnswer:
     return invoke_endpoint(endpoint, messages, options, lambda cut: None)
 
 

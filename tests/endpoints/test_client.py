@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from phi3core.endpoints.client import Answer, check_endpoint
+from phi3core.endpoints.client import EndpointAnswer, check_endpoint
 from phi3core.endpoints.config import Endpoint
 from tests.endpoints.service import HELLO, KEY, TALK, Service, ask
 from tests.support.fakes import FakeEngine
@@ -28,7 +28,7 @@ def test_azure_ml_gets_a_conversation_as_a_table_under_input_data(service: Servi
     assert path == "/score"
     assert headers["Authorization"] == f"Bearer {KEY}"
     assert body == {"input_data": {"columns": ["messages", "temperature"], "index": [0], "data": [[TALK, 0.5]]}}
-    assert answer == Answer("Hi.", "length", 9, 3)
+    assert answer == EndpointAnswer("Hi.", "length", 9, 3)
 
 
 def test_azure_ml_gets_a_text_with_parameters(service: Service) -> None:
@@ -38,7 +38,7 @@ def test_azure_ml_gets_a_text_with_parameters(service: Service) -> None:
 
     table = {"columns": ["prompt"], "index": [0], "data": [["hello"]]}
     assert service.requests[0][2] == {"input_data": table, "params": {"max_tokens": 5}}
-    assert answer == Answer("Hi.", "stop", 0, 0)
+    assert answer == EndpointAnswer("Hi.", "stop", 0, 0)
 
 
 def test_databricks_gets_messages_as_they_are_and_a_text_as_a_table(service: Service) -> None:

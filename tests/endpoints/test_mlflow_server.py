@@ -16,7 +16,7 @@ from typing import Any
 import httpx
 import pytest
 
-from phi3core.endpoints.client import Answer, check_endpoint, invoke_endpoint
+from phi3core.endpoints.client import EndpointAnswer, check_endpoint, invoke_endpoint
 from phi3core.endpoints.config import Endpoint
 from phi3core.errors import BadInput, Cancelled, Phi3Error, ServerError
 from tests.endpoints.service import TALK, ask
@@ -75,7 +75,7 @@ def test_mlflow_serves_a_conversation(served: dict[str, str]) -> None:
 def test_an_answer_that_reached_the_limit_says_so(served: dict[str, str]) -> None:
     answer = ask(Endpoint("local", "mlflow", served["chat"]), max_tokens=1)
 
-    assert answer == Answer("hello", "length", 7, 1)
+    assert answer == EndpointAnswer("hello", "length", 7, 1)
 
 
 def test_mlflow_serves_a_text_with_parameters(served: dict[str, str]) -> None:
