@@ -83,6 +83,13 @@ def test_functions_that_are_named_with_their_module_exist(page: Path) -> None:
             assert any(re.search(rf"\b{function}\b", file.read_text()) for file in files), f"{module}.{function}"
 
 
+@pytest.mark.parametrize("package", sorted((ROOT / "phi3core").rglob("__init__.py")), ids=name)
+def test_the_face_that_a_package_names_exists(package: Path) -> None:
+    for module, function in re.findall(r"`(\w+)\.(\w+)`", package.read_text()):
+        text = (package.parent / f"{module}.py").read_text()
+        assert re.search(rf"^(def|class|from .* import) {function}\b", text, re.MULTILINE), f"{module}.{function}"
+
+
 @pytest.mark.parametrize("page", PAGES, ids=name)
 def test_commands_that_are_written_down_are_understood(page: Path) -> None:
     targets = set(re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
