@@ -21,10 +21,12 @@ def get_or_make(
 ) -> Path:
     """The folder ``cache/kind/key``, filled by ``make(folder)`` if it is not there yet or fails its check.
 
-    check raises Phi3Error for an entry that was damaged since it was made.
+    Processes that want the same entry at once wait for the one that makes it. What a killed process left behind is
+    removed by the next, which holds the same lock.
 
-    Processes that want the same entry at once wait for the one that makes it. What a killed one left
-    behind is removed by the next, which holds the same lock.
+    Args:
+        key: hexadecimal digits, of everything that decides what is made.
+        check: raises Phi3Error for an entry that was damaged since it was made.
     """
     target = cache / kind / key
     if _usable(target, check):

@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 def hash_texts(*parts: str) -> str:
-    """The address of what was made from these parts: 64 hexadecimal digits."""
+    """A key for what is made from these texts, in their order: 64 hexadecimal digits."""
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
 

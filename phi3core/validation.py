@@ -1,4 +1,4 @@
-"""Configuration that people write, checked by pydantic; what it finds wrong is told in our sentences.
+"""Configuration that people write, checked by pydantic; its errors become our sentences.
 
 A table of a TOML file, or an object of JSON, is a subclass of `Table`; `validate` makes one of plain data.
 """
