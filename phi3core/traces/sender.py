@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -54,6 +55,8 @@ class Sender:
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
         self._pause = 0.0
+        self._attempts = 0  # that have begun
+        self._failed_attempt = 0  # the number of the last one that failed
 
     @property
     def running(self) -> bool:
@@ -70,16 +73,18 @@ class Sender:
 
     def flush(self, seconds: float) -> bool:
         """Try at once, and wait until all is sent or the attempt has failed, at most so long; whether all is sent."""
-        failures, deadline = self.failures, self._clock.now() + seconds
+        begun, deadline = self._attempts, time.monotonic() + seconds
         self.wake(now=True)
-        while event_files(self._settings) and self.failures == failures and self._clock.now() < deadline:
-            threading.Event().wait(0.01)
+        # An attempt that was under way already may fail for what is in order by now: the next one counts.
+        while event_files(self._settings) and self._failed_attempt <= begun and time.monotonic() < deadline:
+            time.sleep(0.01)
         return not event_files(self._settings)
 
     def _run(self) -> None:
         while True:
             self._clock.wait(self._wake, self._pause or None)
             self._wake.clear()
+            self._attempts += 1
             try:
                 sent = self._send_round()
             except Exception as error:  # whatever it is, the events are on disk, and the next round tries again
@@ -89,6 +94,7 @@ class Sender:
             else:
                 self._pause = min(max(1.0, 2 * self._pause), _LONGEST_PAUSE)
                 self.failures += 1
+                self._failed_attempt = self._attempts
             with self._lock:
                 if sent and not self._wake.is_set():
                     self._thread = None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import threading
 import time
 from typing import Any
 
@@ -129,6 +130,26 @@ def test_one_turn_that_the_store_refuses_does_not_hold_up_the_others(settings: S
     store.refused = ""
     assert history.flush(settings)
     assert history.read(settings, id).turns[0].thumb is True
+
+
+def test_a_flush_does_not_end_with_the_failure_of_an_attempt_that_was_under_way(
+    settings: Settings, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    under_way, go_on = threading.Event(), threading.Event()
+
+    def slow(*event: Any) -> None:
+        if under_way.is_set():
+            send_event(*event)
+            return
+        under_way.set()
+        assert go_on.wait(20)
+        raise StoreDown("The MLflow store does not answer.")
+
+    monkeypatch.setattr(sender.get_sender(settings, send_event), "_send", slow)
+    history.save(settings, new_id(), said(), [])
+    assert under_way.wait(20)
+    threading.Timer(0.05, go_on.set).start()
+    assert history.flush(settings, 60)
 
 
 def test_a_file_that_is_no_event_is_put_aside(settings: Settings) -> None:
