@@ -37,16 +37,17 @@ test-fast: setup-dev ## Tests that need neither the model nor a browser
 test-races: setup-dev ## All promotions at once and all kills, on every store (the tests above run a sample; takes long)
 	@env -u PHI3_HOME PHI3_RACES=100 $(PY) -m pytest tests/races
 
-lint: setup-dev ## Style, formatting, import direction
+lint: setup-dev ## Style, formatting, import direction, no circle, no file over 300 lines
 	@$(VENV)/bin/ruff check .
 	@$(VENV)/bin/ruff format --check .
 	@$(VENV)/bin/lint-imports
+	@$(PY) scripts/check_structure.py
 
 format: setup-dev ## Rewrite the code in the project's style
 	@$(VENV)/bin/ruff check --fix-only .
 	@$(VENV)/bin/ruff format .
 
-types: setup-dev ## mypy, strict, on phi3core
+types: setup-dev ## mypy, strict, on phi3core, the pages and the server
 	@$(VENV)/bin/mypy
 
 hooks: setup-dev ## Have Git run lint and types before each commit
