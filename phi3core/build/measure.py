@@ -51,7 +51,7 @@ def main(folder: str, kind: str, precision: str) -> None:
     import psutil
 
     from phi3core.engine.interface import Done, Piece
-    from phi3core.engine.loader import open_weights
+    from phi3core.engine.weights import open_weights
 
     engine = open_weights(Path(folder), kind, precision=precision)
     prompt = engine.prepare(_MESSAGES)

@@ -142,7 +142,7 @@ def _answer(endpoint: Endpoint, answer: httpx2.Response, options: dict[str, Any]
         ) from error
     reader = AnswerReader()
     try:
-        text = reader.whole(body)
+        text = reader.read(body)
     except ServerError as error:
         raise ServerError(f"{endpoint.name}: {error}") from error
     reason, limit = reader.finish_reason, options.get("max_tokens")

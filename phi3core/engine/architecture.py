@@ -23,8 +23,8 @@ def token_values(config: Any) -> int:
     return int(2 * config.num_hidden_layers * heads * size)
 
 
-def ends(generation_config: Any, tokenizer: Any) -> frozenset[int]:
-    """The ids that end an answer; none where nobody tells any."""
-    told = generation_config.eos_token_id
-    told = tokenizer.eos_token_id if told is None else told
-    return frozenset(told if isinstance(told, list) else [] if told is None else [told])
+def eos_ids(generation_config: Any, tokenizer: Any) -> frozenset[int]:
+    """The ids that end an answer; none where neither tells any."""
+    eos = generation_config.eos_token_id
+    eos = tokenizer.eos_token_id if eos is None else eos
+    return frozenset(eos if isinstance(eos, list) else [] if eos is None else [eos])

@@ -1,8 +1,6 @@
-"""Generation on the artifact of a version; the model server drives it.
+"""What every engine offers, and the data that it takes and gives: options, tokens, pieces of answers.
 
-An engine knows one model and nothing of HTTP, MLflow's registry or conversations. Streaming is the
-primitive: a whole answer is its join. tokens.py generates on the weights of a version that our wrappers made,
-through a runtime (onnx.py, transformers.py); pyfunc.py drives any other MLflow model.
+Imports no engine, so that clients of a model server may use the same options.
 """
 
 from __future__ import annotations
@@ -95,7 +93,7 @@ class Token:
 
 @dataclass(frozen=True)
 class Piece:
-    """Text as it comes. index: which of the `n` answers. tokens: told where `logprobs` asked for them."""
+    """Text as it comes. index: which of the `n` answers. tokens: there where `logprobs` asked for them."""
 
     text: str
     index: int = 0
@@ -114,7 +112,7 @@ class End:
 class Done:
     """The end of all `n` answers. cached_tokens: how many of the prompt's were kept from earlier.
 
-    counted: False where the model tells no counts and nobody else can: those here mean nothing then.
+    counted: False where the model gives no counts and they can't be had otherwise: those here mean nothing then.
     """
 
     prompt_tokens: int
@@ -127,7 +125,7 @@ class Engine(Protocol):
     """One loaded model.
 
     chat: how it takes a conversation: ``template`` (rendered into a prompt), ``messages`` (as they are), ``prompt``
-    (one text and no conversation) or ``none`` (only `predict`). context_length: tokens, None where nobody knows.
+    (one text and no conversation) or ``none`` (only `predict`). context_length: tokens, None where it is unknown.
     supports: the names of the options that it honours. signature: MLflow's, as plain data, where there is one.
     stream, read_ahead and predict run in one thread; the others may be called meanwhile.
     """
@@ -150,12 +148,12 @@ class Engine(Protocol):
         """What `stream` takes for these OpenAI messages: the rendered prompt, or the messages. Raises BadInput."""
 
     def count(self, prompt: Prompt) -> int | None:
-        """The prompt's length in tokens, whether or not there is room for it; None where nobody knows."""
+        """The prompt's length in tokens, whether or not there is room for it; None where it is unknown."""
 
     def check(self, prompt: Prompt, options: Options) -> int:
         """Raise BadInput for a request that can't be answered, such as a prompt that fills the context.
 
-        Returns how many tokens of memory the answer needs, prompt included; 0 where nobody knows.
+        Returns how many tokens of memory the answer needs, prompt included; 0 where it is unknown.
         """
 
     def fits(self, tokens: int) -> bool:
@@ -166,12 +164,12 @@ class Engine(Protocol):
     ) -> Iterator[Piece | End | Done | None]:
         """Answer: pieces of text as they come, one End for each of the `n` answers, then one Done.
 
-        None says that work was done and nothing is to be told yet, so that a caller with several streams can turn
+        None says that work was done and there is nothing to show yet, so that a caller with several streams can turn
         to another. Ends early, still with End and Done, once stopped() is true. Raises BadInput as `check` does.
         """
 
     def read_ahead(self, prompt: Prompt, options: Options) -> Generator[None, None, None]:
-        """Read a prompt that nobody asked to answer yet, a piece at a step: the next turn begins with it.
+        """Read a prompt that no request holds yet, a piece at a step: the next turn begins with it.
 
         Changes no answer, only how soon it comes. Closing it keeps what was read.
         """

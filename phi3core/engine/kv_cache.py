@@ -35,41 +35,41 @@ class Sequence(Protocol):
 
 @dataclass(eq=False)
 class CachedSequence:
-    """A sequence and the prompt that it has read. whole: the prompt's last token was read too, alone.
+    """A sequence and the prompt that it has read. complete: the prompt's last token was read too, alone.
 
-    asked: the length of the last prompt that was answered; what lies beyond was read ahead. key: whose it is, as
-    the client says (OpenAI's prompt_cache_key).
+    capacity: tokens that it has room for. answered: the length of the last prompt that was answered; what lies beyond
+    was read ahead. key: the conversation's name, as the client says (OpenAI's prompt_cache_key).
     """
 
     sequence: Sequence
     capacity: int
-    read: Tokens = field(default_factory=lambda: np.empty(0, np.int32))
-    whole: bool = False
-    asked: int = 0
-    used: float = 0.0
+    tokens: Tokens = field(default_factory=lambda: np.empty(0, np.int32))
+    complete: bool = False
+    answered: int = 0
+    used_at: float = 0.0
     key: str = ""
 
     @property
     def length(self) -> int:
         """How long its conversation is, without what was read ahead."""
-        return min(self.asked or len(self.read), len(self.read))
+        return min(self.answered or len(self.tokens), len(self.tokens))
 
-    def shares(self, tokens: Tokens, grain: int) -> int:
+    def shared_prefix(self, tokens: Tokens, grain: int) -> int:
         """How many of these tokens need not be read again.
 
         grain: a reading may be cut at its multiples only, without changing what is read.
         """
-        length = min(len(self.read), len(tokens))
-        differ = np.flatnonzero(self.read[:length] != tokens[:length])
+        length = min(len(self.tokens), len(tokens))
+        differ = np.flatnonzero(self.tokens[:length] != tokens[:length])
         common = int(differ[0]) if len(differ) else length
         last = len(tokens) - 1
-        in_pieces = len(self.read) - 1 if self.whole else len(self.read)
+        in_pieces = len(self.tokens) - 1 if self.complete else len(self.tokens)
         if min(last, in_pieces) < 2:  # one token before the last is read alone, as in no longer prompt
             return 0
-        if common >= last and in_pieces >= last and (grain == 1 or (self.whole and len(self.read) == len(tokens))):
+        if common >= last and in_pieces >= last and (grain == 1 or (self.complete and len(self.tokens) == len(tokens))):
             return last
         if grain > 1 and in_pieces % grain == 1:
-            in_pieces -= grain  # the last piece was one token longer: see reading.pieces
+            in_pieces -= grain  # the last piece was one token longer: see prefill.pieces
         shared = min(common, last, in_pieces) // grain * grain
         # What is left before the last token is read as one piece, which must not be a single token.
         return shared - grain if shared and last - shared == 1 else shared
@@ -97,32 +97,32 @@ class SequenceCache:
         self._running: list[CachedSequence] = []
 
     @property
-    def bytes(self) -> int:
+    def used_bytes(self) -> int:
         """What all sequences take now."""
-        return sum(kept.capacity for kept in self._idle + self._running) * self._token_bytes
+        return sum(cached.capacity for cached in self._idle + self._running) * self._token_bytes
 
     @property
     def budget(self) -> int:
         """What all sequences may take now."""
-        return min(self._budget, self.bytes + self._free() // 2)
+        return min(self._budget, self.used_bytes + self._free() // 2)
 
     def fits(self, need: int) -> bool:
         """Whether there is room for a sequence of so many tokens beside those in use."""
-        used = sum(kept.capacity for kept in self._running)
+        used = sum(cached.capacity for cached in self._running)
         return (used + self._capacity(need)) * self._token_bytes <= self.budget
 
-    def take(self, tokens: Tokens, need: int, key: str = "") -> tuple[CachedSequence, int]:
+    def acquire(self, tokens: Tokens, need: int, key: str = "") -> tuple[CachedSequence, int]:
         """A sequence with room for `need` tokens, and how many of these it has read already; give it back.
 
-        key: of the conversation, where the client told one: it may always go on in its own sequence.
+        key: of the conversation, where the client gave one: it may always go on in its own sequence.
         """
-        best = max(self._idle, key=lambda kept: kept.shares(tokens, self._grain), default=None)
-        shared = best.shares(tokens, self._grain) if best else 0
+        best = max(self._idle, key=lambda cached: cached.shared_prefix(tokens, self._grain), default=None)
+        shared = best.shared_prefix(tokens, self._grain) if best else 0
         capacity = self._capacity(need)
         if best and shared and best.capacity >= need and self._is_worth(best, shared, capacity, key):
             self._idle.remove(best)
             best.sequence.rewind(shared)
-            best.read, best.whole = best.read[:shared], False
+            best.tokens, best.complete = best.tokens[:shared], False
         else:
             if best and shared and self._is_own(best, shared, key):
                 self._idle.remove(best)  # the same conversation, which has outgrown it
@@ -132,23 +132,23 @@ class SequenceCache:
         self._running.append(best)
         return best, shared
 
-    def give(self, kept: CachedSequence) -> None:
+    def release(self, cached: CachedSequence) -> None:
         """Keep a sequence for later, if it has read anything."""
-        kept.used = time.monotonic()
-        self._running.remove(kept)
-        if len(kept.read):
-            self._idle.append(kept)
+        cached.used_at = time.monotonic()
+        self._running.remove(cached)
+        if len(cached.tokens):
+            self._idle.append(cached)
 
-    def drop(self, kept: CachedSequence) -> None:
-        """Forget a sequence whose state nobody knows."""
-        self._running.remove(kept)
+    def discard(self, cached: CachedSequence) -> None:
+        """Forget a sequence whose state is unknown."""
+        self._running.remove(cached)
 
-    def _is_worth(self, kept: CachedSequence, shared: int, capacity: int, key: str) -> bool:
-        return self._is_own(kept, shared, key) or self.bytes + capacity * self._token_bytes > self.budget
+    def _is_worth(self, cached: CachedSequence, shared: int, capacity: int, key: str) -> bool:
+        return self._is_own(cached, shared, key) or self.used_bytes + capacity * self._token_bytes > self.budget
 
-    def _is_own(self, kept: CachedSequence, shared: int, key: str) -> bool:
+    def _is_own(self, cached: CachedSequence, shared: int, key: str) -> bool:
         """Two conversations may share a system prompt: one does not take the other's sequence while there is room."""
-        return (bool(key) and kept.key == key) or shared * 2 >= kept.length
+        return (bool(key) and cached.key == key) or shared * 2 >= cached.length
 
     def _capacity(self, need: int) -> int:
         """Room to grow, since a sequence that is outgrown is read anew: twice the need, at least 1,024 tokens."""
@@ -157,6 +157,6 @@ class SequenceCache:
         return min(max(need, min(roomy, most)), self._context)
 
     def _make_room(self, capacity: int) -> None:
-        self._idle.sort(key=lambda kept: kept.used)
-        while self._idle and self.bytes + capacity * self._token_bytes > self.budget:
+        self._idle.sort(key=lambda cached: cached.used_at)
+        while self._idle and self.used_bytes + capacity * self._token_bytes > self.budget:
             self._idle.pop(0)

@@ -1,14 +1,14 @@
-"""Opens the engine of a logged model: ours on its weights, somebody else's through MLflow's pyfunc."""
+"""Opens the engine of a logged model: on its weights where our wrappers made it, else through MLflow's pyfunc."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any
 
 from phi3core.errors import SourceError
 
-from .interface import Engine, Options
+from .interface import Engine
+from .weights import open_weights
 
 
 def open_artifact(folder: Path, trusted: bool = False) -> Engine:
@@ -46,27 +46,3 @@ def open_artifact(folder: Path, trusted: bool = False) -> Engine:
     os.environ["MLFLOW_ALLOW_PICKLE_DESERIALIZATION"] = "true" if trusted else "false"
     os.environ["MLFLOW_TRACE_SAMPLING_RATIO"] = "0"
     return PyfuncEngine(folder)
-
-
-def open_weights(
-    folder: Path,
-    kind: str,
-    tokenizer: Path | None = None,
-    precision: str = "auto",
-    options: dict[str, Any] | None = None,
-) -> Engine:
-    """Load an ONNX or a Transformers folder. Raises SourceError where it can't be loaded."""
-    from .tokens import TokenEngine
-
-    defaults = Options(**{**(options or {}), "stop": tuple((options or {}).get("stop") or ())})
-    try:
-        if kind == "onnx":
-            from .onnx import OnnxRuntime
-
-            return TokenEngine(OnnxRuntime(folder), defaults)
-        from .transformers import TransformersRuntime
-
-        return TokenEngine(TransformersRuntime(folder, tokenizer or folder, precision), defaults)
-    except Exception as error:  # the runtimes and their file formats have no common base
-        first = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise SourceError(f"The model can't be loaded: {first[:300]}. Its files are damaged or incomplete.") from error

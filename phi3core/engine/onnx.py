@@ -23,7 +23,7 @@ from .rotary import DividedSequence
 
 
 class OnnxRuntime:
-    """See tokens.Runtime. Runs on CUDA where this build of onnxruntime-genai has it and there is a device."""
+    """See runtime.Runtime. Runs on CUDA where this build of onnxruntime-genai has it and there is a device."""
 
     def __init__(self, folder: Path) -> None:
         config = json.loads((folder / "genai_config.json").read_text())["model"]

@@ -1,4 +1,4 @@
-"""Opens chat pipelines that somebody else logged with mlflow.transformers, on our own runtime where it takes them.
+"""Opens chat pipelines that another program logged with mlflow.transformers, on our own runtime where it takes them.
 
 Their pyfunc could neither stream nor tell why an answer ended.
 """
@@ -13,7 +13,7 @@ from typing import Any
 from phi3core.errors import BadInput, SourceError
 
 from .interface import Engine, Options
-from .loader import open_weights
+from .weights import open_weights
 
 # What transformers' text-generation pipeline does where neither the model nor its caller says anything else.
 _PIPELINE = Options(max_tokens=256, temperature=0.7, top_p=1.0, top_k=50)
@@ -47,14 +47,14 @@ def open_chat(folder: Path, mlmodel: dict[str, Any]) -> Engine | None:
 
 def _options(weights: Path, logged: Any) -> dict[str, Any]:
     """The model's own: what it was logged with, then its generation config, then what its pipeline would do."""
-    told = _generation_config(weights) | (logged if isinstance(logged, dict) else {})
+    configured = _generation_config(weights) | (logged if isinstance(logged, dict) else {})
     options = _PIPELINE
     for ours, theirs in _NAMES.items():
         try:
-            options = options.but(**{ours: _NUMBERS[ours](told[theirs])})
+            options = options.but(**{ours: _NUMBERS[ours](configured[theirs])})
         except (BadInput, KeyError, TypeError, ValueError):
-            continue  # not told, or a value of its own that means “off”, such as a top_k of 0
-    sampled = told.get("do_sample") is not False
+            continue  # not configured, or a value of its own that means “off”, such as a top_k of 0
+    sampled = configured.get("do_sample") is not False
     return {name: getattr(options, name) for name in _NAMES} | ({} if sampled else {"temperature": 0.0})
 
 

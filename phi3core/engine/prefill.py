@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from .kv_cache import CachedSequence, Tokens
-
-if TYPE_CHECKING:
-    from .runtime import Runtime
+from .runtime import Runtime
 
 _PIECE = 0.3  # seconds that reading a piece should take at most, on a machine that turns out to be slow
 _SMALLEST = 8  # tokens: smaller pieces would take longer together
@@ -34,12 +32,12 @@ class PromptReader:
         self.grain = grain_of(runtime)
         self._pace = 0.0  # seconds that reading a token takes here, at best
 
-    def read(self, kept: CachedSequence, tokens: Tokens, start: int, end: int) -> Iterator[None]:
+    def read(self, cached: CachedSequence, tokens: Tokens, start: int, end: int) -> Iterator[None]:
         """Bring a sequence that has read these tokens up to `start` to `end`, a piece at each step."""
         for first, last in pieces(start, end, self._piece, self.grain):
             begun = time.perf_counter()
-            kept.sequence.append(tokens[first:last])
-            kept.read = tokens[:last]
+            cached.sequence.append(tokens[first:last])
+            cached.tokens = tokens[:last]
             if last - first >= _SMALLEST:
                 pace = (time.perf_counter() - begun) / (last - first)
                 self._pace = min(self._pace or pace, pace)

@@ -28,7 +28,7 @@ _MESSAGES = ("messages", "prompt", "input")
 
 
 class PyfuncEngine:
-    """See engine.Engine. folder: a logged model's, the one that holds MLmodel.
+    """See interface.Engine. folder: a logged model's, the one that holds MLmodel.
 
     Raises SourceError for a model that can't be loaded, or one stored as a pickle while
     MLFLOW_ALLOW_PICKLE_DESERIALIZATION is false. `stream` and `predict` raise ServerError when the model fails.
@@ -41,12 +41,12 @@ class PyfuncEngine:
         self._folder = folder
         metadata = self._model.metadata
         self._streams = bool(metadata.flavors["python_function"].get("streamable"))
-        with translate_errors(folder, loading=True):  # somebody's file, too
-            self._form = read_input_spec(metadata)
-            self.options: Options = default_options(metadata, self._form)
+        with translate_errors(folder, loading=True):  # a file of its author's, too
+            self._spec = read_input_spec(metadata)
+            self.options: Options = default_options(metadata, self._spec)
             self.signature: dict[str, Any] | None = _signature(metadata)
-        self.chat: Literal["messages", "prompt", "none"] = self._form.chat
-        self.supports: frozenset[str] = self._form.supports
+        self.chat: Literal["messages", "prompt", "none"] = self._spec.chat
+        self.supports: frozenset[str] = self._spec.supports
 
     def prepare(self, messages: Messages) -> Prompt:
         """The messages, or the one text. Raises BadInput for what this model can't be asked."""
@@ -134,16 +134,18 @@ class PyfuncEngine:
                 if begun or not isinstance(error.__cause__, NotImplementedError):
                     raise
                 self._streams = False  # it was logged as one that streams, and has no code for it
-        data, params = self._form.fill(prompt, options)
+        data, params = self._spec.build_input(prompt, options)
         with translate_errors(self._folder):
             answer = self._model.predict(data, params=params)
-        yield reader.whole(answer)
+        yield reader.read(answer)
 
     def _pieces(self, prompt: Prompt, options: Options, reader: AnswerReader) -> Iterator[str]:
-        chunks = iterate_chunks(lambda: self._model.predict_stream(*self._form.fill(prompt, options)), self._folder)
+        chunks = iterate_chunks(
+            lambda: self._model.predict_stream(*self._spec.build_input(prompt, options)), self._folder
+        )
         try:
             for chunk in chunks:
-                yield reader.piece(chunk)
+                yield reader.read_chunk(chunk)
         finally:
             chunks.close()
         reader.close()

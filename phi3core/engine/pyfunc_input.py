@@ -1,4 +1,4 @@
-"""How an MLflow model that our wrappers did not make wants to be asked, read off its signature and metadata.
+"""What an MLflow model that our wrappers did not make takes as input, read off its signature and metadata.
 
 Nothing of the model's own is loaded or run here.
 """
@@ -29,23 +29,23 @@ _BROKEN_IN_PIPELINES = {"stop", "n", "presence_penalty", "frequency_penalty"}
 _TEMPERATURE_LEAST = 1e-3
 
 
-class Asked(Options):
-    """Options that know which of them somebody asked for; a model keeps its own defaults for the others."""
+class RequestedOptions(Options):
+    """Options that know which of them a request names; a model keeps its own defaults for the others."""
 
-    asked: frozenset[str] = frozenset()
+    requested: frozenset[str] = frozenset()
 
     def but(self, **changes: Any) -> Options:
         changed = super().but(**changes)
         named = {name for name, value in changes.items() if value is not None}
-        object.__setattr__(changed, "asked", self.asked | named)
+        object.__setattr__(changed, "requested", self.requested | named)
         return changed
 
 
 @dataclass(frozen=True)
-class Form:
-    """A model's way of being asked.
+class InputSpec:
+    """How a model takes a conversation or a text, and options.
 
-    chat: as engine.Engine has it. field: the input column that takes the messages or the text, None for the only
+    chat: as interface.Engine has it. field: the input column that takes the messages or the text, None for the only
     one, which has no name. tensor: numpy's type of that input, where it is a tensor. columns, params: our options
     that the model takes beside it or as parameters, with its own names for them. pipeline: logged by
     mlflow.transformers.
@@ -65,7 +65,7 @@ class Form:
             return frozenset()
         return frozenset({"n", *(ours for ours, _ in self.columns), *(ours for ours, _ in self.params)})
 
-    def fill(self, question: str | Messages, options: Options) -> tuple[Any, dict[str, Any] | None]:
+    def build_input(self, question: str | Messages, options: Options) -> tuple[Any, dict[str, Any] | None]:
         """What `predict` and `predict_stream` take: the data and the parameters."""
         values = _values(options, self.supports)
         if self.pipeline and values.get("temperature", 1) < _TEMPERATURE_LEAST:
@@ -86,8 +86,8 @@ class Form:
         return {self.field: question} | {theirs: values[ours] for ours, theirs in self.columns if ours in values}
 
 
-def read_input_spec(model: Model) -> Form:
-    """Read a model's metadata."""
+def read_input_spec(model: Model) -> InputSpec:
+    """The input of a model, by its signature and metadata."""
     signature, metadata = model.signature, model.metadata or {}
     pipeline = "transformers" in model.flavors
     inputs = signature.inputs.inputs if signature and signature.inputs is not None else []
@@ -96,33 +96,33 @@ def read_input_spec(model: Model) -> Form:
     elif len(found := [column for column in inputs if _takes_messages(column)]) == 1 and _alone(found[0], inputs):
         field = found[0].name
     else:
-        return _prompt_form(signature, inputs, pipeline)
-    return Form("messages", field, None, *_options(signature, inputs, field, pipeline), pipeline)
+        return _prompt_spec(signature, inputs, pipeline)
+    return InputSpec("messages", field, None, *_options(signature, inputs, field, pipeline), pipeline)
 
 
-def default_options(model: Model, form: Form) -> Options:
+def default_options(model: Model, spec: InputSpec) -> Options:
     """The model's own defaults where its parameters tell them; elsewhere what changes nothing."""
-    known = Asked(temperature=1.0, top_p=1.0)
+    options = RequestedOptions(temperature=1.0, top_p=1.0)
     schema = model.signature.params if model.signature else None
     given = {param.name: param.default for param in schema.params} if schema else {}
-    for ours, theirs in form.params:
+    for ours, theirs in spec.params:
         default = given[theirs]
         try:
-            known = known.but(**{ours: tuple(default) if ours == "stop" else default})  # type: ignore[assignment]
+            options = options.but(**{ours: tuple(default) if ours == "stop" else default})  # type: ignore[assignment]
         except (BadInput, TypeError):
             continue  # a value of its own that means “off”, such as a top_k of 0
-    object.__setattr__(known, "asked", frozenset())
-    return known
+    object.__setattr__(options, "requested", frozenset())
+    return options
 
 
-def _prompt_form(signature: Any, inputs: list[Any], pipeline: bool) -> Form:
+def _prompt_spec(signature: Any, inputs: list[Any], pipeline: bool) -> InputSpec:
     found = [column for column in inputs if _is_text(column)]
     required = [column for column in found if getattr(column, "required", True)] or found
     if len(required) != 1 or not _alone(required[0], inputs):
-        return Form("none")
+        return InputSpec("none")
     column = required[0]
     tensor = column if hasattr(column, "shape") else None
-    return Form("prompt", column.name, tensor, *_options(signature, inputs, column.name, pipeline), pipeline)
+    return InputSpec("prompt", column.name, tensor, *_options(signature, inputs, column.name, pipeline), pipeline)
 
 
 def _options(signature: Any, inputs: list[Any], field: str | None, pipeline: bool) -> tuple[Any, Any]:
@@ -144,9 +144,9 @@ def _options(signature: Any, inputs: list[Any], field: str | None, pipeline: boo
 
 
 def _values(options: Options, supported: frozenset[str]) -> dict[str, Any]:
-    """What to tell the model: what was asked for, and always the limit, so that it is known when it was reached."""
-    asked = options.asked if isinstance(options, Asked) else frozenset(Options.__dataclass_fields__)
-    named = [name for name in supported & (asked | {"max_tokens"}) if getattr(options, name) is not None]
+    """What to tell the model: what was requested, and always the limit, so that reaching it is noticed."""
+    requested = options.requested if isinstance(options, RequestedOptions) else frozenset(Options.__dataclass_fields__)
+    named = [name for name in supported & (requested | {"max_tokens"}) if getattr(options, name) is not None]
     values = {name: getattr(options, name) for name in named}
     return values | ({"stop": list(options.stop)} if "stop" in values else {})
 

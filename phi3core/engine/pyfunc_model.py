@@ -1,6 +1,7 @@
-"""Loads and runs somebody's MLflow model, so that whatever its code does ends in a sentence.
+"""Loads and runs an MLflow model of another author, so that whatever its code does ends in a sentence.
 
-Refuses pickles that nobody trusts; a model from code is Python all the same, and runs. Knows nothing of what is asked.
+Refuses pickles that are not trusted; a model from code is Python all the same, and runs. Knows nothing of
+requests.
 """
 
 from __future__ import annotations
@@ -46,7 +47,7 @@ def load_model(folder: Path) -> PyFuncModel:
 
 
 def _refuse_pickles(folder: Path, flavor: dict[str, Any]) -> None:
-    """Raise SourceError for a pickle that nobody trusts.
+    """Raise SourceError for a pickle that is not trusted.
 
     MLflow's own flavors refuse theirs; a loader from elsewhere may open one without asking.
     """
@@ -84,7 +85,7 @@ def _is_pickle(path: Path) -> bool:
 
 
 def iterate_chunks(start: Callable[[], Any], folder: Path) -> Generator[Any, None, None]:
-    """What an iterator of the model's gives; its errors are translated, those of our caller are not."""
+    """Iterate over what the model streams; its errors are translated, those of the caller are not."""
     with translate_errors(folder):
         chunks = iter(start())
     try:
@@ -96,7 +97,7 @@ def iterate_chunks(start: Callable[[], Any], folder: Path) -> Generator[Any, Non
             yield chunk
     finally:
         if hasattr(chunks, "close"):
-            with suppress(Phi3Error), translate_errors(folder):  # nobody listens any more
+            with suppress(Phi3Error), translate_errors(folder):  # its reader has gone
                 chunks.close()
 
 
@@ -141,7 +142,7 @@ def _is_refusal(error: MlflowException) -> bool:
 
 
 def _named(error: BaseException) -> str:
-    """An error with its type; where MLflow wrapped somebody's, theirs."""
+    """An error with its type; where MLflow wrapped the model's own, that one."""
     inner = error.__cause__ if type(error).__module__.startswith("mlflow.") and error.__cause__ else error
     return ": ".join(filter(None, (type(inner).__name__, error_line(inner))))
 
@@ -150,7 +151,7 @@ def error_line(error: BaseException, limit: int = 300) -> str:
     """The first line of what an error says, without its full stop; empty where it says nothing."""
     try:
         text = str(error).strip()
-    except Exception:  # somebody's class
+    except Exception:  # its class is the model's
         text = ""
     text = text.rpartition(" Error: ")[2] if text.startswith("Failed to enforce schema") else text
     return (text.splitlines() or [""])[0][:limit].rstrip(". ")

@@ -32,7 +32,7 @@ class AnswerReader:
         self.finish_reason = "stop"
         self.prompt_tokens = self.completion_tokens = 0
         self._otherwise = otherwise
-        self._told = False
+        self._begun = False
         self._item = ""  # the message that the last text belonged to
         self._streamed: set[str] = set()
         self._tools: list[str] = []
@@ -41,32 +41,32 @@ class AnswerReader:
     def counted(self) -> bool:
         return bool(self.prompt_tokens or self.completion_tokens)
 
-    def whole(self, answer: Any) -> str:
+    def read(self, answer: Any) -> str:
         """The text of a whole answer. Raises ServerError for what is no answer to a conversation."""
-        text = self._read(answer, whole=True)
+        text = self._text_of(answer, whole=True)
         self.close()
         return text
 
-    def piece(self, chunk: Any) -> str:
+    def read_chunk(self, chunk: Any) -> str:
         """The text that one chunk of a stream adds; call `close` after the last. Raises ServerError likewise."""
-        return self._read(chunk, whole=False)
+        return self._text_of(chunk, whole=False)
 
     def close(self) -> None:
         """Raise ServerError when the model asked for a tool in place of answering."""
-        if self._tools and not self._told:
+        if self._tools and not self._begun:
             raise ServerError(f"The model asks for the tool “{self._tools[0]}”, and tools can't be called from here.")
 
-    def _read(self, answer: Any, whole: bool) -> str:
+    def _text_of(self, answer: Any, whole: bool) -> str:
         try:
             return "".join(self._texts(_plain(answer), whole))
         except _NoText:
             if self._otherwise is None:
                 raise
-            return self._tell(self._otherwise(answer), "an item of its own")
+            return self._append(self._otherwise(answer), "an item of its own")
 
     def _texts(self, answer: Any, whole: bool) -> Iterator[str]:
         if isinstance(answer, str):
-            yield self._tell(answer)
+            yield self._append(answer)
             return
         if answer is None and not whole:
             return
@@ -86,7 +86,7 @@ class AnswerReader:
             for item in answer["output"]:
                 yield self._output(item)
         else:
-            yield self._tell(_only_text(answer))
+            yield self._append(_only_text(answer))
 
     def _choice(self, choices: list[Any]) -> Iterator[str]:
         """The first of the choices; OpenAI's chunk with the usage holds none."""
@@ -94,14 +94,14 @@ class AnswerReader:
             self._read_end(choice)
             message = choice.get("delta") or choice.get("message") or {}
             self._note_tools(message)
-            yield self._tell(_content(message.get("content")) or str(choice.get("text") or ""))
+            yield self._append(_content(message.get("content")) or str(choice.get("text") or ""))
 
     def _message(self, message: dict[str, Any]) -> str:
         """A message of a ChatAgent; what its tools said is not the answer."""
         self._note_tools(message)
         if message.get("role") not in (None, "assistant"):
             return ""
-        return self._tell(_content(message.get("content")), str(message.get("id") or ""))
+        return self._append(_content(message.get("content")), str(message.get("id") or ""))
 
     def _event(self, event: dict[str, Any]) -> Iterator[str]:
         """A ResponsesAgent's event: text as it comes, or a whole item whose text may have come already."""
@@ -111,7 +111,7 @@ class AnswerReader:
             raise ServerError(f"The model failed: {error.get('message') or 'it does not say why'}.")
         if kind == "response.output_text.delta":
             self._streamed.add(str(event.get("item_id") or ""))
-            yield self._tell(str(event.get("delta") or ""), str(event.get("item_id") or ""))
+            yield self._append(str(event.get("delta") or ""), str(event.get("item_id") or ""))
         elif kind == "response.output_item.done":
             item = event.get("item") or {}
             if str(item.get("id") or "") not in self._streamed:
@@ -124,14 +124,14 @@ class AnswerReader:
             self._tools.append(str(item.get("name")))
         if item.get("type", "message") != "message":
             return ""
-        return self._tell(_content(item.get("content")), str(item.get("id") or ""))
+        return self._append(_content(item.get("content")), str(item.get("id") or ""))
 
-    def _tell(self, text: str, item: str = "") -> str:
+    def _append(self, text: str, item: str = "") -> str:
         """Text to pass on; that of another message begins a paragraph of its own."""
         if not text:
             return ""
-        gap = "\n\n" if self._told and item != self._item else ""
-        self._told, self._item = True, item
+        gap = "\n\n" if self._begun and item != self._item else ""
+        self._begun, self._item = True, item
         return gap + text
 
     def _read_end(self, said: dict[str, Any]) -> None:

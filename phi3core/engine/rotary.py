@@ -15,7 +15,7 @@ from .kv_cache import Sequence, Tokens
 
 
 class DividedSequence:
-    """See kept.Sequence. divide: the length up to which the short factors hold."""
+    """See kv_cache.Sequence. divide: the length up to which the short factors hold."""
 
     def __init__(self, sequence: Sequence, divide: int) -> None:
         self._sequence, self._divide = sequence, divide

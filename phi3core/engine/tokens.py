@@ -29,7 +29,7 @@ _QUESTION = 256  # tokens of a longish question, for which room is made beforeha
 
 
 class TokenEngine:
-    """See engine.Engine. budget: bytes for conversations' KV caches; by default a share of the memory that is free."""
+    """See interface.Engine. budget: bytes for conversations' KV caches; by default a share of the free memory."""
 
     chat: Literal["template"] = "template"
     signature: dict[str, Any] | None = None
@@ -44,7 +44,7 @@ class TokenEngine:
         self.context_length: int = runtime.context_length
         budget = int(runtime.free() * _SHARE) if budget is None else budget
         self._reader = PromptReader(runtime)
-        self._kept = SequenceCache(
+        self._cache = SequenceCache(
             runtime.sequence, runtime.token_bytes, runtime.context_length, budget, self._reader.grain, runtime.free
         )
 
@@ -65,7 +65,7 @@ class TokenEngine:
         return tokens + min(options.max_tokens, room)
 
     def fits(self, tokens: int) -> bool:
-        return self._kept.fits(tokens)
+        return self._cache.fits(tokens)
 
     def predict(self, body: dict[str, Any]) -> Any:
         raise BadInput("This version answers chat and completions; /invocations is for models of another kind.")
@@ -78,60 +78,60 @@ class TokenEngine:
         limit = min(options.max_tokens, room)
         seed = secrets.randbelow(2**31) if options.seed is None else options.seed
         constraint = self._guidance.follow(options.json_schema) if options.json_schema else None
-        kept, shared = self._kept.take(tokens, len(tokens) + limit, options.prompt_cache_key)
+        cached, shared = self._cache.acquire(tokens, len(tokens) + limit, options.prompt_cache_key)
         count, sound = 0, False
         try:
             if not shared:
                 yield None  # others first: clearing a large KV cache takes long by itself
-            yield from self._read(kept, tokens, shared, stopped)
+            yield from self._read(cached, tokens, shared, stopped)
             for index in range(options.n):
                 if index and not stopped():  # the same prompt again, for another answer
-                    kept.sequence.rewind(len(tokens) - 1)
-                    kept.sequence.append_one(int(tokens[-1]))
+                    cached.sequence.rewind(len(tokens) - 1)
+                    cached.sequence.append_one(int(tokens[-1]))
                     constraint = self._guidance.follow(options.json_schema) if options.json_schema else None
                 sampler = Sampler(options, tokens, seed + index)
-                count += yield from self._answer(kept, sampler, options, limit, index, stopped, constraint)
+                count += yield from self._answer(cached, sampler, options, limit, index, stopped, constraint)
             sound = True
         except GeneratorExit:
             sound = True  # closed between two tokens
             raise
         finally:
-            (self._kept.give if sound else self._kept.drop)(kept)
+            (self._cache.release if sound else self._cache.discard)(cached)
         yield Done(len(tokens), count, shared)
 
     def read_ahead(self, prompt: Prompt, options: Options) -> Generator[None, None, None]:
         tokens = self._encode(_text(prompt))
-        # A question comes before the next answer: a conversation that outgrows its sequence does so while nobody waits.
+        # A question comes before the next answer: a conversation outgrows its sequence now, while there is no request.
         need = min(len(tokens) + _QUESTION + options.max_tokens, self.context_length)
-        if self._reader.grain > 1 or len(tokens) >= self.context_length or not self._kept.fits(need):
+        if self._reader.grain > 1 or len(tokens) >= self.context_length or not self._cache.fits(need):
             return  # where pieces matter, the prompt that was answered would lose its own reading of itself
-        kept, shared = self._kept.take(tokens, need, options.prompt_cache_key)
+        cached, shared = self._cache.acquire(tokens, need, options.prompt_cache_key)
         sound = False
         try:
             if len(tokens) - shared > 1:  # one token alone is read differently
-                yield from self._reader.read(kept, tokens, shared, len(tokens))
+                yield from self._reader.read(cached, tokens, shared, len(tokens))
             sound = True
         except GeneratorExit:
             sound = True  # between two pieces
             raise
         finally:
-            (self._kept.give if sound else self._kept.drop)(kept)
+            (self._cache.release if sound else self._cache.discard)(cached)
 
-    def _read(self, kept: CachedSequence, tokens: Tokens, start: int, stopped: Callable[[], bool]) -> Iterator[None]:
+    def _read(self, cached: CachedSequence, tokens: Tokens, start: int, stopped: Callable[[], bool]) -> Iterator[None]:
         """Bring the sequence to the end of the prompt, in pieces; the last token alone."""
         last = len(tokens) - 1
         if stopped():
             return
-        for _ in self._reader.read(kept, tokens, start, last):
+        for _ in self._reader.read(cached, tokens, start, last):
             yield None
             if stopped():
                 return
-        kept.sequence.append_one(int(tokens[last]))
-        kept.read, kept.whole, kept.asked = tokens, True, len(tokens)
+        cached.sequence.append_one(int(tokens[last]))
+        cached.tokens, cached.complete, cached.answered = tokens, True, len(tokens)
 
     def _answer(
         self,
-        kept: CachedSequence,
+        cached: CachedSequence,
         sampler: Sampler,
         options: Options,
         limit: int,
@@ -140,10 +140,10 @@ class TokenEngine:
         constraint: Constraint | None,
     ) -> Generator[Piece | End, None, int]:
         """One answer. Returns how many tokens it has."""
-        decode, cut = self._runtime.decoder(), Cut(options.stop)
-        reason, count, told = "length", 0, []
+        decode, cut = self._runtime.decoder(), StopFilter(options.stop)
+        reason, count, logprobs = "length", 0, []
         while count < limit and not stopped():
-            logits = kept.sequence.logits()
+            logits = cached.sequence.logits()
             raw = logits.copy() if options.logprobs is not None else None
             if constraint:
                 constraint.apply(logits)
@@ -154,22 +154,22 @@ class TokenEngine:
                 reason = "stop"
                 break
             if raw is not None:
-                told.append(self._tell(raw, token, options.logprobs or 0))
+                logprobs.append(self._token_of(raw, token, options.logprobs or 0))
             ready = cut.push(decode(token))
-            if ready or (told and not cut.held):
-                yield Piece(ready, index, tuple(told))
-                told = []
+            if ready or (logprobs and not cut.held):
+                yield Piece(ready, index, tuple(logprobs))
+                logprobs = []
             if cut.found or complete:
                 reason = "stop"
                 break
             if count < limit:
-                kept.sequence.append_one(token)
+                cached.sequence.append_one(token)
         if rest := cut.rest():
-            yield Piece(rest, index, tuple(told))
+            yield Piece(rest, index, tuple(logprobs))
         yield End("stop" if stopped() else reason, index)
         return count
 
-    def _tell(self, raw: np.ndarray[Any, Any], token: int, top: int) -> Token:
+    def _token_of(self, raw: np.ndarray[Any, Any], token: int, top: int) -> Token:
         text = self._runtime.text_of
         own, likeliest = log_probabilities(raw, token, top)
         return Token(text(token), own, tuple((text(one), log) for one, log in likeliest))
@@ -182,14 +182,14 @@ class TokenEngine:
         return Guidance(runtime.tokenizer_json(), runtime.vocabulary, min(runtime.eos))
 
 
-class Cut:
+class StopFilter:
     """Passes text on until a stop sequence, which is cut off; holds back what may become one."""
 
     def __init__(self, stops: tuple[str, ...]) -> None:
         self._stops, self.held, self.found = stops, "", False
 
     def push(self, text: str) -> str:
-        """What can be told of the text so far; `found` is set once a stop sequence ended it."""
+        """What can be shown of the text so far; `found` is set once a stop sequence ended it."""
         if not self._stops:
             return text
         self.held += text

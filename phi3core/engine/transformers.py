@@ -14,7 +14,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, DynamicCache
 
 from phi3core.errors import BadInput
 
-from .architecture import context_length, ends, token_values
+from .architecture import context_length, eos_ids, token_values
 from .cpu import cpu_dtype
 from .interface import Messages
 from .kv_cache import Sequence
@@ -23,7 +23,7 @@ from .rotary import DividedSequence
 
 
 class TransformersRuntime:
-    """See tokens.Runtime. precision ``auto`` takes what the weights were saved in, where the machine has it."""
+    """See runtime.Runtime. precision ``auto`` takes what the weights were saved in, where the machine has it."""
 
     def __init__(self, folder: Path, tokenizer: Path, precision: str) -> None:
         device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -38,7 +38,7 @@ class TransformersRuntime:
         config = self._model.config.get_text_config()
         self.context_length = context_length(config, self._tokenizer)
         self.vocabulary = int(config.vocab_size)
-        self.eos = ends(self._model.generation_config, self._tokenizer)
+        self.eos = eos_ids(self._model.generation_config, self._tokenizer)
         size = sum(weight.numel() * weight.element_size() for weight in self._model.parameters())
         self.piece = piece_for(size)
         self.token_bytes = token_values(config) * self._model.dtype.itemsize

@@ -11,7 +11,7 @@ from phi3core.build import convert
 from phi3core.build.sources.fetch import fetch_weights
 from phi3core.build.sources.source import Weights, parse_source
 from phi3core.engine.interface import Done
-from phi3core.engine.loader import open_weights
+from phi3core.engine.weights import open_weights
 from phi3core.errors import BadInput, BuildError
 from tests.build.sources.test_source import quiet
 

@@ -13,7 +13,7 @@ import pytest
 
 from phi3core.engine import guidance
 from phi3core.engine.interface import Done, End, Engine, Options, Piece, Token
-from phi3core.engine.loader import open_weights
+from phi3core.engine.weights import open_weights
 from phi3core.errors import BadInput
 
 PLACE = {

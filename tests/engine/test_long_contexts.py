@@ -19,10 +19,10 @@ from phi3core.build.sources.fetch import fetch_weights
 from phi3core.build.sources.source import parse_source
 from phi3core.engine.interface import Options
 from phi3core.engine.kv_cache import Sequence
-from phi3core.engine.loader import open_weights
 from phi3core.engine.onnx import OnnxRuntime
 from phi3core.engine.tokens import TokenEngine
 from phi3core.engine.transformers import TransformersRuntime
+from phi3core.engine.weights import open_weights
 from tests.support import tiny
 
 WINDOW, DIVIDE, LENGTH = 24, 32, 100

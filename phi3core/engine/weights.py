@@ -1,0 +1,34 @@
+"""Opens the token engine of an ONNX or a Transformers folder, each on its runtime."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from phi3core.errors import SourceError
+
+from .interface import Engine, Options
+
+
+def open_weights(
+    folder: Path,
+    kind: str,
+    tokenizer: Path | None = None,
+    precision: str = "auto",
+    options: dict[str, Any] | None = None,
+) -> Engine:
+    """Load an ONNX or a Transformers folder. Raises SourceError where it can't be loaded."""
+    from .tokens import TokenEngine
+
+    defaults = Options(**{**(options or {}), "stop": tuple((options or {}).get("stop") or ())})
+    try:
+        if kind == "onnx":
+            from .onnx import OnnxRuntime
+
+            return TokenEngine(OnnxRuntime(folder), defaults)
+        from .transformers import TransformersRuntime
+
+        return TokenEngine(TransformersRuntime(folder, tokenizer or folder, precision), defaults)
+    except Exception as error:  # the runtimes and their file formats have no common base
+        first = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise SourceError(f"The model can't be loaded: {first[:300]}. Its files are damaged or incomplete.") from error
