@@ -81,7 +81,7 @@ def test_no_image_survives(form: str) -> None:
 
 
 def test_the_bait_would_be_fetched_without_us() -> None:
-    """The forms above are not harmless by themselves: most of them make an image where nobody defuses them."""
+    """The forms above are not harmless by themselves: most of them make an image unless safe_markdown defuses them."""
     live = [form for form, text in IMAGES.items() if fetched(text)]
     assert len(live) > len(IMAGES) / 2, live
 
