@@ -144,7 +144,7 @@ def _ask_endpoint(endpoint: Endpoint, live: LiveTurn, messages: list[dict[str, s
 
 
 def _refuses_seed(error: Exception) -> bool:
-    """Whether an endpoint said no because of the seed: not every server of OpenAI's protocol knows it."""
+    """Whether an endpoint refused the request for its seed: not every server of OpenAI's protocol takes one."""
     return getattr(error, "status_code", None) in (400, 422) and "seed" in str(error)
 
 
@@ -155,8 +155,8 @@ def _explain(error: Exception, server: ModelServer | None, target: Target, live:
     """An error of the openai client in a sentence: the server's own, or what became of its process."""
     if isinstance(target, Endpoint):
         return _explain_endpoint(error, target, bool(live.turn.answer))
-    if said := _server_message(error):
-        return said
+    if message := _server_message(error):
+        return message
     if server is not None:
         deadline = time.monotonic() + 2  # a process that was just killed takes a moment to be seen dead
         while server.alive() and time.monotonic() < deadline:
@@ -172,12 +172,12 @@ def _explain_endpoint(error: Exception, endpoint: Endpoint, begun: bool) -> str:
     from openai import APIConnectionError, APITimeoutError
 
     name, table = endpoint.name, f"[endpoints.{endpoint.name}]"
-    said = _server_message(error) or first_line(error)
+    message = _server_message(error) or first_line(error)
     if endpoint.key:
-        said = said.replace(endpoint.key, "•••")
+        message = message.replace(endpoint.key, "•••")
     status = getattr(error, "status_code", None)
     if begun:
-        return f"{name} broke the answer off: {said}"
+        return f"{name} broke the answer off: {message}"
     if isinstance(error, APITimeoutError):
         return f"{name} did not answer in time. Check its url in {table} and your network, or try again."
     if isinstance(error, APIConnectionError):
@@ -187,7 +187,7 @@ def _explain_endpoint(error: Exception, endpoint: Endpoint, begun: bool) -> str:
         return f"{name} refused the key ({status}). Check it in {table}."
     if status is not None and 300 <= status < 400:
         return f"{name} redirects elsewhere, and the key is not sent on. Put the right address into {table}."
-    return f"{name} refused the request{f' ({status})' if status else ''}: {said}"
+    return f"{name} refused the request{f' ({status})' if status else ''}: {message}"
 
 
 def _server_message(error: Exception) -> str:

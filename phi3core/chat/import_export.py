@@ -57,9 +57,9 @@ def to_jsonl(conversations: Sequence[Conversation]) -> str:
     lines = []
     for conversation in conversations:
         last = next(reversed(conversation.path), None)
-        if said := conversation.messages():
+        if messages := conversation.messages():
             system = [{"role": "system", "content": last.system}] if last and last.system.strip() else []
-            lines.append(json.dumps({"messages": clean([*system, *said])}, ensure_ascii=False) + "\n")
+            lines.append(json.dumps({"messages": clean([*system, *messages])}, ensure_ascii=False) + "\n")
     return "".join(lines)
 
 
@@ -75,7 +75,7 @@ def import_file(
     in them is rated, for ratings count in a promotion.
 
     Args:
-        name: the file's, for its ending and for what is said about it.
+        name: the file's, for its ending and for messages about it.
 
     Raises:
         BadInput: it names what is wrong and where; nothing is kept then.

@@ -57,12 +57,12 @@ class LiveTurn:
 
     def follow(self, every: float = 0.05) -> Iterator[Turn]:
         """Yield the turn whenever it has changed, at most every so many seconds, until it has ended."""
-        seen = -1
+        last = -1
         while True:
             with self._changed:
-                while self._changes == seen and self.turn.state == "running":
+                while self._changes == last and self.turn.state == "running":
                     self._changed.wait(1)
-                seen, ended = self._changes, self.turn.state != "running"
+                last, ended = self._changes, self.turn.state != "running"
             yield self.turn
             if ended:
                 return

@@ -39,15 +39,20 @@ def to_markdown(conversation: Conversation) -> str:
 
 
 def _remarks(turn: Turn) -> list[str]:
-    said = ["" if turn.answer else "No answer.", turn.note, turn.error, "Stopped." if turn.state == "stopped" else ""]
+    remarks = [
+        "" if turn.answer else "No answer.",
+        turn.note,
+        turn.error,
+        "Stopped." if turn.state == "stopped" else "",
+    ]
     if turn.forgot:
-        said.append(f"Asked without the {turn.forgot} oldest turns.")
+        remarks.append(f"Asked without the {turn.forgot} oldest turns.")
     if turn.thumb is not None:
-        said.append(f"Rated {'good' if turn.thumb else 'bad'}{f': {turn.comment}' if turn.comment else ''}.")
+        remarks.append(f"Rated {'good' if turn.thumb else 'bad'}{f': {turn.comment}' if turn.comment else ''}.")
     if turn.completion_tokens:
         figures = f"{turn.prompt_tokens} + {turn.completion_tokens} tokens"
-        said.append(figures + (f", {turn.tokens_per_second:.0f} tokens/s" if turn.tokens_per_second else ""))
-    return [_line(line) for line in said if line]
+        remarks.append(figures + (f", {turn.tokens_per_second:.0f} tokens/s" if turn.tokens_per_second else ""))
+    return [_line(line) for line in remarks if line]
 
 
 def _line(text: str) -> str:
@@ -69,7 +74,7 @@ def _unescaped(line: str) -> str:
 def from_markdown(name: str, text: str) -> tuple[str, list[Turn]]:
     """The title and the turns of what `to_markdown` wrote. Raises BadInput, naming the line, for anything else.
 
-    name: the file's, for what is said about it.
+    name: the file's, for messages about it.
     """
     if text.count("\n") == text.count("\r\n"):  # an editor made them: `to_markdown` writes none
         text = text.replace("\r\n", "\n")

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from mlflow.entities import Trace, TraceInfo
 
 TITLE_LENGTH = 80  # characters
-_PAGE = 500  # traces after which it is seen how many conversations they make, and what the time is
-_READ = 100  # the same where they are read whole
+_PAGE = 500  # traces after which their conversations are counted, and the time is checked
+_READ = 100  # the same where traces are read whole
 
 
 @dataclass(frozen=True)
@@ -150,12 +150,12 @@ def _newest_sessions(
     found: dict[str, TraceInfo] = {}
     sessions: dict[str, None] = {}  # in order
     ours = f"metadata.`{trace_search.SESSION}` LIKE '%' AND tags.`{tags.VERSION}` LIKE '%'"
-    for seen, info in enumerate(trace_search.search_infos(settings, ours, "DESC", sys.maxsize), start=1):
+    for count, info in enumerate(trace_search.search_infos(settings, ours, "DESC", sys.maxsize), start=1):
         found[info.trace_id] = info
         sessions[info.trace_metadata[trace_search.SESSION]] = None
-        if seen % _PAGE == 0 and len(sessions) > limit:
+        if count % _PAGE == 0 and len(sessions) > limit:
             return {*[*sessions][:limit]}, 0, None
-        if seen % _PAGE == 0 and time.monotonic() > deadline:
+        if count % _PAGE == 0 and time.monotonic() > deadline:
             return {*sessions}, info.request_time, None
     return {*sessions}, 0, found
 
@@ -184,12 +184,12 @@ def _first(
 ) -> tuple[set[str], int]:
     """The conversations of the first candidates that match, and when the last one was asked that there was time for."""
     found: set[str] = set()
-    for seen, (info, matches) in enumerate(candidates, start=1):
+    for count, (info, matches) in enumerate(candidates, start=1):
         if matches and (session := info.trace_metadata.get(trace_search.SESSION)):
             found.add(session)
         if len(found) >= limit:
             break
-        if seen % page == 0 and time.monotonic() > deadline:
+        if count % page == 0 and time.monotonic() > deadline:
             return found, info.request_time
     return found, 0
 
@@ -247,5 +247,5 @@ def _merge(
             row.matches = row.matches or _within(text, turn["question"], turn["answer"])
         elif event["kind"] == "rename" and id in rows:
             rows[id].title, rows[id].titled = event["title"], -1
-    shown = [row for row in rows.values() if row.matches or _within(text, row.title)]
-    return [row.summary() for row in sorted(shown, key=lambda row: row.when, reverse=True)]
+    found = [row for row in rows.values() if row.matches or _within(text, row.title)]
+    return [row.summary() for row in sorted(found, key=lambda row: row.when, reverse=True)]

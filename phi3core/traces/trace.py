@@ -91,8 +91,8 @@ def _span(turn: Turn, messages: list[dict[str, str]]) -> Span:
 
     asked = {"prompt": turn.question} if turn.raw else {"messages": messages}
     options = turn.options | ({"seed": turn.seed} if turn.seed is not None else {})
-    said = {"text": turn.answer} if turn.raw else {"message": {"role": "assistant", "content": turn.answer}}
-    answer = {"model": turn.ref, "choices": [{"index": 0, **said, "finish_reason": turn.finish_reason}]}
+    text = {"text": turn.answer} if turn.raw else {"message": {"role": "assistant", "content": turn.answer}}
+    answer = {"model": turn.ref, "choices": [{"index": 0, **text, "finish_reason": turn.finish_reason}]}
     attributes = {
         "mlflow.traceRequestId": turn.trace_id,
         "mlflow.spanType": "CHAT_MODEL" if not turn.raw else "LLM",

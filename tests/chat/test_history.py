@@ -18,12 +18,12 @@ from phi3core.store.client import experiment_id, mlflow_client
 from phi3core.traces import trace_search
 from tests.store.test_http import remote  # noqa: F401  (a fixture)
 from tests.support.fakes import until
-from tests.support.saved_turns import Store, keep, new_id, said, traces_of
+from tests.support.saved_turns import Store, ended_turn, keep, new_id, traces_of
 
 
 def test_another_beginning_does_not_change_the_title(settings: Settings) -> None:
-    id = keep(settings, said("First", when=1000))
-    keep(settings, said("First, edited", when=2000), id)
+    id = keep(settings, ended_turn("First", when=1000))
+    keep(settings, ended_turn("First, edited", when=2000), id)
     assert search_conversations(settings).conversations[0].title == "First"
     history.rename(settings, id, "  Mine\nnow ")
     assert search_conversations(settings).conversations[0].title == "Mine now"
@@ -36,7 +36,7 @@ def test_another_beginning_does_not_change_the_title(settings: Settings) -> None
 def test_a_conversation_is_renamed_without_being_read_even_while_the_store_is_away(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    id = keep(settings, said("First"))
+    id = keep(settings, ended_turn("First"))
     with monkeypatch.context() as patch:
 
         def down(*_: Any, **__: Any) -> Any:
@@ -65,7 +65,7 @@ def thumbs_of(settings: Settings, id: str) -> list[tuple[Any, ...]]:
 
 
 def test_a_thumb_is_an_assessment_and_a_later_one_overrides_it(settings: Settings) -> None:
-    turn = said()
+    turn = ended_turn()
     id = keep(settings, turn)
     turn.thumb, turn.comment, turn.rated_by = True, "Right.", "bob"
     for _ in range(2):  # the second changes nothing
@@ -89,15 +89,15 @@ def test_a_thumb_is_an_assessment_and_a_later_one_overrides_it(settings: Setting
 
 
 def test_a_turn_that_comes_with_a_thumb_is_saved_with_it(settings: Settings) -> None:
-    turn = said(thumb=False, comment="Wrong.", rated_by="bob")
+    turn = ended_turn(thumb=False, comment="Wrong.", rated_by="bob")
     id = keep(settings, turn)
     assert list(history.read(settings, id).turns) == [turn]
 
 
 def test_a_deleted_conversation_is_gone_with_all_its_traces(settings: Settings) -> None:
-    id, other = keep(settings, said("Gone")), keep(settings, said("Stays"))
+    id, other = keep(settings, ended_turn("Gone")), keep(settings, ended_turn("Stays"))
     for number in range(3):
-        keep(settings, said(f"Gone {number}"), id)
+        keep(settings, ended_turn(f"Gone {number}"), id)
     history.delete(settings, id)
     assert [summary.id for summary in search_conversations(settings).conversations] == [other]  # at once
     with pytest.raises(NotFound):
@@ -110,7 +110,7 @@ def test_a_deleted_conversation_is_gone_with_all_its_traces(settings: Settings) 
 def test_what_was_never_sent_is_deleted_without_being_sent(settings: Settings, store: Store) -> None:
     store.away = True
     id = new_id()
-    turn = said("Secret")
+    turn = ended_turn("Secret")
     history.save(settings, id, turn, [])
     history.rate(settings, id, dataclasses.replace(turn, thumb=True))
     history.delete(settings, id)
@@ -122,8 +122,8 @@ def test_what_was_never_sent_is_deleted_without_being_sent(settings: Settings, s
 
 
 def test_rating_what_was_deleted_is_given_up(settings: Settings) -> None:
-    turn = said(thumb=True)
-    id = keep(settings, said("Stays"))
+    turn = ended_turn(thumb=True)
+    id = keep(settings, ended_turn("Stays"))
     history.rate(settings, id, turn)
     history.rename(settings, new_id(), "Nobody")
     assert history.flush(settings)
@@ -134,7 +134,7 @@ def test_a_deleted_experiment_is_told_and_nothing_is_lost(settings: Settings) ->
     home = experiment_id(settings, tags.CONVERSATIONS)
     mlflow_client(settings).delete_experiment(home)
     id = new_id()
-    history.save(settings, id, said(), [])
+    history.save(settings, id, ended_turn(), [])
     until(lambda: history.sending_error(settings))
     assert "Restore it" in history.sending_error(settings)
     mlflow_client(settings).restore_experiment(home)
@@ -146,7 +146,9 @@ def test_a_deleted_experiment_is_told_and_nothing_is_lost(settings: Settings) ->
 
 
 def test_a_tracking_server_keeps_conversations_as_a_local_store_does(remote: Settings) -> None:  # noqa: F811
-    turn = said("Größe?\x00", "1 m \ud800", tokens=[Token("1", -1.0, (("1", -1.0),))], options={"temperature": 0.5})
+    turn = ended_turn(
+        "Größe?\x00", "1 m \ud800", tokens=[Token("1", -1.0, (("1", -1.0),))], options={"temperature": 0.5}
+    )
     id = keep(remote, turn)
     turn.thumb = True
     history.rate(remote, id, turn)

@@ -12,20 +12,20 @@ from phi3core.store.client import experiment_id, mlflow_client
 from phi3core.timestamps import now_ms
 from phi3core.traces import trace_search
 from tests.support import fakes
-from tests.support.saved_turns import Store, keep, new_id, said
+from tests.support.saved_turns import Store, ended_turn, keep, new_id
 
 
 def test_the_list_is_newest_first_with_titles_counts_and_who_spoke_last(settings: Settings) -> None:
     now = now_ms()
     old, new = new_id(), new_id()
-    first = said("The older one", when=now)
+    first = ended_turn("The older one", when=now)
     keep(settings, first, old)
-    keep(settings, said("The newer one", when=now + 10, ref="phi3/2", user="bob"), new)
+    keep(settings, ended_turn("The newer one", when=now + 10, ref="phi3/2", user="bob"), new)
     assert [(s.id, s.title, s.turns, s.ref, s.user) for s in search_conversations(settings).conversations] == [
         (new, "The newer one", 1, "phi3/2", "bob"),
         (old, "The older one", 1, "phi3/1", "ada"),
     ]
-    keep(settings, said("And on", parent=first.id, when=now + 20, ref="phi3/3"), old)
+    keep(settings, ended_turn("And on", parent=first.id, when=now + 20, ref="phi3/3"), old)
     assert [(s.id, s.title, s.turns, s.ref, s.when) for s in search_conversations(settings).conversations] == [
         (old, "The older one", 2, "phi3/3", now + 20),
         (new, "The newer one", 1, "phi3/2", now + 10),
@@ -37,11 +37,11 @@ def test_a_list_of_many_takes_few_calls_of_the_store(settings: Settings, monkeyp
     from phi3core.chat import search
 
     for number in range(12):
-        first = said(f"Question {number}", when=1000 * number + 1)
+        first = ended_turn(f"Question {number}", when=1000 * number + 1)
         id = new_id()
         history.save(settings, id, first, [])
         for turn in range(3):
-            history.save(settings, id, said("more", parent=first.id, when=1000 * number + turn + 2), [])
+            history.save(settings, id, ended_turn("more", parent=first.id, when=1000 * number + turn + 2), [])
     assert history.flush(settings, 60)
     counting = fakes.CountingClient(mlflow_client(settings))
     monkeypatch.setattr(trace_search, "mlflow_client", lambda settings: counting)
@@ -57,15 +57,15 @@ def test_a_list_of_many_takes_few_calls_of_the_store(settings: Settings, monkeyp
 def test_a_search_goes_on_until_it_has_found_enough(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     from phi3core.chat import search
 
-    old = keep(settings, said("About Spain", when=1_000))
-    talkative, first = new_id(), said("And Portugal?", when=2_000)
+    old = keep(settings, ended_turn("About Spain", when=1_000))
+    talkative, first = new_id(), ended_turn("And Portugal?", when=2_000)
     history.save(settings, talkative, first, [])
     for number in range(11):
-        more = said("Spain again", parent=first.id, when=2_001 + number)
+        more = ended_turn("Spain again", parent=first.id, when=2_001 + number)
         history.save(settings, talkative, more, [])
     for number in range(6):
         titled = new_id()
-        history.save(settings, titled, said("Hello", when=500 + number), [], title=f"Spain {number}")
+        history.save(settings, titled, ended_turn("Hello", when=500 + number), [], title=f"Spain {number}")
     assert history.flush(settings, 60)
     for page in ("_PAGE", "_READ"):
         monkeypatch.setattr(search, page, 2)
@@ -79,7 +79,7 @@ def test_a_search_goes_on_until_it_has_found_enough(settings: Settings, monkeypa
 def test_a_look_that_runs_out_of_time_says_how_far_it_came(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     from phi3core.chat import search
 
-    ids = [keep(settings, said("Spain", when=1_000 * number)) for number in range(1, 7)]
+    ids = [keep(settings, ended_turn("Spain", when=1_000 * number)) for number in range(1, 7)]
     for page in ("_PAGE", "_READ"):
         monkeypatch.setattr(search, page, 2)
 
@@ -117,22 +117,22 @@ def test_a_search_finds_questions_and_answers_in_any_case_and_nothing_else(
     settings: Settings, text: str, found: bool
 ) -> None:
     question = 'What is the capital of Spain, in Größe, 日本? say "hi", it\'s a\\b and 50% two\nlines'
-    id = keep(settings, said(question, "Madrid.", system="be terse"))
-    keep(settings, said("Something else", "Entirely."))
+    id = keep(settings, ended_turn(question, "Madrid.", system="be terse"))
+    keep(settings, ended_turn("Something else", "Entirely."))
     assert [summary.id for summary in search_conversations(settings, text).conversations] == ([id] if found else [])
 
 
 def test_a_search_finds_titles_and_what_waits_for_the_store(settings: Settings, store: Store) -> None:
-    id = keep(settings, said("One", "1"))
+    id = keep(settings, ended_turn("One", "1"))
     history.rename(settings, id, "Ärger über Spain")
     assert history.flush(settings)
     assert [summary.id for summary in search_conversations(settings, "ärger").conversations] == [id]
     store.away = True
     other = new_id()
-    history.save(settings, other, said("Waiting", "for Spain"), [])
+    history.save(settings, other, ended_turn("Waiting", "for Spain"), [])
     assert {summary.id for summary in search_conversations(settings, "spain").conversations} == {id, other}
     # A turn that waits and does not match changes nothing of what is found; the counts are of the whole.
-    history.save(settings, id, said("Two", "2"), [])
+    history.save(settings, id, ended_turn("Two", "2"), [])
     assert [s.turns for s in search_conversations(settings, "ärger").conversations] == [2]
     assert {summary.id for summary in search_conversations(settings, "waiting").conversations} == {other}
 
@@ -140,7 +140,7 @@ def test_a_search_finds_titles_and_what_waits_for_the_store(settings: Settings, 
 def test_foreign_traces_in_the_experiment_do_no_harm(settings: Settings) -> None:
     import mlflow
 
-    id = keep(settings, said("Ours"))
+    id = keep(settings, ended_turn("Ours"))
     home = experiment_id(settings, tags.CONVERSATIONS)
     for metadata in ({}, {"mlflow.trace.session": "not-hex"}, {"mlflow.trace.session": id}):
         mlflow.start_span_no_context("theirs", experiment_id=home, metadata=metadata).end(outputs="x")

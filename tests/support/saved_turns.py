@@ -34,7 +34,7 @@ def new_id() -> str:
     return uuid.uuid4().hex
 
 
-def said(question: str = "Hello", answer: str = "Hi.", parent: str = "", when: int = 0, **more: Any) -> Turn:
+def ended_turn(question: str = "Hello", answer: str = "Hi.", parent: str = "", when: int = 0, **more: Any) -> Turn:
     """A turn that has ended."""
     defaults: dict[str, Any] = {"ref": "phi3/1", "user": "ada", "state": "done", "finish_reason": "stop"}
     when = when or now_ms()

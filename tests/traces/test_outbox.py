@@ -20,13 +20,13 @@ from phi3core.store.client import experiment_id
 from phi3core.traces import outbox_files, sender, trace, trace_search
 from tests.support.clock import ManualClock
 from tests.support.fakes import until
-from tests.support.saved_turns import Store, keep, new_id, said, traces_of
+from tests.support.saved_turns import Store, ended_turn, keep, new_id, traces_of
 
 
 def test_a_turn_is_safe_on_disk_and_seen_while_the_store_is_away(settings: Settings, store: Store) -> None:
     store.away = True
-    id, first = new_id(), said("One")
-    second = said("Two", parent=first.id, when=first.when + 1)
+    id, first = new_id(), ended_turn("One")
+    second = ended_turn("Two", parent=first.id, when=first.when + 1)
     for turn in (first, second):
         history.save(settings, id, turn, [])
     until(lambda: history.sending_error(settings))
@@ -61,7 +61,7 @@ def test_a_store_that_comes_back_is_sent_to_without_a_request(
 ) -> None:
     store.away = True
     id = new_id()
-    history.save(settings, id, said(), [])
+    history.save(settings, id, ended_turn(), [])
     until(lambda: history.sending_error(settings) and clock.waits)
     store.away = False
     assert history.count_pending(settings) == 1
@@ -75,11 +75,11 @@ def test_the_pause_after_a_failure_doubles_up_to_a_minute_and_begins_anew(
 ) -> None:
     sending = sender.get_sender(settings, send_event)
     store.away = True
-    history.save(settings, new_id(), said(), [])
+    history.save(settings, new_id(), ended_turn(), [])
     for failures, pause in enumerate((1, 2, 4, 8, 16, 32, 60, 60), start=1):
         until(lambda failures=failures: (sending.failures, clock.waits) == (failures, 1))
         clock.advance(pause - 0.5)
-        history.save(settings, new_id(), said(), [], sync=False)  # that there is more ends no pause
+        history.save(settings, new_id(), ended_turn(), [], sync=False)  # that there is more ends no pause
         time.sleep(0.01)
         assert sending.failures == failures
         clock.advance(0.5)
@@ -89,7 +89,7 @@ def test_the_pause_after_a_failure_doubles_up_to_a_minute_and_begins_anew(
     until(lambda: not sending.running)
 
     store.away = True
-    history.save(settings, new_id(), said(), [])
+    history.save(settings, new_id(), ended_turn(), [])
     until(lambda: (sending.failures, clock.waits) == (10, 1))
     store.away = False
     clock.advance(1)
@@ -99,10 +99,10 @@ def test_the_pause_after_a_failure_doubles_up_to_a_minute_and_begins_anew(
 def test_a_whole_conversation_can_be_read_when_even_reading_fails(
     settings: Settings, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    kept = keep(settings, said("In the store"))
+    kept = keep(settings, ended_turn("In the store"))
     store.away = True
     id = new_id()
-    history.save(settings, id, said("Only here"), [])
+    history.save(settings, id, ended_turn("Only here"), [])
 
     def down(*_: Any, **__: Any) -> Any:
         raise StoreDown("The MLflow store does not answer.")
@@ -119,11 +119,11 @@ def test_a_whole_conversation_can_be_read_when_even_reading_fails(
 def test_one_turn_that_the_store_refuses_does_not_hold_up_the_others(settings: Settings, store: Store) -> None:
     store.refused = "poison"
     id, other = new_id(), new_id()
-    poison = said("poison")
+    poison = ended_turn("poison")
     history.save(settings, id, poison, [])
     history.rate(settings, id, dataclasses.replace(poison, thumb=True))
-    history.save(settings, id, said("Next", parent=poison.id), [])
-    history.save(settings, other, said("Other"), [])
+    history.save(settings, id, ended_turn("Next", parent=poison.id), [])
+    history.save(settings, other, ended_turn("Other"), [])
     until(lambda: store.sent == ["Next", "Other"])
     until(lambda: history.sending_error(settings))
     until(lambda: history.count_pending(settings) == 2)  # the turn, and what builds on it
@@ -146,7 +146,7 @@ def test_a_flush_does_not_end_with_the_failure_of_an_attempt_that_was_under_way(
         raise StoreDown("The MLflow store does not answer.")
 
     monkeypatch.setattr(sender.get_sender(settings, send_event), "_send", slow)
-    history.save(settings, new_id(), said(), [])
+    history.save(settings, new_id(), ended_turn(), [])
     assert under_way.wait(20)
     threading.Timer(0.05, go_on.set).start()
     assert history.flush(settings, 60)
@@ -155,14 +155,14 @@ def test_a_flush_does_not_end_with_the_failure_of_an_attempt_that_was_under_way(
 def test_a_file_that_is_no_event_is_put_aside(settings: Settings) -> None:
     (settings.outbox / "00000000000000000001-000000-1.json").write_text("{half")
     (settings.outbox / "00000000000000000002-000000-1.json").write_text("[1]")
-    id = keep(settings, said())
+    id = keep(settings, ended_turn())
     assert len(traces_of(settings, id)) == 1
     assert len(list(settings.outbox.glob("*.damaged"))) == 2
     assert history.count_pending(settings) == 0
 
 
 def test_a_crash_between_sending_and_forgetting_shows_the_turn_once(settings: Settings, store: Store) -> None:
-    id, turn = new_id(), said()
+    id, turn = new_id(), ended_turn()
     history.save(settings, id, turn, [])
     assert history.flush(settings)
     event = {"kind": "turn", "conversation": id, "turn": turn.plain(), "messages": [], "origin": None, "title": "Hello"}
@@ -178,7 +178,7 @@ def test_a_crash_between_sending_and_forgetting_shows_the_turn_once(settings: Se
 
 
 def test_a_crash_in_the_middle_of_sending_is_made_whole(settings: Settings) -> None:
-    id, turn = new_id(), said()
+    id, turn = new_id(), ended_turn()
     event = {"kind": "turn", "conversation": id, "turn": turn.plain(), "messages": [], "origin": None, "title": "Hello"}
     home = experiment_id(settings, tags.CONVERSATIONS)
     trace_search.tracing_client(settings).start_trace(trace._info(turn, home, event))  # and the span never came
@@ -194,7 +194,7 @@ def test_a_disk_that_is_full_leaves_no_half_files(settings: Settings, monkeypatc
 
     monkeypatch.setattr(outbox_files.os, "fsync", full)
     with pytest.raises(OSError, match="No space"):
-        history.save(settings, new_id(), said(), [])
+        history.save(settings, new_id(), ended_turn(), [])
     assert list(settings.outbox.iterdir()) == []
 
 
@@ -202,7 +202,7 @@ def test_with_tracing_off_nothing_is_written_and_everything_works_in_memory(
     settings: Settings, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     off = dataclasses.replace(settings, tracing=False)
-    id, turn = new_id(), said("In memory")
+    id, turn = new_id(), ended_turn("In memory")
     before = sorted(path for path in settings.home.rglob("*") if path.is_file())
     history.save(off, id, turn, [])
     turn.thumb = True

@@ -20,13 +20,13 @@ from phi3core.settings import Settings
 from phi3core.store.client import experiment_id
 from phi3core.traces import trace
 from tests.support.fakes import until
-from tests.support.saved_turns import Store, new_id, said, traces_of
+from tests.support.saved_turns import Store, ended_turn, new_id, traces_of
 
 
 def test_a_turn_is_safe_on_disk_and_seen_while_the_store_is_away(settings: Settings, store: Store) -> None:
     store.away = True
-    id, first = new_id(), said("One")
-    second = said("Two", parent=first.id, when=first.when + 1)
+    id, first = new_id(), ended_turn("One")
+    second = ended_turn("Two", parent=first.id, when=first.when + 1)
     for turn in (first, second):
         history.save(settings, id, turn, [])
     until(lambda: history.sending_error(settings))
@@ -66,7 +66,7 @@ def test_the_next_process_sends_what_a_killed_one_left(settings: Settings) -> No
 
 
 def test_the_next_start_keeps_the_question_of_an_answer_that_a_kill_cut_short(settings: Settings) -> None:
-    id, turn = new_id(), said("Cut short", state="running", answer="")
+    id, turn = new_id(), ended_turn("Cut short", state="running", answer="")
     script = (
         "import os, sys, json; from phi3core import settings; from phi3core.chat import history;"
         "from phi3core.traces.turn import Turn;"
@@ -95,7 +95,7 @@ def test_an_answer_that_was_saved_just_before_a_kill_is_not_replaced_by_its_draf
     settings: Settings, store: Store
 ) -> None:
     store.away = True
-    id, turn = new_id(), said("Saved")
+    id, turn = new_id(), ended_turn("Saved")
     draft = history.draft(settings, id, turn, [], None, "")
     history.save(settings, id, turn, [])
     assert draft is not None
@@ -109,11 +109,11 @@ def test_an_answer_that_was_saved_just_before_a_kill_is_not_replaced_by_its_draf
 
 def test_a_process_that_has_the_number_of_a_dead_one_is_not_taken_for_it(settings: Settings) -> None:
     """In a container every life of the app has the same number."""
-    id, turn = new_id(), said("Of an earlier life", state="running", answer="")
+    id, turn = new_id(), ended_turn("Of an earlier life", state="running", answer="")
     draft = history.draft(settings, id, turn, [], None, "")
     assert draft is not None
     draft.rename(draft.with_name(f"{1:020d}-000000-{os.getpid()}.json.draft"))
-    mine = history.draft(settings, id, said("Of this one"), [], None, "")
+    mine = history.draft(settings, id, ended_turn("Of this one"), [], None, "")
     (settings.outbox / f"{1:020d}-000001-{os.getpid()}.json.part").write_text("{half")
     history.start_sending(settings)
     until(lambda: not history.count_pending(settings))
@@ -136,7 +136,7 @@ def _send_some(home: str, uri: str, id: str, count: int, log: str, together: Any
 
     trace.send_turn = noted  # type: ignore[assignment]
     for number in range(count):
-        history.save(config, id, said(f"{os.getpid()} {number}"), [])
+        history.save(config, id, ended_turn(f"{os.getpid()} {number}"), [])
     together.wait(60)
     ready = True
     deadline = time.monotonic() + 60

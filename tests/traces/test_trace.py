@@ -14,11 +14,11 @@ from phi3core.engine.interface import Token
 from phi3core.settings import Settings
 from phi3core.store.client import experiment_id, mlflow_client
 from phi3core.traces.turn import Origin
-from tests.support.saved_turns import keep, new_id, said, traces_of
+from tests.support.saved_turns import ended_turn, keep, new_id, traces_of
 
 
 def test_a_turn_is_one_trace_of_the_conversations_session_with_all_there_is_to_know(settings: Settings) -> None:
-    turn = said(
+    turn = ended_turn(
         "What is the capital of Spain?",
         "Madrid.",
         system="Be brief.",
@@ -62,7 +62,7 @@ def test_a_turn_is_one_trace_of_the_conversations_session_with_all_there_is_to_k
 
 def test_mlflow_lists_the_trace_with_the_logged_model(settings: Settings) -> None:
     model = mlflow_client(settings).create_logged_model(experiment_id(settings, tags.CONVERSATIONS))
-    turn = said(model_id=model.model_id)
+    turn = ended_turn(model_id=model.model_id)
     keep(settings, turn)
     found = mlflow_client(settings).search_traces(
         locations=[experiment_id(settings, tags.CONVERSATIONS)],
@@ -72,7 +72,7 @@ def test_mlflow_lists_the_trace_with_the_logged_model(settings: Settings) -> Non
 
 
 def test_a_turn_comes_back_as_it_was(settings: Settings) -> None:
-    turn = said(
+    turn = ended_turn(
         options={"stop": ["END"], "temperature": 0.25},
         schema={"type": "object"},
         tokens=[Token("Hi", -0.25, (("Hi", -0.25), ("Ho", -1.5))), Token(".", -0.5)],
@@ -89,7 +89,7 @@ def test_a_turn_comes_back_as_it_was(settings: Settings) -> None:
 
 
 def test_a_failed_turn_is_a_failed_trace(settings: Settings) -> None:
-    turn = said(answer="Half", state="failed", error="It died.", full=True)
+    turn = ended_turn(answer="Half", state="failed", error="It died.", full=True)
     id = keep(settings, turn)
     (trace,) = traces_of(settings, id)
     assert str(trace.info.state).endswith("ERROR")
@@ -110,7 +110,7 @@ HOSTILE = {
 
 @pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE.keys())
 def test_hostile_text_is_saved_found_and_read_back(settings: Settings, text: str) -> None:
-    turn = said(f"q {text} q", f"a {text} a", system=text, error=text, state="failed", user=text, comment="")
+    turn = ended_turn(f"q {text} q", f"a {text} a", system=text, error=text, state="failed", user=text, comment="")
     id = keep(settings, turn)
     found = history.read(settings, id)
     expected = f"a {text} a".replace("\ud800", "\ufffd")
