@@ -22,7 +22,7 @@ from phi3core.build.sources.source import Report, Weights
 from phi3core.errors import BadInput, BuildError
 
 _INT4 = ["accuracy_level=4", "block_size=32"]
-# The builder's precision and extra options for each of ours.
+# For each precision, the builder's own and its extra options.
 _OPTIONS: dict[str, tuple[str, list[str]]] = {
     "int4": ("int4", _INT4),
     "int4-mixed": ("int4", [*_INT4, "algo_config=k_quant_mixed"]),

@@ -73,8 +73,8 @@ def job_from_run(run: Run, events: list[dict[str, Any]], alive: bool) -> Job:
 
 def is_unclosed(run: Run) -> bool:
     """Running, or closed by MLflow before the job could say how it ended."""
-    told = tags.REASON in run.data.tags or tags.VERSION in run.data.tags
-    return run.info.status == "RUNNING" or (run.info.status in ("FAILED", "KILLED") and not told)
+    explained = tags.REASON in run.data.tags or tags.VERSION in run.data.tags
+    return run.info.status == "RUNNING" or (run.info.status in ("FAILED", "KILLED") and not explained)
 
 
 def _steps(wrapper: str, at: str, status: str, events: list[dict[str, Any]]) -> tuple[Step, ...]:

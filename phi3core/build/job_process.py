@@ -26,20 +26,20 @@ from .steps import Progress
 
 
 def main(run_id: str, spec_json: str) -> int:
-    """Build, and close the run whatever happens. Returns the exit status."""
+    """Build, and close the run, also after an error. Returns the exit status."""
     config = load_settings()
     work = config.tmp / run_id
     work.mkdir(parents=True, exist_ok=True)
     os.environ["TMPDIR"] = str(work)  # MLflow copies the model there first: keep it on the store's disk, and find it
-    cancel = Cancellation()
+    cancellation = Cancellation()
     store = mlflow_client(config)
     last = ""
 
     def watch(progress: Progress) -> None:
         nonlocal last
-        cancel.check()  # a library may have swallowed what the signal raised
+        cancellation.check()  # a library may have swallowed what the signal raised
         if progress.step == "register":
-            cancel.over = True  # the point of no return: a version is there or it is not
+            cancellation.over = True  # the point of no return: a version is there or it is not
         append_event(config, run_id, asdict(progress))
         if progress.step != last:
             last = progress.step
@@ -52,15 +52,15 @@ def main(run_id: str, spec_json: str) -> int:
     except Exception as error:
         import traceback
 
-        if cancel.why:  # as Cancelled, or as whatever a library made of it
-            status, reason = "KILLED", cancel.why
+        if cancellation.reason:  # as Cancelled, or as the error that a library made of it
+            status, reason = "KILLED", cancellation.reason
         elif isinstance(error, Phi3Error):
             status, reason = "FAILED", str(error)
         else:
             traceback.print_exc()
             first = (str(error).strip().splitlines() or [""])[0]
             status, reason = "FAILED", f"{type(error).__name__}: {first[:500]} The log has the details."
-    cancel.over = True
+    cancellation.over = True
     if reason:
         print(reason, flush=True)
     with contextlib.suppress(Phi3Error):
@@ -71,28 +71,28 @@ def main(run_id: str, spec_json: str) -> int:
 
 
 class Cancellation:
-    """SIGTERM raises Cancelled in the main thread, and so does the end of the program that started us.
+    """SIGTERM raises Cancelled in the main thread, and so does the end of the program that started this one.
 
-    why: in words, once that has happened. over: set it while the run is being closed, to be left alone.
+    reason: a sentence, once that has happened. over: set while the run is being closed, which must not be interrupted.
     """
 
     def __init__(self) -> None:
-        self.why, self.over = "", False
-        self._because = "Cancelled."
+        self.reason, self.over = "", False
+        self._next_reason = "Cancelled."
         signal.signal(signal.SIGTERM, self._stop)
         on_parent_exit(self._cancel_on_parent_exit)
 
     def check(self) -> None:
-        if self.why:
-            raise Cancelled(self.why)
+        if self.reason:
+            raise Cancelled(self.reason)
 
     def _stop(self, *_: object) -> None:
-        if not self.over and not self.why:  # once: the cleanup that follows is not to be interrupted
-            self.why = self._because
-            raise Cancelled(self.why)
+        if not self.over and not self.reason:  # once: the cleanup that follows is not to be interrupted
+            self.reason = self._next_reason
+            raise Cancelled(self.reason)
 
     def _cancel_on_parent_exit(self) -> None:
-        self._because = "Cancelled: the program that started it has ended."
+        self._next_reason = "Cancelled: the program that started it has ended."
         os.kill(os.getpid(), signal.SIGTERM)
 
 

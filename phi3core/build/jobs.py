@@ -36,8 +36,8 @@ from .spec import BuildSpec, is_build_run
 if TYPE_CHECKING:
     from mlflow.entities import Run
 
-_FOLLOW_INTERVAL = 0.3  # seconds between two looks at a job
-_CANCEL_INTERVAL, _CANCEL_LOOKS = 0.1, 100
+_FOLLOW_INTERVAL = 0.3  # seconds between two readings of a job
+_CANCEL_INTERVAL, _CANCEL_CHECKS = 0.1, 100
 
 
 def start(config: Settings, spec: BuildSpec, person: Person | None = None) -> str:
@@ -67,7 +67,7 @@ def start(config: Settings, spec: BuildSpec, person: Person | None = None) -> st
             stdout=log,
             stderr=subprocess.STDOUT,
             env={**os.environ, "PHI3_USER": person.name},  # whose version it will be
-            start_new_session=True,  # so that cancelling reaches the converter too, and Ctrl-C comes through us
+            start_new_session=True,  # cancelling reaches the converter too; Ctrl-C comes through this process
         )
     job_processes.add_child(run_id, child)
     append_event(config, run_id, {"pid": child.pid, "born": time.time()})
@@ -117,7 +117,7 @@ def cancel(config: Settings, run_id: str, person: Person | None = None, clock: C
     append_event(config, run_id, {"cancelled": True})
     with contextlib.suppress(ProcessLookupError):
         os.kill(process, signal.SIGTERM)
-    for _ in range(_CANCEL_LOOKS):
+    for _ in range(_CANCEL_CHECKS):
         if not (job := get(config, run_id)).running:
             return job
         clock.sleep(_CANCEL_INTERVAL)

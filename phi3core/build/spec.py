@@ -85,7 +85,7 @@ def default_options(folder: Path, spec: BuildSpec) -> dict[str, Any]:
 
 
 def is_build_run(params: dict[str, str]) -> bool:
-    """Whether a run is one of our builds: anybody may log a run into any experiment."""
+    """Whether a run was made by a build: other programs may log runs into the same experiment."""
     return params.get("build.wrapper") in tags.WRAPPERS
 
 

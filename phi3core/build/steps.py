@@ -1,7 +1,7 @@
 """A build: from weights to a registered version, in named steps.
 
 Registering is the last step and one call, with all tags and the description: what fails or is stopped
-leaves no version behind. Knows nothing of processes (see jobs.py) or of who watches.
+leaves no version behind. Knows nothing of processes (see jobs.py) or of what is done with the progress.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ Watcher = Callable[[Progress], None]
 def run_build(settings: Settings, run_id: str, spec: BuildSpec, watch: Watcher) -> int:
     """Build the version, recording everything on the MLflow run, and return its number.
 
-    Raises Phi3Error; whatever was logged until then is removed, and nothing was registered.
+    Raises Phi3Error; what was logged until then is removed, and nothing was registered.
     """
     import mlflow
 
@@ -71,7 +71,7 @@ def run_build(settings: Settings, run_id: str, spec: BuildSpec, watch: Watcher) 
     store = mlflow_client(settings)
     work = settings.tmp / run_id
     try:
-        with _full_disk_told(settings), translate_errors(settings), mlflow.start_run(run_id=run_id):
+        with _translate_full_disk(settings), translate_errors(settings), mlflow.start_run(run_id=run_id):
             with _step("weights", watch) as report:
                 weights = fetch_weights(parse_source(spec.source), settings.cache, report)
                 _check_wrapper(spec, weights)
@@ -120,7 +120,7 @@ def discard_logged_models(settings: Settings, run_id: str) -> None:
 
 
 def close_run(settings: Settings, run_id: str, status: str, reason: str) -> None:
-    """Close a build's run. One that has registered its version has done its work, whatever happened after."""
+    """Close a build's run; one that has registered its version as finished, also when an error came after that."""
     store = mlflow_client(settings)
     with translate_errors(settings):
         made = store.search_model_versions(f"run_id='{run_id}'")
@@ -244,19 +244,19 @@ def describe(spec: BuildSpec, tag_values: dict[str, str]) -> str:
 
 
 @contextmanager
-def _full_disk_told(settings: Settings) -> Iterator[None]:
+def _translate_full_disk(settings: Settings) -> Iterator[None]:
     """A full disk reaches us as many exceptions; all have ENOSPC or its words somewhere in their chain."""
     try:
         yield
     except Exception as error:
-        seen: BaseException | None = error
-        while seen is not None:
-            full = isinstance(seen, OSError) and seen.errno == errno.ENOSPC
-            if full or "No space left on device" in str(seen) or "database or disk is full" in str(seen):
+        cause: BaseException | None = error
+        while cause is not None:
+            full = isinstance(cause, OSError) and cause.errno == errno.ENOSPC
+            if full or "No space left on device" in str(cause) or "database or disk is full" in str(cause):
                 where = min((settings.home, settings.cache), key=lambda path: shutil.disk_usage(path).free)
                 raise BuildError(
                     f"The disk is full: nothing more can be written below {where}. Free some space, then build "
                     "again; nothing was registered."
                 ) from error
-            seen = seen.__cause__ or seen.__context__
+            cause = cause.__cause__ or cause.__context__
         raise

@@ -61,7 +61,7 @@ def prepare_demo(config: Settings) -> None:
     from phi3core.errors import NotFound
     from phi3core.registry import reader
 
-    # The app's own act, whatever role there is for whoever starts it.
+    # The app's own act: the role of the person who starts it does not matter.
     owner = Person(roles.local_person(config).name, "releaser")
     with FileLock(config.locks / "demo.lock"):
         try:
@@ -70,7 +70,7 @@ def prepare_demo(config: Settings) -> None:
             there = []
         made = {v.wrapper for v in there if v.tags.get(tags.SOURCE) == "embedded"}
         if "onnx" in made:
-            return  # the last one is there; an earlier one that is not was deleted by somebody
+            return  # the last one is there; if an earlier one is not, a person has deleted it
         for number, wrapper in enumerate(tags.WRAPPERS, start=1):
             if wrapper in made:
                 continue
@@ -95,10 +95,10 @@ def _build(config: Settings, spec: Any, err: bool = False, person: Person | None
                 share = f"{step.fraction:4.0%} " if step.fraction is not None and step.state == "running" else ""
                 text = f"{step.seconds:.1f} s" if step.seconds is not None else share + step.text
                 line = f"  {number}/{len(job.steps)} {STEP_TITLES[step.name]}: {text}"
-                # One line per new thing said and per tenth, so that a log stays readable.
-                said = step.state + re.sub(r"[\d., %]+", "", step.text) + str(int((step.fraction or 0) * 10))
-                if shown.get(step.name) != said:
-                    shown[step.name] = said
+                # One line per new text and per tenth, so that a log stays readable.
+                news = step.state + re.sub(r"[\d., %]+", "", step.text) + str(int((step.fraction or 0) * 10))
+                if shown.get(step.name) != news:
+                    shown[step.name] = news
                     click.echo(line, err=err)
     except KeyboardInterrupt:
         with contextlib.suppress(BadInput):

@@ -32,9 +32,9 @@ def chat(ref: str, prompt: str | None, system: str, as_json: bool, **options: An
 
     config = load_settings()
     version = reader.get_version(config, ref)
-    with _pool(config) as pool, _sent(config):
+    with _pool(config) as pool, _flushed_history(config):
         conversation = Conversation(config, pool)
-        for question in [prompt] if prompt is not None else _lines(version.ref):
+        for question in [prompt] if prompt is not None else _typed_lines(version.ref):
             live = conversation.ask(version, question, system, options, asked_ref=ref)
             try:
                 _print_turn(live, as_json)
@@ -47,8 +47,8 @@ def chat(ref: str, prompt: str | None, system: str, as_json: bool, **options: An
 
 
 @contextlib.contextmanager
-def _sent(config: Settings) -> Iterator[None]:
-    """Before the program ends, what was said is sent to the store."""
+def _flushed_history(config: Settings) -> Iterator[None]:
+    """Before the program ends, send the turns to the store."""
     from phi3core.chat import history
 
     try:
@@ -74,15 +74,15 @@ def _print_turn(live: Any, as_json: bool) -> None:
         click.echo(json.dumps(turn.plain(), indent=2))
     else:
         click.echo()
-        told = turn.ref
+        facts = turn.ref
         if turn.completion_tokens:
-            told += f" · {turn.prompt_tokens} + {turn.completion_tokens} tokens"
+            facts += f" · {turn.prompt_tokens} + {turn.completion_tokens} tokens"
         if turn.tokens_per_second:
-            told += f" · {turn.tokens_per_second:.0f} tokens/s · first token {turn.first_token_ms:.0f} ms"
-        click.echo(click.style(told, dim=True), err=True)
+            facts += f" · {turn.tokens_per_second:.0f} tokens/s · first token {turn.first_token_ms:.0f} ms"
+        click.echo(click.style(facts, dim=True), err=True)
 
 
-def _lines(ref: str) -> Iterator[str]:
+def _typed_lines(ref: str) -> Iterator[str]:
     click.echo(f"Talking to {ref}. An empty line ends it.", err=True)
     while True:
         try:
@@ -107,12 +107,12 @@ def batch(ref: str, file: Path, output: Path, **options: Any) -> None:
     from phi3core.registry import reader
 
     config = load_settings()
-    questions = _questions(file)
+    questions = _read_questions(file)
     version = reader.get_version(config, ref)
     if output.is_dir():
         raise BadInput(f"{output} is a folder: name a file in it.")
     part = output.with_name(output.name + ".part")
-    with _pool(config) as pool, _sent(config), _opened(part) as out:
+    with _pool(config) as pool, _flushed_history(config), _open_output(part) as out:
         for number, question in enumerate(questions, start=1):
             conversation = Conversation(config, pool)
             turn = conversation.ask(version, question, options=options, asked_ref=ref).wait()
@@ -132,7 +132,7 @@ def batch(ref: str, file: Path, output: Path, **options: Any) -> None:
 
 
 @contextlib.contextmanager
-def _opened(path: Path) -> Iterator[Any]:
+def _open_output(path: Path) -> Iterator[Any]:
     try:
         with path.open("w", encoding="utf-8", newline="") as file:
             yield file
@@ -140,17 +140,17 @@ def _opened(path: Path) -> Iterator[Any]:
         raise BadInput(f"{path.parent} can't be written to: {error.strerror}.") from error
 
 
-def _questions(file: Path) -> list[str]:
+def _read_questions(file: Path) -> list[str]:
     try:
         lines = [line for line in file.read_text().splitlines() if line.strip()]
     except (OSError, UnicodeDecodeError) as error:
         raise BadInput(f"{file} can't be read: {error}.") from error
     if not lines:
         raise BadInput(f"{file} holds no prompts: write one per line.")
-    return [_question(line, number) for number, line in enumerate(lines, start=1)]
+    return [_parse_question(line, number) for number, line in enumerate(lines, start=1)]
 
 
-def _question(line: str, number: int) -> str:
+def _parse_question(line: str, number: int) -> str:
     if not line.lstrip().startswith("{"):
         return line
     try:
@@ -181,7 +181,7 @@ def export(id: str, output: Path) -> None:
     config = load_settings()
     with _pool(config) as pool:
         text = write(found := load_conversation(config, pool, id))
-    with _opened(output) as out:
+    with _open_output(output) as out:
         out.write(text)
     click.echo(f"Wrote “{found.title}” to {output}.")
 
@@ -193,7 +193,7 @@ def import_(files: tuple[Path, ...]) -> None:
     from phi3core.chat import import_export
 
     config = load_settings()
-    with _pool(config) as pool, _sent(config):
+    with _pool(config) as pool, _flushed_history(config):
         for file in files:
             try:
                 data = file.read_bytes()

@@ -55,15 +55,15 @@ def promote_command(
     config = load_settings()
     if stage is not None:
         done = promote(config, ref, stage, reason, old=old, override=override, request=request_id)
-        version, said = done.version, f"{done.version.ref} is now in {done.stage}.{_left(done)}"
+        version, message = done.version, f"{done.version.ref} is now in {done.stage}.{_replaced_sentence(done)}"
     elif alias is not None:
         version = set_alias(config, ref, alias, reason)
-        said = f"@{alias} now points at {version.ref}."
+        message = f"@{alias} now points at {version.ref}."
     else:
         version = reader.get_version(config, ref)
         delete_alias(config, version.name, str(remove_alias), reason)
-        version, said = reader.get_version(config, version.ref), f"@{remove_alias} is removed from {version.name}."
-    click.echo(json.dumps(to_dict(version), indent=2) if as_json else said)
+        version, message = reader.get_version(config, version.ref), f"@{remove_alias} is removed from {version.name}."
+    click.echo(json.dumps(to_dict(version), indent=2) if as_json else message)
 
 
 @main.command("rollback")
@@ -80,10 +80,10 @@ def rollback_command(model: str, reason: str, override: bool, as_json: bool) -> 
     if as_json:
         click.echo(json.dumps(to_dict(done.version), indent=2))
     else:
-        click.echo(f"{done.version.ref} is in Production again.{_left(done)}")
+        click.echo(f"{done.version.ref} is in Production again.{_replaced_sentence(done)}")
 
 
-def _left(done: Promotion) -> str:
+def _replaced_sentence(done: Promotion) -> str:
     if done.replaced is None:
         return ""
     return f" {done.replaced.ref} {'was archived' if done.replaced_to == 'Archived' else 'is in no stage now'}."

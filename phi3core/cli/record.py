@@ -80,7 +80,7 @@ def _verify(config: Settings, model: str) -> None:
 
     if not model:
         raise BadInput("Say whose record to verify with --model.")
-    # What is of no model says that all of them were away.
+    # The records of no model show whether the records of all models were deleted.
     if wrong := [*search.verify(config, model), *search.verify(config, "")]:
         raise Phi3Error(" ".join(wrong))
     click.echo(f"The record of {model} is whole: no record was edited, and none is missing.")

@@ -87,8 +87,8 @@ def _decide(which: str, verdict: str, comment: str) -> None:
 
     config = load_settings()
     done = requests.decide(config, _id_of(config, which), verdict, comment, roles.local_person(config))
-    said = "approved" if verdict == "approve" else "rejected"
-    click.echo(f"{done.ref} is {said} for {done.stage}.")
+    decided = "approved" if verdict == "approve" else "rejected"
+    click.echo(f"{done.ref} is {decided} for {done.stage}.")
 
 
 def _id_of(config: Settings, which: str) -> str:

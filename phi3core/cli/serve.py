@@ -16,12 +16,14 @@ import click
 
 from phi3core.access.api_keys import generate_key, hash_key
 from phi3core.access.login import explain_no_login, load_login
-from phi3core.errors import BadInput, Cancelled, Phi3Error
+from phi3core.errors import BadInput, Cancelled, NotFound, Phi3Error
 from phi3core.http_client import local_client
 from phi3core.settings import load_settings
 
 from .build import prepare_demo
 from .group import REF_HELP, main
+
+_BESIDE = Path(__file__).resolve().parents[2]  # the checkout, or site-packages
 
 
 @main.command(help=f"Serve a version over OpenAI's protocol. {REF_HELP}")
@@ -77,13 +79,13 @@ def app(port: int, address: str) -> None:
         raise BadInput(explain_no_login(config, address))
     bind_socket(address, port).close()
     log = config.logs / "app.log"
-    root = app_folder()
-    command = [sys.executable, "-m", "streamlit", "run", str(root / "server.py"), f"--server.port={port}"]
+    folder = app_folder()
+    command = [sys.executable, "-m", "streamlit", "run", str(folder / "server.py"), f"--server.port={port}"]
     command.append(f"--server.address={address}")
     with log.open("ab") as file:
         child = subprocess.Popen(
             command,
-            cwd=root,
+            cwd=folder,
             stdin=subprocess.PIPE,
             stdout=file,
             stderr=subprocess.STDOUT,
@@ -111,11 +113,21 @@ def app(port: int, address: str) -> None:
         raise Phi3Error(f"The app ended unexpectedly (exit status {child.returncode}). Its log is {log}.")
 
 
-def app_folder() -> Path:
-    """Where server.py stands: at the top of a checkout; installed, in the package phi3_playground beside phi3core."""
-    top = Path(__file__).resolve().parents[2]
-    installed = top / "phi3_playground"
-    return installed if installed.is_dir() else top
+def app_folder(beside: Path = _BESIDE) -> Path:
+    """The folder with app.py, server.py and the pages: the checkout, else the one that was installed.
+
+    Args:
+        beside: the folder that holds phi3core.
+
+    Raises:
+        NotFound: phi3core stands alone.
+    """
+    for folder in (beside, beside / "phi3_playground"):
+        if (folder / "server.py").is_file() and (folder / "pages").is_dir():
+            return folder
+    raise NotFound(
+        f"The pages are not here: {beside} holds no app. Install phi3-playground with pip, or run this in its checkout."
+    )
 
 
 def _healthy(address: str, port: int) -> bool:

@@ -241,7 +241,7 @@ def _uri(settings: Settings, version: Version) -> str:
 
 @contextlib.contextmanager
 def _errors_of_files(ref: str) -> Iterator[None]:
-    """Raise what a file system or an artifact store raises as an error of ours."""
+    """Translate what a file system or an artifact store raises."""
     try:
         yield
     except Phi3Error:

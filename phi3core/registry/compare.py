@@ -75,7 +75,7 @@ def compare_versions(settings: Settings, left: Version, right: Version, fetch: b
     before, after = one.signature, other.signature
     breaks = () if before is None or after is None else tuple(signature.breaking_changes(before, after))
     takes = signature.describe_signature(before or {}), signature.describe_signature(after or {})
-    return Comparison(tuple(found), breaks, takes, tuple(said for said in unread if said))
+    return Comparison(tuple(found), breaks, takes, tuple(sentence for sentence in unread if sentence))
 
 
 @dataclass

@@ -24,14 +24,14 @@ from phi3core.store.timeouts import allow_transfer_time
 if TYPE_CHECKING:
     from mlflow.store.artifact.artifact_repo import ArtifactRepository
 
-# MLflow writes it into the folder of whatever it loads, with the name it was asked for: it is no part of what was
-# logged, and changes with the next who loads it under another name.
+# MLflow writes it into the folder of a model that it loads, with the name that the model was asked for by. It is no
+# part of what was logged, and is written anew when the model is loaded by another name.
 MLFLOW_META_FILE = "registered_model_meta"
 _TICK = 0.1  # seconds: no file system that this is kept on has a coarser clock
 
 _Stat = list[int]
-_Kept = dict[str, tuple[_Stat, str]]
-"""What is kept of a folder's files: name → what it is recognised by, and its digest."""
+_Digests = dict[str, tuple[_Stat, str]]
+"""The digests of a folder's files that were taken: name → what the file is recognised by, and its SHA-256."""
 
 
 @dataclass(frozen=True)
@@ -43,27 +43,36 @@ class File:
     sha256: str = ""
 
 
-def list_files(settings: Settings, place: Path | str, read: bool) -> list[File]:
-    """The files of a folder, or below an artifact store's URI. read: take the digests that are not known.
+def list_files(settings: Settings, location: Path | str, read: bool) -> list[File]:
+    """The files of a folder, or below an artifact store's URI, by name.
 
-    Raises NotFound, StoreError, OSError, and whatever the artifact store raises.
+    Args:
+        location: the folder, or the URI.
+        read: take the digests that were not taken yet; files elsewhere are fetched for it, all of them.
+
+    Raises:
+        NotFound: nothing is below the URI.
+        StoreError: a file is being written.
+        OSError: the folder can't be read. An artifact store raises errors of its own, too.
     """
-    with _kept(settings, place) as kept:
-        return _local(place, kept, read) if isinstance(place, Path) else _remote(settings, place, kept, read)
+    with _kept_digests(settings, location) as digests:
+        if isinstance(location, Path):
+            return _list_local(location, digests, read)
+        return _list_remote(settings, location, digests, read)
 
 
 def hash_etags(settings: Settings, uri: str) -> str:
-    """What an object store tells of its files besides names and sizes: it changes with every byte. "" elsewhere.
+    """SHA-256 over the ETags of an object store's files, which change with every byte; empty for other stores.
 
-    MLflow's listing leaves it out, and its server does not pass it on.
+    MLflow's listing leaves them out, and its server does not pass them on.
     """
     repository: Any = _repository(settings, uri)
     if not hasattr(repository, "_get_s3_client"):
         return ""
     bucket, folder = repository.parse_s3_compliant_uri(repository.artifact_uri)
     pages = repository._get_s3_client().get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=f"{folder}/")
-    told = sorted((one["Key"], one["ETag"]) for page in pages for one in page.get("Contents", ()))
-    return hashing.hash_texts(*(part for one in told for part in one))
+    etags = sorted((entry["Key"], entry["ETag"]) for page in pages for entry in page.get("Contents", ()))
+    return hashing.hash_texts(*(part for entry in etags for part in entry))
 
 
 def total_digest(found: list[File]) -> str:
@@ -73,7 +82,7 @@ def total_digest(found: list[File]) -> str:
 
 @contextlib.contextmanager
 def fetched_file(settings: Settings, uri: str, name: str) -> Iterator[Path]:
-    """A copy of one file from an artifact store, for as long as it is looked at."""
+    """A copy of one file from an artifact store, for as long as the block runs."""
     with _copied(settings, _repository(settings, uri), name) as copy:
         yield copy
 
@@ -86,22 +95,22 @@ def local_files(folder: Path) -> dict[str, Path]:
     return {name: path for name, path in hashing.walk_files(folder).items() if name != MLFLOW_META_FILE}
 
 
-def _local(folder: Path, kept: _Kept, read: bool) -> list[File]:
+def _list_local(folder: Path, digests: _Digests, read: bool) -> list[File]:
     found = []
     for name, path in local_files(folder).items():
-        seen = _stat(path)
-        if name not in kept or kept[name][0] != seen:
-            kept.pop(name, None)
+        stat = _stat(path)
+        if name not in digests or digests[name][0] != stat:
+            digests.pop(name, None)
             if read:
-                kept[name] = _read(path)
-        found.append(File(name, seen[0], kept[name][1] if name in kept else ""))
+                digests[name] = _read(path)
+        found.append(File(name, stat[0], digests[name][1] if name in digests else ""))
     return _sorted(found)
 
 
 def _stat(path: Path) -> _Stat:
-    """What tells that a file is still the same: whoever writes to it changes ctime, even if he sets mtime back."""
-    seen = path.stat()
-    return [seen.st_size, seen.st_mtime_ns, seen.st_ctime_ns, seen.st_ino]
+    """What shows that a file is still the same: a write changes ctime, even if mtime is set back afterwards."""
+    stat = path.stat()
+    return [stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino]
 
 
 def _read(path: Path) -> tuple[_Stat, str]:
@@ -111,16 +120,16 @@ def _read(path: Path) -> tuple[_Stat, str]:
         # Another change within the same tick of the file system's clock would leave the times as they are.
         if (since := time.time() - before[2] / 1e9) < _TICK:
             time.sleep(min(max(_TICK - since, 0.0), _TICK))
-        taken = hashing.hash_file(path)
+        digest = hashing.hash_file(path)
         if _stat(path) == before:
-            return before, taken
+            return before, digest
     raise StoreError(f"{path} is being written at this moment. Wait until it is not, and try again.")
 
 
 # ---------------------------------------------------------------- elsewhere
 
 
-def _remote(settings: Settings, uri: str, kept: _Kept, read: bool) -> list[File]:
+def _list_remote(settings: Settings, uri: str, digests: _Digests, read: bool) -> list[File]:
     """The listing as the artifact store gives it. read: every file is fetched, for a name and a size prove nothing."""
     repository = _repository(settings, uri)
     found = []
@@ -128,9 +137,9 @@ def _remote(settings: Settings, uri: str, kept: _Kept, read: bool) -> list[File]
         if read:
             with _copied(settings, repository, name) as copy:
                 size = copy.stat().st_size
-                kept[name] = [size], hashing.hash_file(copy)
-        known = kept.get(name)
-        found.append(File(name, size, known[1] if known and known[0] == [size] else ""))
+                digests[name] = [size], hashing.hash_file(copy)
+        stat, digest = digests.get(name, ([], ""))
+        found.append(File(name, size, digest if stat == [size] else ""))
     if not found:
         raise NotFound(f"The files are gone: {uri} holds nothing.")
     return _sorted(found)
@@ -160,25 +169,27 @@ def _copied(settings: Settings, repository: ArtifactRepository, name: str) -> It
 
 
 @contextlib.contextmanager
-def _kept(settings: Settings, place: Path | str) -> Iterator[_Kept]:
-    """The digests of an earlier look, to be added to; what was added is written even when something failed."""
-    path = settings.home / "digests" / f"{hashing.hash_texts(settings.tracking_uri, str(place))}.json"
-    before: dict[str, Any] = {}
-    with contextlib.suppress(OSError, ValueError):  # not there yet, or damaged: they are taken anew
-        before = json.loads(path.read_text())
-    kept: _Kept = {}
-    with contextlib.suppress(AttributeError, TypeError, ValueError):
-        kept = {name: (stat, str(taken)) for name, (stat, taken) in before.items()}
-    known = dict(kept)
+def _kept_digests(settings: Settings, location: Path | str) -> Iterator[_Digests]:
+    """The digests that were taken earlier, to be added to; what was added is written even when something failed."""
+    path = settings.home / "digests" / f"{hashing.hash_texts(settings.tracking_uri, str(location))}.json"
+    digests = _read_digests(path)
+    before = dict(digests)
     try:
-        yield kept
+        yield digests
     finally:
-        if kept != known:
+        if digests != before:
             with contextlib.suppress(OSError):  # a full disk costs time the next time, no more
                 path.parent.mkdir(parents=True, exist_ok=True)
                 part = path.with_suffix(f".{os.getpid()}-{time.time_ns()}")
-                part.write_text(json.dumps(kept))
+                part.write_text(json.dumps(digests))
                 part.replace(path)
+
+
+def _read_digests(path: Path) -> _Digests:
+    """None where the file is not there yet or is damaged: they are taken anew."""
+    with contextlib.suppress(OSError, ValueError, AttributeError, TypeError):
+        return {name: (stat, str(digest)) for name, (stat, digest) in json.loads(path.read_text()).items()}
+    return {}
 
 
 def _sorted(found: list[File]) -> list[File]:

@@ -44,8 +44,8 @@ class Model:
 class Version:
     """A model version. metrics are its source run's; source is MLflow's URI of the logged model.
 
-    owner: who made it, by its tag phi3.user, else its run's; empty where nobody says. In a store without stages, stage
-    is what the reserved aliases say; in one without aliases, the reserved two are what the stages say.
+    owner: who made it, by its tag phi3.user, else its run's; empty where neither names one. In a store without stages,
+    stage is what the reserved aliases say; in one without aliases, the reserved two are what the stages say.
     """
 
     name: str
@@ -100,7 +100,7 @@ class ModelSummary:
 
 @dataclass(frozen=True)
 class ModelPage:
-    """A page of rows. next: what to ask the next page with; empty on the last."""
+    """A page of the list of models. next_page_token: what to ask for the next page with; empty on the last."""
 
     summaries: tuple[ModelSummary, ...]
     next_page_token: str
@@ -191,30 +191,36 @@ def to_dict(value: Model | Version) -> dict[str, Any]:
     return plain
 
 
-def model_from_mlflow(found: RegisteredModel, numbers: dict[str, int]) -> Model:
-    """An entity of MLflow's as ours. numbers: its aliases."""
+def model_from_mlflow(found: RegisteredModel, aliases: dict[str, int]) -> Model:
+    """A registered model as plain data. aliases: from `aliases_from_mlflow`."""
     return Model(
         name=found.name,
         description=found.description or "",
         created=from_ms(found.creation_timestamp or 0),
         updated=from_ms(found.last_updated_timestamp or found.creation_timestamp or 0),
-        aliases=numbers,
+        aliases=aliases,
         newest=max((int(version.version) for version in found.latest_versions or []), default=None),
         tags=dict(found.tags or {}),
     )
 
 
-def version_from_mlflow(found: ModelVersion, numbers: dict[str, int], run: Run, stages: bool = True) -> Version:
-    """An entity of MLflow's as ours. numbers: its model's aliases. stages: whether the store knows of stages."""
+def version_from_mlflow(found: ModelVersion, aliases: dict[str, int], run: Run, stages: bool = True) -> Version:
+    """A model version as plain data.
+
+    Args:
+        aliases: all of its model.
+        run: its source run.
+        stages: whether the store has stages.
+    """
     number = int(found.version)
-    aliases = tuple(sorted(alias for alias, at in numbers.items() if at == number))
-    held = next((tags.RESERVED_ALIASES[alias] for alias in aliases if alias in tags.RESERVED_ALIASES), "None")
+    own = tuple(sorted(alias for alias, at in aliases.items() if at == number))
+    held = next((tags.RESERVED_ALIASES[alias] for alias in own if alias in tags.RESERVED_ALIASES), "None")
     tag_values = dict(found.tags or {})
     return Version(
         name=found.name,
         version=number,
         stage=(found.current_stage or "None") if stages else held,
-        aliases=aliases,
+        aliases=own,
         description=found.description or "",
         tags=tag_values,
         created=from_ms(found.creation_timestamp or 0),
@@ -227,22 +233,22 @@ def version_from_mlflow(found: ModelVersion, numbers: dict[str, int], run: Run, 
 
 
 def aliases_from_mlflow(found: RegisteredModel, aliases: bool = True) -> dict[str, int]:
-    """A model's aliases. aliases: whether the store knows of them; if not, its stages stand in for the reserved two."""
+    """A model's version numbers by alias. aliases: whether the store has them; else its stages stand in for them."""
     if aliases:
         return {alias: int(number) for alias, number in (found.aliases or {}).items()}
     return aliases_from_stages(found.latest_versions or [])
 
 
 def aliases_from_stages(versions: Sequence[ModelVersion]) -> dict[str, int]:
-    """What stands in for the reserved aliases where a store has none: in each stage the highest version.
+    """The reserved aliases of a store that has none: for each stage the number of its highest version.
 
-    It is what ``models:/name/Production`` gives in MLflow, and all that a list of models tells of its versions.
+    It is what ``models:/name/Production`` gives in MLflow, and all that a list of models holds of its versions.
     """
-    found: dict[str, int] = {}
+    numbers: dict[str, int] = {}
     for alias, stage in tags.RESERVED_ALIASES.items():
-        if there := [int(version.version) for version in versions if version.current_stage == stage]:
-            found[alias] = max(there)
-    return found
+        if in_stage := [int(version.version) for version in versions if version.current_stage == stage]:
+            numbers[alias] = max(in_stage)
+    return numbers
 
 
 def _column(column: dict[str, Any]) -> str:

@@ -35,9 +35,17 @@ if TYPE_CHECKING:
 
 
 def get_version(settings: Settings, text: str) -> Version:
-    """The concrete version that a reference means now. Stages are resolved by their alias. Raises NotFound."""
+    """The version that a reference names now; a stage is looked up by its alias.
+
+    Args:
+        text: ``name/3``, ``name@alias`` or ``name/Production``.
+
+    Raises:
+        BadInput: the text is no reference.
+        NotFound: the model, version or alias does not exist.
+    """
     reference = parse_reference(text)
-    aliases = _numbers(settings, reference.name)
+    aliases = _aliases(settings, reference.name)
     if reference.number is not None:
         number = reference.number
     else:
@@ -69,7 +77,10 @@ def list_models(settings: Settings) -> list[Model]:
 def search_models(settings: Settings, text: str = "", limit: int = 50, token: str = "") -> ModelPage:
     """A page of models, most recently changed first, each with a version and its metrics, in three calls.
 
-    text: a part of the name. token: Rows.next of the page before.
+    Args:
+        text: a part of the name.
+        limit: models on a page.
+        token: `ModelPage.next_page_token` of the page before.
     """
     able = find_abilities(settings)
     quote = '"' if "'" in text else "'"  # MLflow's filters know no escape, but % stands for anything
@@ -81,32 +92,31 @@ def search_models(settings: Settings, text: str = "", limit: int = 50, token: st
             order_by=["last_updated_timestamp DESC", "name ASC"],
             page_token=token or None,
         )
-    numbers = {model.name: aliases_from_mlflow(model, able.aliases) for model in page}
-    shown = {model.name: _shown(model, numbers[model.name]) for model in page}
-    runs = get_runs(settings, (version.run_id for version in shown.values() if version))
-    return ModelPage(
-        tuple(
+    aliases = {model.name: aliases_from_mlflow(model, able.aliases) for model in page}
+    chosen = {model.name: _production_or_newest(model, aliases[model.name]) for model in page}
+    runs = get_runs(settings, (version.run_id for version in chosen.values() if version))
+    summaries = []
+    for model in page:
+        version = chosen[model.name]
+        run = runs.get(version.run_id or "", Run()) if version else Run()
+        summaries.append(
             ModelSummary(
-                model_from_mlflow(model, numbers[model.name]),
-                version_from_mlflow(version, numbers[model.name], runs.get(version.run_id or "", Run()), able.stages)
-                if (version := shown[model.name])
-                else None,
+                model_from_mlflow(model, aliases[model.name]),
+                version_from_mlflow(version, aliases[model.name], run, able.stages) if version else None,
             )
-            for model in page
-        ),
-        page.token or "",
-    )
+        )
+    return ModelPage(tuple(summaries), page.token or "")
 
 
-def _shown(model: RegisteredModel, numbers: dict[str, int]) -> ModelVersion | None:
-    """Of what MLflow gives with a model, the newest version of each stage, the one in Production, else the newest."""
+def _production_or_newest(model: RegisteredModel, aliases: dict[str, int]) -> ModelVersion | None:
+    """Of the newest version of each stage, which MLflow gives with a model: the one in Production, else the newest."""
     given = {int(version.version): version for version in model.latest_versions or []}
-    return given.get(numbers.get("production", 0)) or given.get(max(given, default=0))
+    return given.get(aliases.get("production", 0)) or given.get(max(given, default=0))
 
 
 def list_versions(settings: Settings, name: str) -> list[Version]:
     """All versions of a model, newest first, with stage, aliases and metrics. Raises NotFound."""
-    able, aliases = find_abilities(settings), _numbers(settings, name)
+    able, aliases = find_abilities(settings), _aliases(settings, name)
     quote = '"' if "'" in name else "'"
     where = f"name={quote}{name}{quote}"
     pages = search_pages(settings, lambda **page: mlflow_client(settings).search_model_versions(where, **page))
@@ -119,13 +129,13 @@ def list_versions(settings: Settings, name: str) -> list[Version]:
 
 
 def get_details(settings: Settings, version: Version) -> VersionDetails:
-    """Signature, parameters and flavors of one version."""
+    """What is read only when a version is opened; what of its files can't be read is told in `mlmodel_error`."""
     import mlflow
 
     run = get_run(settings, version.run_id)
     try:
         info = mlflow.models.get_model_info(f"models:/{version.ref}")
-    except Exception as error:  # whatever an artifact store raises: the rest of the page must still show
+    except Exception as error:  # artifact stores raise anything: the rest of the page must still show
         reason = f"The model's own files can't be read: {str(error).splitlines()[0] if str(error) else error!r}"
         return VersionDetails({}, run.parameters, (), run.experiment_id, {}, reason)
     signature = {}
@@ -137,20 +147,20 @@ def get_details(settings: Settings, version: Version) -> VersionDetails:
 
 
 def get_run(settings: Settings, run_id: str | None) -> Run:
-    """What a version takes from its source run; empty when that was deleted for good."""
+    """A version's source run; an empty one when it was deleted for good."""
     if run_id:
         with contextlib.suppress(NotFound), translate_errors(settings):
-            return _facts(mlflow_client(settings).get_run(run_id))
+            return _run_from_mlflow(mlflow_client(settings).get_run(run_id))
     return Run()
 
 
 def get_runs(settings: Settings, run_ids: Iterable[str | None]) -> dict[str, Run]:
-    """Source runs by id, in one call for every hundred, whichever experiments they are in."""
+    """Source runs by id, of all experiments, in one call for every hundred."""
     return {run_id: run for part in get_runs_in_batches(settings, run_ids) for run_id, run in part.items()}
 
 
 def get_runs_in_batches(settings: Settings, run_ids: Iterable[str | None]) -> Iterator[dict[str, Run]]:
-    """The same, a hundred at a time."""
+    """As `get_runs`, a hundred at a time."""
     from mlflow.entities import ViewType
 
     unique = sorted({run_id for run_id in run_ids if run_id})
@@ -166,15 +176,15 @@ def get_runs_in_batches(settings: Settings, run_ids: Iterable[str | None]) -> It
             runs = mlflow_client(settings).search_runs(
                 experiments, f"attributes.run_id IN ({listed})", ViewType.ALL, max_results=100
             )
-        yield {run.info.run_id: _facts(run) for run in runs}
+        yield {run.info.run_id: _run_from_mlflow(run) for run in runs}
 
 
-def _facts(run: mlflow.entities.Run) -> Run:
+def _run_from_mlflow(run: mlflow.entities.Run) -> Run:
     owner = run.data.tags.get("mlflow.user") or run.info.user_id or ""
     return Run(dict(run.data.metrics), dict(run.data.params), str(run.info.experiment_id), owner)
 
 
-def _numbers(settings: Settings, name: str) -> dict[str, int]:
+def _aliases(settings: Settings, name: str) -> dict[str, int]:
     try:
         able = find_abilities(settings)
         with translate_errors(settings):

@@ -104,8 +104,8 @@ class Scanner:
         for start in self._paced(iter(range(0, len(found), _PAGE)), cpu_share):
             for version in found[start : start + _PAGE]:
                 run = self._runs.get(version.run_id or "", Run())
-                ours = version_from_mlflow(version, aliases.get(version.name, {}), run, stages)
-                models.setdefault(version.name, []).append(index_entry(ours))
+                entry = index_entry(version_from_mlflow(version, aliases.get(version.name, {}), run, stages))
+                models.setdefault(version.name, []).append(entry)
         newest_first = {name: sorted(some, key=lambda entry: -entry.version.version) for name, some in models.items()}
         return {name: tuple(some) for name, some in newest_first.items()}
 

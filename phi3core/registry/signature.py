@@ -62,14 +62,14 @@ _NAMED = 8  # names in one sentence
 
 @dataclass(frozen=True)
 class BreakingChange:
-    """Something that a program will meet. rule: one of _RULES, or "" where says is the whole sentence."""
+    """Something that a program will meet. rule: one of _RULES, or "" where sentence says it all."""
 
     rule: str
     name: str
-    says: str = ""
+    sentence: str = ""
 
     def __str__(self) -> str:
-        return self.says or _RULES[self.rule][0].format(f"“{self.name}”")
+        return self.sentence or _RULES[self.rule][0].format(f"“{self.name}”")
 
 
 @dataclass(frozen=True)
@@ -103,8 +103,8 @@ def describe_type(column: Column) -> str:
 
 def describe_column(column: Column) -> str:
     """A column in words: ``prompt: text``, ``stop: list of text, optional``."""
-    said = describe_type(column) + ("" if _required(column) else ", optional")
-    return f"{column['name']}: {said}" if column.get("name") else said
+    words = describe_type(column) + ("" if _required(column) else ", optional")
+    return f"{column['name']}: {words}" if column.get("name") else words
 
 
 def describe_param(param: Column) -> str:
@@ -158,11 +158,11 @@ def breaking_changes(old: Signature, new: Signature) -> list[str]:
     if not old:
         return ["It has a signature, where nothing was checked before: what does not fit is refused now."]
     found = [each for change in compare_signatures(old, new) for each in change.breaks]
-    said = [each.says for each in found if not each.rule]
+    sentences = [each.sentence for each in found if not each.rule]
     for rule in _RULES:
         if names := [each.name for each in found if each.rule == rule]:
-            said.append(_RULES[rule][len(names) > 1].format(_named(names)))
-    return said
+            sentences.append(_RULES[rule][len(names) > 1].format(_named(names)))
+    return sentences
 
 
 def _named(names: list[str]) -> str:

@@ -34,7 +34,7 @@ def log_onnx_model(
     """
     import mlflow
 
-    # MLflow writes the paths that it is given into the model, for everybody to read: so they are relative.
+    # MLflow writes the paths that it is given into the model, where its users read them: so they are relative.
     with tempfile.TemporaryDirectory() as work, contextlib.chdir(work):
         shutil.copy(TEMPLATE, TEMPLATE.name)
         shutil.copytree(folder, tags.ONNX_ARTIFACT, copy_function=_link)

@@ -49,20 +49,20 @@ class Phi3Model(mlflow.pyfunc.PythonModel):
         if not self.is_chat:
             yield from self._stream(asked[0], params or {}, {})
             return
-        told: dict[str, Any] = {}
+        ending: dict[str, Any] = {}
         head = _head("chat.completion.chunk")
-        for piece in self._stream(self._render(asked[0]), asked[0], told):
+        for piece in self._stream(self._render(asked[0]), asked[0], ending):
             delta = {"role": "assistant", "content": piece}
             yield {**head, "choices": [{"index": 0, "delta": delta, "finish_reason": None}]}
-        end = {"index": 0, "delta": {"role": "assistant", "content": ""}, "finish_reason": told["finish_reason"]}
-        yield {**head, "choices": [end], "usage": told["usage"]}
+        end = {"index": 0, "delta": {"role": "assistant", "content": ""}, "finish_reason": ending["finish_reason"]}
+        yield {**head, "choices": [end], "usage": ending["usage"]}
 
     def _completion(self, request: dict[str, Any]) -> dict[str, Any]:
-        told: dict[str, Any] = {}
-        text = "".join(self._stream(self._render(request), request, told))
+        ending: dict[str, Any] = {}
+        text = "".join(self._stream(self._render(request), request, ending))
         message = {"role": "assistant", "content": text}
-        choice = {"index": 0, "message": message, "finish_reason": told["finish_reason"]}
-        return {**_head("chat.completion"), "choices": [choice], "usage": told["usage"]}
+        choice = {"index": 0, "message": message, "finish_reason": ending["finish_reason"]}
+        return {**_head("chat.completion"), "choices": [choice], "usage": ending["usage"]}
 
     def _render(self, request: dict[str, Any]) -> str:
         unable = [name for name in ("tools", "frequency_penalty", "presence_penalty") if request.get(name)]
@@ -73,8 +73,8 @@ class Phi3Model(mlflow.pyfunc.PythonModel):
             raise ValueError("There are no messages: send at least one with role “user”.")
         return str(self.tokenizer.apply_chat_template(json.dumps(messages), add_generation_prompt=True))
 
-    def _stream(self, prompt: str, asked: dict[str, Any], told: dict[str, Any]) -> Iterator[str]:
-        """Generate, yielding text as it comes; afterwards `told` holds finish_reason and usage."""
+    def _stream(self, prompt: str, asked: dict[str, Any], ending: dict[str, Any]) -> Iterator[str]:
+        """Generate, yielding text as it comes; afterwards `ending` holds finish_reason and usage."""
         options = self.options | {name: value for name, value in asked.items() if value is not None}
         tokens = self.tokenizer.encode(prompt)
         if not len(tokens):
@@ -88,17 +88,17 @@ class Phi3Model(mlflow.pyfunc.PythonModel):
         parameters = og.GeneratorParams(self.model)
         parameters.set_search_options(max_length=len(tokens) + limit)
         generator = og.Generator(self.model, parameters)
-        # The last token alone: the kernels round differently for one token than for many, and whoever reads the same
-        # prompt in other pieces must come to the same answer.
+        # The last token alone: the kernels round differently for one token than for many, and a server that reads the
+        # same prompt in other pieces must come to the same answer.
         for part in (tokens[:-1], tokens[-1:]):
             if len(part):
                 generator.append_tokens(part)
-        told |= {"finish_reason": "length", "usage": _usage(len(tokens), 0)}
-        pieces = self._pieces(generator, [int(token) for token in tokens], options, limit, told)
-        yield from _until(_texts(options["stop"]), pieces, told)
+        ending |= {"finish_reason": "length", "usage": _usage(len(tokens), 0)}
+        pieces = self._pieces(generator, [int(token) for token in tokens], options, limit, ending)
+        yield from _until(_texts(options["stop"]), pieces, ending)
 
     def _pieces(
-        self, generator: Any, tokens: list[int], options: dict[str, Any], limit: int, told: dict[str, Any]
+        self, generator: Any, tokens: list[int], options: dict[str, Any], limit: int, ending: dict[str, Any]
     ) -> Iterator[str]:
         stream = self.tokenizer.create_stream()
         random = np.random.Generator(np.random.PCG64(int(options["seed"]) if int(options["seed"]) >= 0 else None))
@@ -106,9 +106,9 @@ class Phi3Model(mlflow.pyfunc.PythonModel):
         for count in range(1, limit + 1):
             token = _draw(np.array(generator.get_logits(), np.float32).reshape(-1), tokens, options, random)
             tokens.append(token)
-            told["usage"] = _usage(prompt_tokens, count)
+            ending["usage"] = _usage(prompt_tokens, count)
             if token in self.eos:
-                told["finish_reason"] = "stop"
+                ending["finish_reason"] = "stop"
                 return
             yield stream.decode(token)
             if count < limit:
@@ -118,8 +118,8 @@ class Phi3Model(mlflow.pyfunc.PythonModel):
 def _draw(logits: Any, tokens: list[int], options: dict[str, Any], random: np.random.Generator) -> int:
     """The next token. Not left to the runtime, so that a seed gives the same answer in every server of this model."""
     if (penalty := float(options["repetition_penalty"])) != 1:
-        seen = np.array(sorted(set(tokens)), np.int64)
-        logits[seen] = np.where(logits[seen] > 0, logits[seen] / penalty, logits[seen] * penalty)
+        used = np.array(sorted(set(tokens)), np.int64)
+        logits[used] = np.where(logits[used] > 0, logits[used] / penalty, logits[used] * penalty)
     temperature = float(options["temperature"])
     if temperature <= 0:
         return int(logits.argmax())
@@ -136,7 +136,7 @@ def _draw(logits: Any, tokens: list[int], options: dict[str, Any], random: np.ra
     return int(ids[min(int(np.searchsorted(cumulated[: last + 1], draw * cumulated[last], side="right")), last)])
 
 
-def _until(stops: list[str], pieces: Iterator[str], told: dict[str, Any]) -> Iterator[str]:
+def _until(stops: list[str], pieces: Iterator[str], ending: dict[str, Any]) -> Iterator[str]:
     """Pass text on until a stop sequence appears, which is cut off; hold back what may become one."""
     stops = [stop for stop in stops if stop]
     held, keep = "", max((len(stop) for stop in stops), default=1) - 1
@@ -144,7 +144,7 @@ def _until(stops: list[str], pieces: Iterator[str], told: dict[str, Any]) -> Ite
         held += piece
         found = [at for at in (held.find(stop) for stop in stops) if at >= 0]
         if found:
-            told["finish_reason"] = "stop"
+            ending["finish_reason"] = "stop"
             yield held[: min(found)]
             return
         ready = len(held) - keep

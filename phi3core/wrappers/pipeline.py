@@ -28,7 +28,8 @@ def log_pipeline(
 
     model = AutoModelForCausalLM.from_pretrained(folder, dtype=getattr(torch, precision), use_safetensors=True)
     # MLflow asks the hub about this name, six times each for a card and a licence. A name that the hub can't
-    # have is refused at once, without the network; the folder's own path would tell everybody about this machine.
+    # have is refused at once, without the network; the folder's own path would show every user of the model where it
+    # was on this machine.
     model.config._name_or_path = model.name_or_path = repo or "./local"
     pipe = pipeline(task="text-generation", model=model, tokenizer=AutoTokenizer.from_pretrained(folder))
     # The requirements are given because MLflow's own guess asks for torchvision and fails.

@@ -20,7 +20,7 @@ from tests.build.job_runs import recorded
 class Undisturbed:
     """What main() asks of Cancellation, without its signal handler and its eye on standard input."""
 
-    why, over = "", False
+    reason, over = "", False
 
     def check(self) -> None:
         pass

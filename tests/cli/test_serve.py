@@ -7,14 +7,18 @@ import signal
 import time
 import urllib.error
 import urllib.request
+from pathlib import Path
 
 import pytest
 
 from phi3core.access.api_keys import person_with_key
 from phi3core.access.login import load_login
 from phi3core.build import jobs
+from phi3core.cli.serve import app_folder
+from phi3core.errors import NotFound
 from phi3core.settings import Settings
 from tests.cli.commands import lines_of, run, start
+from tests.conftest import ROOT
 from tests.support import fakes
 from tests.support.secrets import LOGIN
 
@@ -99,3 +103,18 @@ def _ready(address: str) -> None:
             return False  # it says where it will listen a moment before it does
 
     fakes.until(loaded, 60)
+
+
+def made_app(folder: Path) -> Path:
+    (folder / "pages").mkdir(parents=True)
+    (folder / "server.py").write_text("")
+    return folder
+
+
+def test_the_app_is_the_checkouts_else_the_installed_one_else_it_is_said_to_be_missing(tmp_path: Path) -> None:
+    with pytest.raises(NotFound, match="The pages are not here"):
+        app_folder(tmp_path)
+    installed = made_app(tmp_path / "phi3_playground")
+    assert app_folder(tmp_path) == installed
+    assert app_folder(made_app(tmp_path / "checkout")) == tmp_path / "checkout"
+    assert app_folder() == ROOT

@@ -13,7 +13,7 @@ from .source import Report, Source, Weights
 
 
 def fetch_weights(source: Source, cache: Path, report: Report) -> Weights:
-    """Bring the weights to this machine, look at them, and say what they are.
+    """Bring the weights to this machine, check them, and say what they are.
 
     Raises NotFound (no such folder, repository or revision) or SourceError (unreachable, damaged, no model).
     """

@@ -1,7 +1,7 @@
 """Where weights come from: the embedded model, a folder on this machine, a Hugging Face repository.
 
-``parse`` reads what a person wrote, ``fetch`` brings the files here and says what they are, ``check``
-looks at them without loading them. Knows nothing of MLflow, and nothing of what the weights are for.
+`parse_source` reads what a person wrote; ``fetch.py`` brings the files here and says what they are. Knows nothing of
+MLflow, and nothing of what the weights are for.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Literal
 from phi3core.errors import BadInput
 
 Report = Callable[[float | None, str], None]
-"""How far a step is (0 to 1, or None when that can't be told) and what it is doing, in words."""
+"""How far a step is (0 to 1, or None when it is not known) and what it is doing, in words."""
 
 
 @dataclass(frozen=True)
