@@ -68,7 +68,7 @@ def warm(browser: Browser, app: str, mlflow: str, first_model: str, rounds: int)
 
 
 def cold(browser: Browser, app: str, rounds: int) -> dict[str, float]:
-    """Seconds from an address to its content for somebody who was never here, of the Registry and an empty page."""
+    """Seconds from an address to its content for a browser without a cache, of the Registry and an empty page."""
 
     def visit(path: str) -> float:
         context = browser.new_context()

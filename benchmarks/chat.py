@@ -75,7 +75,7 @@ def decoding(server: ModelServer, app: str, version: Version, folder: Path, gguf
 
 
 def turns(server: ModelServer, version: Version) -> None:
-    """The first token of turn 20 against that of turn 2, of somebody who reads each answer before the next question."""
+    """The first token of turn 20 against that of turn 2, of a person who reads each answer before the next question."""
     late, early = _turns(server, version, READING)
     told = f"{late * 1000:.0f} ms, {early * 1000:.0f} ms; questions {READING:g} s after the answers"
     row("first token, turn 20 / turn 2 of a conversation", late / early, 1.5, False, told)
@@ -167,7 +167,7 @@ def main() -> None:
     onnx = reader.get_version(config, refs[0])
     other = reader.get_version(config, refs[-1] if len(sys.argv) < 3 else refs[1])
     folder = next(artifacts.download(config, onnx).rglob("genai_config.json")).parent
-    gguf = embedded.gguf(config.cache, lambda *_: None)
+    gguf = embedded.fetch_gguf(config.cache, lambda *_: None)
     print(f"{describe_machine()}\n{onnx.ref}: {onnx.precision}; {other.ref}: {other.precision}\n", flush=True)
     cold(config, onnx, other, folder)
     pool = Pool(config)

@@ -44,7 +44,7 @@ def client(url: str, key: str = "none") -> OpenAI:
 def ask(
     openai: OpenAI, model: str, messages: list[dict[str, str]], tokens: int, timed: Timed | None = None, **more: Any
 ) -> Timed:
-    """Stream one answer of at most so many tokens. timed: filled in as it comes, for whoever looks meanwhile."""
+    """Stream one answer of at most so many tokens. timed: filled in as it comes, for other threads to read."""
     timed = timed or Timed(0)
     request: dict[str, Any] = {"model": model, "messages": messages, "max_tokens": tokens, **WARM, **more}
     timed.asked = time.perf_counter()

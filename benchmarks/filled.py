@@ -224,7 +224,7 @@ def _requests(config: Settings, home: str, run: Any) -> dict[str, str]:
 
 
 def _sealed(config: Settings, home: str, run: Any, run_id: str, at: int, tag_values: dict[str, str]) -> str:
-    """A record that is chained as ours are: its seal."""
+    """A record with its seal, as the promotion's own."""
     tag_values = dict.fromkeys(seals.INTENT, "") | {tags.HOST: "bench/0"} | tag_values
     seal = tag_values[tags.SEAL] = seals.of_intent(tag_values, at, config.record_key)
     tag_values |= {tags.STATUS: "done", tags.OUTCOME: "Done.", tags.ENDED: str(at + 10_000)}

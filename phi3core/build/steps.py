@@ -220,7 +220,7 @@ def _log_run(
 
 def _register(settings: Settings, run_id: str, spec: BuildSpec, info: ModelInfo, tag_values: dict[str, str]) -> int:
     store = mlflow_client(settings)
-    description = describe(spec, tag_values)
+    description = describe_version(spec, tag_values)
     with suppress(Conflict), translate_errors(settings):
         store.create_registered_model(spec.name)
     with translate_errors(settings):
@@ -230,7 +230,7 @@ def _register(settings: Settings, run_id: str, spec: BuildSpec, info: ModelInfo,
     return int(made.version)
 
 
-def describe(spec: BuildSpec, tag_values: dict[str, str]) -> str:
+def describe_version(spec: BuildSpec, tag_values: dict[str, str]) -> str:
     """One sentence that says what a version is."""
     how = "A Transformers pipeline" if spec.wrapper == "transformers" else "ONNX Runtime GenAI"
     what = tag_values[tags.SOURCE]

@@ -160,9 +160,9 @@ def _parse_question(line: str, number: int) -> str:
 
 
 @main.command()
-@click.argument("id")
+@click.argument("conversation_id", metavar="ID")
 @click.option("--output", type=click.Path(path_type=Path), required=True, help="A file, .md, .json or .jsonl.")
-def export(id: str, output: Path) -> None:
+def export(conversation_id: str, output: Path) -> None:
     """Write a conversation to a file: as Markdown or JSONL the answers that are shown, as JSON everything.
 
     ID stands in the address of its page, as in /chat?c=ID.
@@ -180,7 +180,7 @@ def export(id: str, output: Path) -> None:
         raise BadInput(f"{output} tells no format: end its name with {', '.join(formats)}.")
     config = load_settings()
     with _pool(config) as pool:
-        text = write(found := load_conversation(config, pool, id))
+        text = write(found := load_conversation(config, pool, conversation_id))
     with _open_output(output) as out:
         out.write(text)
     click.echo(f"Wrote “{found.title}” to {output}.")

@@ -9,7 +9,7 @@ import click
 
 from phi3core.settings import load_settings
 
-from .group import REF_HELP, main, table
+from .group import REF_HELP, main, print_table
 
 _CUT = 60  # letters of a value in the table
 
@@ -33,7 +33,9 @@ def compare(left: str, right: str, everything: bool, fetch: bool, as_json: bool)
         click.echo(json.dumps(plain, indent=2))
         return
     if shown:
-        table(["", "WHAT", left, right], [[one.section, one.name, _cut(one.left), _cut(one.right)] for one in shown])
+        print_table(
+            ["", "WHAT", left, right], [[one.section, one.name, _cut(one.left), _cut(one.right)] for one in shown]
+        )
     else:
         click.echo(f"{left} and {right} do not differ.")
     for sentence in (*found.breaks, *found.unread):

@@ -10,7 +10,7 @@ import click
 from phi3core import tags
 from phi3core.settings import load_settings
 
-from .group import main, table
+from .group import main, print_table
 
 
 @main.command()
@@ -31,10 +31,10 @@ def models(name: str | None, as_json: bool) -> None:
         )
     elif name:
         head = ["VERSION", "STAGE", "ALIASES", "WRAPPER", "PRECISION", "SIZE", "TOKENS/S", "CREATED"]
-        table(head, [_version_row(row) for row in rows])
+        print_table(head, [_version_row(row) for row in rows])
     else:
         head = ["MODEL", "NEWEST", "PRODUCTION", "STAGING", "UPDATED"]
-        table(head, [_model_row(row) for row in rows])
+        print_table(head, [_model_row(row) for row in rows])
 
 
 def _model_row(model: Any) -> list[str]:

@@ -11,7 +11,7 @@ import click
 from phi3core.errors import BadInput, Phi3Error
 from phi3core.settings import Settings, load_settings
 
-from .group import main, table
+from .group import main, print_table
 
 if TYPE_CHECKING:
     from phi3core.promotion.record.model import Record
@@ -48,7 +48,7 @@ def record(limit: int, form: str | None, verify: bool, **filters: Any) -> None:
     elif not found:
         click.echo("No such record.")
     else:
-        table(["WHEN", "VERSION", "WHAT", "FROM", "TO", "WHO", "STATUS", "WHY"], [_row(one) for one in found])
+        print_table(["WHEN", "VERSION", "WHAT", "FROM", "TO", "WHO", "STATUS", "WHY"], [_row(one) for one in found])
 
 
 def _pages(config: Settings, filters: dict[str, Any], limit: int) -> Iterator[Record]:

@@ -12,7 +12,7 @@ import click
 from phi3core.errors import BadInput, NotFound
 from phi3core.settings import Settings, load_settings
 
-from .group import REF_HELP, main, table
+from .group import REF_HELP, main, print_table
 
 if TYPE_CHECKING:
     from phi3core.promotion.policy.request_status import Request
@@ -38,7 +38,7 @@ def request(ref: str | None, stage: str, reason: str, as_json: bool) -> None:
         elif not waiting:
             click.echo("No request waits.")
         else:
-            table(["REQUEST", "VERSION", "TO", "STATUS", "BY", "ASKED", "REASON"], [_row(one) for one in waiting])
+            print_table(["REQUEST", "VERSION", "TO", "STATUS", "BY", "ASKED", "REASON"], [_row(one) for one in waiting])
         return
     made = requests.ask(config, ref, stage, reason, roles.local_person(config))
     if as_json:

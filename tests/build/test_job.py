@@ -98,7 +98,7 @@ def test_the_latest_builds_come_first_and_no_more_than_asked_for(settings: Setti
     assert [job.run_id for job in jobs.list_recent(settings, limit=2)] == run_ids[:0:-1]
 
 
-def test_a_run_that_somebody_else_put_among_the_builds_breaks_no_list(settings: Settings) -> None:
+def test_a_run_that_another_program_put_among_the_builds_breaks_no_list(settings: Settings) -> None:
     mlflow_client(settings).create_run(experiment_id(settings, tags.BUILDS))
     ours = recorded(settings, host="elsewhere")
 

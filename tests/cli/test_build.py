@@ -37,7 +37,7 @@ def test_a_folder_that_is_no_model_fails_the_build_with_its_reason(settings: Set
     assert [job.status for job in jobs.list_recent(settings)] == ["FAILED"]
 
 
-def test_a_home_of_nobody_is_no_source(settings: Settings) -> None:
+def test_the_home_of_an_unknown_user_is_no_source(settings: Settings) -> None:
     told = run("build", "--wrapper", "onnx", "--source", "~nosuchuser/x")
     assert told.exit_code == 1
     assert isinstance(told.exception, SystemExit), told.exception
@@ -52,7 +52,7 @@ def test_a_demo_that_is_there_is_left_alone_and_quickly(home: Settings) -> None:
     before = [(v.ref, v.run_id) for v in reader.list_versions(home, "phi3-embedded")]
     started = time.monotonic()
     told = run("demo")
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 20
     assert (told.exit_code, told.output) == (0, "")
     assert [(v.ref, v.run_id) for v in reader.list_versions(home, "phi3-embedded")] == before
     assert jobs.list_recent(home)[0].run_id in [run_id for _, run_id in before]

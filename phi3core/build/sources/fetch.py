@@ -21,13 +21,13 @@ def fetch_weights(source: Source, cache: Path, report: Report) -> Weights:
         case "embedded":
             from . import embedded
 
-            return embedded.fetch(cache, report)
+            return embedded.fetch_embedded(cache, report)
         case "folder":
             return _fetch_folder(source, report)
         case "hub":
             from . import hub
 
-            return hub.fetch(source, report)
+            return hub.fetch_from_hub(source, report)
 
 
 def _fetch_folder(source: Source, report: Report) -> Weights:

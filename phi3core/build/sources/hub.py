@@ -17,7 +17,7 @@ from .source import Report, Source, Weights
 _FILES = ["*.json", "*.safetensors", "*.model", "*.txt", "*.jinja", "README.md", "LICENSE*"]
 
 
-def fetch(source: Source, report: Report) -> Weights:
+def fetch_from_hub(source: Source, report: Report) -> Weights:
     """Download the repository, or the folder in it, into the hub's own cache (``HF_HOME``). Raises as sources.fetch."""
     from huggingface_hub import HfApi, snapshot_download
 

@@ -36,7 +36,7 @@ Fetch = Callable[[str], dict[str, Any]]
 
 @pytest.fixture
 def repo(tiny: Path, tmp_path: Path) -> Path:
-    """A repository with a model, a model in a folder below, and files nobody asked for."""
+    """A repository with a model, a model in a folder below, and files that are not asked for."""
     folder = shutil.copytree(tiny, tmp_path / "repo")
     shutil.copytree(tiny, folder / "variants" / "small")
     (folder / "pytorch_model.bin").write_bytes(b"pickled")

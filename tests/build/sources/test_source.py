@@ -13,7 +13,7 @@ from phi3core.errors import BadInput, NotFound, SourceError
 
 
 def quiet(fraction: float | None, text: str) -> None:
-    """Report to nobody."""
+    """A report that goes nowhere."""
 
 
 @pytest.mark.parametrize(
@@ -262,7 +262,7 @@ def test_the_repacked_model_computes_exactly_what_the_original_does(cache: Path)
     import torch
     from transformers import AutoModelForCausalLM
 
-    original_file = embedded.gguf(cache, quiet)
+    original_file = embedded.fetch_gguf(cache, quiet)
     embedded.verify_sha256(original_file, embedded.SHA256)
     llama = AutoModelForCausalLM.from_pretrained(
         original_file.parent, gguf_file=original_file.name, dtype=torch.float32
