@@ -15,7 +15,7 @@ export DO_NOT_TRACK := true
 # Where this is set, each of the thousands of processes would compile the same files.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: run dev test test-fast test-races lint format types hooks setup setup-dev bench bench-real-size bench-registry lock \
+.PHONY: run dev test tests test-fast test-changed test-races coverage lint format types hooks setup setup-dev bench bench-real-size bench-registry lock \
 	clean help
 .DEFAULT_GOAL := help
 
@@ -26,13 +26,24 @@ dev: $(VENV)/.installed-$(TORCH) ## The same, and a page that is open is drawn a
 	@export STREAMLIT_SERVER_FILE_WATCHER_TYPE=auto STREAMLIT_SERVER_RUN_ON_SAVE=true; \
 	exec $(PY) -m phi3core app --port $(PORT) --address $(ADDRESS)
 
-test: setup-dev lint types ## Everything: lint, types, unit and page tests, Chromium journeys
+# Lint and types beside the tests: these wait for servers some of the time. The journeys are one process's share of them.
+test: setup-dev ## Everything: lint, types, unit and page tests, Chromium journeys
+	@$(MAKE) --no-print-directory --jobs 3 lint types tests
+
+tests: setup-dev
 	@PHI3_CHROMIUM="$$(sh scripts/find-chromium.sh)" || exit 1; export PHI3_CHROMIUM; \
-	env -u PHI3_HOME $(PY) -m pytest -n 4 --dist loadfile -m "not browser" && \
-	env -u PHI3_HOME $(PY) -m pytest -m browser
+	env -u PHI3_HOME $(PY) -m pytest -n 5
 
 test-fast: setup-dev ## Tests that need neither the model nor a browser
-	@env -u PHI3_HOME $(PY) -m pytest -m "not model and not browser"
+	@env -u PHI3_HOME $(PY) -m pytest -n 4 -m "not model and not browser"
+
+test-changed: setup-dev ## Tests that reach a file which differs from BASE (a commit; without one, from the last commit)
+	@PHI3_CHROMIUM="$$(sh scripts/find-chromium.sh)" || exit 1; export PHI3_CHROMIUM; \
+	found=$$($(PY) scripts/changed_tests.py $(BASE)) || exit 1; \
+	test -z "$$found" || env -u PHI3_HOME $(PY) -m pytest -n 4 $$found
+
+coverage: setup-dev ## The same tests without the journeys, and which branches they take (half as long again)
+	@env -u PHI3_HOME $(PY) -m pytest -n 5 -m "not browser" --cov
 
 test-races: setup-dev ## All promotions at once and all kills, on every store (the tests above run a sample; takes long)
 	@env -u PHI3_HOME PHI3_RACES=100 $(PY) -m pytest tests/races

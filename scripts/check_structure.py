@@ -8,6 +8,7 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
+from collections.abc import Container
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
@@ -61,13 +62,13 @@ def module_name(path: Path) -> str:
     return ".".join(path.with_suffix("").parts).removesuffix(".__init__")
 
 
-def imported(path: Path, modules: dict[str, Path]) -> set[str]:
-    """The modules of this project that a file imports, anywhere in it."""
+def imported(path: Path, modules: Container[str], part: ast.AST | None = None) -> set[str]:
+    """The modules of this project that a file imports, anywhere in it or in a part of it."""
     package = module_name(path).split(".")
     if path.name != "__init__.py":
         package = package[:-1]
     found = set()
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in ast.walk(part or ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):

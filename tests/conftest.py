@@ -12,8 +12,10 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
+from xdist.scheduler import LoadFileScheduling
 
 import phi3core.settings
 from phi3core.settings import Settings, load_settings
@@ -23,19 +25,33 @@ from tests.support.stores import fresh, http_server, postgres_server, s3_server,
 
 ROOT = Path(__file__).resolve().parent.parent
 MODEL = "phi3-embedded"
+_LONG = ("tests/races", "tests/faults", "tests/serving", "tests/cli", "tests/build", "tests/engine", "tests/app")
 CORES = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
 
 
+class _Schedule(LoadFileScheduling):
+    """A file at a time to each process, in the order of `pytest_collection_modifyitems`; the journeys share an app and
+    a Chromium, and count as one.
+    """
+
+    def _split_scope(self, nodeid: str) -> str:
+        return "tests/e2e" if nodeid.startswith("tests/e2e/") else super()._split_scope(nodeid)
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadFileScheduling:
+    config.option.loadscopereorder = False
+    return _Schedule(config, log)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What takes long comes first; the journeys last, for Playwright keeps an event loop running in the main thread."""
-    items.sort(key=lambda item: ("browser" in item.keywords, "model" not in item.keywords))
+    """The journeys come first, then the longest files. Within a file, what needs the model waits until it is built."""
 
+    def place(item: pytest.Item) -> tuple[bool, int, str, bool]:
+        path = item.path.relative_to(ROOT).as_posix()
+        length = next((number for number, part in enumerate(_LONG) if path.startswith(part)), len(_LONG))
+        return "browser" not in item.keywords, length, path, "model" in item.keywords
 
-def pytest_configure() -> None:
-    """A core for each process that runs tests, and what it starts: computing threads wait for each other actively."""
-    worker = os.environ.get("PYTEST_XDIST_WORKER", "").removeprefix("gw")
-    if worker and CORES:
-        os.sched_setaffinity(0, {CORES[int(worker) % len(CORES)]})
+    items.sort(key=place)
 
 
 @pytest.fixture(autouse=True)

@@ -28,7 +28,9 @@ from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_play
 from phi3core.settings import Settings
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-expect.set_options(timeout=20_000)  # a busy machine is slow, which is nothing that these tests are about
+PATIENCE = 90
+"""Seconds until a journey gives up: a busy machine is slow, which is nothing that they are about."""
+expect.set_options(timeout=PATIENCE * 1000)
 _CHROMIUM = [
     "--no-sandbox",
     "--disable-gpu",
@@ -74,7 +76,7 @@ class App:
     def interrupt(self) -> int:
         """Press Ctrl-C, and return the exit status."""
         self.launcher.send_signal(signal.SIGINT)
-        return self.launcher.wait(20)
+        return self.launcher.wait(PATIENCE)
 
     def output(self) -> str:
         return self.said.read_text()
@@ -92,7 +94,7 @@ def _settings(home: Path, cache: Path) -> Settings:
     return Settings(home, f"sqlite:///{home / 'mlflow.db'}", cache, secrets=home.parent / "secrets.toml")
 
 
-def launch(home: Path, cache: Path, wait: float = 180, options: tuple[str, ...] = (), store: str = "") -> App:
+def launch(home: Path, cache: Path, wait: float = 400, options: tuple[str, ...] = (), store: str = "") -> App:
     """Start the app over a home, with these options, and wait until it answers. store: where it is not the home's."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -115,7 +117,7 @@ def launch(home: Path, cache: Path, wait: float = 180, options: tuple[str, ...] 
     app = App(launcher, port, _settings(home, cache), said)
     until(lambda: "The playground is at" in app.output() or launcher.poll() is not None, wait, app.output)
     assert launcher.poll() is None, app.output()
-    with urllib.request.urlopen(f"{app.url}/_stcore/health", timeout=5) as answer:
+    with urllib.request.urlopen(f"{app.url}/_stcore/health", timeout=PATIENCE) as answer:
         assert answer.status == 200
     return app
 
@@ -134,7 +136,7 @@ def end(app: App) -> None:
             process.kill()
 
 
-def until(condition: Callable[[], Any], seconds: float = 20, told: Callable[[], str] = lambda: "") -> Any:
+def until(condition: Callable[[], Any], seconds: float = PATIENCE, told: Callable[[], str] = lambda: "") -> Any:
     """What the condition gives once it is true."""
     deadline = time.monotonic() + seconds
     while not (value := condition()):
@@ -151,21 +153,21 @@ def gone(process: psutil.Process) -> bool:
         return True
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("e2e") / "home"
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def app(home: Path, cache: Path) -> Iterator[App]:
-    """The app of the session; its demo is prepared by the first start, as for a new user."""
+    """The app of the journeys; its demo is prepared by the first start, as for a new user."""
     app = launch(home, cache)
     yield app
     end(app)
     shutil.rmtree(home, ignore_errors=True)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def chromium() -> Iterator[Browser]:
     path = os.environ.get("PHI3_CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
     assert path, "No Chromium: set PHI3_CHROMIUM, or run “make test”, which finds or installs one."
@@ -181,16 +183,16 @@ def chromium() -> Iterator[Browser]:
             browser.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def outside() -> list[str]:
-    """Every request of the session's pages that was addressed to another machine."""
+    """Every request of the journeys' pages that was addressed to another machine."""
     return []
 
 
 @pytest.fixture
 def context(chromium: Browser, outside: list[str], request: pytest.FixtureRequest) -> Iterator[BrowserContext]:
     context = chromium.new_context(**{"viewport": {"width": 1280, "height": 1000}, **getattr(request, "param", {})})
-    context.set_default_timeout(20_000)
+    context.set_default_timeout(PATIENCE * 1000)
 
     def note(address: str) -> None:
         parts = urlsplit(address)

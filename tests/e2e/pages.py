@@ -7,7 +7,7 @@ import time
 
 from playwright.sync_api import Locator, Page, expect
 
-from tests.e2e.conftest import App
+from tests.e2e.conftest import PATIENCE, App
 
 # Answered at length whatever is drawn by lot: 120 tokens and more in each of thirty tries.
 LONG = (
@@ -18,10 +18,10 @@ LONG = (
 
 def open_page(page: Page, app: App, path: str) -> None:
     page.goto(f"{app.url}/{path}")
-    expect(page.get_by_test_id("stApp")).to_have_attribute("data-test-script-state", "notRunning", timeout=30_000)
+    expect(page.get_by_test_id("stApp")).to_have_attribute("data-test-script-state", "notRunning")
 
 
-def settled(page: Page, seconds: float = 30) -> None:
+def settled(page: Page, seconds: float = PATIENCE) -> None:
     """Until no script of the page runs."""
     expect(page.get_by_test_id("stApp")).to_have_attribute(
         "data-test-script-state", "notRunning", timeout=seconds * 1000
@@ -30,7 +30,7 @@ def settled(page: Page, seconds: float = 30) -> None:
 
 def say(page: Page, text: str) -> None:
     box = page.get_by_test_id("stChatInputTextArea")
-    expect(box).to_be_enabled(timeout=30_000)
+    expect(box).to_be_enabled()
     box.fill(text)
     box.press("Enter")
 
@@ -43,11 +43,11 @@ def shorten(page: Page, tokens: int) -> None:
     settled(page)
 
 
-def ask(page: Page, text: str, seconds: float = 60) -> None:
+def ask(page: Page, text: str, seconds: float = PATIENCE) -> None:
     """Say it and wait until the answer has ended well."""
     count = messages(page).count()
     say(page, text)
-    expect(messages(page)).to_have_count(count + 2, timeout=20_000)
+    expect(messages(page)).to_have_count(count + 2)
     expect(figures(page)).to_be_visible(timeout=seconds * 1000)
     settled(page)
 
@@ -65,7 +65,7 @@ def figures(page: Page) -> Locator:
     return messages(page).last.get_by_text(re.compile(r"first token"))
 
 
-def watch_it_grow(page: Page, lengths: int = 2, seconds: float = 60) -> list[int]:
+def watch_it_grow(page: Page, lengths: int = 2, seconds: float = PATIENCE) -> list[int]:
     """The different lengths of the newest answer while Stop is offered: proof that it is streamed."""
     seen: list[int] = []
     deadline = time.monotonic() + seconds

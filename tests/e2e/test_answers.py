@@ -36,8 +36,8 @@ def edit(page: Page, at: int, text: str) -> None:
     settled(page)
     page.locator(".st-key-turn_edit_send").get_by_role("button").click()
     expect(messages(page)).to_have_count(2 * at + 2)  # those below the old wording are gone
-    expect(messages(page).last.get_by_role("button", name="Stop")).to_have_count(0, timeout=60_000)
-    expect(figures(page)).to_be_visible(timeout=60_000)
+    expect(messages(page).last.get_by_role("button", name="Stop")).to_have_count(0)
+    expect(figures(page)).to_be_visible()
     settled(page)
 
 
@@ -78,8 +78,8 @@ def test_an_answer_is_made_anew_beside_the_old_one_and_a_branch_leaves_both_alon
     shorten(page, 8)
     ask(page, "The capital of Spain?")
     page.get_by_role("button", name="Regenerate").click()
-    expect(messages(page).first).to_contain_text("2/2", timeout=60_000)
-    expect(figures(page)).to_be_visible(timeout=60_000)
+    expect(messages(page).first).to_contain_text("2/2")
+    expect(figures(page)).to_be_visible()
     settled(page)
     address, second = page.url, answer(page).inner_text()
 
@@ -123,7 +123,7 @@ def test_a_thumb_with_its_comment_is_there_after_a_reload_and_in_mlflow(page: Pa
 
     page.reload()
     expect(messages(page).last.get_by_text("It is *not* Lisbon.")).to_be_visible()
-    (thumb,) = until(lambda: assessments(app, page.url.rpartition("c=")[2]), 20)
+    (thumb,) = until(lambda: assessments(app, page.url.rpartition("c=")[2]))
     assert (thumb.name, thumb.value, thumb.rationale) == ("thumb", False, "It is *not* Lisbon.")
 
 

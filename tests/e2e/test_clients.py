@@ -70,7 +70,7 @@ def test_a_killed_model_server_ends_one_answer_and_nothing_else(
         list(pieces)
 
     assert len(watch_it_grow(page)) == 2, "the other answer stood still"
-    expect(figures(page)).to_be_visible(timeout=90_000)
+    expect(figures(page)).to_be_visible()
     expect(page.get_by_test_id("stAlert").filter(has_text="died")).to_have_count(0)
     expect(messages(page)).to_have_count(2)
     assert answer(page).inner_text()

@@ -15,7 +15,7 @@ from phi3core.chat import history
 from phi3core.chat.conversation import Conversation
 from phi3core.serving.pool import pool
 from phi3core.traces.turn import Turn
-from tests.e2e.conftest import App
+from tests.e2e.conftest import PATIENCE, App
 from tests.e2e.pages import open_page, settled
 
 pytestmark = [pytest.mark.browser, pytest.mark.model]
@@ -35,7 +35,7 @@ def talk(app: App, *said: tuple[str, str]) -> str:
         turns.append(turn)
         parent = turn.id
     made.adopt(turns)
-    assert history.flush(app.settings, 30)
+    assert history.flush(app.settings, PATIENCE)
     return made.id
 
 
@@ -47,7 +47,7 @@ def search(page: Page, text: str) -> None:
     box = page.get_by_placeholder("Search titles, questions and answers")
     box.fill(text)
     box.press("Enter")
-    expect(page.get_by_text(re.compile(f"with “{re.escape(text)}”$"))).to_be_visible(timeout=20_000)
+    expect(page.get_by_text(re.compile(f"with “{re.escape(text)}”$"))).to_be_visible()
     settled(page)
 
 
@@ -57,7 +57,7 @@ def menu(page: Page, id: str, action: str) -> Locator:
     row(page, id).get_by_test_id("stMenuButton").get_by_role("button").click()
     page.get_by_role("menuitem", name=action).click()
     dialog = page.get_by_role("dialog")
-    expect(dialog).to_be_visible(timeout=20_000)
+    expect(dialog).to_be_visible()
     return dialog
 
 
@@ -83,7 +83,7 @@ def replay(page: Page, id: str) -> None:
     menu(page, id, "Replay").get_by_role("button", name="Start").click()
     expect(page).to_have_url(re.compile(r"/conversations\?replay=[0-9a-f]{32}$"))
     summary = page.get_by_test_id("stAlert").filter(has_text=re.compile("(is|are) (the same|different)"))
-    expect(summary).to_be_visible(timeout=90_000)
+    expect(summary).to_be_visible()
 
 
 def test_a_conversation_is_found_named_exported_imported_and_deleted(page: Page, app: App, tmp_path: Path) -> None:
@@ -153,7 +153,7 @@ def test_what_a_version_really_said_it_says_again(page: Page, app: App) -> None:
     made = page.url.rpartition("=")[2]
     page.get_by_role("button", name="All conversations").click()
     expect(page).to_have_url(f"{app.url}/conversations")
-    expect(row(page, made)).to_contain_text("replay", timeout=20_000)
+    expect(row(page, made)).to_contain_text("replay")
     replay(page, made)
     expect(page.get_by_text("The answer is the same, to the letter.")).to_be_visible()
     page.go_back()

@@ -27,7 +27,7 @@ def test_a_fresh_app_answers_from_the_onnx_version_without_touching_anything(pag
     expect(page.get_by_text(f"{MODEL}/2", exact=True).first).to_be_visible()
     expect(page.get_by_text("is not Phi-3")).to_be_visible()
     say(page, "What is the capital of Spain?")
-    expect(figures(page)).to_be_visible(timeout=60_000)
+    expect(figures(page)).to_be_visible()
     expect(answer(page)).to_contain_text(re.compile(r"\w{3}"))  # what it says is drawn by lot
     expect(figures(page)).to_contain_text(re.compile(rf"{MODEL}/2 · \d+ tokens/s · first token [\d,]+ ms · \d+ \+ \d+"))
     page.locator('[class*="st-key-turn_sent_"]').last.get_by_role("button").click()
@@ -58,7 +58,7 @@ def test_every_page_fits_a_phone(page: Page, app: App, path: str) -> None:
     assert wide <= 0, f"{path} is {wide} pixels too wide"
     if path == "chat":
         say(page, "Hello")
-        expect(figures(page)).to_be_visible(timeout=60_000)
+        expect(figures(page)).to_be_visible()
 
 
 # ---------------------------------------------------------------- a conversation
@@ -67,7 +67,7 @@ def test_every_page_fits_a_phone(page: Page, app: App, path: str) -> None:
 def test_a_reload_keeps_the_conversation(page: Page, app: App) -> None:
     open_page(page, app, "chat")
     say(page, "What is the capital of Italy?")
-    expect(figures(page)).to_be_visible(timeout=60_000)
+    expect(figures(page)).to_be_visible()
     said = answer(page).inner_text()
     page.reload()
     expect(messages(page)).to_have_count(2)
@@ -82,7 +82,7 @@ def test_a_reload_in_mid_answer_goes_on_with_it_to_its_end(page: Page, app: App)
     before = answer(page).inner_text()
     page.reload()
     assert len(watch_it_grow(page)) == 2, "the answer stood still after the reload"
-    expect(figures(page)).to_be_visible(timeout=90_000)
+    expect(figures(page)).to_be_visible()
     assert len(answer(page).inner_text()) > len(before)
     assert answer(page).inner_text().startswith(before.strip()[:30])
     expect(messages(page)).to_have_count(2)
@@ -95,7 +95,7 @@ def test_stop_ends_the_answer_and_keeps_the_text_so_far(page: Page, app: App) ->
     watch_it_grow(page)
     before = answer(page).inner_text()
     page.get_by_role("button", name="Stop", exact=True).click()
-    expect(messages(page).last.get_by_text("Stopped.")).to_be_visible(timeout=5_000)
+    expect(messages(page).last.get_by_text("Stopped.")).to_be_visible()
     expect(page.get_by_role("button", name="Stop", exact=True)).to_have_count(0)
     kept = answer(page).inner_text()
     assert kept.startswith(before[:30])
@@ -104,7 +104,7 @@ def test_stop_ends_the_answer_and_keeps_the_text_so_far(page: Page, app: App) ->
     assert answer(page).inner_text() == kept
     say(page, "What is the capital of Spain?")
     expect(messages(page)).to_have_count(4)
-    expect(figures(page)).to_be_visible(timeout=60_000)
+    expect(figures(page)).to_be_visible()
 
 
 def test_a_model_server_killed_in_mid_answer_is_told_and_try_again_answers(page: Page, app: App) -> None:
@@ -117,7 +117,7 @@ def test_a_model_server_killed_in_mid_answer_is_told_and_try_again_answers(page:
     expect(page.get_by_test_id("stAlert").filter(has_text="died in mid-answer")).to_be_visible()
     expect(answer(page)).to_contain_text(before[:30])
     page.get_by_role("button", name="Try again").click()
-    expect(figures(page)).to_be_visible(timeout=90_000)
+    expect(figures(page)).to_be_visible()
     expect(page.get_by_test_id("stAlert").filter(has_text="died")).to_have_count(0)
     expect(messages(page)).to_have_count(2)
     assert victim.pid not in [server.pid for server in app.model_servers()]
@@ -143,7 +143,7 @@ def test_what_a_person_writes_is_shown_as_written_and_never_makes_the_browser_fe
     open_page(page, app, "chat")
     shorten(page, 5)
     say(page, "\n\n".join(forms))
-    expect(figures(page)).to_be_visible(timeout=60_000)
+    expect(figures(page)).to_be_visible()
     expect(messages(page).first.get_by_test_id("stText")).to_contain_text(f"![plain]({address}/inline?q=secret)")
     expect(messages(page).first.locator("img, a")).to_have_count(0)
     page.wait_for_load_state("networkidle")
@@ -163,7 +163,7 @@ def test_cancel_ends_a_build_and_nothing_is_registered(page: Page, app: App) -> 
     page.get_by_role("button", name="Build", exact=True).click()
     card = page.locator('[class*="st-key-build_"]').filter(has_text="not-wanted").filter(has_text="Try it out")
     card.get_by_role("button", name="Cancel").click()
-    expect(card.get_by_text("· cancelled").first).to_be_visible(timeout=15_000)
+    expect(card.get_by_text("· cancelled").first).to_be_visible()
     expect(card.get_by_role("button", name="Cancel")).to_have_count(0)
     (job,) = [job for job in jobs.list_recent(app.settings) if job.spec.name == "not-wanted"]
     assert job.status == "KILLED"
@@ -181,7 +181,7 @@ def test_a_build_that_fails_shows_its_reason(page: Page, app: App, tmp_path: Pat
     settled(page)
     page.get_by_role("button", name="Build", exact=True).click()
     reason = page.get_by_test_id("stAlert").filter(has_text=str(tmp_path / "no-model"))
-    expect(reason).to_be_visible(timeout=40_000)
+    expect(reason).to_be_visible()
     card = page.locator('[class*="st-key-build_"]').filter(has=reason)
     expect(card.get_by_text("Traceback")).to_have_count(0)
     assert "no-model" not in [model.name for model in reader.list_models(app.settings)]
@@ -205,7 +205,7 @@ def test_from_a_build_to_production_to_an_answer_on_one_way(page: Page, app: App
     expect(page.get_by_text("running, started")).to_be_visible()
     page.get_by_role("link", name="Build", exact=True).click()
     link = page.get_by_role("link", name=f"{MODEL}/{number}", exact=True)
-    expect(link).to_be_visible(timeout=90_000)
+    expect(link).to_be_visible()
     link.click()
 
     expect(page.get_by_role("heading", name=f"{MODEL}/{number}", exact=True)).to_be_visible()
@@ -227,7 +227,7 @@ def test_from_a_build_to_production_to_an_answer_on_one_way(page: Page, app: App
     expect(page.get_by_text("Production").first).to_be_visible()
     say(page, LONG)
     assert len(watch_it_grow(page)) == 2, "the answer came in one piece"
-    expect(figures(page)).to_be_visible(timeout=90_000)
+    expect(figures(page)).to_be_visible()
     expect(figures(page)).to_contain_text(f"{MODEL}/{number} ·")
     expect(page).to_have_url(re.compile(r"ref=phi3-embedded(%2F|/)Production&c="))
 

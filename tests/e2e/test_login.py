@@ -20,7 +20,7 @@ from phi3core.errors import Forbidden
 from phi3core.promotion.promote import promote
 from phi3core.promotion.record import search
 from phi3core.registry import reader
-from tests.e2e.conftest import App, end, launch
+from tests.e2e.conftest import PATIENCE, App, end, launch
 from tests.e2e.conftest import _settings as settings_of
 from tests.e2e.pages import settled
 from tests.support.fakes import register
@@ -89,7 +89,7 @@ server_metadata_url = "{issuer}/.well-known/openid-configuration"
 def page(chromium: Browser) -> Iterator[Page]:
     """A browser of one's own, which nobody has signed in with. The provider's pages may not ask others for anything."""
     context = chromium.new_context(viewport={"width": 1280, "height": 1000})
-    context.set_default_timeout(20_000)
+    context.set_default_timeout(PATIENCE * 1000)
     context.route(lambda url: urlsplit(url).hostname not in ("localhost", "127.0.0.1"), lambda route: route.abort())
     yield context.new_page()
     context.close()
@@ -105,7 +105,7 @@ def test_without_a_sign_in_no_page_and_no_deep_link_shows_anything(page: Page, g
     page.on("websocket", lambda socket: socket.on("framereceived", lambda frame: received.append(_bytes(frame))))
     for path in PAGES:
         page.goto(f"{guarded.url}/{path}")
-        expect(page.get_by_role("button", name="Sign in")).to_be_visible(timeout=30_000)
+        expect(page.get_by_role("button", name="Sign in")).to_be_visible()
         settled(page)
         expect(page.get_by_test_id("stSidebar")).to_have_count(0)
         assert page.get_by_test_id("stMain").inner_text().split("\n\n") == SIGN_IN_PAGE
@@ -124,7 +124,7 @@ def test_one_reads_as_a_viewer_and_promotes_as_a_releaser_under_ones_own_address
     page.goto(f"{guarded.url}/{VERSION_PAGE}")
     sign_in(page)
     # Back at the page that was asked for, as a viewer.
-    expect(page).to_have_url(f"{guarded.url}/{VERSION_PAGE}", timeout=30_000)
+    expect(page).to_have_url(f"{guarded.url}/{VERSION_PAGE}")
     expect(page.get_by_test_id("stMain").get_by_text(f"{MODEL}/2").first).to_be_visible()
     settled(page)
     who = page.get_by_test_id("stSidebar")
@@ -139,7 +139,7 @@ def test_one_reads_as_a_viewer_and_promotes_as_a_releaser_under_ones_own_address
     # Given a role by her group, and without a restart or another sign-in.
     allow(guarded.secrets, issuer, 'releaser = ["group:team"]')
     page.reload()
-    expect(who).to_contain_text("releaser", timeout=30_000)
+    expect(who).to_contain_text("releaser")
     move.click()
     dialog = page.get_by_role("dialog")
     dialog.get_by_text("Production", exact=True).first.click()
@@ -153,10 +153,10 @@ def test_one_reads_as_a_viewer_and_promotes_as_a_releaser_under_ones_own_address
     # And out again: not even Back shows what was there.
     page.get_by_role("button", name="Sign out").click()
     page.get_by_role("button", name="End session").click()  # the provider's
-    expect(page.get_by_role("button", name="Sign in")).to_be_visible(timeout=30_000)
+    expect(page.get_by_role("button", name="Sign in")).to_be_visible()
     expect(page.get_by_text("did not work")).to_have_count(0)
     page.goto(f"{guarded.url}/{VERSION_PAGE}")
-    expect(page.get_by_role("button", name="Sign in")).to_be_visible(timeout=30_000)
+    expect(page.get_by_role("button", name="Sign in")).to_be_visible()
     assert MODEL not in page.locator("body").inner_text()
 
 
@@ -164,12 +164,12 @@ def test_a_sign_in_that_is_refused_or_tells_no_address_says_so_and_opens_nothing
     page.goto(f"{guarded.url}/{VERSION_PAGE}")
     page.get_by_role("button", name="Sign in").click()
     page.get_by_role("button", name="Deny").click()
-    expect(page.get_by_text("The sign-in did not work.")).to_be_visible(timeout=30_000)
+    expect(page.get_by_text("The sign-in did not work.")).to_be_visible()
     expect(page).to_have_url(f"{guarded.url}/{VERSION_PAGE}")
 
     sign_in(page, NOBODY)
 
-    expect(page.get_by_text("tells no e-mail address")).to_be_visible(timeout=30_000)
+    expect(page.get_by_text("tells no e-mail address")).to_be_visible()
     expect(page.get_by_role("button", name="Sign out")).to_be_visible()
     assert MODEL not in page.locator("body").inner_text()
 

@@ -61,7 +61,7 @@ def talk_to(page: Page, app: App, name: str) -> None:
         open_page(page, app, f"chat?ref={name}/1")
         return page.get_by_text(f"{name}/1", exact=True).count() > 0
 
-    until(there, 30)
+    until(there)
 
 
 def test_what_a_hostile_model_says_fetches_nothing_and_is_never_html(
@@ -104,7 +104,7 @@ def test_a_model_that_cant_be_chatted_with_is_asked_in_json(page: Page, app: App
     box.press("Control+Enter")
     settled(page)
     page.get_by_role("button", name="Predict").click()
-    expect(page.get_by_text("Predictions", exact=True)).to_be_visible(timeout=30_000)
+    expect(page.get_by_text("Predictions", exact=True)).to_be_visible()
     expect(page.get_by_test_id("stCode").last).to_contain_text("42.5")
     box.fill("{")
     box.press("Control+Enter")
@@ -122,7 +122,7 @@ def test_an_endpoint_of_the_secrets_file_answers_and_its_key_never_reaches_the_p
             open_page(page, app, "chat?ref=endpoint:their place")
             expect(page.get_by_label("Address")).to_have_value(f"{url}/v1")
             say(page, "The capital of Spain?")
-            expect(page.get_by_role("button", name="Regenerate")).to_be_visible(timeout=30_000)
+            expect(page.get_by_role("button", name="Regenerate")).to_be_visible()
             expect(answer(page)).to_have_text("Madrid is it.")
             expect(messages(page).last).to_contain_text(re.compile("endpoint:their place"))
             page.reload()

@@ -74,7 +74,7 @@ def close(page: Page) -> None:
 def confirm(page: Page, name: str, said: str) -> None:
     """Press the dialog's button and wait until the page tells that it is done."""
     dialog(page).get_by_role("button", name=name, exact=True).click()
-    expect(page.get_by_test_id("stAlert").filter(has_text=said)).to_be_visible(timeout=30_000)
+    expect(page.get_by_test_id("stAlert").filter(has_text=said)).to_be_visible()
     expect(dialog(page)).to_have_count(0)
     settled(page)
 
@@ -117,12 +117,12 @@ def test_asked_by_a_reviewer_approved_promoted_rolled_back_and_all_on_record(pag
 
     page.get_by_role("radio", name="Timeline").or_(page.get_by_role("button", name="Timeline")).first.click()
     bars = page.locator(".js-plotly-plot .bars path")
-    expect(bars).to_have_count(2, timeout=30_000)  # Plotly is fetched first
+    expect(bars).to_have_count(2)  # Plotly is fetched first
     page.get_by_role("button", name="Roll back").click()
     expect(dialog(page)).to_contain_text(re.compile(rf"{MODEL}/2 leaves Production: it becomes.*Archived"))
     write(page, "Reason", WHY)
     confirm(page, f"Roll back to {MODEL}/1", f"{MODEL}/1 is in Production again")
-    expect(bars).to_have_count(3, timeout=30_000)
+    expect(bars).to_have_count(3)
     stages = {version.version: version.stage for version in reader.list_versions(settings, MODEL)}
     assert stages == {1: "Production", 2: "Archived"}
 

@@ -67,7 +67,7 @@ def press(page: Page, ref: str, x: int) -> None:
 
 def open_row(page: Page, ref: str) -> None:
     press(page, ref, 90)
-    expect(title(page)).to_have_text(ref, timeout=20_000)
+    expect(title(page)).to_have_text(ref)
     settled(page)
 
 
@@ -103,7 +103,7 @@ def test_a_version_is_found_opened_and_back_comes_back_to_what_was_found(
     expect(title(page)).to_have_text("a-search-bot/1")
     expect(page.get_by_role("tab", name="Files")).to_have_attribute("aria-selected", "true")
     page.go_back()
-    expect(title(page)).to_have_text("Registry", timeout=20_000)
+    expect(title(page)).to_have_text("Registry")
     expect(page.get_by_placeholder("Search names")).to_have_value("a-search")
     listed(page, ["a-search-bot/2", "a-search-bot/1"])
 
@@ -113,20 +113,20 @@ def test_two_ticked_versions_are_compared_and_what_breaks_is_told(page: Page, ap
     tick(page, f"{MODEL}/1")
     tick(page, f"{MODEL}/2")
     page.get_by_role("button", name=re.compile("^Compare phi3")).click()
-    expect(page).to_have_url(re.compile(r"/registry\?compare=[^&]*&with=[^&]*$"), timeout=20_000)
+    expect(page).to_have_url(re.compile(r"/registry\?compare=[^&]*&with=[^&]*$"))
     alert = page.get_by_test_id("stAlert")
-    expect(alert).to_contain_text("would break on", timeout=20_000)
+    expect(alert).to_contain_text("would break on")
     expect(page.get_by_role("heading", name="Signature")).to_be_visible()
     expect(page.get_by_role("heading", name="Chat template")).to_have_count(0)
     page.get_by_text("Everything", exact=True).click()
-    expect(page.get_by_role("heading", name="Chat template")).to_be_visible(timeout=20_000)
+    expect(page.get_by_role("heading", name="Chat template")).to_be_visible()
     page.reload()
-    expect(page.get_by_role("heading", name="Chat template")).to_be_visible(timeout=20_000)
+    expect(page.get_by_role("heading", name="Chat template")).to_be_visible()
     before = [page.get_by_role("combobox").nth(at).input_value() for at in (0, 1)]
     page.get_by_role("button", name="Swap").click()
-    expect(page.get_by_role("combobox").nth(0)).to_have_value(before[1], timeout=20_000)
+    expect(page.get_by_role("combobox").nth(0)).to_have_value(before[1])
     page.get_by_role("button", name="Registry", exact=True).click()
-    expect(title(page)).to_have_text("Registry", timeout=20_000)
+    expect(title(page)).to_have_text("Registry")
     expect(page).to_have_url(re.compile(r"/registry$"))
 
 
@@ -146,7 +146,7 @@ def test_a_description_and_a_tag_are_edited(page: Page, app: App) -> None:
     dialog.get_by_role("textbox").fill("Slow, but it was *first*.")
     dialog.get_by_role("textbox").press("Control+Enter")
     dialog.get_by_role("button", name="Save").click()
-    expect(page.get_by_text(f"The description of {MODEL}/1 is saved.")).to_be_visible(timeout=20_000)
+    expect(page.get_by_text(f"The description of {MODEL}/1 is saved.")).to_be_visible()
     expect(page.get_by_text("Slow, but it was first.")).to_be_visible()
     assert reader.get_version(app.settings, f"{MODEL}/1").description == "Slow, but it was *first*."
 
@@ -161,11 +161,11 @@ def test_a_copy_is_registered_with_where_it_came_from(page: Page, app: App) -> N
     name.press("Enter")
     expect(dialog).to_contain_text("becomes a new version of copied as well")
     dialog.get_by_role("button", name="Copy", exact=True).click()
-    expect(page.get_by_text(f"{MODEL}/2 is copied: the copy is copied/1.")).to_be_visible(timeout=20_000)
+    expect(page.get_by_text(f"{MODEL}/2 is copied: the copy is copied/1.")).to_be_visible()
     expect(dialog).to_have_count(0)
     open_page(page, app, "registry?model=copied&version=1")
     page.get_by_role("button", name=f"Copied from {MODEL}/2").click()
-    expect(title(page)).to_have_text(f"{MODEL}/2", timeout=20_000)
+    expect(title(page)).to_have_text(f"{MODEL}/2")
     page.get_by_role("tab", name="Record").click()
     until(lambda: "copy" in cells(page))
     mlflow_client(app.settings).delete_registered_model("copied")

@@ -24,7 +24,7 @@ from tests.support.fakes import until
 
 SAMPLE = ("from Staging to Production",)
 
-pytestmark = pytest.mark.timeout(3600 if ALL else 300)
+pytestmark = pytest.mark.timeout(3600 if ALL else 600)
 
 
 @pytest.mark.parametrize("act", ACTS if ALL else SAMPLE)

@@ -22,7 +22,7 @@ from tests.support.fakes import register
 
 COUNTS = {2: 2 * SHARE, 8: max(1, SHARE // 2)} if ALL else {2: 6, 8: 2}
 
-pytestmark = pytest.mark.timeout(3600 if ALL else 300)
+pytestmark = pytest.mark.timeout(3600 if ALL else 600)
 
 
 @pytest.mark.parametrize("promoters", COUNTS)

@@ -18,7 +18,7 @@ from tests.support.stores import STORES
 KILLED = dict(zip(ACTS, (4, 3, 4, 3), strict=True))
 """After which of its writes each act is killed: the alias has moved, and not everything that follows it."""
 
-pytestmark = [pytest.mark.timeout(300), pytest.mark.skipif(ALL, reason="all of them are run")]
+pytestmark = [pytest.mark.timeout(600), pytest.mark.skipif(ALL, reason="all of them are run")]
 
 
 @pytest.mark.parametrize("store", STORES[1:], indirect=True)  # more are run on SQLite

@@ -14,7 +14,7 @@ from phi3core import tags
 from phi3core.registry import reader
 from phi3core.settings import Settings
 from phi3core.store.client import mlflow_client
-from tests.e2e.conftest import ROOT
+from tests.support.shared import ROOT
 
 pytestmark = pytest.mark.model
 
@@ -28,7 +28,7 @@ def mlflow_run(settings: Settings, entry: str, **params: str) -> subprocess.Comp
         env={**os.environ, "PATH": f"{folder}{os.pathsep}{os.environ['PATH']}"},
         capture_output=True,
         text=True,
-        timeout=200,
+        timeout=550,
     )
 
 
