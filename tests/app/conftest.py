@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import streamlit as st
@@ -21,6 +22,7 @@ from tests.support import fakes
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 Open = Callable[..., AppTest]
+_page_table: dict[str, Any] = {}
 Register = Callable[..., str]
 
 
@@ -59,8 +61,10 @@ def open_page(settings: Settings, servers: FakePool, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(list_view, "_PATIENCE", 10.0)
 
     def open_(page: str, /, **query: str) -> AppTest:
-        at = AppTest.from_file(ROOT / "app.py", default_timeout=30)
-        at.run()  # registers the pages
+        at = AppTest.from_file(ROOT / "app.py", default_timeout=60)
+        if not _page_table:
+            _page_table.update(at.run()._registered_pages)
+        at._registered_pages = dict(_page_table)  # without it a session knows no page until it has drawn Home
         at.query_params = dict(query)
         at.switch_page(f"pages/{page}_page.py").run()
         return at

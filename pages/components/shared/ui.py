@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -106,13 +107,14 @@ def rerun_when_store_answers() -> None:
 
 
 @st.fragment(run_every=2.0)
-def _wait_for_store(runs: list[None]) -> None:
+def _wait_for_store(runs: list[float]) -> None:
     st.caption(":material/autorenew: This page goes on by itself when the store answers.")
-    # What was asked in one run is used in the next: a slow store's answer must not be too old by then.
+    # What was asked in one run is used in a later one, and on a busy machine that may be long after: any answer counts
+    # that came since the page was drawn.
     answer = reads.latest(ensure_reachable, config(), max_age=3, patience=0)
-    if runs and not answer.pending and not answer.error:
+    if runs and not answer.error and answer.age is not None and answer.age < time.monotonic() - runs[0]:
         st.rerun()
-    runs.append(None)  # drawn with its page, it must not end it: a message may have just been sent
+    runs.append(time.monotonic())  # drawn with its page, it must not end it: a message may have just been sent
 
 
 def show_error(text: str) -> None:
