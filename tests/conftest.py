@@ -30,8 +30,9 @@ CORES = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else
 
 
 class _Schedule(LoadFileScheduling):
-    """A file at a time to each process, in the order of `pytest_collection_modifyitems`; the journeys share an app and
-    a Chromium, and count as one.
+    """A file at a time to each process, in the order of `pytest_collection_modifyitems`; the journeys as one file.
+
+    They share an app and a Chromium.
     """
 
     def _split_scope(self, nodeid: str) -> str:
