@@ -111,7 +111,7 @@ def test_a_running_replay_shows_how_far_it_is_and_can_be_stopped(
     at = replayed(open_page("conversations"), id)
     assert fakes.until(held.holding.is_set)
     at.run()
-    assert "TurnRequest question 1 of 2" in str(at.get("progress")[0].proto)
+    assert "Asking question 1 of 2" in str(at.get("progress")[0].proto)
     at.button(key="replay_stop").click().run()
     at = ended(at)
     assert not at.exception

@@ -123,7 +123,7 @@ def test_moving_to_production_goes_through_promote_and_the_page_shows_what_came_
 
 def test_an_alias_is_set_and_removed(open_page: Open, register: Register, settings: Settings) -> None:
     register()
-    at = set_alias(open_page("registry", model="phi3", version="1"), "@champion")
+    at = press_set_alias(open_page("registry", model="phi3", version="1"), "@champion")
     assert "@champion now points at phi3/1." in said(at)
     assert reader.get_version(settings, "phi3@champion").version == 1
     assert ":blue-badge[@champion]" in said(at)

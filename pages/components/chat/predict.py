@@ -1,4 +1,4 @@
-"""TurnRequest a model that can't be chatted with: a JSON form for its /invocations."""
+"""A JSON form for a model that can't be chatted with: what its /invocations take."""
 
 from __future__ import annotations
 

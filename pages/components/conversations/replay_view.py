@@ -61,7 +61,7 @@ def _running(under_way: Replay) -> None:
     live = under_way.conversation.live
     waiting = f" · {live.waiting}" if live and live.waiting else ""
     with st.container(horizontal=True, vertical_alignment="center"):
-        st.progress(under_way.done / max(total, 1), f"TurnRequest question {at} of {total}{escape(waiting)}")
+        st.progress(under_way.done / max(total, 1), f"Asking question {at} of {total}{escape(waiting)}")
         st.button("Stop", icon=":material/stop_circle:", key="replay_stop", on_click=under_way.stop)
     for pair_at, pair in enumerate(under_way.pairs, start=1):
         _pair(pair_at, pair)

@@ -93,7 +93,7 @@ def _follow(name: str, shown: ModelState | None) -> None:
     if reading.error:
         ui.show_error(reading.error)
     elif reading.pending:
-        st.caption(f":material/sync: TurnRequest the store about {short(name)} …")
+        st.caption(f":material/sync: Asking the store about {short(name)} …")
     elif news:
         st.caption(":material/sync: There is news of this version: the next press of a button shows it.")
 
