@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from phi3core.promotion.promote import promote, set_alias
+from phi3core.promotion.promote import promote
 from phi3core.promotion.record import search
 from phi3core.registry import reader
 from phi3core.settings import Settings
