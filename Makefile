@@ -97,9 +97,9 @@ $(VENV)/.created:
 
 $(VENV)/.installed-$(TORCH): $(VENV)/.created requirements.txt constraints.txt
 	@sh scripts/install.sh "$(PY)" "$(TORCH)" requirements.txt
-	@$(PY) -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
 
-$(VENV)/.installed-dev: $(VENV)/.installed-$(TORCH) requirements-dev.txt
+# Both at once: pip takes half a minute to look through everything, and requirements-dev.txt includes the other.
+$(VENV)/.installed-dev: $(VENV)/.created requirements.txt requirements-dev.txt constraints.txt
 	@sh scripts/install.sh "$(PY)" "$(TORCH)" requirements-dev.txt
-	@touch $@
+	@touch $(VENV)/.installed-$(TORCH) $@
