@@ -22,10 +22,11 @@ from tests.support.hub import SHA, serving
 FETCH = """
 import dataclasses, json, sys
 from pathlib import Path
-from phi3core import sources
+from phi3core.build.sources.fetch import fetch_weights
+from phi3core.build.sources.source import parse_source
 from phi3core.errors import Phi3Error
 try:
-    weights = sources.fetch(sources.parse(sys.argv[1]), Path(sys.argv[2]), lambda share, text: None)
+    weights = fetch_weights(parse_source(sys.argv[1]), Path(sys.argv[2]), lambda share, text: None)
     print(json.dumps(dataclasses.asdict(weights), default=str))
 except Phi3Error as error:
     print(json.dumps({"error": type(error).__name__, "text": str(error)}))
