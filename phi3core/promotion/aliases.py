@@ -1,22 +1,134 @@
-"""The single steps that change a registered model's aliases and stages, and the lock that is held around them."""
+"""A registered model's aliases and stages: read at one moment, passed on as data, and changed in single steps.
+
+The alias is the truth. In a store without aliases the highest version in a stage stands in for it; in one without
+stages a version's stage is what its alias says.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import random
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from filelock import FileLock, Timeout
 
 from phi3core import tags
-from phi3core.errors import Conflict
+from phi3core.errors import Conflict, NotFound
 from phi3core.hashing import hash_texts
+from phi3core.promotion.record.history import History
+from phi3core.registry import reader
+from phi3core.registry.models import Reference, Run, Version, aliases_from_stages, version_from_mlflow
 from phi3core.settings import Settings
-from phi3core.store.client import find_abilities, mlflow_client, translate_errors
+from phi3core.store.client import Abilities, find_abilities, mlflow_client, search_pages, translate_errors
+from phi3core.timestamps import from_ms
 
+if TYPE_CHECKING:
+    from mlflow.entities.model_registry import ModelVersion
+
+EXCLUSIVE_STAGES = tuple(tags.RESERVED_ALIASES.values())
+"""The stages that at most one version holds: Production and Staging."""
 _TRIES = 8
+
+
+@dataclass(frozen=True)
+class ModelStages:
+    """A registered model as two calls of the store told it.
+
+    aliases: version numbers. stages: by version number. head: the seal of the model's latest record, "" for none.
+    policy: the text of its tag ``phi3.policy``, "" for none.
+    """
+
+    name: str
+    aliases: dict[str, int]
+    stages: dict[int, str]
+    head: str = ""
+    policy: str = ""
+    able: Abilities = field(default_factory=Abilities)
+    entities: tuple[ModelVersion, ...] = ()
+
+    def holder(self, stage: str) -> int | None:
+        """The version that has the stage's alias."""
+        return self.aliases.get(stage.lower())
+
+    def stage_by_alias(self, number: int) -> str:
+        """The stage that a version's reserved aliases demand, Production where it has both, "" where it has none."""
+        return next((stage for stage in EXCLUSIVE_STAGES if self.holder(stage) == number), "")
+
+    def number(self, reference: Reference) -> int | None:
+        """The version that a reference names, None where there is none."""
+        number = reference.number
+        if number is None:
+            number = self.aliases.get(reference.alias or str(reference.stage).lower())
+        return number if number in self.stages else None
+
+    def version(self, number: int, run: Run | None = None) -> Version:
+        """A version as plain data. run: its source run, whose metrics it is given. Raises NotFound."""
+        entity = next((entity for entity in self.entities if int(entity.version) == number), None)
+        if entity is None:
+            raise NotFound(f"{self.name} has no version {number}.")
+        return self._version(entity, run or Run())
+
+    def versions(self, runs: Mapping[str, Run] | None = None) -> list[Version]:
+        """All versions, newest first. runs: source runs by id, whose metrics they are given."""
+        found = [self._version(entity, (runs or {}).get(entity.run_id or "", Run())) for entity in self.entities]
+        return sorted(found, key=lambda version: version.version, reverse=True)
+
+    def _version(self, entity: ModelVersion, run: Run) -> Version:
+        return version_from_mlflow(entity, self.aliases, run, self.able.stages)
+
+    def updated(self, number: int) -> datetime | None:
+        """When the store changed a version last."""
+        return _time(next((e.last_updated_timestamp for e in self.entities if int(e.version) == number), None))
+
+    def created(self, number: int) -> datetime | None:
+        """When a version was registered."""
+        return _time(next((e.creation_timestamp for e in self.entities if int(e.version) == number), None))
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """What one phase of a promotion knows of its model."""
+
+    state: ModelStages
+    history: History
+
+
+def _time(milliseconds: int | None) -> datetime | None:
+    return from_ms(milliseconds) if milliseconds else None
+
+
+def read_state(settings: Settings, name: str) -> ModelStages:
+    """A model in two calls of the store: first its aliases, then its stages. Raises NotFound."""
+    able, store = find_abilities(settings), mlflow_client(settings)
+    quote = '"' if "'" in name else "'"  # MLflow's filters know no escape
+    where = f"name={quote}{name}{quote}"
+    try:
+        with translate_errors(settings):
+            model = store.get_registered_model(name)
+        pages = search_pages(settings, lambda **page: store.search_model_versions(where, **page))
+        entities = tuple(version for page in pages for version in page)
+    except NotFound:
+        reader.list_versions(settings, name)  # raises the sentence for it
+        raise
+    aliases = {alias: int(number) for alias, number in (model.aliases or {}).items()}
+    if not able.aliases:
+        aliases = aliases_from_stages(entities)
+    stages = {int(entity.version): entity.current_stage or "None" for entity in entities}
+    if not able.stages:
+        bare = ModelStages(name, aliases, {})
+        stages = {number: bare.stage_by_alias(number) or "None" for number in stages}
+    tag_values = model.tags or {}
+    return ModelStages(
+        name, aliases, stages, tag_values.get(tags.RECORD, ""), tag_values.get(tags.POLICY, ""), able, entities
+    )
+
+
+# ---------------------------------------------------------------- single steps
 
 
 def assign(settings: Settings, name: str, alias: str, number: int) -> None:
@@ -59,14 +171,18 @@ def lock_path(settings: Settings, name: str) -> Path:
     return settings.locks / f"promote-{hash_texts(name)[:16]}.lock"
 
 
+class LockHeld(Conflict):
+    """Another process of this machine changes the model."""
+
+
 @contextlib.contextmanager
 def locked(settings: Settings, name: str, patience: float = 30) -> Iterator[None]:
-    """No other process of this machine changes the model meanwhile. Raises Conflict after so many seconds."""
+    """No other process of this machine changes the model meanwhile. Raises LockHeld after so many seconds."""
     with contextlib.ExitStack() as stack:
         try:
             stack.enter_context(FileLock(lock_path(settings, name), timeout=patience))
         except Timeout as error:
-            raise Conflict(
+            raise LockHeld(
                 f"Another promotion of {name} has been running for {patience:g} s. Wait for it and try again."
             ) from error
         yield

@@ -22,13 +22,11 @@ from phi3core.promotion.record.timeline import MOVES
 from phi3core.promotion.record.writer import OpenRecord
 from phi3core.settings import Settings
 
-from .aliases import assign, pause, remove, transition
-from .findings import recorded_stage
-from .interruption import at_work, is_alive
+from .aliases import EXCLUSIVE_STAGES, ModelStages, assign, pause, read_state, remove, transition
+from .findings import mismatches_of, recorded_stage
 from .plan import Plan
-from .reconcile import mismatches_of, take_alias
+from .reconcile import take_alias
 from .record import search, writer
-from .snapshot import EXCLUSIVE_STAGES, ModelStages, read_state
 
 _PATIENCE = 30.0  # seconds until a promotion gives up on agreement
 _DELETION_PATIENCE = 5.0  # seconds in which a deletion of the version may end
@@ -97,7 +95,7 @@ def wait_for_deletions(settings: Settings, name: str, number: int, own: str) -> 
     """
     ref, ends = f"{name}/{number}", time.monotonic() + _DELETION_PATIENCE
     for attempt in itertools.count():
-        others = at_work(settings, name, ("delete",), own)
+        others = writer.at_work(settings, name, ("delete",), own)
         deleting = next((record for record in others if record.version == number), None)
         if deleting is None:
             break
@@ -183,7 +181,7 @@ def _records_about(settings: Settings, move: _Move, history: History, number: in
 def _stage_after(settings: Settings, move: _Move, number: int, elapsed: float, records: list[Record]) -> str | None:
     """The stage of a version that has lost its alias; None while its own promotion may still put it right."""
     own = [r for r in records if r.version == number and r.status == "open" and r.id != move.record]
-    if elapsed < _OWNER_PATIENCE and any(is_alive(settings, record) for record in own if record.action in MOVES):
+    if elapsed < _OWNER_PATIENCE and any(writer.is_alive(settings, record) for record in own if record.action in MOVES):
         return None
     return recorded_stage(records, move.name, number) or (move.becomes if number in move.leaving else "None")
 

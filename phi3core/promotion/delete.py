@@ -16,11 +16,9 @@ from phi3core.registry.models import Version, parse_reference
 from phi3core.settings import Settings
 from phi3core.store.client import mlflow_client, notify_change, translate_errors
 
-from .aliases import locked
-from .interruption import at_work
+from .aliases import EXCLUSIVE_STAGES, locked
 from .reconcile import repair
 from .record import writer
-from .snapshot import EXCLUSIVE_STAGES
 
 
 def delete_version(settings: Settings, ref: str, reason: str, person: Person | None = None) -> None:
@@ -38,7 +36,7 @@ def delete_version(settings: Settings, ref: str, reason: str, person: Person | N
             digest=version.tags.get(tags.DIGEST, ""),
         ) as record:  # fmt: skip
             # After the record is open: a promotion or an alias of the version that begins now sees it, and waits.
-            if busy := at_work(settings, name, (*MOVES, "set alias"), record.id):
+            if busy := writer.at_work(settings, name, (*MOVES, "set alias"), record.id):
                 raise Conflict(
                     f"{busy[0].user} is at work on {name} ({busy[0].says}). Wait for it, look and try again."
                 )

@@ -13,9 +13,11 @@ from datetime import datetime, timedelta
 from phi3core.promotion.record.history import History
 from phi3core.promotion.record.model import Record
 from phi3core.promotion.record.timeline import MOVES, holder, moves, resting_stage
+from phi3core.registry.models import Version
+from phi3core.store.client import Abilities
 
+from .aliases import EXCLUSIVE_STAGES, ModelStages
 from .record import seal, writer
-from .snapshot import EXCLUSIVE_STAGES, ModelStages
 
 _CLOCKS = timedelta(seconds=60)  # how far those of two machines may be apart
 
@@ -62,6 +64,18 @@ def stage_mismatches(state: ModelStages) -> list[StageMismatch]:
             says = f"{ref} has the stage {stage} but not the alias @{stage.lower()}."
             found.append(StageMismatch(number, stage, "", says))
     return found
+
+
+def mismatches_of_versions(versions: list[Version]) -> list[str]:
+    """Sentences about stages that do not follow the aliases. versions: all of a model; [] when all agree."""
+    stages = {version.version: version.stage for version in versions}
+    aliases = {alias: version.version for version in versions for alias in version.aliases}
+    return mismatches_of(ModelStages(versions[0].name, aliases, stages, able=Abilities())) if versions else []
+
+
+def mismatches_of(state: ModelStages) -> list[str]:
+    """The same for a model's state."""
+    return [found.says for found in stage_mismatches(state)]
 
 
 def stage_repairs(state: ModelStages, history: History) -> list[tuple[StageMismatch, str]]:

@@ -10,7 +10,7 @@ from phi3core.registry.models import Version
 from phi3core.settings import Settings
 from phi3core.store.client import find_abilities
 
-from .snapshot import EXCLUSIVE_STAGES
+from .aliases import EXCLUSIVE_STAGES
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from phi3core import tags
 from phi3core.access import roles
 from phi3core.access.roles import Person
 from phi3core.errors import BadInput, Conflict
-from phi3core.promotion.policy.checks import Clearance, case_of, clear_promotion
+from phi3core.promotion.policy.checks import Clearance, Files, case_of, clear_promotion
 from phi3core.promotion.record import history as history_module
 from phi3core.promotion.record.history import History
 from phi3core.registry import reader
@@ -26,13 +26,11 @@ from phi3core.registry.models import Run, Version, parse_reference
 from phi3core.settings import Settings
 from phi3core.store.client import find_abilities, notify_change
 
-from .aliases import assign, locked, pause, remove
+from .aliases import Snapshot, assign, locked, pause, read_state, remove
 from .apply import apply_plan, wait_for_deletions
-from .files import Files
 from .plan import Plan, plan_move, stage_of
 from .reconcile import repair
 from .record import writer
-from .snapshot import Snapshot, read_state
 
 _COURTESY = 5.0  # seconds in which a promotion on another machine may end before this one begins
 
@@ -204,8 +202,8 @@ def _apply(settings: Settings, move: Move, plan: Plan, clearance: Clearance, his
 
 def _outcome(plan: Plan) -> str:
     left = "".join(f" {other.ref} is {plan.becomes}." for other in plan.leaving)
-    nobody = f" Nobody is in {plan.vacated} any more." if plan.vacated else ""
-    return f"{plan.version.ref} is in {plan.stage}.{left}{nobody}"
+    vacated = f" Nobody is in {plan.vacated} any more." if plan.vacated else ""
+    return f"{plan.version.ref} is in {plan.stage}.{left}{vacated}"
 
 
 def _check_alias(settings: Settings, alias: str) -> None:

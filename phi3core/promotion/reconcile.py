@@ -8,12 +8,13 @@ manages its stages. How what is wrong is found out is in findings.py.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 
 from phi3core import tags
 from phi3core.access.roles import Person
-from phi3core.errors import Conflict
+from phi3core.errors import NotFound
+from phi3core.promotion.policy import policy
 from phi3core.promotion.record import history as history_module
 from phi3core.promotion.record.history import History, matching, newest_first
 from phi3core.promotion.record.model import Record
@@ -21,18 +22,27 @@ from phi3core.promotion.record.timeline import MOVES, holder
 from phi3core.registry import reader
 from phi3core.registry.models import Version
 from phi3core.settings import Settings
-from phi3core.store.client import Abilities, notify_change
+from phi3core.store.client import notify_change
 
 from . import findings
-from .aliases import assign, locked, remove, transition
+from .aliases import (
+    EXCLUSIVE_STAGES,
+    LockHeld,
+    ModelStages,
+    Snapshot,
+    assign,
+    locked,
+    read_state,
+    remove,
+    transition,
+)
 from .findings import StageMismatch, UnrecordedChange
-from .interruption import Outcome, is_alive, outcome_of
 from .record import seal, search, writer
-from .snapshot import EXCLUSIVE_STAGES, ModelStages, Snapshot, read_state
 
 RECONCILER = Person("phi3-playground", "none")
 """The author of the records of repairs."""
 
+_BEFORE = timedelta(minutes=5)  # at most, from the time in a copy's tags to its record
 _ALIAS_ACTIONS = ("set alias", "delete alias", "found", "repair")
 
 
@@ -72,7 +82,7 @@ def reconcile(settings: Settings, name: str) -> Reconciliation:
     records_state = "ok" if history.records else search.state(settings)
     messages: list[str] = []
     if records_state != "deleted" and _needs_repair(settings, state, history):
-        with contextlib.suppress(_LockHeld), _lock_at_once(settings, name):
+        with contextlib.suppress(LockHeld), locked(settings, name, patience=0):
             messages = repair(settings, name).messages
         state, history = read_state(settings, name), history_module.read(settings, name)
     damage = seal.damage(history.records, state.head, history.whole, settings.record_key)
@@ -80,7 +90,7 @@ def reconcile(settings: Settings, name: str) -> Reconciliation:
         versions=state.versions(reader.get_runs(settings, (entity.run_id for entity in state.entities))),
         messages=messages,
         in_flight=list(history.open),
-        mismatches=mismatches_of(state),
+        mismatches=findings.mismatches_of(state),
         damage=damage if records_state != "deleted" else [],
         records_state=records_state,
     )
@@ -88,19 +98,7 @@ def reconcile(settings: Settings, name: str) -> Reconciliation:
 
 def mismatches(settings: Settings, name: str) -> list[str]:
     """Sentences about a model's stages that do not follow the aliases; [] when all agree. Raises NotFound."""
-    return mismatches_of(read_state(settings, name))
-
-
-def mismatches_of_versions(versions: list[Version]) -> list[str]:
-    """The same for all versions of a model that were read already."""
-    stages = {version.version: version.stage for version in versions}
-    aliases = {alias: version.version for version in versions for alias in version.aliases}
-    return mismatches_of(ModelStages(versions[0].name, aliases, stages, able=Abilities())) if versions else []
-
-
-def mismatches_of(state: ModelStages) -> list[str]:
-    """The same for a state that was read already."""
-    return [found.says for found in findings.stage_mismatches(state)]
+    return findings.mismatches_of(read_state(settings, name))
 
 
 def repair(settings: Settings, name: str, before: History | None = None) -> Repair:
@@ -120,10 +118,10 @@ def repair(settings: Settings, name: str, before: History | None = None) -> Repa
     interrupted = [record for record in history.open if _is_interrupted(settings, record)]
     if _finish_aliases(settings, state, interrupted):
         state = read_state(settings, name)
-    outcomes = [(record, outcome_of(settings, state, record)) for record in interrupted]
-    ended = [replace(record, status=outcome.status, ended=writer.now()) for record, outcome in outcomes]
+    outcomes = [(record, *_outcome(settings, state, record)) for record in interrupted]
+    ended = [replace(record, status=status, ended=writer.now()) for record, status, _ in outcomes]
     messages = _repair(settings, Snapshot(state, history.with_records(ended)))
-    messages += [_close(settings, record, outcome) for record, outcome in outcomes]
+    messages += [_close(settings, record, status, says) for record, status, says in outcomes]
     if messages:
         notify_change(settings, name)
     if messages or half_closed:
@@ -185,11 +183,11 @@ def _repair_stage(settings: Settings, state: ModelStages, mismatch: StageMismatc
     return f"{mismatch.says} {did}"
 
 
-def _close(settings: Settings, record: Record, outcome: Outcome) -> str:
+def _close(settings: Settings, record: Record, status: str, says: str) -> str:
     """Close the record of a process that was interrupted. Returns what it was, as a sentence."""
-    writer.close(settings, record, outcome.status, outcome.says)
+    writer.close(settings, record, status, says)
     when = f"{record.started:%Y-%m-%d %H:%M} UTC, by {record.user}"
-    return f"{record.says} ({when}) was interrupted. {outcome.says}"
+    return f"{record.says} ({when}) was interrupted. {says}"
 
 
 def _finish_aliases(settings: Settings, state: ModelStages, interrupted: list[Record]) -> bool:
@@ -206,22 +204,56 @@ def _finish_aliases(settings: Settings, state: ModelStages, interrupted: list[Re
     return bool(late)
 
 
+# ---------------------------------------------------------------- interrupted processes
+
+
+def _outcome(settings: Settings, state: ModelStages, record: Record) -> tuple[str, str]:
+    """How the record of an interrupted process is to be closed: done or interrupted, and a sentence or two."""
+    happened, doubt = _took_effect(settings, state, record)
+    if happened:
+        return ("done", "Whoever did it died on the way; what was left to do was done by a later look.")
+    if doubt:
+        return ("interrupted", f"Whoever did it died on the way, and it may have happened. {doubt}")
+    return ("interrupted", "Whoever wanted it died before it happened.")
+
+
+def _took_effect(settings: Settings, state: ModelStages, record: Record) -> tuple[bool, str]:
+    """Whether it is so now; where that proves nothing, a sentence that says where to look."""
+    if record.action == "set policy":
+        stage = record.new.partition(" needs ")[0]
+        now = policy.sentence(stage, policy.parse(state.policy, state.name).get(stage, policy.Policy()))
+        doubt = "" if now == record.old else f"By now another policy is set: {now}."
+        return now == record.new, doubt
+    if record.action == "copy":
+        if ":" in record.new:  # an address, which no model's name holds
+            return False, f"See there whether a version has the tag {tags.ORIGIN_VERSION} = {record.old}: {record.new}."
+        return _is_copied(settings, record), ""
+    return findings.took_effect(state, record), ""
+
+
+def _is_copied(settings: Settings, record: Record) -> bool:
+    """Whether the copy is in the other registered model of this store. Its tags were made just before its record."""
+    try:
+        entities = read_state(settings, record.new).entities
+    except NotFound:
+        return False
+    return any(
+        version.tags.get(tags.ORIGIN_VERSION) == record.old
+        and record.started - _BEFORE <= _time(version.tags.get(tags.ORIGIN_TIME, "")) <= record.started
+        for version in entities
+    )
+
+
+def _time(text: str) -> datetime:
+    """The time that a tag says; long ago where it was edited and says none."""
+    try:
+        at = datetime.fromisoformat(text)
+    except ValueError:
+        at = datetime.min
+    return at if at.tzinfo else at.replace(tzinfo=UTC)
+
+
 # ---------------------------------------------------------------- reading
-
-
-class _LockHeld(Conflict):
-    """A promotion on this machine holds the lock."""
-
-
-@contextlib.contextmanager
-def _lock_at_once(settings: Settings, name: str) -> Iterator[None]:
-    """The model's lock, if it can be had at once. Raises _LockHeld where it can't."""
-    with contextlib.ExitStack() as stack:
-        try:
-            stack.enter_context(locked(settings, name, patience=0))
-        except Conflict as error:
-            raise _LockHeld(str(error)) from error
-        yield
 
 
 def _consistent(settings: Settings, name: str, before: History | None = None) -> Snapshot:
@@ -236,12 +268,12 @@ def _consistent(settings: Settings, name: str, before: History | None = None) ->
 def _moves_elsewhere(settings: Settings, record: Record) -> bool:
     """Whether a process on another machine moves or deletes a version; on this one it would hold the lock."""
     moving = record.action in (*MOVES, "delete") and not record.written
-    return moving and writer.is_writer_alive(settings, record) is None and is_alive(settings, record)
+    return moving and writer.is_writer_alive(settings, record) is None and writer.is_alive(settings, record)
 
 
 def _is_interrupted(settings: Settings, record: Record) -> bool:
     """Whether the process of an open record has ended. A record that was closed since it was read is not open."""
-    if is_alive(settings, record):
+    if writer.is_alive(settings, record):
         return False
     return search.reread(settings, record).status == "open"
 

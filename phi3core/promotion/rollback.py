@@ -12,7 +12,7 @@ from functools import partial
 from phi3core.access import roles
 from phi3core.access.roles import Person
 from phi3core.errors import BadInput, Conflict, StoreDown, StoreError
-from phi3core.promotion.policy.checks import Clearance, case_of, check
+from phi3core.promotion.policy.checks import Clearance, Files, case_of, check
 from phi3core.promotion.record import history as history_module
 from phi3core.promotion.record.history import History, matching
 from phi3core.promotion.record.timeline import earlier
@@ -21,9 +21,8 @@ from phi3core.registry import artifacts, reader
 from phi3core.registry.models import Version
 from phi3core.settings import Settings
 
-from .files import Files
+from .aliases import Snapshot, read_state
 from .promote import Move, Promotion, carry_out
-from .snapshot import Snapshot, read_state
 
 _LISTED = 100  # records of versions that came into Production, and of those that left it
 
@@ -42,7 +41,7 @@ def rollback(
         roles.require(person, "admin", f"rolling {model} back whatever its files are")
     if not reason.strip():
         raise BadInput("Say why you roll back: it is kept on the record.")
-    snapshot = _read(settings, model)
+    snapshot = Snapshot(read_state(settings, model), history_module.read(settings, model))
     number = _previous(settings, snapshot)
     if number is None:
         raise Conflict(f"The records of {model} know no version that was in Production before. Promote one instead.")
@@ -67,7 +66,7 @@ def previous_version(settings: Settings, model: str) -> Version | None:
 
     Raises Conflict where the records are sealed with a key that is not known here.
     """
-    snapshot = _read(settings, model)
+    snapshot = Snapshot(read_state(settings, model), history_module.unread(model))
     number = _previous(settings, snapshot)
     if number is None:
         return None
@@ -79,12 +78,8 @@ def why_refused(settings: Settings, version: Version) -> str:
 
     Raises StoreDown.
     """
-    history = history_module.read(settings, version.name)
+    history = history_module.unread(version.name)
     return _files_changed(settings, version, history, lambda: artifacts.read_state(settings, version))
-
-
-def _read(settings: Settings, model: str) -> Snapshot:
-    return Snapshot(read_state(settings, model), history_module.read(settings, model))
 
 
 def _previous(settings: Settings, snapshot: Snapshot) -> int | None:

@@ -10,9 +10,9 @@ import pytest
 
 from phi3core import tags
 from phi3core.access.roles import Person
+from phi3core.promotion.aliases import read_state
 from phi3core.promotion.reconcile import reconcile
 from phi3core.promotion.record import history, search, timeline, writer
-from phi3core.promotion.snapshot import read_state
 from phi3core.registry import reader
 from phi3core.settings import Settings
 from phi3core.store import client as client_module

@@ -13,10 +13,10 @@ from phi3core.promotion import aliases as aliases_module
 from phi3core.promotion import apply
 from phi3core.promotion import promote as promote_module
 from phi3core.promotion import reconcile as reconcile_module
-from phi3core.promotion.aliases import transition
+from phi3core.promotion.aliases import ModelStages, read_state, transition
+from phi3core.promotion.findings import mismatches_of
 from phi3core.promotion.promote import promote
-from phi3core.promotion.reconcile import mismatches, mismatches_of, reconcile, repair
-from phi3core.promotion.snapshot import ModelStages, read_state
+from phi3core.promotion.reconcile import mismatches, reconcile, repair
 from phi3core.settings import Settings
 from phi3core.store import client as client_module
 from phi3core.store.client import Abilities, mlflow_client

@@ -13,7 +13,7 @@ from phi3core.access.roles import Person
 from phi3core.errors import BadInput, Conflict
 from phi3core.promotion import apply, delete
 from phi3core.promotion import promote as promote_module
-from phi3core.promotion.aliases import assign
+from phi3core.promotion.aliases import ModelStages, assign, read_state
 from phi3core.promotion.delete import delete_version, why_not_deleted
 from phi3core.promotion.plan import Plan
 from phi3core.promotion.policy.request_status import Request
@@ -21,7 +21,6 @@ from phi3core.promotion.promote import promote, set_alias
 from phi3core.promotion.reconcile import reconcile
 from phi3core.promotion.record import search, writer
 from phi3core.promotion.record.history import History
-from phi3core.promotion.snapshot import ModelStages, read_state
 from phi3core.registry import reader
 from phi3core.registry.models import Version
 from phi3core.settings import Settings

@@ -6,12 +6,11 @@ import pytest
 
 from phi3core.errors import StoreError
 from phi3core.promotion import promote as promote_module
-from phi3core.promotion.aliases import assign
+from phi3core.promotion.aliases import assign, read_state
 from phi3core.promotion.promote import set_alias
 from phi3core.promotion.reconcile import reconcile
 from phi3core.promotion.record import search, timeline
 from phi3core.promotion.rollback import rollback
-from phi3core.promotion.snapshot import read_state
 from phi3core.settings import Settings
 from phi3core.store.client import mlflow_client
 from tests.promotion.helpers import ADA, bury, sound, stages, told

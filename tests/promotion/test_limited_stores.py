@@ -9,13 +9,13 @@ from functools import partial
 import pytest
 
 from phi3core.errors import BadInput
+from phi3core.promotion.aliases import read_state
 from phi3core.promotion.plan import plan_move
 from phi3core.promotion.promote import promote, set_alias
 from phi3core.promotion.reconcile import reconcile
 from phi3core.promotion.record import search, timeline
 from phi3core.promotion.record.model import Record
 from phi3core.promotion.rollback import rollback
-from phi3core.promotion.snapshot import read_state
 from phi3core.registry import reader
 from phi3core.settings import Settings, load_settings
 from phi3core.store import client as client_module

@@ -14,9 +14,10 @@ from phi3core.access.roles import Person
 from phi3core.errors import BadInput, Forbidden, NotFound, PolicyUnmet
 from phi3core.promotion.aliases import lock_path
 from phi3core.promotion.delete import delete_version
+from phi3core.promotion.findings import mismatches_of_versions
 from phi3core.promotion.policy import policy, requests
 from phi3core.promotion.promote import delete_alias, promote, set_alias
-from phi3core.promotion.reconcile import mismatches, mismatches_of_versions
+from phi3core.promotion.reconcile import mismatches
 from phi3core.promotion.record import history, search
 from phi3core.promotion.rollback import rollback
 from phi3core.registry import reader

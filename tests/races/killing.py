@@ -12,11 +12,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from phi3core.promotion.aliases import ModelStages, read_state
 from phi3core.promotion.promote import promote
 from phi3core.promotion.reconcile import mismatches, reconcile
 from phi3core.promotion.record import search, timeline
 from phi3core.promotion.rollback import rollback
-from phi3core.promotion.snapshot import ModelStages, read_state
 from phi3core.settings import Settings
 from phi3core.store import client as client_module
 from phi3core.store.client import mlflow_client

@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from phi3core.errors import Conflict
+from phi3core.promotion.aliases import read_state
 from phi3core.promotion.promote import promote
 from phi3core.promotion.reconcile import reconcile
 from phi3core.promotion.record import search, timeline
 from phi3core.promotion.record.model import Record
-from phi3core.promotion.snapshot import read_state
 from phi3core.settings import Settings, load_settings
 from tests.support.fakes import register
 

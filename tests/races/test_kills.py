@@ -10,12 +10,11 @@ from threading import Event, Thread
 
 import pytest
 
-from phi3core.promotion import interruption
+from phi3core.promotion.aliases import read_state
 from phi3core.promotion.delete import delete_version
 from phi3core.promotion.promote import promote
 from phi3core.promotion.reconcile import reconcile
-from phi3core.promotion.record import search, timeline
-from phi3core.promotion.snapshot import read_state
+from phi3core.promotion.record import search, timeline, writer
 from phi3core.settings import Settings
 from phi3core.store.client import mlflow_client
 from tests.races.conftest import ALL
@@ -76,7 +75,7 @@ def test_a_promoter_that_died_on_another_machine_is_left_alone_for_a_minute(
     assert waiting.messages == []
     assert [record.ref for record in waiting.in_flight] == ["phi3/3"]
     assert waiting.mismatches != []
-    monkeypatch.setattr(interruption, "_PATIENCE", timedelta(0))
+    monkeypatch.setattr(writer, "_PATIENCE", timedelta(0))
 
     seen = reconcile(settings, "phi3")
 

@@ -11,10 +11,10 @@ from threading import Barrier
 
 import pytest
 
+from phi3core.promotion.aliases import read_state
 from phi3core.promotion.promote import promote
 from phi3core.promotion.reconcile import reconcile
 from phi3core.promotion.record import search, timeline
-from phi3core.promotion.snapshot import read_state
 from phi3core.settings import Settings
 from tests.races.conftest import ALL, SHARE
 from tests.races.racing import judge, racers

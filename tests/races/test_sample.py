@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from phi3core.promotion.aliases import read_state
 from phi3core.promotion.record import search
-from phi3core.promotion.snapshot import read_state
 from phi3core.settings import Settings
 from tests.races.conftest import ALL
 from tests.races.killing import ACTS, killed, prepare

@@ -9,7 +9,7 @@ import streamlit as st
 
 from pages.components.shared import dialogs, ui
 from pages.components.shared.escape import short
-from phi3core.promotion.policy import policy, schema
+from phi3core.promotion.policy import policy
 from phi3core.promotion.policy.policy import Policy, Threshold
 from phi3core.text import join_words, plural
 
@@ -74,9 +74,9 @@ def _range(limit: Threshold) -> str:
 def edit(model: str, stage: str, now: Policy) -> None:
     st.markdown(f"What a version of **{short(model)}** needs before it may move to {ui.stage_badge(stage)}")
     approvals, reviews = st.columns(2)
-    count = approvals.number_input("Approvals", 0, schema.MOST["approvals"], now.approvals, key="policy_approvals")
+    count = approvals.number_input("Approvals", 0, policy.MOST["approvals"], now.approvals, key="policy_approvals")
     other = approvals.checkbox("One approver is not the author", now.other_approver, key="policy_other")
-    least = reviews.number_input("Reviews", 0, schema.MOST["reviews"], now.reviews, key="policy_reviews")
+    least = reviews.number_input("Reviews", 0, policy.MOST["reviews"], now.reviews, key="policy_reviews")
     signature = reviews.checkbox("Same signature as Production", now.same_signature, key="policy_signature")
     percent = round(now.win_rate * 100, 4) if now.win_rate is not None else None
     rate = st.number_input(

@@ -10,7 +10,7 @@ import streamlit as st
 
 from pages.components.shared import ui
 from pages.components.shared.escape import escape, short
-from phi3core.promotion.files import LINE
+from phi3core.promotion.policy.request_status import FILES
 from phi3core.promotion.record.model import Record
 
 from . import checklist
@@ -91,7 +91,7 @@ def detail(record: Record, link: bool = False) -> None:
         # Lines, not a table: a table cuts what is long where the screen is narrow.
         facts = [f":gray[{name}] {escape(value)}" for name, value in _facts(record).items() if value]
         st.markdown("  \n".join(facts))
-        if lines := [check for check in record.checks if check.get("name") != LINE]:
+        if lines := [check for check in record.checks if check.get("name") != FILES]:
             st.caption("The policy, as it was met then")
             checklist.show_recorded(lines)
         if link and record.version is not None and record.action != "delete":
@@ -115,7 +115,7 @@ def _facts(record: Record) -> dict[str, str]:
         "Outcome": record.outcome,
         "Request": record.request,
         "SHA-256 of the files": record.digest,
-        "Files": next((str(check.get("says", "")) for check in record.checks if check.get("name") == LINE), ""),
+        "Files": next((str(check.get("says", "")) for check in record.checks if check.get("name") == FILES), ""),
         "Seal": _DOUBTS.get(record.doubt, "intact"),
         "Record": record.id,
     }

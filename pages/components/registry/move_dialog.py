@@ -8,9 +8,9 @@ from pages.components.promotions import checklist
 from pages.components.shared import dialogs, ui
 from pages.components.shared.escape import short
 from phi3core.errors import Phi3Error
+from phi3core.promotion.aliases import EXCLUSIVE_STAGES
 from phi3core.promotion.policy.policy import Check
 from phi3core.promotion.promote import promote
-from phi3core.promotion.snapshot import EXCLUSIVE_STAGES
 from phi3core.registry.models import Version
 from phi3core.store.client import find_abilities
 from phi3core.text import join_words

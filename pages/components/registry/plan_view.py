@@ -6,9 +6,9 @@ import streamlit as st
 
 from pages.components.shared import store_reads, ui
 from pages.components.shared.escape import short
+from phi3core.promotion.aliases import EXCLUSIVE_STAGES
 from phi3core.promotion.plan import Plan, plan_move
 from phi3core.promotion.promote import Promotion
-from phi3core.promotion.snapshot import EXCLUSIVE_STAGES
 from phi3core.registry.models import Version
 from phi3core.text import join_words
 

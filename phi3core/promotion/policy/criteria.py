@@ -58,7 +58,7 @@ class Case:
             state: artifacts.ArtifactState | str = self.files()
         except NotFound as error:
             state = MissingFiles(error)
-        found = self.requests_by(FileStates(self.settings, known={self.version.ref: state}))
+        found = self.requests_by(FileStates(self.settings, states={self.version.ref: state}))
         return [request for request in found if request.status not in ("withdrawn", "promoted")]
 
     def requests_by(self, files: FileStates) -> list[Request]:

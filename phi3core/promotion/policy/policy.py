@@ -8,29 +8,28 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Final
 
 from filelock import FileLock, Timeout
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from phi3core import hashing, tags
 from phi3core.access import roles
 from phi3core.access.roles import Person
 from phi3core.errors import BadInput, Conflict, NotFound
 from phi3core.promotion.record import writer
-from phi3core.promotion.record.history import History, matching
-from phi3core.promotion.record.trust import Trust
 from phi3core.settings import Settings
 from phi3core.store.client import mlflow_client, search_pages, translate_errors
 from phi3core.text import plural
-from phi3core.validation import validate
-
-from .schema import PolicyTable
+from phi3core.validation import Table, validate
 
 STAGES: Final = ("Production", "Staging")
 """The stages that can have a policy: a version can always leave them."""
 
+MOST: Final = {"approvals": 100, "reviews": 1_000_000}
 _LONGEST: Final = 2000  # characters of a policy in words: it goes into the record
 
 
@@ -110,23 +109,6 @@ def write(settings: Settings, model: str, stage: str, policy: Policy, person: Pe
                 raise Conflict(f"Somebody else set a policy of {model} at this moment. Look, and set it again.")
 
 
-def unrecorded_change(settings: Settings, history: History, stage: str, policy: Policy) -> str:
-    """Why the policy is not the one that was last recorded, as a sentence; "" when it is."""
-    trust = Trust(settings)
-    for record in matching(settings, history, action="set policy", status="done", limit=1000):
-        if not record.new.startswith(f"{stage} needs ") or not trust.counts(record):
-            continue
-        if record.new == sentence(stage, policy):
-            return ""
-        return (
-            f"It was changed outside of this app: on {record.started:%Y-%m-%d %H:%M} UTC {record.user} set "
-            f"“{record.new}”, and now it says “{sentence(stage, policy)}”. An admin must set it again."
-        )
-    if policy == Policy():
-        return ""
-    return "It was set outside of this app: no record says who did. An admin must set it again."
-
-
 def words(policy: Policy) -> str:
     """A policy in words, with everything that it says: ``2 approvals, tokens_per_second at least 20``."""
     parts = [_count(policy.approvals, "approval"), "an approver who is not the author" if policy.other_approver else ""]
@@ -139,6 +121,94 @@ def words(policy: Policy) -> str:
     parts += [f"the tag {tag}" for tag in policy.tags]
     parts += ["the signature of Production" if policy.same_signature else "", policy.damage]
     return ", ".join(part for part in parts if part) or "nothing"
+
+
+# ---------------------------------------------------------------- its JSON
+
+
+class ThresholdTable(Table):
+    """A metric's limits."""
+
+    metric: str = ""
+    at_least: float | None = None
+    at_most: float | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _check(cls, plain: Any) -> Any:
+        if not isinstance(plain, dict):
+            return plain
+        name, least, most = plain.get("metric"), plain.get("at_least"), plain.get("at_most")
+        if not isinstance(name, str) or not name.strip():
+            raise ValueError("A threshold names no metric: write which one it is about, such as tokens_per_second.")
+        name = name.strip()
+        given = [value for value in (least, most) if value is not None]
+        if not given:
+            raise ValueError(f"The threshold on {name} has no limit: write at least, at most or both.")
+        for value in given:
+            if not _is_number(value):
+                raise ValueError(f"The limit of {name} is “{value}”: write a number.")
+        if len(given) == 2 and given[0] > given[1]:
+            raise ValueError(f"{name} can't be at least {given[0]:g} and at most {given[1]:g}: no value is both.")
+        return plain | {"metric": name}
+
+
+class PolicyTable(Table):
+    """What a stage needs."""
+
+    approvals: int = 0
+    other_approver: bool = False
+    reviews: int = 0
+    win_rate: float | None = None
+    metrics: list[ThresholdTable] = Field(default_factory=list)
+    tags: list[str] = Field(default_factory=list)
+    same_signature: bool = False
+
+    @field_validator("approvals", "reviews", mode="before")
+    @classmethod
+    def _count(cls, value: Any, info: ValidationInfo) -> Any:
+        most = MOST[str(info.field_name)]
+        if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= most:
+            raise ValueError(f"{info.field_name} is “{value}”: write a whole number from 0 to {most:,}.")
+        return value
+
+    @field_validator("other_approver", "same_signature", mode="before")
+    @classmethod
+    def _flag(cls, value: Any, info: ValidationInfo) -> Any:
+        if not isinstance(value, bool):
+            raise ValueError(f"{info.field_name} is “{value}”: write true or false.")
+        return value
+
+    @field_validator("win_rate", mode="before")
+    @classmethod
+    def _rate(cls, value: Any) -> Any:
+        if value is not None and not (_is_number(value) and 0 <= value <= 1):
+            raise ValueError(f"win_rate is “{value}”: write a number from 0 to 1, such as 0.55.")
+        return value
+
+    @field_validator("tags", mode="before")
+    @classmethod
+    def _tags(cls, value: Any) -> Any:
+        return [_trimmed_tag(tag) for tag in value] if isinstance(value, list) else value
+
+    @model_validator(mode="after")
+    def _named_once(self) -> PolicyTable:
+        metrics = [limit.metric for limit in self.metrics]
+        for what, names in (("metric", metrics), ("tag", [tag.partition("=")[0] for tag in self.tags])):
+            if twice := next((name for name in names if names.count(name) > 1), ""):
+                raise ValueError(f"The {what} “{twice}” is named twice: write one line for it.")
+        return self
+
+
+def _trimmed_tag(tag: Any) -> str:
+    key, sign, value = tag.partition("=") if isinstance(tag, str) else ("", "", "")
+    if not key.strip():
+        raise ValueError(f"“{tag}” names no tag: write key, or key=value.")
+    return f"{key.strip()}{sign}{value.strip()}"
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
 
 
 # ---------------------------------------------------------------- as it is kept

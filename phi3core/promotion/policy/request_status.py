@@ -11,7 +11,6 @@ from datetime import datetime
 from typing import Any, Literal
 
 from phi3core.errors import NotFound, Phi3Error, StoreDown
-from phi3core.promotion.files import LINE
 from phi3core.promotion.record.model import Record
 from phi3core.promotion.record.trust import Trust
 from phi3core.registry import artifacts, reader
@@ -22,6 +21,9 @@ from .policy import Policy
 
 Verdict = Literal["approve", "reject"]
 Status = Literal["open", "approved", "rejected", "withdrawn", "promoted", "void"]
+
+FILES = "files"
+"""The name of the line in a record's checks that says how the files were compared."""
 
 VERDICTS = ("approve", "reject")
 """The actions of records that follow on a request and do not end it."""
@@ -101,7 +103,7 @@ class FileStates:
 
     Args:
         quick: only where that takes no call of the store.
-        known: states that were read already, or sentences on why there is none, by the version's ref.
+        states: those that were read already, or sentences on why there is none, by the version's ref.
         version: one that was read already.
     """
 
@@ -109,17 +111,17 @@ class FileStates:
         self,
         settings: Settings,
         quick: bool = False,
-        known: Mapping[str, artifacts.ArtifactState | str] | None = None,
+        states: Mapping[str, artifacts.ArtifactState | str] | None = None,
         version: Version | None = None,
     ) -> None:
         self._settings, self._quick, self._version = settings, quick, version
-        self._known = dict(known or {})
+        self._states = dict(states or {})
 
     def of(self, record: Record) -> artifacts.ArtifactState | str:
         """The state of the files of a record's version, or a sentence on why there is none."""
-        if record.ref not in self._known:
-            self._known[record.ref] = self._read(record)
-        return self._known[record.ref]
+        if record.ref not in self._states:
+            self._states[record.ref] = self._read(record)
+        return self._states[record.ref]
 
     def _read(self, record: Record) -> artifacts.ArtifactState | str:
         try:
@@ -143,11 +145,11 @@ class FileStates:
 
 def files_line(state: artifacts.ArtifactState) -> dict[str, Any]:
     """The line of a record's checks that keeps how the files were."""
-    return {"name": LINE, "met": True, "says": state.summary, "listing": state.listing, "place": state.uri}
+    return {"name": FILES, "met": True, "says": state.summary, "listing": state.listing, "place": state.uri}
 
 
 def _files_line(record: Record) -> dict[str, Any]:
-    return next((line for line in record.checks if line.get("name") == LINE), {})
+    return next((line for line in record.checks if line.get("name") == FILES), {})
 
 
 def _files_unchanged(record: Record, state: artifacts.ArtifactState | None) -> bool:

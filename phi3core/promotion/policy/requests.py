@@ -6,11 +6,16 @@ outside of this app do not count.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import contextlib
+import threading
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 
 from phi3core.access import roles
 from phi3core.access.roles import Person
-from phi3core.errors import BadInput, Conflict, Forbidden, NotFound
+from phi3core.errors import BadInput, Conflict, Forbidden, NotFound, Phi3Error
 from phi3core.promotion.record import search, writer
 from phi3core.promotion.record.history import History, matching
 from phi3core.promotion.record.model import Record
@@ -19,12 +24,14 @@ from phi3core.registry import artifacts, reader
 from phi3core.registry.models import Version
 from phi3core.settings import Settings
 
-from . import pending, policy
+from . import policy
 from .policy import Policy
 from .request_status import (
+    VERDICTS,
     FileStates,
     Request,
     changed_sentence,
+    counts,
     evaluate,
     files_line,
     is_rejected,
@@ -32,7 +39,9 @@ from .request_status import (
     steps_of,
 )
 
-# ---------------------------------------------------------------- acting
+_WHOLE = 600.0  # seconds after which everything is read again
+_CLOCKS = timedelta(seconds=120)  # how far the clocks of two machines may be apart until then
+_STORES = 20
 
 
 def ask(settings: Settings, ref: str, stage: str, reason: str, person: Person) -> Request:
@@ -136,8 +145,8 @@ def waiting(settings: Settings) -> list[Request]:
 
     Files that are not on this machine are not looked at here; `get`, a decision and a promotion do so.
     """
-    known, trust, files = pending.read(settings), Trust(settings), FileStates(settings, quick=True)
-    asked = [(r, steps) for r in known.asked if not is_rejected(r, steps := steps_of(r, known.steps[r.id], trust))]
+    pending, trust, files = _pending(settings), Trust(settings), FileStates(settings, quick=True)
+    asked = [(r, steps) for r in pending.asked if not is_rejected(r, steps := steps_of(r, pending.steps[r.id], trust))]
     policies = policy.every(settings) if asked else {}
     found = [evaluate(record, steps, files, policies.get(record.model, {})) for record, steps in asked]
     return [request for request in found if request.is_waiting]
@@ -155,6 +164,105 @@ def of_version(
     asked = matching(settings, history, version=version.version, action="request", new=stage)
     following = matching(settings, history, version=version.version, request="*") if asked else []
     return _evaluated(settings, asked, following, files, policies)
+
+
+@dataclass(frozen=True)
+class _Pending:
+    """The records of the requests of all models that have not ended, as they were read.
+
+    A page with the list reads it every few seconds, so that only the records opened since the last reading are read.
+    Everything is read again now and then in the background: for records that were edited or deleted meanwhile.
+
+    asked: their records, newest first. steps: the records that follow on each, by its id. ended: the ids of requests
+    that have ended and would be read again. since: from which time on records are read next. whole: when everything
+    was read last, in seconds of the monotonic clock.
+    """
+
+    asked: tuple[Record, ...]
+    steps: Mapping[str, tuple[Record, ...]]
+    ended: frozenset[str]
+    since: datetime
+    whole: float
+
+
+_cache: dict[tuple[str, str], _Pending] = {}  # by store and key
+_refreshing: set[tuple[str, str]] = set()  # those of which everything is being read again
+_lock = threading.Lock()
+
+
+def _pending(settings: Settings) -> _Pending:
+    """The pending requests as they are now. Raises StoreDown."""
+    key = (settings.tracking_uri, settings.record_key)
+    cached = _cache.get(key)
+    if cached is None:
+        return _keep(key, None, _read_all(settings))
+    if time.monotonic() - cached.whole > _WHOLE and key not in _refreshing:
+        _refreshing.add(key)
+        threading.Thread(target=_refresh, args=(settings, key), daemon=True).start()
+    begun = writer.now()
+    found = list(search.every(settings, since=cached.since))
+    found += _closed_since(settings, cached, {record.id for record in found})
+    return _keep(key, cached, _merged(cached, found, Trust(settings), begun))
+
+
+def _read_all(settings: Settings) -> _Pending:
+    begun = writer.now()
+    nothing = _Pending((), {}, frozenset(), begun, time.monotonic())
+    found = [*search.every(settings, action="request"), *search.every(settings, request="*")]
+    return _merged(nothing, found, Trust(settings), begun)
+
+
+def _refresh(settings: Settings, key: tuple[str, str]) -> None:
+    try:
+        with contextlib.suppress(Phi3Error):  # the cached ones stay, and it is tried again
+            found = _read_all(settings)
+            _keep(key, _cache.get(key), found)
+    finally:
+        _refreshing.discard(key)
+
+
+def _keep(key: tuple[str, str], before: _Pending | None, found: _Pending) -> _Pending:
+    """Cache what was read. Where `before`, which it was made from, was replaced, another thread read later."""
+    with _lock:
+        if _cache.get(key) is before:
+            while len(_cache) >= _STORES and key not in _cache:
+                del _cache[next(iter(_cache))]
+            _cache[key] = found
+    return found
+
+
+def _closed_since(settings: Settings, cached: _Pending, read: set[str]) -> Iterator[Record]:
+    """The steps that were open at the last reading, as they are now: they may have been opened long ago."""
+    for record in (step for steps in cached.steps.values() for step in steps):
+        if record.status == "open" and record.id not in read:
+            try:
+                yield search.reread(settings, record)
+            except NotFound:  # it was deleted for good, which the next reading of everything sees
+                continue
+
+
+def _merged(cached: _Pending, found: Iterable[Record], trust: Trust, begun: datetime) -> _Pending:
+    asked = {record.id: record for record in cached.asked}
+    steps = {one: {step.id: step for step in of} for one, of in cached.steps.items()}
+    seen = set()
+    for record in found:
+        seen.add(record.id)
+        if record.action == "request":
+            asked.pop(record.id, None)
+            if record.version is not None and record.id not in cached.ended and trust.counts(record):
+                asked[record.id] = record
+        elif record.request:
+            steps.setdefault(record.request, {})[record.id] = record
+    ended = {
+        one
+        for one, request in asked.items()
+        if any(s.action not in VERDICTS and counts(s, request, trust) for s in steps.get(one, {}).values())
+    }
+    left = sorted((r for one, r in asked.items() if one not in ended), key=lambda r: r.started, reverse=True)
+    return _Pending(
+        tuple(left), {r.id: tuple(steps.get(r.id, {}).values()) for r in left}, frozenset(ended | cached.ended & seen),
+        begun - _CLOCKS, cached.whole,
+    )  # fmt: skip
 
 
 # ---------------------------------------------------------------- inside

@@ -43,6 +43,11 @@ def read(settings: Settings, model: str) -> History:
     return History(model, page.records, page.next is None, tuple(still))
 
 
+def unread(model: str) -> History:
+    """A history of which nothing is read in advance: what is asked for is read from the store."""
+    return History(model, (), False, ())
+
+
 def matching(settings: Settings, history: History, *, limit: int | None = None, **which: Any) -> list[Record]:
     """The newest records of the model that match, out of memory where the history is whole.
 

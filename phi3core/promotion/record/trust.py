@@ -1,8 +1,8 @@
 """Which records count where something rests on them: a decision, a policy, the way back.
 
-Anybody who may write runs can create one that looks like a record. With a key, a record counts that was sealed with it;
-a plain seal counts where it stands in the chain that the model's first keyed record continues. A run's start proves
-nothing, because its author chooses it. What is reported as damage is in seal.py.
+A person who may write runs can create one that looks like a record. With a key, a record counts that was sealed with
+it; a plain seal counts where it stands in the chain that the model's first keyed record continues. A run's start
+proves nothing, because its author chooses it. What is reported as damage is in seal.py.
 """
 
 from __future__ import annotations

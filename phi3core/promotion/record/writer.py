@@ -13,7 +13,7 @@ import socket
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, TypedDict, Unpack
 
 from filelock import FileLock, Timeout
@@ -28,12 +28,15 @@ from phi3core.timestamps import from_ms, now_ms, to_ms
 
 from . import seal
 from .model import Record, title
-from .search import newest_seal, of_run
+from .search import newest_seal, of_run, page
 
 _LONGEST = 2000  # characters of a sentence: MLflow cuts a run's tag at 8,000 without a word
 _LONGEST_CHECKS = 7500
 _NAME = 250  # characters of a run's name: PostgreSQL refuses longer ones
 _TRIES = 8
+_MANY = 1000  # open records, at most
+_PATIENCE = timedelta(seconds=60)  # how long a process on another machine may be silent
+_LONG_PATIENCE = timedelta(days=1)  # the same for a copy, which sends gigabytes and changes nothing here
 
 
 class Intent(TypedDict, total=False):
@@ -140,6 +143,22 @@ def is_writer_alive(settings: Settings, record: Record) -> bool | None:
             return False
     except Timeout:
         return True
+
+
+def is_alive(settings: Settings, record: Record) -> bool:
+    """Whether the process that opened a record may still be at work on it."""
+    alive = is_writer_alive(settings, record)
+    if alive is not None:
+        return alive
+    patience = _LONG_PATIENCE if record.action == "copy" else _PATIENCE
+    return now() - record.started < patience
+
+
+def at_work(settings: Settings, name: str, actions: Iterable[str], own: str) -> list[Record]:
+    """The open records with one of these actions whose processes are at work. own: the id of one to leave out."""
+    listed = page(settings, model=name, status="open", limit=_MANY).records
+    others = [r for r in listed if r.action in actions and r.id != own and not r.written]
+    return [record for record in others if is_alive(settings, record)]
 
 
 @functools.cache

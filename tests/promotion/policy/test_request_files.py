@@ -10,13 +10,13 @@ import pytest
 from phi3core import tags
 from phi3core.errors import Conflict, PolicyUnmet
 from phi3core.promotion import promote as promote_module
+from phi3core.promotion.aliases import Snapshot
 from phi3core.promotion.policy import policy, requests
 from phi3core.promotion.policy.checks import checklist
 from phi3core.promotion.policy.policy import Policy
 from phi3core.promotion.promote import promote
 from phi3core.promotion.record import search
 from phi3core.promotion.record.history import History
-from phi3core.promotion.snapshot import Snapshot
 from phi3core.registry import artifacts, filelist, reader
 from phi3core.settings import Settings
 from phi3core.store.client import mlflow_client

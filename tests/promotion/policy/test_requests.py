@@ -10,12 +10,12 @@ import pytest
 from phi3core.access.roles import Person
 from phi3core.errors import BadInput, Conflict, Forbidden, NotFound, StoreError
 from phi3core.promotion import promote as promote_module
+from phi3core.promotion.aliases import Snapshot
 from phi3core.promotion.policy import policy, requests
 from phi3core.promotion.policy.policy import Policy
 from phi3core.promotion.promote import promote
 from phi3core.promotion.record import search
 from phi3core.promotion.record.history import History
-from phi3core.promotion.snapshot import Snapshot
 from phi3core.registry import reader
 from phi3core.registry.models import Version
 from phi3core.settings import Settings

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from mlflow.entities import Run
 
-from phi3core.promotion.policy import pending, policy, requests
+from phi3core.promotion.policy import policy, requests
 from phi3core.promotion.policy.policy import Policy
 from phi3core.promotion.promote import promote
 from phi3core.promotion.record import search, writer
@@ -26,7 +26,7 @@ from tests.support.judging import ADA, BOB, ROOT, folder_of, version_with_files
 def test_what_has_ended_is_not_read_again(
     settings: Settings, version: Version, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pending, "_CLOCKS", timedelta())
+    monkeypatch.setattr(requests, "_CLOCKS", timedelta())
     read: list[str] = []
 
     def noted(run: Run, key: str) -> Record:
@@ -59,7 +59,7 @@ def test_what_has_ended_is_not_read_again(
 def test_a_promotion_that_was_under_way_for_long_ends_its_request_in_the_list_too(
     settings: Settings, version: Version, asked: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pending, "_CLOCKS", timedelta())
+    monkeypatch.setattr(requests, "_CLOCKS", timedelta())
     with writer.opened(
         settings, ROB, model="phi3", version=1, action="promote", old="None", new="Production", request=asked
     ):
@@ -77,7 +77,7 @@ def test_what_was_taken_out_of_the_record_is_seen_when_everything_is_read_again(
     step = next(r for r in search.of_model(settings, "phi3") if r.action == "approve")
     mlflow_client(settings).delete_run(step.id)
 
-    monkeypatch.setattr(pending, "_WHOLE", 0.0)
+    monkeypatch.setattr(requests, "_WHOLE", 0.0)
 
     fakes.until(lambda: [r.status for r in requests.waiting(settings)] == ["open"])
 
