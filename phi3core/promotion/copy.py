@@ -207,7 +207,7 @@ def _experiment(store: MlflowClient) -> str:
         try:
             return str(store.create_experiment(tags.COPIES))
         except MlflowException:
-            found = store.get_experiment_by_name(tags.COPIES)  # somebody else was faster
+            found = store.get_experiment_by_name(tags.COPIES)  # another process was faster
             if found is None:
                 raise
     if found.lifecycle_stage == "deleted":

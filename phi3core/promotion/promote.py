@@ -167,8 +167,9 @@ def _read(settings: Settings, ref: str) -> tuple[Version, Run, Snapshot]:
     if number is None:
         reader.get_version(settings, ref)  # raises the sentence for it
         raise Conflict(f"{ref} was changed at this moment. Look, and try again.")
+    snapshot = Snapshot(state, history_module.read(settings, reference.name))
     run = reader.get_run(settings, state.version(number).run_id)
-    return state.version(number, run), run, Snapshot(state, history_module.read(settings, reference.name))
+    return state.version(number, run), run, snapshot
 
 
 def _after_others(settings: Settings, name: str, before: History) -> Snapshot:

@@ -17,7 +17,7 @@ from phi3core.registry import reader
 from phi3core.settings import Settings
 from phi3core.store import client as client_module
 from phi3core.store.client import experiment_id, mlflow_client
-from tests.races.killing import WRITES
+from tests.races.kill import WRITES
 from tests.support.fakes import CountingClient
 
 ADA = Person("ada@example.org", "releaser")
@@ -64,7 +64,7 @@ class Killed(BaseException):
 
 
 class Dying:
-    """A client of somebody who is killed right after the write with this number: nothing comes of it any more."""
+    """A client whose process is killed right after the write with this number: every later call fails."""
 
     def __init__(self, real: Any, last: int) -> None:
         self._real, self._left = real, last
@@ -114,7 +114,7 @@ def sound(settings: Settings) -> bool:
 
 
 def bury(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    """More records than a look reads first."""
+    """More records than are read at first."""
     monkeypatch.setattr(history, "_RECENT", 5)
     for _ in range(6):
         writer.append(settings, ADA, model="phi3", version=1, action="request")

@@ -54,7 +54,7 @@ def test_a_promotion_whose_stages_never_agree_says_who_is_in_the_way(
 
     class Ignoring(Refusing):
         def _refuse(self, *_: object) -> None:
-            """Say yes and do nothing, as if somebody else undid it at once."""
+            """Say yes and do nothing, as if another process undid it at once."""
 
     monkeypatch.setattr(aliases_module, "mlflow_client", lambda _: Ignoring(store, "transition_model_version_stage"))
     monkeypatch.setattr(apply, "_PATIENCE", 1.0)

@@ -33,7 +33,7 @@ ADA, ROOT = Person("ada", "releaser"), Person("root", "admin")
 
 @pytest.fixture
 def one(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Settings:
-    """phi3/1 in Production, phi3/2 in none; nobody waits long for anybody."""
+    """phi3/1 in Production, phi3/2 in none; no process waits long for another."""
     for _ in range(2):
         register(settings)
     promote(settings, "phi3/1", "Production", person=ADA)
@@ -48,7 +48,7 @@ def statuses(settings: Settings) -> list[tuple[str, str, str]]:
 
 
 def delete_while_refused(settings: Settings, patch: pytest.MonkeyPatch, act: Callable[[], object]) -> None:
-    """Delete phi3/2 while somebody on another machine tries something else with it, which is refused."""
+    """Delete phi3/2 while a process on another machine tries something else with it, which is refused."""
     real = why_not_deleted
 
     def looked(settings: Settings, version: Version, asked: list[Request] | None = None) -> str:

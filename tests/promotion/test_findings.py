@@ -175,7 +175,7 @@ def test_a_new_version_that_was_archived_from_outside_is_told(two: Settings) -> 
             register(two)
         mlflow_client(two).transition_model_version_stage("phi3", str(number), "Archived")
 
-    (sentence,) = reconcile(two, "phi3").messages  # of the other one nobody knows what it was before there were records
+    (sentence,) = reconcile(two, "phi3").messages  # what the other one was before there were records is unknown
 
     assert sentence.startswith("phi3/4 was moved from None to Archived from outside, between ")
     assert sound(two)

@@ -1,4 +1,4 @@
-"""Versions move between stages: what changes, what is recorded, and who may do it."""
+"""Versions move between stages: what changes, what is recorded, which roles may do it, and what it costs."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ from phi3core.promotion.record import search, timeline, writer
 from phi3core.settings import Settings
 from phi3core.store.client import mlflow_client
 from tests.races.conftest import ALL
-from tests.races.killing import ACTS, judge, killed, move, prepare
+from tests.races.kill import ACTS, judge, killed, move, prepare
 from tests.support.fakes import until
 
 SAMPLE = ("from Staging to Production",)

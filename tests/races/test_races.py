@@ -17,7 +17,7 @@ from phi3core.promotion.reconcile import reconcile
 from phi3core.promotion.record import search, timeline
 from phi3core.settings import Settings
 from tests.races.conftest import ALL, SHARE
-from tests.races.racing import judge, racers
+from tests.races.race import judge, racers
 from tests.support.fakes import register
 
 COUNTS = {2: 2 * SHARE, 8: max(1, SHARE // 2)} if ALL else {2: 6, 8: 2}

@@ -10,9 +10,9 @@ from phi3core.promotion.aliases import read_state
 from phi3core.promotion.record import search
 from phi3core.settings import Settings
 from tests.races.conftest import ALL
-from tests.races.killing import ACTS, killed, prepare
-from tests.races.killing import judge as judge_killed
-from tests.races.racing import judge, racers
+from tests.races.kill import ACTS, killed, prepare
+from tests.races.kill import judge as judge_killed
+from tests.races.race import judge, racers
 from tests.support.stores import STORES
 
 KILLED = dict(zip(ACTS, (4, 3, 4, 3), strict=True))

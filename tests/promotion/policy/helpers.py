@@ -23,7 +23,7 @@ WEIGHTS = "weights/model.onnx"
 
 
 def made_up(settings: Settings, key: str | None, at: int | None = None, **tag_values: str) -> str:
-    """A record by anybody with MLflow's own API. key: what it is sealed with, None for not at all."""
+    """A record made with MLflow's own API. key: what it is sealed with, None for not at all."""
     at = at or int(time.time() * 1000)
     known = {tags.MODEL_NAME: "phi3", tags.VERSION: "1", tags.TO: "Production", tags.USER: BOB.name, **tag_values}
     if key is not None:

@@ -176,7 +176,7 @@ def test_a_policy_that_was_weakened_together_with_a_made_up_record_blocks(
     policy.write(keyed, "phi3", "Production", Policy(approvals=2), ROOT)
     for at in (int(time.time() * 1000), 1):
         tag_values = {tags.ACTION: "set policy", tags.MODEL_NAME: "phi3", tags.TO: "Production needs nothing"}
-        if key:  # somebody without it can compute a plain seal
+        if key:  # a plain seal can be computed without it
             tag_values[tags.SEAL] = seal.of_intent(tag_values, at, "")
             tag_values |= {tags.STATUS: "done", tags.OUTCOME: "Done.", tags.ENDED: str(at)}
             tag_values[tags.CLOSING] = seal.of_result(tag_values, "")

@@ -20,7 +20,7 @@ def add(settings: Settings, **given: Any) -> Record:
 
 
 def unsealed(settings: Settings, at: int | None = None, **tag_values: str) -> str:
-    """A record as anybody can make one with MLflow's own API; at: milliseconds since 1970. Its id."""
+    """A record made with MLflow's own API; at: milliseconds since 1970. Its id."""
     known = {tags.MODEL_NAME: "phi3", tags.USER: "mallory", **tag_values}
     run = mlflow_client(settings).create_run(experiment_id(settings, tags.PROMOTIONS), at, known)
     mlflow_client(settings).set_terminated(run.info.run_id)
@@ -28,7 +28,7 @@ def unsealed(settings: Settings, at: int | None = None, **tag_values: str) -> st
 
 
 def plain(settings: Settings, at: int | None = None, **tag_values: str) -> str:
-    """The same by somebody who computes the seals too, but has no key."""
+    """The same with seals that were computed without the key."""
     at = at or int(time.time() * 1000)
     known = {tags.MODEL_NAME: "phi3", tags.USER: "mallory", **tag_values}
     known[tags.SEAL] = seal.of_intent(known, at, "")

@@ -55,7 +55,7 @@ def test_whoever_has_a_record_open_is_alive(settings: Settings, tmp_path: Any) -
         assert writer.is_writer_alive(settings, during) is True
         elsewhere = dataclasses.replace(settings, home=tmp_path / "other")
         elsewhere.locks.mkdir(parents=True)
-        assert writer.is_writer_alive(elsewhere, during) is None  # nobody can tell from there
+        assert writer.is_writer_alive(elsewhere, during) is None  # it cannot be told from there
     assert list(settings.locks.glob("record-*")) == []
 
 

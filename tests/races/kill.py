@@ -20,7 +20,7 @@ from phi3core.promotion.rollback import rollback
 from phi3core.settings import Settings
 from phi3core.store import client as client_module
 from phi3core.store.client import mlflow_client
-from tests.races.racing import CONTEXT, enter
+from tests.races.race import CONTEXT, enter
 from tests.support.fakes import register
 
 WRITES = (
@@ -119,7 +119,7 @@ def judge(settings: Settings, name: str, act: str, before: ModelStages, when: st
     assert reconcile(settings, name).messages == [], what
     told = search.of_model(settings, name)
     assert "open" not in {record.status for record in told}, what
-    assert "found" not in {record.action for record in told}, what  # it was nobody from outside
+    assert "found" not in {record.action for record in told}, what  # nothing was changed from outside
     for stage in ("Production", "Staging"):
         assert timeline.holder(told, stage) == after.holder(stage), what
     assert search.verify(settings, name) == [], what

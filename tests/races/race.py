@@ -29,7 +29,7 @@ CONTEXT.set_forkserver_preload(
 
 @dataclass(frozen=True)
 class Ended:
-    """How a promoter ended: done, conflict, or error for what nobody should ever see. said: the error's text."""
+    """How a promoter ended: done, conflict, or error for any other exception. said: the error's text."""
 
     number: int
     how: str
