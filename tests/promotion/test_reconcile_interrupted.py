@@ -12,7 +12,7 @@ import pytest
 
 from phi3core.promotion.copy import copy_version
 from phi3core.promotion.delete import delete_version
-from phi3core.promotion.policy import policy
+from phi3core.promotion.policy import checks, policy
 from phi3core.promotion.promote import delete_alias, set_alias
 from phi3core.promotion.reconcile import reconcile
 from phi3core.promotion.record import history, search, writer
@@ -34,7 +34,7 @@ def test_wherever_who_sets_a_policy_is_killed_the_record_says_whether_it_is_set(
         record = search.page(two, model="phi3", action="set policy").records[0]
         assert (record.status, last > 2) == (("done", True) if is_set else ("interrupted", False)), (last, record)
         if is_set:
-            assert policy.unrecorded_change(two, history.read(two, "phi3"), "Production", wanted) == ""
+            assert checks.unrecorded_change(two, history.read(two, "phi3"), "Production", wanted) == ""
         assert sound(two)
     assert last == 6
 
@@ -51,7 +51,7 @@ def test_of_a_policy_that_was_set_anew_since_nobody_says_that_it_was_never_set(t
         "Whoever did it died on the way, and it may have happened. By now another policy is set: "
         "Production needs 2 approvals."
     )
-    assert policy.unrecorded_change(two, history.read(two, "phi3"), "Production", policy.Policy(approvals=2)) == ""
+    assert checks.unrecorded_change(two, history.read(two, "phi3"), "Production", policy.Policy(approvals=2)) == ""
 
 
 def test_a_copy_that_was_made_before_its_writer_died_is_recorded_as_done(two: Settings) -> None:
