@@ -95,7 +95,13 @@ def empty_store(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An SQLite store with all its tables and nothing in it, to copy from: making one takes seconds."""
     import mlflow
     import mlflow.store.db.utils
+    import sqlalchemy
 
+    def connected(connection: Any, _: object) -> None:
+        if isinstance(connection, sqlite3.Connection):  # a test's store need not survive a power cut
+            connection.execute("PRAGMA synchronous=OFF")
+
+    sqlalchemy.event.listen(sqlalchemy.Engine, "connect", connected)
     # MLflow reads its 68 migrations whenever it opens a store, and finds the same revision every time.
     revision = functools.cache(mlflow.store.db.utils._get_latest_schema_revision)
     mlflow.store.db.utils._get_latest_schema_revision = revision
