@@ -22,7 +22,7 @@ unexport PYTHONDONTWRITEBYTECODE
 run: $(VENV)/.installed-$(TORCH) ## Install, prepare the embedded model, serve on http://localhost:$(PORT)
 	@exec $(PY) -m phi3core app --port $(PORT) --address $(ADDRESS)
 
-dev: $(VENV)/.installed-$(TORCH) ## The same, and a page that is open is drawn anew when a file is saved
+dev: $(VENV)/.installed-$(TORCH) ## The same, watching the files: what was saved shows when the page is loaded again
 	@export STREAMLIT_SERVER_FILE_WATCHER_TYPE=auto STREAMLIT_SERVER_RUN_ON_SAVE=true; \
 	exec $(PY) -m phi3core app --port $(PORT) --address $(ADDRESS)
 
