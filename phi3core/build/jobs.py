@@ -2,7 +2,7 @@
 
 A job is an MLflow run in the experiment of builds; its steps are tags of the run, and its progress is in a file on its
 machine (`job_files`). A job goes on when the page that started it closes, and ends when the program that started it
-ends. What runs in the child is `job_process`.
+ends. What runs in the child is `job_main`.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from phi3core.errors import BadInput, NotFound
 from phi3core.settings import Settings
 from phi3core.store.client import experiment_id, mlflow_client, translate_errors
 
-from . import job_processes, steps
+from . import process_tree, steps
 from .job import Job, is_unclosed, job_from_run
 from .job_files import append_event, log_path, read_events
 from .spec import BuildSpec, is_build_run
@@ -62,14 +62,14 @@ def start(config: Settings, spec: BuildSpec, person: Person | None = None) -> st
     append_event(config, run_id, {"started": time.time()})  # from here on the job is known to be this machine's
     with log_path(config, run_id).open("ab") as log:
         child = subprocess.Popen(
-            [sys.executable, "-m", "phi3core.build.job_process", run_id, json.dumps(asdict(spec))],
+            [sys.executable, "-m", "phi3core.build.job_main", run_id, json.dumps(asdict(spec))],
             stdin=subprocess.PIPE,
             stdout=log,
             stderr=subprocess.STDOUT,
             env={**os.environ, "PHI3_USER": person.name},  # whose version it will be
             start_new_session=True,  # cancelling reaches the converter too; Ctrl-C comes through this process
         )
-    job_processes.add_child(run_id, child)
+    process_tree.add_child(run_id, child)
     append_event(config, run_id, {"pid": child.pid, "born": time.time()})
     return run_id
 
@@ -110,7 +110,7 @@ def cancel(config: Settings, run_id: str, person: Person | None = None, clock: C
     job = get(config, run_id)
     if not job.running:
         raise BadInput(f"This build has ended already ({job.status.lower()}); there is nothing to cancel.")
-    process = job_processes.living_process(run_id, read_events(config, run_id))
+    process = process_tree.living_process(run_id, read_events(config, run_id))
     if process is None:
         raise NotFound("This build runs on another machine: cancel it there.")
     # In the file too: the signal may come before the process has its handler.
@@ -131,7 +131,7 @@ def _job(config: Settings, run: Run) -> Job:
     """The job of a run. A run whose process is gone is closed."""
     run_id = run.info.run_id
     events = read_events(config, run_id)
-    process = job_processes.living_process(run_id, events)
+    process = process_tree.living_process(run_id, events)
     if is_unclosed(run) and events and process is None:
         # Read again: the process may have closed its run and ended since the run was read.
         with translate_errors(config):
@@ -146,8 +146,8 @@ def _job(config: Settings, run: Run) -> Job:
 def _close_dead(config: Settings, run_id: str) -> None:
     """Close the run of a job that was killed: it could close nothing and stop nothing that it had started."""
     events = read_events(config, run_id)
-    pid, _ = job_processes.started_process(events)
-    job_processes.kill_session(pid)
+    pid, _ = process_tree.started_process(events)
+    process_tree.kill_session(pid)
     shutil.rmtree(config.tmp / run_id, ignore_errors=True)
     if any(event.get("cancelled") for event in events):
         steps.close_run(config, run_id, "KILLED", "Cancelled.")

@@ -22,7 +22,8 @@ from phi3core.errors import Conflict, NotFound
 from phi3core.hashing import hash_texts
 from phi3core.promotion.record.history import History
 from phi3core.registry import reader
-from phi3core.registry.models import Reference, Run, Version, aliases_from_stages, version_from_mlflow
+from phi3core.registry.models import Run, Version, aliases_from_stages, version_from_mlflow
+from phi3core.registry.reference import Reference
 from phi3core.settings import Settings
 from phi3core.store.client import Abilities, find_abilities, mlflow_client, search_pages, translate_errors
 from phi3core.timestamps import from_ms

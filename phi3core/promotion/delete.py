@@ -12,7 +12,8 @@ from phi3core.promotion.policy import requests
 from phi3core.promotion.policy.request_status import Request
 from phi3core.promotion.record.timeline import MOVES
 from phi3core.registry import reader
-from phi3core.registry.models import Version, parse_reference
+from phi3core.registry.models import Version
+from phi3core.registry.reference import parse_reference
 from phi3core.settings import Settings
 from phi3core.store.client import mlflow_client, notify_change, translate_errors
 

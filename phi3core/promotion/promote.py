@@ -22,7 +22,8 @@ from phi3core.promotion.policy.checks import Clearance, Files, case_of, clear_pr
 from phi3core.promotion.record import history as history_module
 from phi3core.promotion.record.history import History
 from phi3core.registry import reader
-from phi3core.registry.models import Run, Version, parse_reference
+from phi3core.registry.models import Run, Version
+from phi3core.registry.reference import parse_reference
 from phi3core.settings import Settings
 from phi3core.store.client import find_abilities, notify_change
 

@@ -1,4 +1,4 @@
-"""What the Model Registry holds, as plain data: models, versions, and what a person writes to name one.
+"""What the Model Registry holds, as plain data: models, versions and their runs.
 
 Knows MLflow's entities, and asks no store.
 """
@@ -12,7 +12,6 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from phi3core import tags
-from phi3core.errors import BadInput
 from phi3core.timestamps import from_ms
 
 if TYPE_CHECKING:
@@ -117,23 +116,6 @@ class Run:
 
 
 @dataclass(frozen=True)
-class Reference:
-    """What a person wrote to name a version: exactly one of number, alias and stage is set."""
-
-    name: str
-    number: int | None = None
-    alias: str | None = None
-    stage: str | None = None
-
-    def __str__(self) -> str:
-        """The one way to write it: a reserved alias as its stage, a number without zeros."""
-        if self.number is not None:
-            return f"{self.name}/{self.number}"
-        stage = self.stage or tags.RESERVED_ALIASES.get(self.alias or "")
-        return f"{self.name}/{stage}" if stage else f"{self.name}@{self.alias}"
-
-
-@dataclass(frozen=True)
 class VersionDetails:
     """The parts of a version that are read only when it is opened."""
 
@@ -156,27 +138,6 @@ class VersionDetails:
     @cached_property
     def params(self) -> list[str]:
         return [f"{p['name']}: {p['type']} = {p['default']!r}" for p in self.signature.get("params") or []]
-
-
-def parse_reference(text: str) -> Reference:
-    """Read ``name/3``, ``name@alias`` or ``name/Production``, split at the last ``/`` or ``@``. Raises BadInput."""
-    at = max(text.rfind("/"), text.rfind("@"))
-    name, selector = text[:at].strip(), text[at + 1 :].strip()
-    if at < 1 or not name or not selector:
-        raise BadInput(f"“{text}” names no version. Write name/3, name@alias or name/Production.")
-    if text[at] == "@":
-        return Reference(name, alias=(tags.RESERVED_ALIASES.get(selector.lower()) and selector.lower()) or selector)
-    if selector.isdecimal():
-        return Reference(name, number=int(selector))
-    stage = selector.capitalize()
-    if stage in ("Production", "Staging"):
-        return Reference(name, stage=stage)
-    if stage in tags.STAGES:
-        raise BadInput(f"Many versions can be {stage}: name one of them by its number, as in {name}/3.")
-    raise BadInput(
-        f"“{selector}” is neither a version number nor a stage. Write {name}/3, {name}/Production, {name}/Staging "
-        f"or, for an alias, {name}@{selector}."
-    )
 
 
 def to_dict(value: Model | Version) -> dict[str, Any]:

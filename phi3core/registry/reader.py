@@ -19,15 +19,14 @@ from .models import (
     Model,
     ModelPage,
     ModelSummary,
-    Reference,
     Run,
     Version,
     VersionDetails,
     aliases_from_mlflow,
     model_from_mlflow,
-    parse_reference,
     version_from_mlflow,
 )
+from .reference import Reference, parse_reference
 
 if TYPE_CHECKING:
     import mlflow.entities

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from phi3core import tags
-from phi3core.build import job_processes, jobs
+from phi3core.build import jobs, process_tree
 from phi3core.errors import NotFound
 from phi3core.registry import reader
 from phi3core.settings import Settings, load_settings
@@ -38,7 +38,7 @@ def test_a_job_that_ends_while_it_is_looked_at_keeps_its_own_ending(
         mlflow_client(settings).set_tag(run_id, tags.REASON, "Cancelled.")
         mlflow_client(settings).set_terminated(run_id, "KILLED")
 
-    monkeypatch.setattr(job_processes, "living_process", ends_now)
+    monkeypatch.setattr(process_tree, "living_process", ends_now)
 
     job = jobs.get(settings, run_id)
 

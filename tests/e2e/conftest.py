@@ -71,7 +71,7 @@ class App:
         return [found for name, found in named if (name == ref[:15] if ref else name != "phi3-spare")]
 
     def builds(self) -> list[psutil.Process]:
-        return self._below("phi3core.build.job_process")
+        return self._below("phi3core.build.job_main")
 
     def interrupt(self) -> int:
         """Press Ctrl-C, and return the exit status."""

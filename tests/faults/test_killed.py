@@ -11,7 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from phi3core.build import job_processes, jobs
+from phi3core.build import jobs, process_tree
 from phi3core.build.job import Job
 from phi3core.build.spec import BuildSpec
 from phi3core.registry import reader
@@ -31,11 +31,11 @@ def test_a_killed_build_is_listed_as_failed_at_the_next_look(
 ) -> None:
     run_id = jobs.start(settings, BuildSpec("onnx", str(tiny), "tiny"))
     wait_for_step(settings, run_id, "convert")
-    child = job_processes._children[run_id]
+    child = process_tree._children[run_id]
     os.killpg(child.pid, signal.SIGKILL)
     if not ours:
         child.wait()
-        monkeypatch.setattr(job_processes, "_children", {})
+        monkeypatch.setattr(process_tree, "_children", {})
 
     job = until(lambda: _ended(settings, run_id))
 
@@ -50,7 +50,7 @@ def test_what_a_killed_build_left_half_made_is_made_again_by_the_next(settings: 
     spec = BuildSpec("onnx", str(tiny), "tiny")
     run_id = jobs.start(settings, spec)
     wait_for_step(settings, run_id, "convert")
-    os.killpg(job_processes._children[run_id].pid, signal.SIGKILL)
+    os.killpg(process_tree._children[run_id].pid, signal.SIGKILL)
 
     *_, job = jobs.follow(settings, jobs.start(settings, spec))
 

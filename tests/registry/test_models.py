@@ -10,7 +10,8 @@ import pytest
 from phi3core import tags
 from phi3core.errors import BadInput
 from phi3core.registry import reader
-from phi3core.registry.models import Reference, parse_reference, to_dict
+from phi3core.registry.models import to_dict
+from phi3core.registry.reference import Reference, parse_reference
 from phi3core.settings import Settings
 from phi3core.store.client import mlflow_client
 from tests.support.fakes import register

@@ -12,7 +12,8 @@ from phi3core.chat.conversation import Conversation
 from phi3core.chat.target import find_moved_version
 from phi3core.endpoints.config import Endpoint, load_endpoints
 from phi3core.errors import BadInput, NotFound, Phi3Error, StoreDown
-from phi3core.registry.models import Model, Reference, Version, parse_reference
+from phi3core.registry.models import Model, Version
+from phi3core.registry.reference import Reference, parse_reference
 
 _ELSEWHERE = "endpoint:"
 

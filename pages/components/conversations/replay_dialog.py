@@ -13,7 +13,7 @@ from phi3core.chat.replay import Replay
 from phi3core.endpoints.config import Endpoint, load_endpoints
 from phi3core.errors import NotFound, Phi3Error
 from phi3core.registry import reader
-from phi3core.registry.models import Reference
+from phi3core.registry.reference import Reference
 
 _PAGE = "pages/conversations_page.py"
 

@@ -14,7 +14,8 @@ from pages.components.shared.escape import escape, short
 from phi3core.errors import Phi3Error
 from phi3core.registry import compare, reader
 from phi3core.registry.compare import CHAT_TEMPLATE, SIGNATURE, Comparison, Difference
-from phi3core.registry.models import Version, parse_reference
+from phi3core.registry.models import Version
+from phi3core.registry.reference import parse_reference
 
 from . import model_state, navigation
 

@@ -7,7 +7,7 @@ from urllib.parse import quote, urlencode, urlsplit
 import streamlit as st
 
 from phi3core.errors import BadInput
-from phi3core.registry.models import parse_reference
+from phi3core.registry.reference import parse_reference
 from phi3core.store.client import hide_password
 
 from . import ui

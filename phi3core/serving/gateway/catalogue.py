@@ -8,7 +8,7 @@ from typing import Any, Generic, TypeVar
 
 from phi3core.clock import SYSTEM, Clock
 from phi3core.registry import reader
-from phi3core.registry.models import parse_reference
+from phi3core.registry.reference import parse_reference
 from phi3core.settings import Settings
 from phi3core.store.client import mlflow_client, search_pages
 

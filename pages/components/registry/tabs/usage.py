@@ -13,7 +13,8 @@ from pages.components.shared import links, store_reads, ui
 from pages.components.shared.escape import short
 from phi3core import tags
 from phi3core.registry import signature
-from phi3core.registry.models import Version, VersionDetails, parse_reference
+from phi3core.registry.models import Version, VersionDetails
+from phi3core.registry.reference import parse_reference
 from phi3core.store.client import hide_password
 
 _HINT = "By number it stays this version; by alias or stage it follows whatever is promoted."

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from phi3core.build import job_process, jobs
+from phi3core.build import job_main, jobs
 from phi3core.build.spec import BuildSpec
 from phi3core.registry import artifacts, reader
 from phi3core.settings import Settings
@@ -35,19 +35,19 @@ def test_a_build_that_fails_right_after_registering_has_finished(
     settings: Settings, tiny_onnx: Path, monkeypatch: pytest.MonkeyPatch, failure: Exception
 ) -> None:
     run_id = recorded(settings, spec=BuildSpec("onnx", str(tiny_onnx), "tiny"))
-    append = job_process.append_event
+    append = job_main.append_event
 
     def fails_at_the_end(config: Settings, run: str, event: dict[str, Any]) -> None:
         if event.get("step") == "register" and event.get("seconds") is not None:
             raise failure
         append(config, run, event)
 
-    monkeypatch.setattr(job_process, "append_event", fails_at_the_end)
-    monkeypatch.setattr(job_process, "Cancellation", Undisturbed)
+    monkeypatch.setattr(job_main, "append_event", fails_at_the_end)
+    monkeypatch.setattr(job_main, "Cancellation", Undisturbed)
     monkeypatch.setenv("TMPDIR", str(settings.tmp))  # put back afterwards: main() changes it
 
     spec = BuildSpec("onnx", str(tiny_onnx), "tiny").validated()
-    job_process.main(run_id, json.dumps(asdict(spec)))
+    job_main.main(run_id, json.dumps(asdict(spec)))
 
     job = jobs.get(settings, run_id)
     assert (job.status, job.version, job.reason) == ("FINISHED", 1, "")

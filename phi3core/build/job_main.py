@@ -1,4 +1,4 @@
-"""The program of a build's child process: ``python -m phi3core.build.job_process RUN_ID SPEC``.
+"""The program of a build's child process: ``python -m phi3core.build.job_main RUN_ID SPEC``.
 
 `jobs` starts it, with a pipe as standard input. It builds, writes its progress as events and as tags of the run, and
 closes the run. SIGTERM cancels it, and so does the end of the program that started it, which closes the pipe.
