@@ -19,10 +19,10 @@ from phi3core.serving.handle import ModelServer
 from phi3core.serving.pool import Pool
 from phi3core.text import join_words
 
-from .fit import ENDPOINT_OPTIONS, fit_options
 from .live_turn import LiveTurn, Outcome
 from .model_client import apply_template, first_line, model_properties
 from .stream import import_client, stream_answer
+from .supported_options import ENDPOINT_OPTIONS, drop_unsupported_options
 from .target import Target
 
 
@@ -86,7 +86,7 @@ def _ask_server(server: ModelServer, live: LiveTurn, messages: list[dict[str, st
             "Ask it with the JSON form on the Chat page, or talk to another version."
         )
     if turn.copy_of:  # a replay can't leave out by hand what this version does not take
-        fit_options(live, supported)
+        drop_unsupported_options(live, supported)
     if "seed" not in turn.options and "seed" not in supported:
         live.drop_seed()
     if kind == "prompt" and not turn.raw:
@@ -114,7 +114,7 @@ def _only_question(live: LiveTurn, messages: list[dict[str, str]]) -> list[dict[
 def _ask_endpoint(endpoint: Endpoint, live: LiveTurn, messages: list[dict[str, str]]) -> None:
     turn = live.turn
     if turn.copy_of:
-        fit_options(live, ENDPOINT_OPTIONS[endpoint.kind])
+        drop_unsupported_options(live, ENDPOINT_OPTIONS[endpoint.kind])
     if endpoint.kind == "openai":
         live.set_prompt(turn.question if turn.raw else "", waiting=f"Waiting for {endpoint.name}")
         ask = partial(stream_answer, endpoint.url, endpoint.key or "none", endpoint.model, live, messages)

@@ -11,7 +11,7 @@ import streamlit as st
 from pages.components.shared import store_reads
 from phi3core.build.spec import MAX_TOKENS
 from phi3core.chat.conversation import Conversation
-from phi3core.chat.fit import ENDPOINT_OPTIONS
+from phi3core.chat.supported_options import ENDPOINT_OPTIONS
 
 from . import prompt_library
 from .server_state import ServerState

@@ -17,7 +17,7 @@ ENDPOINT_OPTIONS = {
 _BELONGS_TO = {"top_logprobs": "logprobs"}  # has no meaning without the other option
 
 
-def fit_options(live: LiveTurn, supported: Collection[str]) -> None:
+def drop_unsupported_options(live: LiveTurn, supported: Collection[str]) -> None:
     """Take from a turn the options, seed and schema that the model would refuse.
 
     What had an effect is named in the turn's note.
