@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import streamlit as st
+from streamlit.components.v2 import manifest_scanner
 from streamlit.testing.v1 import AppTest
 
 from pages.components.registry import list_view, model_state
@@ -24,6 +26,15 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 Open = Callable[..., AppTest]
 _page_table: dict[str, Any] = {}
 Register = Callable[..., str]
+
+
+@pytest.fixture(scope="package", autouse=True)
+def _components_scanned_once() -> Iterator[None]:
+    """Streamlit reads the metadata of every installed package at every run of an AppTest: half of what a test takes."""
+    with pytest.MonkeyPatch.context() as patch:
+        scan = functools.cache(manifest_scanner.scan_component_manifests)
+        patch.setattr(manifest_scanner, "scan_component_manifests", scan)
+        yield
 
 
 @pytest.fixture(autouse=True)
