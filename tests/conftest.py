@@ -25,7 +25,16 @@ from tests.support.stores import fresh, http_server, postgres_server, s3_server,
 
 ROOT = Path(__file__).resolve().parent.parent
 MODEL = "phi3-embedded"
-_LONG = ("tests/races", "tests/faults", "tests/serving", "tests/cli", "tests/build", "tests/engine", "tests/app")
+_LONG = (
+    "tests/wrappers/test_onnx_files",
+    "tests/races",
+    "tests/faults",
+    "tests/serving",
+    "tests/cli",
+    "tests/build",
+    "tests/engine",
+    "tests/app",
+)
 CORES = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
 
 
