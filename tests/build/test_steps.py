@@ -246,7 +246,7 @@ def test_a_registered_version_says_what_it_is(
     assert version.size > 50_000_000
     assert "embedded SmolLM2-135M-Instruct (a small stand-in for Phi-3" in version.description
     assert f"takes {takes}" in version.description
-    assert version.metrics[tags.TOKENS_PER_SECOND] > 0
+    assert version.metrics[tags.TOKENS_PER_SECOND] > 1
     assert version.metrics[tags.FIRST_TOKEN_MS] > 0
     assert version.metrics[tags.PEAK_MEMORY] > 50_000_000
     assert version.metrics[tags.SIZE_METRIC] == version.size

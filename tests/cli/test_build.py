@@ -52,7 +52,7 @@ def test_a_demo_that_is_there_is_left_alone_and_quickly(home: Settings) -> None:
     before = [(v.ref, v.run_id) for v in reader.list_versions(home, "phi3-embedded")]
     started = time.monotonic()
     told = run("demo")
-    assert time.monotonic() - started < 20
+    assert time.monotonic() - started < 5
     assert (told.exit_code, told.output) == (0, "")
     assert [(v.ref, v.run_id) for v in reader.list_versions(home, "phi3-embedded")] == before
     assert jobs.list_recent(home)[0].run_id in [run_id for _, run_id in before]

@@ -9,7 +9,6 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import httpx
 import openai
@@ -21,16 +20,6 @@ from phi3core.settings import Settings
 from tests.support import children, third_party
 from tests.support.fakes import until
 from tests.support.serving import client_of, http
-
-
-@pytest.fixture
-def named(settings: Settings, tmp_path: Path) -> Callable[..., Version]:
-    """A version of a model of that name whose child does what is said."""
-
-    def make(name: str, **what: Any) -> Version:
-        return children.register(settings, children.make(tmp_path / name, **what))
-
-    return make
 
 
 def gone(process: psutil.Process) -> bool:

@@ -15,7 +15,6 @@ from phi3core.registry.models import Version
 from phi3core.serving.handle import ModelServer
 from phi3core.serving.pool import Pool
 from phi3core.settings import Settings
-from tests.support import children
 from tests.support.fakes import until
 from tests.support.gateway import passing_on
 from tests.support.serving import HELLO, client_of
@@ -27,16 +26,6 @@ def pool(settings: Settings) -> Iterator[Pool]:
     opened = Pool(settings, start_child=ThreadChild, watch=False)
     yield opened
     opened.close()
-
-
-@pytest.fixture
-def named(settings: Settings, tmp_path: Path) -> Callable[..., Version]:
-    """A version of a model of that name whose child does what is said."""
-
-    def make(name: str, **what: Any) -> Version:
-        return children.register(settings, children.make(tmp_path / name, **what))
-
-    return make
 
 
 @pytest.mark.parametrize("streamed", [True, False], ids=["a stream", "one piece"])

@@ -7,8 +7,6 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
-from typing import Any
 
 import openai
 import psutil
@@ -38,16 +36,6 @@ def client(settings: Settings, pool: Pool) -> Iterator[openai.OpenAI]:
     """The official client, at the app's /v1."""
     with passing_on(settings, pool) as (url, _):
         yield client_of(url)
-
-
-@pytest.fixture
-def named(settings: Settings, tmp_path: Path) -> Callable[..., Version]:
-    """A version of a model of that name whose child does what is said."""
-
-    def make(name: str, **what: Any) -> Version:
-        return children.register(settings, children.make(tmp_path / name, **what))
-
-    return make
 
 
 def ready(pool: Pool, but: int = 0) -> ModelServer:

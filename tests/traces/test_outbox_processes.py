@@ -14,38 +14,12 @@ from typing import Any
 from phi3core import settings as settings_module
 from phi3core import tags
 from phi3core.chat import history
-from phi3core.chat.search import search_conversations
 from phi3core.errors import StoreDown
 from phi3core.settings import Settings
 from phi3core.store.client import experiment_id
 from phi3core.traces import trace
 from tests.support.fakes import until
 from tests.support.saved_turns import Store, ended_turn, new_id, traces_of
-
-
-def test_a_turn_is_safe_on_disk_and_seen_while_the_store_is_away(settings: Settings, store: Store) -> None:
-    store.away = True
-    id, first = new_id(), ended_turn("One")
-    second = ended_turn("Two", parent=first.id, when=first.when + 1)
-    for turn in (first, second):
-        history.save(settings, id, turn, [])
-    until(lambda: history.sending_error(settings))
-    assert history.count_pending(settings) == 2
-    assert "does not answer" in history.sending_error(settings)
-    assert len(list(settings.outbox.glob("*.json"))) == 2
-    assert list(history.read(settings, id).turns) == [first, second]
-    (summary,) = search_conversations(settings).conversations
-    assert (summary.turns, summary.pending, summary.title) == (2, 2, "One")
-    assert list(search_conversations(settings, pending_only=True).conversations) == [summary]
-
-    store.away = False
-    assert history.flush(settings)
-    assert store.sent == ["One", "Two"]
-    assert history.count_pending(settings) == 0
-    assert history.sending_error(settings) == ""
-    assert list(history.read(settings, id).turns) == [first, second]
-    (summary,) = search_conversations(settings).conversations
-    assert (summary.turns, summary.pending) == (2, 0)
 
 
 def test_the_next_process_sends_what_a_killed_one_left(settings: Settings) -> None:

@@ -12,7 +12,8 @@ import pytest
 
 from phi3core import folder_cache, hashing
 from tests.conftest import ROOT, Built
-from tests.wrappers.requests import CHATML, folder_of
+from tests.support.asking import folder_of
+from tests.wrappers.requests import CHATML
 
 pytestmark = pytest.mark.model
 
