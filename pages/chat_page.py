@@ -105,8 +105,10 @@ with st.container(horizontal=True, vertical_alignment="center"):
     )  # fmt: skip
     conversation_menu.menu(conversation)
     if chosen.version is not None:
-        with st.popover("Code", icon=":material/terminal:", type="tertiary"):
-            code_snippets.show(chosen.asked)
+        code = st.popover("Code", icon=":material/terminal:", type="tertiary", key="chat_code", on_change="rerun")
+        if code.open:  # the whole conversation, three times
+            with code:
+                code_snippets.show_conversation(conversation, chosen, system, options, state.chat == "prompt")
 server_state.show(chosen, conversation)
 
 if chosen.moved:

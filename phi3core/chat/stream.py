@@ -13,22 +13,10 @@ from typing import Any
 from phi3core.engine.interface import Token
 from phi3core.errors import ServerError
 from phi3core.http_client import shut_down, trace_socket
-from phi3core.traces.turn import Turn
 
 from .live_turn import LiveTurn
+from .request_body import client_arguments, request_body
 
-# What the openai client takes by name; everything else travels in its extra_body.
-_COMPLETION_OPTIONS = {
-    "max_tokens",
-    "temperature",
-    "top_p",
-    "seed",
-    "stop",
-    "presence_penalty",
-    "frequency_penalty",
-    "logprobs",
-}
-_CHAT_OPTIONS = _COMPLETION_OPTIONS | {"max_completion_tokens", "top_logprobs", "response_format"}
 _CONNECT, _SILENCE = 10.0, 600.0  # seconds: until a connection stands, and between two pieces of an answer
 _SHORTEST = 0.02  # seconds from the first piece to the last, for a speed to mean anything
 _BURST = 0.0002  # seconds a token: what comes faster waited in a buffer, and only its reading is measured
@@ -61,15 +49,14 @@ def stream_answer(
     # A redirect would take the key to another server.
     with DefaultHttpxClient(timeout=timeout, follow_redirects=False, event_hooks=hooks) as http:
         client = OpenAI(base_url=url, api_key=key, max_retries=0, timeout=timeout, http_client=http)
-        request = _request_options(turn) | ({"prompt_cache_key": conversation} if conversation and not turn.raw else {})
-        request |= {"model": model, "stream": True, "stream_options": {"include_usage": True}}
+        body = request_body(turn, model, messages) | {"stream_options": {"include_usage": True}}
+        body |= {"prompt_cache_key": conversation} if conversation and not turn.raw else {}
         # Looked up before the time is taken: the first time, the client imports half of itself for it.
         create: Any = client.completions.create if turn.raw else client.chat.completions.create
-        asking = {"prompt": turn.question} if turn.raw else {"messages": messages}
         asked, first, last = time.perf_counter(), 0.0, 0.0
         counted = False
         try:
-            chunks = create(**asking, **request)
+            chunks = create(**client_arguments(body))
             for chunk in chunks:
                 if live.stopping:
                     break
@@ -90,23 +77,6 @@ def _speed(tokens: int, seconds: float) -> float:
     if tokens < 2 or seconds < max(_SHORTEST, tokens * _BURST):
         return 0.0
     return (tokens - 1) / seconds
-
-
-def _request_options(turn: Turn) -> dict[str, Any]:
-    """The turn's options as the openai client takes them."""
-    options = turn.options | ({"seed": turn.seed} if turn.seed is not None else {})
-    if turn.raw:  # the older protocol has one number in place of the two
-        if options.pop("logprobs", False):
-            options["logprobs"] = options.get("top_logprobs", 0)
-        options.pop("top_logprobs", None)
-    if turn.schema is not None:
-        json_schema = {"name": "answer", "schema": turn.schema, "strict": True}
-        options["response_format"] = (
-            {"type": "json_schema", "json_schema": json_schema} if turn.schema else {"type": "json_object"}
-        )
-    named = _COMPLETION_OPTIONS if turn.raw else _CHAT_OPTIONS
-    request = {name: value for name, value in options.items() if name in named}
-    return request | {"extra_body": {name: value for name, value in options.items() if name not in named}}
 
 
 def _apply_chunk(live: LiveTurn, chunk: Any) -> bool:

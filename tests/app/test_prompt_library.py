@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import ast
-import json
-import shlex
 from collections.abc import Callable
 
 import pytest
 import streamlit as st
 from streamlit.testing.v1 import AppTest
 
-from pages.components.chat import code_snippets, prompt_library
+from pages.components.chat import prompt_library
 from phi3core.access import roles
 from phi3core.access.roles import Person
 from phi3core.chat import prompts
@@ -181,49 +178,6 @@ def test_a_store_that_is_down_is_one_sentence_in_the_dialog(
     at = library()
     assert not at.exception
     assert [error.value for error in at.error] == ["The MLflow store does not answer."]
-
-
-# ---------------------------------------------------------------- snippets
-
-ODD = 'it\'s "my" módel/3'
-
-
-@pytest.mark.parametrize("key", [False, True])
-def test_the_python_snippet_is_python_with_that_version_and_address(key: bool) -> None:
-    tree = ast.parse(code_snippets.in_python(ODD, "http://localhost:8501/v1", key))
-    texts = [node.value for node in ast.walk(tree) if isinstance(node, ast.Constant)]
-    assert ODD in texts
-    assert "http://localhost:8501/v1" in texts
-    assert ("PHI3_API_KEY" in texts) == key
-
-
-@pytest.mark.parametrize("key", [False, True])
-def test_the_curl_snippet_survives_a_shell(key: bool) -> None:
-    words = shlex.split(code_snippets.in_curl(ODD, "http://localhost:8501/v1", key).replace("\\\n", " "))
-    assert "http://localhost:8501/v1/chat/completions" in words
-    body = json.loads(words[words.index("-d") + 1])
-    assert body["model"] == ODD
-    assert body["stream"] is True
-    assert ("Authorization: Bearer $PHI3_API_KEY" in words) == key
-
-
-def test_the_javascript_snippet_names_the_version_and_streams() -> None:
-    text = code_snippets.in_javascript(ODD, "http://localhost:8501/v1")
-    assert f"model: {json.dumps(ODD, ensure_ascii=False)}" in text
-    assert 'baseURL: "http://localhost:8501/v1"' in text
-    assert "stream: true" in text
-
-
-def test_three_snippets_are_shown_in_tabs(settings: Settings) -> None:
-    def page() -> None:
-        from pages.components.chat import code_snippets
-
-        code_snippets.show("phi3/3", "http://localhost:8501/v1")
-
-    at = AppTest.from_function(page).run()
-    assert [tab.label for tab in at.tabs] == ["Python", "curl", "JavaScript"]
-    assert [code.language for code in at.code] == ["python", "bash", "javascript"]
-    assert all("phi3/3" in code.value for code in at.code)
 
 
 # ---------------------------------------------------------------- a conversation's menu

@@ -36,9 +36,9 @@ def _show(version: Version, detail: VersionDetails) -> None:
         st.code(in_mlflow(ref, version, detail, _store()), language="python", wrap_lines=True)
     with client:
         st.caption("This app speaks OpenAI's protocol on its own port, and opens the version when it is asked.")
-        st.code(code_snippets.in_python(ref, url, key), language="python", wrap_lines=True)
+        st.code(code_snippets.in_python(code_snippets.example(ref), url, key), language="python", wrap_lines=True)
     with curl:
-        st.code(code_snippets.in_curl(ref, url, key), language="bash", wrap_lines=True)
+        st.code(code_snippets.in_curl(code_snippets.example(ref), url, key), language="bash", wrap_lines=True)
     with terminal:
         st.code(f"python -m phi3core chat {shlex.quote(ref)}", language="bash", wrap_lines=True)
         st.caption(f"Or with MLflow alone, without this app: {short(uri(ref))}")
