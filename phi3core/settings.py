@@ -6,6 +6,7 @@ Knows nothing of MLflow beyond its environment variables, and never raises at im
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -34,6 +35,8 @@ class Settings:
     api_key: a key of /v1 that is the local user's (``PHI3_API_KEY``).
     hosts: names under which the app may be asked for, besides loopback's and the login's (``PHI3_HOSTS``, separated
     by commas).
+    origins: web pages of other addresses that may call /v1 from a browser, as ``https://tool.example``
+    (``PHI3_ORIGINS``, separated by commas).
     record_key: what seals the records of promotions, so that they can't be forged without it (``PHI3_RECORD_KEY``).
     """
 
@@ -49,6 +52,7 @@ class Settings:
     user: str = ""
     api_key: str = field(default="", repr=False)
     hosts: frozenset[str] = frozenset()
+    origins: frozenset[str] = frozenset()
     record_key: str = field(default="", repr=False)
 
     @property
@@ -103,6 +107,7 @@ def load_settings() -> Settings:
         user=os.environ.get("PHI3_USER", "").strip(),
         api_key=os.environ.get("PHI3_API_KEY", ""),
         hosts=frozenset(name.lower() for name in _names("PHI3_HOSTS")),
+        origins=frozenset(_origin(name) for name in _names("PHI3_ORIGINS")),
         record_key=os.environ.get("PHI3_RECORD_KEY", ""),
     )
     os.environ["PHI3_HOME"], os.environ["MLFLOW_TRACKING_URI"] = str(home), uri
@@ -122,6 +127,15 @@ def load_settings() -> Settings:
 
 def _names(variable: str) -> frozenset[str]:
     return frozenset(name.strip() for name in os.environ.get(variable, "").split(",") if name.strip())
+
+
+def _origin(text: str) -> str:
+    """An origin as browsers write it. No “*”: whatever web page a person opens could use the models then."""
+    found = re.fullmatch(r"(https?://[^/\s*@?#]+?)(:80|:443)?/?", text.lower())
+    if found is None:
+        raise BadInput(f"PHI3_ORIGINS has “{text}”: name each web page's address, as in https://tool.example:3000.")
+    default = {"http:": ":80", "https:": ":443"}[found[1].partition("//")[0]]
+    return found[1] + (found[2] if found[2] and found[2] != default else "")
 
 
 def _switch(name: str) -> bool:

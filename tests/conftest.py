@@ -280,7 +280,7 @@ def _enter(patch: pytest.MonkeyPatch, home: Path, cache: Path) -> None:
     patch.setenv("PHI3_HOME", str(home))
     patch.setenv("PHI3_CACHE", str(cache))
     patch.setenv("PHI3_SECRETS", str(home.parent / "secrets.toml"))  # nobody's own login and roles
-    for name in ("PHI3_USER", "PHI3_API_KEY", "PHI3_HOSTS"):
+    for name in ("PHI3_USER", "PHI3_API_KEY", "PHI3_HOSTS", "PHI3_ORIGINS"):
         patch.delenv(name, raising=False)
 
 

@@ -64,6 +64,33 @@ def test_a_home_that_cant_be_made_is_told_in_a_sentence(
         load_settings()
 
 
+@pytest.mark.parametrize(
+    ("written", "origins"),
+    [
+        ("", set()),
+        ("https://Tool.example, http://localhost:3000/", {"https://tool.example", "http://localhost:3000"}),
+        ("https://tool.example:443,http://a.example:80", {"https://tool.example", "http://a.example"}),
+        ("https://tool.example:80", {"https://tool.example:80"}),
+    ],
+)
+def test_origins_are_as_browsers_write_them(
+    monkeypatch: pytest.MonkeyPatch, settings: Settings, written: str, origins: set[str]
+) -> None:
+    monkeypatch.setenv("PHI3_ORIGINS", written)
+
+    assert load_settings().origins == origins
+
+
+@pytest.mark.parametrize("written", ["*", "https://*", "null", "tool.example", "https://tool.example/app", "https://"])
+def test_an_origin_that_is_none_or_every_one_is_refused(
+    monkeypatch: pytest.MonkeyPatch, settings: Settings, written: str
+) -> None:
+    monkeypatch.setenv("PHI3_ORIGINS", written)
+
+    with pytest.raises(Phi3Error, match="PHI3_ORIGINS has"):
+        load_settings()
+
+
 def test_importing_everything_writes_nothing_and_phones_nobody(tmp_path: Path) -> None:
     root = Path(__file__).resolve().parent.parent
     code = "import os, phi3core.build.jobs; print(os.environ['MLFLOW_DISABLE_TELEMETRY'], os.environ['DO_NOT_TRACK'])"

@@ -29,13 +29,14 @@ def chat(ref: str, prompt: str | None, system: str, as_json: bool, **options: An
     """Stream answers to the terminal."""
     from phi3core.chat.conversation import Conversation
     from phi3core.registry import reader
+    from phi3core.registry.reference import parse_reference
 
     config = load_settings()
     version = reader.get_version(config, ref)
     with _pool(config) as pool, _flushed_history(config):
         conversation = Conversation(config, pool)
         for question in [prompt] if prompt is not None else _typed_lines(version.ref):
-            live = conversation.ask(version, question, system, options, asked_ref=ref)
+            live = conversation.ask(version, question, system, options, asked_ref=str(parse_reference(ref)))
             try:
                 _print_turn(live, as_json)
             except Phi3Error as error:
@@ -105,6 +106,7 @@ def batch(ref: str, file: Path, output: Path, **options: Any) -> None:
     """Answer many prompts; under “mlflow run” the answers become an artifact of the run."""
     from phi3core.chat.conversation import Conversation
     from phi3core.registry import reader
+    from phi3core.registry.reference import parse_reference
 
     config = load_settings()
     questions = _read_questions(file)
@@ -115,7 +117,7 @@ def batch(ref: str, file: Path, output: Path, **options: Any) -> None:
     with _pool(config) as pool, _flushed_history(config), _open_output(part) as out:
         for number, question in enumerate(questions, start=1):
             conversation = Conversation(config, pool)
-            turn = conversation.ask(version, question, options=options, asked_ref=ref).wait()
+            turn = conversation.ask(version, question, options=options, asked_ref=str(parse_reference(ref))).wait()
             conversation.settle(0)
             if turn.state == "failed":
                 raise Phi3Error(f"Prompt {number} of {len(questions)}: {turn.error}")

@@ -10,7 +10,7 @@ import click
 from phi3core import __version__
 from phi3core.errors import Phi3Error
 
-REF_HELP = "REF is name/3, name@alias or name/Production."
+REF_HELP = "REF is name/3, name@alias or name/Production, also with models:/ before it."
 
 
 class Commands(click.Group):

@@ -35,6 +35,7 @@ def serve(ref: str, host: str, port: int, api_key: str | None) -> None:
     """Serve until Ctrl-C."""
     from phi3core.engine.loader import open_artifact
     from phi3core.registry import artifacts, reader
+    from phi3core.registry.reference import MLFLOW_SCHEME
     from phi3core.serving.child.app import bind_socket, create_app, run_app
     from phi3core.serving.guard import LOOPBACK
 
@@ -46,7 +47,7 @@ def serve(ref: str, host: str, port: int, api_key: str | None) -> None:
     folder = artifacts.download(config, version)
     click.echo(f"Loading {version.ref} …")
     engine = open_artifact(folder, version.name in config.trusted)
-    names = list(dict.fromkeys([version.ref, ref]))
+    names = list(dict.fromkeys([version.ref, ref.removeprefix(MLFLOW_SCHEME)]))
     app = create_app(
         lambda: engine, names, api_key, local=host in LOOPBACK, parallel=config.parallel, queue=config.queue
     )

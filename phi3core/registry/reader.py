@@ -37,7 +37,7 @@ def get_version(settings: Settings, text: str) -> Version:
     """The version that a reference names now; a stage is looked up by its alias.
 
     Args:
-        text: ``name/3``, ``name@alias`` or ``name/Production``.
+        text: ``name/3``, ``name@alias`` or ``name/Production``, also as MLflow writes them (``models:/name/3``).
 
     Raises:
         BadInput: the text is no reference.

@@ -1,6 +1,7 @@
 """Version references, as people and programs write them: ``name/3``, ``name@alias``, ``name/Production``.
 
-Reads and writes them; which version one means now is asked of the store by reader.py.
+MLflow writes ``models:/`` before them, which is read too. Reads and writes them; which version one means now is asked
+of the store by reader.py.
 """
 
 from __future__ import annotations
@@ -9,6 +10,9 @@ from dataclasses import dataclass
 
 from phi3core import tags
 from phi3core.errors import BadInput
+
+MLFLOW_SCHEME = "models:/"
+"""What MLflow writes before a reference. No name begins so: a model's name holds neither “:” nor “/”."""
 
 
 @dataclass(frozen=True)
@@ -29,12 +33,20 @@ class Reference:
 
 
 def parse_reference(text: str) -> Reference:
-    """Read ``name/3``, ``name@alias`` or ``name/Production``, split at the last ``/`` or ``@``. Raises BadInput."""
-    at = max(text.rfind("/"), text.rfind("@"))
-    name, selector = text[:at].strip(), text[at + 1 :].strip()
+    """Read a reference, split at the last ``/`` or ``@``.
+
+    Args:
+        text: ``name/3``, ``name@alias`` or ``name/Production``, each with or without ``models:/`` before it.
+
+    Raises:
+        BadInput: the text names no version.
+    """
+    written = text.strip().removeprefix(MLFLOW_SCHEME)
+    at = max(written.rfind("/"), written.rfind("@"))
+    name, selector = written[:at].strip(), written[at + 1 :].strip()
     if at < 1 or not name or not selector:
         raise BadInput(f"“{text}” names no version. Write name/3, name@alias or name/Production.")
-    if text[at] == "@":
+    if written[at] == "@":
         return Reference(name, alias=(tags.RESERVED_ALIASES.get(selector.lower()) and selector.lower()) or selector)
     if selector.isdecimal():
         return Reference(name, number=int(selector))

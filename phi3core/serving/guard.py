@@ -30,10 +30,20 @@ def require_key(key: str | None) -> Authorize:
 
 
 class Guard:
-    """ASGI middleware. hosts: the names that a request's Host may hold; None accepts any."""
+    """ASGI middleware.
 
-    def __init__(self, app: App, authorize: Authorize, hosts: frozenset[str] | None) -> None:
-        self._app, self._authorize, self._hosts = app, authorize, hosts
+    hosts: the names that a request's Host may hold; None accepts any. origins: other web pages that may ask, as
+    ``https://tool.example``; None where no setting names them, and none the hosts.
+    """
+
+    def __init__(
+        self,
+        app: App,
+        authorize: Authorize,
+        hosts: frozenset[str] | None,
+        origins: frozenset[str] | None = None,
+    ) -> None:
+        self._app, self._authorize, self._hosts, self._origins = app, authorize, hosts, origins
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and (refusal := self._refuse(scope)):
@@ -47,9 +57,12 @@ class Guard:
         headers = headers_of(scope)
         host = hostname(headers.get("host", ""))
         if self._hosts is not None and host not in self._hosts:
-            return 403, f"The host “{host}” is not served here: use http://127.0.0.1.", "forbidden_host"
-        if not is_own(headers):
-            return 403, f"Requests from web pages of {headers['origin']} are not accepted.", "forbidden_origin"
+            told = f"The host “{host}” is not served here: use http://127.0.0.1."
+            return 403, told if self._origins is None else refuse_host(host), "forbidden_host"
+        if not is_own(headers) and headers["origin"] not in (self._origins or ()):
+            told = f"Requests from web pages of {headers['origin']} are not accepted"
+            told += "." if self._origins is None else ": name it in PHI3_ORIGINS when the app starts, if you trust it."
+            return 403, told, "forbidden_origin"
         if scope["method"] == "POST" and headers.get("content-type", "").split(";")[0].strip() != "application/json":
             return 415, "Send the request as JSON, with the header Content-Type: application/json.", "not_json"
         if scope["path"] == "/health":
@@ -67,6 +80,11 @@ def is_own(headers: dict[str, str]) -> bool:
     origin = headers.get("origin")
     # The port too: another program's web page on this machine is another origin.
     return not origin or origin.partition("://")[2].lower() == headers.get("host", "").lower()
+
+
+def refuse_host(name: str) -> str:
+    """What the client of a host name reads that the app does not know."""
+    return f"The host “{name}” is not served here: use http://localhost, or name it in PHI3_HOSTS when the app starts."
 
 
 def hostname(host: str) -> str:

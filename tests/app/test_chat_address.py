@@ -165,6 +165,8 @@ def test_the_same_link_followed_again_from_another_page_opens_its_version_again(
         ("phi3/production", "phi3/Production"),
         ("phi3@staging", "phi3/Staging"),
         ("phi3/03", "phi3/3"),
+        ("models:/phi3@production", "phi3/Production"),
+        ("models:/phi3/3", "phi3/3"),
     ],
 )
 def test_a_link_may_write_a_reference_in_any_of_its_ways(

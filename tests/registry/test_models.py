@@ -27,6 +27,9 @@ from tests.support.fakes import register
         ("phi3@Production", Reference("phi3", alias="production")),
         ("a@b/3", Reference("a@b", number=3)),
         ("a@b@champion", Reference("a@b", alias="champion")),
+        ("models:/phi3/3", Reference("phi3", number=3)),
+        (" models:/phi3@champion", Reference("phi3", alias="champion")),
+        ("models:/phi3/Production", Reference("phi3", stage="Production")),
         (" my model / 3 ", Reference("my model", number=3)),
     ],
 )
@@ -34,7 +37,10 @@ def test_a_reference_is_split_at_the_last_separator(text: str, expected: Referen
     assert parse_reference(text) == expected
 
 
-@pytest.mark.parametrize("text", ["", "phi3", "phi3/", "/3", "@champion", "phi3@", "phi3/latest", "phi3/²", "phi3/-1"])
+@pytest.mark.parametrize(
+    "text",
+    ["", "phi3", "phi3/", "/3", "@champion", "phi3@", "phi3/latest", "phi3/²", "phi3/-1", "models:/", "models:/3"],
+)
 def test_a_reference_that_names_no_version_is_refused(text: str) -> None:
     with pytest.raises(BadInput, match="Write"):
         parse_reference(text)

@@ -30,6 +30,7 @@ from starlette.types import Receive, Scope, Send
 
 from phi3core.engine.interface import NO_CHAT, Done, End, Engine, Messages, Piece, Prompt
 from phi3core.errors import BadInput, Conflict, NotFound, Phi3Error
+from phi3core.registry.reference import MLFLOW_SCHEME
 from phi3core.serving.guard import LOOPBACK, Guard, require_key
 from phi3core.serving.protocol import error_body, sse_event
 
@@ -263,7 +264,7 @@ async def _json_object(http: Request) -> dict[str, Any]:
 
 
 def _check_name(model: str, names: list[str]) -> None:
-    if model and model not in names:
+    if model and model.removeprefix(MLFLOW_SCHEME) not in names:
         raise NotFound(f"The model “{model}” is not served here; this server has {', '.join(names)}.")
 
 

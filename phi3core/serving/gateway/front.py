@@ -17,7 +17,7 @@ from urllib.parse import parse_qs, quote, unquote, urlsplit
 
 import psutil
 
-from phi3core.serving.guard import App, Receive, Scope, Send, headers_of, hostname, is_own
+from phi3core.serving.guard import App, Receive, Scope, Send, headers_of, hostname, is_own, refuse_host
 
 SIGN_IN_FAILED = "phi3_sign_in_failed"
 """A cookie that is there for a moment after a sign-in that came to nothing."""
@@ -69,8 +69,7 @@ async def _refuse(scope: Scope, receive: Receive, send: Send, name: str) -> None
     if scope["type"] == "websocket":
         await WebSocketClose(1008)(scope, receive, send)
         return
-    text = f"The host “{name}” is not served here: use http://localhost, or name it in PHI3_HOSTS when the app starts."
-    await PlainTextResponse(text, 403)(scope, receive, send)
+    await PlainTextResponse(refuse_host(name), 403)(scope, receive, send)
 
 
 # ---------------------------------------------------------------- the way back

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
+from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Mount, Route
@@ -28,16 +29,17 @@ from starlette.routing import Mount, Route
 from phi3core.access.api_keys import key_required, person_with_key
 from phi3core.access.login import allowed_hosts
 from phi3core.clock import SYSTEM, Clock
-from phi3core.errors import BadInput, Busy, NotFound, Phi3Error, ServerError, StoreError
+from phi3core.errors import BadInput, NotFound, Phi3Error, ServerError
 from phi3core.registry import reader
 from phi3core.registry.models import Version
+from phi3core.registry.reference import parse_reference
 from phi3core.serving.guard import LOOPBACK, WRONG_KEY, Guard, Receive, Refusal, Scope, Send
 from phi3core.serving.handle import ModelServer
 from phi3core.serving.pool import Pool
-from phi3core.serving.protocol import error_body
 from phi3core.settings import Settings
 
 from .catalogue import AsyncTTLCache, list_references
+from .failures import Died, Unreached, crashed, http_error, our_error
 from .relay import JSON, Reply, read_body, wait_disconnected
 
 if TYPE_CHECKING:
@@ -66,12 +68,25 @@ class Gateway:
         """For st.App's routes. Answers once `start` was called."""
         routes = [
             Route("/models", self._list),
+            Route("/models/", self._list),
             Route("/models/{id:path}", self._show),
             Route("/chat/completions", _Forward(self, "/v1/chat/completions"), methods=["POST"]),
             Route("/completions", _Forward(self, "/v1/completions"), methods=["POST"]),
         ]
-        handlers: dict[Any, Any] = {HTTPException: _http_error, Phi3Error: _our_error, Exception: _crashed}
-        return Mount("/v1", Guard(Starlette(routes=routes, exception_handlers=handlers), self._refused, self._hosts))
+        handlers: dict[Any, Any] = {HTTPException: http_error, Phi3Error: our_error, Exception: crashed}
+        app = Starlette(routes=routes, exception_handlers=handlers)
+        origins = self._settings.origins
+        guarded = Guard(app, self._refused, self._hosts, origins)
+        # Before the guard, so that a browser asks beforehand without a key, and shows its page what the guard says.
+        cors = CORSMiddleware(
+            guarded,
+            allow_origins=origins,
+            allow_methods=("GET", "POST"),
+            allow_headers=("*",),
+            allow_private_network=True,
+            expose_headers=("Retry-After",),
+        )
+        return Mount("/v1", cors)
 
     async def start(self, pool: Pool) -> None:
         """Take requests, in the event loop that runs this."""
@@ -163,10 +178,13 @@ class Gateway:
 
     async def _show(self, request: Request) -> Response:
         self.session()
+        asked = request.path_params["id"]
+        with contextlib.suppress(BadInput):  # then it is none of those that are listed
+            asked = str(parse_reference(asked))
         for listed in await self._listed.get(""):
-            if listed["id"] == request.path_params["id"]:
+            if listed["id"] == asked:
                 return JSONResponse(listed)
-        raise NotFound(f"There is no version “{request.path_params['id']}”. GET /v1/models lists them.")
+        raise NotFound(f"There is no version “{asked}”. GET /v1/models lists them.")
 
 
 class _Forward:
@@ -184,7 +202,7 @@ class _Forward:
         try:
             try:
                 await self._ask(body, reply)
-            except _Unreached:  # it died before: it has read nothing of this request, and is opened again
+            except Unreached:  # it died before: it has read nothing of this request, and is opened again
                 await self._ask(body, reply)
         except asyncio.CancelledError:
             # Goes nowhere where the client has gone; one that does not read must not keep the app from ending.
@@ -231,16 +249,8 @@ class _Forward:
         reason = await self._gateway.call(_reason, server) or f"Its connection broke off ({error})."
         text = f"The model server of {server.ref} died {when}. {reason}"
         if not reply.begun:
-            raise (_Unreached if isinstance(error, aiohttp.ClientConnectorError) else _Died)(text)
+            raise (Unreached if isinstance(error, aiohttp.ClientConnectorError) else Died)(text)
         await reply.fail(text, "model_server_died")
-
-
-class _Died(ServerError):
-    """The model server went away before it answered."""
-
-
-class _Unreached(_Died):
-    """It was dead before the request reached it."""
 
 
 def _reason(server: ModelServer) -> str:
@@ -259,37 +269,3 @@ def _parse(text: bytes) -> dict[str, Any]:
     if not isinstance(body, dict) or not isinstance(body.get("model"), str) or not body["model"]:
         raise BadInput("The request names no model: give a version reference, as in {“model”: “name/3”, …}.")
     return body
-
-
-# ---------------------------------------------------------------- errors, as OpenAI writes them
-
-
-def _error(status: int, text: str, code: str | None, retry: int | None = None) -> JSONResponse:
-    headers = {"Retry-After": str(retry)} if retry else {"x-should-retry": "false"} if status >= 500 else {}
-    return JSONResponse(error_body(status, text, code), status, headers)
-
-
-async def _our_error(_: Request, error: Phi3Error) -> Response:
-    text = str(error)
-    match error:
-        case NotFound():
-            return _error(404, text, "model_not_found")
-        case BadInput():
-            return _error(400, text, "invalid_request")
-        case StoreError():
-            return _error(503, text, "store_unavailable", retry=5)
-        case Busy():
-            return _error(503, text, "out_of_memory", retry=5)
-        case _Died():
-            return _error(502, text, "model_server_died", retry=1)
-    # Another try would load the same weights once more and fail in the same way.
-    return _error(503, text, "model_not_ready")
-
-
-async def _http_error(_: Request, error: HTTPException) -> Response:
-    text = "There is nothing at this address." if error.status_code == 404 else str(error.detail)
-    return _error(error.status_code, text, None)
-
-
-async def _crashed(_: Request, error: Exception) -> Response:
-    return _error(500, f"The app failed: {error}", None)

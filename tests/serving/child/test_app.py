@@ -59,6 +59,12 @@ def test_a_request_that_cant_be_met_is_refused_with_a_sentence(
     assert engine.said == 0
 
 
+def test_the_model_may_be_named_as_mlflow_writes_it(url: str) -> None:
+    answer = http.post(f"{url}/v1/chat/completions", json={**CHAT, "model": "models:/fake/1"})
+
+    assert (answer.status_code, answer.json()["model"]) == (200, "fake/1")
+
+
 @pytest.mark.parametrize("body", [b"{ broken", b"", b"[]", b'"text"', b"null", b"\xff\xfe"])
 def test_a_body_that_is_no_request_is_refused(url: str, body: bytes) -> None:
     answer = http.post(f"{url}/v1/chat/completions", content=body, headers={"Content-Type": "application/json"})

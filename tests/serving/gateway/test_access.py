@@ -92,4 +92,47 @@ def test_the_names_of_the_login_and_of_the_settings_are_served_and_no_others(set
     with passing_on(replace(settings, hosts=frozenset({"gpu-7"}), api_key="secret"), pool) as (url, _):
         for host, status in (("play.example", 200), ("gpu-7:8501", 200), ("localhost", 200), ("other.example", 403)):
             headers = {"Host": host, "Authorization": "Bearer secret"}
-            assert http.get(f"{url}/v1/models", headers=headers).status_code == status
+            answer = http.get(f"{url}/v1/models", headers=headers)
+            assert answer.status_code == status
+    assert "PHI3_HOSTS" in answer.json()["error"]["message"]
+
+
+# ---------------------------------------------------------------- web pages of other origins
+
+
+def test_a_web_page_that_a_setting_names_may_ask_and_reads_the_answer(
+    settings: Settings, pool: Pool, named: Callable[..., Version]
+) -> None:
+    named("demo")
+    tool = {"Origin": "https://tool.example"}
+    with passing_on(replace(settings, origins=frozenset({"https://tool.example"}), api_key="secret"), pool) as (url, _):
+        asked = {"Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "authorization,x-own"}
+        preflight = http.options(f"{url}/v1/chat/completions", headers=tool | asked)
+        answer = chat(url, {"model": "demo/1", "messages": HELLO}, **tool, Authorization="Bearer secret")
+        without_key = chat(url, {"model": "demo/1", "messages": HELLO}, **tool)
+
+    assert preflight.status_code == 200
+    assert preflight.headers["access-control-allow-headers"] == "authorization,x-own"
+    assert (answer.status_code, without_key.status_code) == (200, 401)
+    for one in (preflight, answer, without_key):
+        assert one.headers["access-control-allow-origin"] == "https://tool.example"
+        assert "access-control-allow-credentials" not in one.headers
+
+
+def test_no_other_web_page_may_and_none_does_unless_a_setting_says_so(settings: Settings, pool: Pool) -> None:
+    asked = {"Access-Control-Request-Method": "POST"}
+    for origins in (frozenset[str](), frozenset({"https://tool.example"})):
+        with passing_on(replace(settings, origins=origins), pool) as (url, _):
+            for origin in (
+                "https://tool.example.evil.example",
+                "http://tool.example",
+                "https://tool.example:444",
+                "null",
+            ):
+                preflight = http.options(f"{url}/v1/models", headers={"Origin": origin, **asked})
+                answer = http.get(f"{url}/v1/models", headers={"Origin": origin})
+
+                assert (preflight.status_code, answer.status_code) == (400, 403), origin
+                assert "PHI3_ORIGINS" in answer.json()["error"]["message"]
+                for one in (preflight, answer):
+                    assert "access-control-allow-origin" not in one.headers

@@ -49,7 +49,14 @@ def test_an_alias_and_a_stage_name_the_version_that_answers(
     set_alias(settings, "demo/2", "champion")
     promote(settings, "demo/2", "Production")
 
-    for reference in ("demo@champion", "demo/Production", "demo/production", "demo@production"):
+    for reference in (
+        "demo@champion",
+        "demo/Production",
+        "demo/production",
+        "demo@production",
+        "models:/demo/2",
+        "models:/demo@champion",
+    ):
         answer = client.completions.create(model=reference, prompt="Hello")
 
         assert (answer.model, answer.choices[0].text) == ("demo/2", " 0 1 2"), reference
@@ -164,8 +171,15 @@ def test_every_reference_is_listed(client: openai.OpenAI, settings: Settings, na
     }
     assert all(abs(model.created - time.time()) < 600 for model in listed)
     assert client.models.retrieve("demo/Production").id == "demo/Production"
+    assert client.models.retrieve("models:/demo/1").id == "demo/1"
     with pytest.raises(openai.NotFoundError, match="There is no version “demo/9”"):
         client.models.retrieve("demo/9")
+
+
+def test_the_list_stands_at_its_address_with_a_slash_too(url: str, named: Callable[..., Version]) -> None:
+    named("demo")
+
+    assert [model["id"] for model in http.get(f"{url}/v1/models/").json()["data"]] == ["demo/1"]
 
 
 def test_a_list_that_was_just_read_is_not_read_again(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
