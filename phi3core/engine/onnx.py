@@ -16,6 +16,7 @@ from phi3core.errors import BadInput
 
 from . import genai
 from .cpu import thread_count
+from .genai_tokenizer import GenaiTokenizer
 from .interface import Messages
 from .kv_cache import Sequence
 from .prefill import piece_for
@@ -41,19 +42,19 @@ class OnnxRuntime:
         # Told, because the runtime's own guess is one thread on some machines, which halves the speed.
         overlay = {"model": {"decoder": {"session_options": {"intra_op_num_threads": thread_count()}}}}
         self._model = genai.Model(folder, json.dumps(overlay), cuda=og.is_cuda_available())
-        self._tokenizer = og.Tokenizer(str(folder))
+        self._tokenizer = GenaiTokenizer(folder)
 
     def render(self, messages: Messages) -> str:
         try:
-            return str(self._tokenizer.apply_chat_template(json.dumps(messages), add_generation_prompt=True))
+            return self._tokenizer.render(messages)
         except RuntimeError as error:
             raise BadInput(f"The model's chat template does not accept these messages: {error}") from error
 
     def encode(self, text: str) -> np.ndarray[Any, Any]:
-        return np.asarray(self._tokenizer.encode(text), np.int32)
+        return self._tokenizer.encode(text)
 
     def text_of(self, token: int) -> str:
-        return self._added.get(token) or str(self._tokenizer.decode(np.array([token], np.int32)))
+        return self._added.get(token) or self._tokenizer.decode(token)
 
     @cached_property
     def _added(self) -> dict[int, str]:
@@ -61,7 +62,7 @@ class OnnxRuntime:
         return {added["id"]: added["content"] for added in json.loads(self.tokenizer_json())["added_tokens"]}
 
     def decoder(self) -> Callable[[int], str]:
-        return self._tokenizer.create_stream().decode  # type: ignore[no-any-return]
+        return self._tokenizer.decoder()
 
     def tokenizer_json(self) -> str:
         return (self._folder / "tokenizer.json").read_text()

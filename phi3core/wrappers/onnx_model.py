@@ -29,7 +29,7 @@ class Phi3Model(mlflow.pyfunc.PythonModel):
         folder = Path(context.artifacts[ARTIFACT])
         config = json.loads((folder / "genai_config.json").read_text())
         self.model = og.Model(str(folder))
-        self.tokenizer = og.Tokenizer(self.model)
+        self.tokenizer = _Tokenizer(self.model)
         self.context_length = int(config["model"]["context_length"])
         self.eos = {int(token) for token in np.atleast_1d(config["model"]["eos_token_id"])}
         self.options = dict(context.model_config)
@@ -71,7 +71,7 @@ class Phi3Model(mlflow.pyfunc.PythonModel):
         messages = [{"role": m["role"], "content": m["content"]} for m in request["messages"]]
         if not messages:
             raise ValueError("There are no messages: send at least one with role “user”.")
-        return str(self.tokenizer.apply_chat_template(json.dumps(messages), add_generation_prompt=True))
+        return self.tokenizer.render(messages)
 
     def _stream(self, prompt: str, asked: dict[str, Any], ending: dict[str, Any]) -> Iterator[str]:
         """Generate, yielding text as it comes; afterwards `ending` holds finish_reason and usage."""
@@ -100,7 +100,7 @@ class Phi3Model(mlflow.pyfunc.PythonModel):
     def _pieces(
         self, generator: Any, tokens: list[int], options: dict[str, Any], limit: int, ending: dict[str, Any]
     ) -> Iterator[str]:
-        stream = self.tokenizer.create_stream()
+        decode = self.tokenizer.decoder()
         random = np.random.Generator(np.random.PCG64(int(options["seed"]) if int(options["seed"]) >= 0 else None))
         prompt_tokens = len(tokens)
         for count in range(1, limit + 1):
@@ -110,9 +110,48 @@ class Phi3Model(mlflow.pyfunc.PythonModel):
             if token in self.eos:
                 ending["finish_reason"] = "stop"
                 return
-            yield stream.decode(token)
+            yield decode(token)
             if count < limit:
                 generator.append_tokens(np.array([token], np.int32))
+
+
+class _Tokenizer:
+    """onnxruntime-genai's, for every text.
+
+    By itself it takes a NUL for the end of a text, and gives -1 for a character that it has no token for.
+    """
+
+    def __init__(self, model: Any) -> None:
+        self.own = og.Tokenizer(model)
+        self.mark, self.mark_id, self.nul_id = self._find_mark()
+
+    def render(self, messages: list[dict[str, Any]]) -> str:
+        mark = uuid.uuid4().hex
+        marked = [{name: _valid(text or "").replace("\0", mark) for name, text in m.items()} for m in messages]
+        return str(self.own.apply_chat_template(json.dumps(marked), add_generation_prompt=True)).replace(mark, "\0")
+
+    def encode(self, text: str) -> Any:
+        ids = np.array(self.own.encode(_valid(text).replace("\0", self.mark)), np.int32)
+        if "\0" in text and self.mark:
+            places = np.flatnonzero(ids == self.mark_id)
+            marks = [letter for letter in text if letter in ("\0", self.mark)]
+            if len(places) == len(marks):  # else some are parts of longer tokens, and stay as they are
+                ids[places[[mark == "\0" for mark in marks]]] = self.nul_id
+        return ids[ids >= 0]
+
+    def decoder(self) -> Any:
+        stream = self.own.create_stream()
+        return lambda token: "\0" if token == self.nul_id else stream.decode(token)
+
+    def _find_mark(self) -> tuple[str, int, int]:
+        """A control character to write in place of NUL, its token and NUL's; empty where the vocabulary has no NUL."""
+        number = self.own.to_token_id
+        for name in ("<0x{:02X}>".format, lambda byte: chr(256 + byte)):  # the two ways in which a byte is a token
+            for code in (*range(1, 9), *range(14, 32)):
+                found = self.own.encode(chr(code))
+                if len(found) and found[-1] == number(name(code)) >= 0 and number(name(0)) >= 0:
+                    return chr(code), int(found[-1]), number(name(0))
+        return "", -1, -1
 
 
 def _draw(logits: Any, tokens: list[int], options: dict[str, Any], random: np.random.Generator) -> int:
@@ -167,6 +206,14 @@ def _prompts(model_input: Any) -> list[str]:
     """Every prompt of a call: MLflow hands over a table, whose cells may hold one string or a list of them."""
     column = model_input["prompt"] if hasattr(model_input, "columns") or isinstance(model_input, dict) else model_input
     return _texts(list(column) if not isinstance(column, str) else column)
+
+
+def _valid(text: str) -> str:
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise ValueError("The text is not valid Unicode: it holds half of a character, a lone surrogate.") from error
+    return text
 
 
 def _texts(value: Any) -> list[str]:
