@@ -1,0 +1,103 @@
+"""One request passed on to a version's model server, and its answer byte for byte as it is made."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import time
+from typing import Any
+
+from phi3core.errors import BadInput, ServerError
+from phi3core.serving.guard import Receive, Scope, Send
+from phi3core.serving.handle import ModelServer
+
+from .failures import Died, Unreached
+from .relay import JSON, Reply, read_body
+from .upstream import Upstream
+
+
+class Forward:
+    """An ASGI app that passes one request on. Not a function, which Starlette would wrap in its own response."""
+
+    def __init__(self, upstream: Upstream, path: str) -> None:
+        self._upstream, self._path = upstream, path
+
+    async def __call__(self, _: Scope, receive: Receive, send: Send) -> None:
+        body = parse(await read_body(receive))
+        await self._upstream.run(self.answer(body, Reply(send)), receive)
+
+    async def answer(self, body: dict[str, Any], reply: Reply) -> None:
+        """Have the model server of the version that the body names answer it."""
+        try:
+            try:
+                await self._ask(body, reply)
+            except Unreached:  # it died before: it has read nothing of this request, and is opened again
+                await self._ask(body, reply)
+        except asyncio.CancelledError:
+            # Goes nowhere where the client has gone; one that does not read must not keep the app from ending.
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(reply.abort("The app is stopping."), 1)
+            raise
+
+    async def _ask(self, body: dict[str, Any], reply: Reply) -> None:
+        server = await self._upstream.server(body["model"])
+        with server.hold():
+            await self._ready(server)
+            payload = json.dumps({**body, "model": server.ref}).encode()
+            await self._pass_on(server, payload, reply)
+
+    async def _ready(self, server: ModelServer) -> None:
+        while not server.ready:
+            status = await self._upstream.call(server.status)
+            if status.state == "failed":
+                raise ServerError(f"{server.ref} could not be opened. {status.reason}")
+            await asyncio.sleep(0 if status.open else 0.1)
+
+    async def _pass_on(self, server: ModelServer, payload: bytes, reply: Reply) -> None:
+        import aiohttp
+
+        headers = {**JSON, "accept-encoding": "identity", "authorization": f"Bearer {server.key}"}
+        try:
+            async with self._upstream.session().post(
+                server.url + self._path, data=payload, headers=headers
+            ) as upstream:
+                if upstream.content_type == "text/event-stream":
+                    await reply.begin(upstream.status, upstream.headers)
+                    async for piece in upstream.content.iter_any():
+                        await reply.piece(piece)
+                else:
+                    whole = await upstream.read()  # before anything is sent: it can still fail with a status
+                    await reply.begin(upstream.status, upstream.headers, len(whole))
+                    await reply.piece(whole)
+        except aiohttp.ClientError as error:
+            await self._broke_off(server, reply, error)
+        await reply.end()
+
+    async def _broke_off(self, server: ModelServer, reply: Reply, error: Exception) -> None:
+        import aiohttp
+
+        when = "in mid-answer" if reply.begun else "before it answered"
+        reason = await self._upstream.call(_reason, server) or f"Its connection broke off ({error})."
+        text = f"The model server of {server.ref} died {when}. {reason}"
+        if not reply.begun:
+            raise (Unreached if isinstance(error, aiohttp.ClientConnectorError) else Died)(text)
+        await reply.fail(text, "model_server_died")
+
+
+def _reason(server: ModelServer) -> str:
+    """What became of a server whose connection broke; empty when it lives."""
+    deadline = time.monotonic() + 2  # a process that was just killed takes a moment to be seen dead
+    while not (reason := server.failure()) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return reason
+
+
+def parse(text: bytes) -> dict[str, Any]:
+    try:
+        body = json.loads(text)
+    except ValueError as error:
+        raise BadInput(f"The request is no JSON: {error}.") from error
+    if not isinstance(body, dict) or not isinstance(body.get("model"), str) or not body["model"]:
+        raise BadInput("The request names no model: give a version reference, as in {“model”: “name/3”, …}.")
+    return body
