@@ -13,6 +13,7 @@ from typing import Any, NoReturn
 
 import streamlit as st
 from starlette.middleware import Middleware
+from streamlit.proto.BackMsg_pb2 import BackMsg
 from streamlit.runtime.pages_manager import PagesManager
 
 from phi3core.access.login import allowed_hosts, explain_no_login, load_login
@@ -91,12 +92,21 @@ def unexpected(error: Exception) -> bool:
     return True
 
 
+def readable(message: bytes) -> bool:
+    """Whether Streamlit can read what a page sent."""
+    try:
+        BackMsg().ParseFromString(message)
+    except Exception:  # protobuf's DecodeError, as Streamlit catches it too
+        return False
+    return True
+
+
 app = st.App(
     "app.py",
     lifespan=lifespan,
     routes=[gateway.mount()],
     middleware=[
-        Middleware(Front, hosts=LOOPBACK | allowed_hosts(config)),
+        Middleware(Front, hosts=LOOPBACK | allowed_hosts(config), readable=readable),
     ],
     secrets={"auth": login.model_dump()} if login else None,  # Streamlit's own way to find them knows no PHI3_SECRETS
     on_script_error=unexpected,

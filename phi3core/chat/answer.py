@@ -11,6 +11,7 @@ import time
 from functools import partial
 from typing import Any
 
+from phi3core.clean_text import clean
 from phi3core.endpoints.client import invoke_endpoint
 from phi3core.endpoints.config import Endpoint
 from phi3core.errors import BadInput, Phi3Error, ServerError
@@ -56,7 +57,9 @@ def read_schema(text: str) -> dict[str, Any]:
     if not text.strip():
         return {}
     try:
-        schema = json.loads(text)
+        schema = clean(json.loads(text))
+    except RecursionError as error:
+        raise BadInput("The schema is nested too deep.") from error
     except ValueError as error:
         raise BadInput(f"The schema is no JSON: {error}.") from error
     if not isinstance(schema, dict):

@@ -9,6 +9,7 @@ import json
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
+from phi3core.clean_text import clean
 from phi3core.endpoints.config import Endpoint
 from phi3core.errors import BadInput, Phi3Error, ServerError
 from phi3core.http_client import local_client
@@ -72,7 +73,9 @@ def render_prompt(server: ModelServer, asked: str | list[dict[str, str]]) -> tup
 def invoke_server(server: ModelServer, body: str) -> Any:
     """The predictions for a JSON body, by MLflow's own protocol. Raises BadInput or ServerError."""
     try:
-        asked = json.loads(body)
+        asked = clean(json.loads(body))
+    except RecursionError as error:
+        raise BadInput("The input is nested too deep.") from error
     except ValueError as error:
         raise BadInput(f"The input is no JSON: {error}.") from error
     if not isinstance(asked, dict):

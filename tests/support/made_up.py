@@ -10,7 +10,7 @@ hypothesis.settings.register_profile(
     derandomize=True,
     deadline=None,  # a busy machine is slow at times
     database=None,
-    suppress_health_check=[hypothesis.HealthCheck.too_slow],
+    suppress_health_check=[hypothesis.HealthCheck.too_slow, hypothesis.HealthCheck.function_scoped_fixture],
 )
 hypothesis.settings.load_profile("repeated")
 

@@ -31,6 +31,7 @@ from starlette.types import Receive, Scope, Send
 from phi3core.engine.interface import NO_CHAT, Done, End, Engine, Messages, Piece, Prompt
 from phi3core.errors import BadInput, Conflict, NotFound, Phi3Error
 from phi3core.registry.reference import MLFLOW_SCHEME
+from phi3core.serving.body import parse_body
 from phi3core.serving.guard import LOOPBACK, Guard, require_key
 from phi3core.serving.protocol import error_body, sse_event
 
@@ -132,7 +133,7 @@ def create_app(
 
     @app.post("/invocations", response_model=None)
     async def invocations(http: Request) -> Response:
-        engine, body = worker.engine, await _json_object(http)
+        engine, body = worker.engine, parse_body(await http.body())
         return await _until_disconnected(http, worker.call(lambda: engine.predict(body)), JSONResponse)
 
     return app
@@ -251,16 +252,6 @@ async def _events(answer: AnswerStream, form: AnswerFormat, on_done: Callable[[s
     except Exception as error:  # the status is long sent: the error goes into the stream, as at OpenAI
         text = str(error) if isinstance(error, Phi3Error) else f"The model failed in mid-answer: {error}"
         yield sse_event(error_body(500, text))
-
-
-async def _json_object(http: Request) -> dict[str, Any]:
-    try:
-        body = await http.json()
-    except ValueError as error:
-        raise BadInput(f"The body is no JSON: {error}.") from error
-    if not isinstance(body, dict):
-        raise BadInput("The body must be a JSON object.")
-    return body
 
 
 def _check_name(model: str, names: list[str]) -> None:

@@ -8,9 +8,8 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from phi3core.errors import BadInput, Busy, ContextFull, NotFound, NotReady, Phi3Error
+from phi3core.serving.body import RequestError
 from phi3core.serving.protocol import error_response
-
-from .requests import RequestError
 
 
 def add_error_handlers(app: FastAPI) -> None:

@@ -9,10 +9,11 @@ from __future__ import annotations
 import json
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from phi3core.engine.interface import WITHOUT_EFFECT, Messages, Options
-from phi3core.errors import BadInput, OptionError
+from phi3core.errors import OptionError
+from phi3core.serving.body import RequestError, check_body
 
 # Accepted and without effect on the answer, as at OpenAI.
 _HARMLESS = {"user", "metadata", "store", "service_tier", "safety_identifier", "prompt_cache_key"}
@@ -35,12 +36,14 @@ _NEUTRAL: dict[str, tuple[Any, ...]] = {
 _BESIDE = {"annotations", "prompt_cache_breakpoint"}
 
 
-class RequestError(BadInput):
-    """A request that is refused because of one parameter."""
+class _Body(BaseModel):
+    """A request's body."""
 
-    def __init__(self, message: str, param: str, code: str = "invalid_value") -> None:
-        super().__init__(message)
-        self.param, self.code = param, code
+    @model_validator(mode="before")
+    @classmethod
+    def _check(cls, body: Any) -> Any:
+        check_body(body)
+        return body
 
 
 class _Strict(BaseModel):
@@ -122,7 +125,7 @@ class ResponseFormat(_Strict):
         return json.dumps(self.json_schema.definition, sort_keys=True)
 
 
-class Request(BaseModel):
+class Request(_Body):
     """What chat and completions requests share."""
 
     model_config = ConfigDict(extra="allow")
@@ -223,7 +226,7 @@ class CompletionRequest(Request):
         return self.logprobs
 
 
-class TemplateRequest(BaseModel):
+class TemplateRequest(_Body):
     """POST /apply-template, as llama.cpp's server has it."""
 
     messages: list[Message] = Field(min_length=1)
@@ -232,7 +235,7 @@ class TemplateRequest(BaseModel):
         return _plain(self.messages)
 
 
-class TokenizeRequest(BaseModel):
+class TokenizeRequest(_Body):
     """POST /tokenize, as vLLM's server has it: a prompt or messages."""
 
     prompt: str | None = None

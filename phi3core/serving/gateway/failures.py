@@ -7,6 +7,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from phi3core.errors import BadInput, Busy, NotFound, Phi3Error, ServerError, StoreError
+from phi3core.serving.body import RequestError
 from phi3core.serving.protocol import error_body
 
 
@@ -18,9 +19,11 @@ class Unreached(Died):
     """It was dead before the request reached it."""
 
 
-def _error(status: int, text: str, code: str | None, retry: int | None = None) -> JSONResponse:
+def _error(
+    status: int, text: str, code: str | None, retry: int | None = None, param: str | None = None
+) -> JSONResponse:
     headers = {"Retry-After": str(retry)} if retry else {"x-should-retry": "false"} if status >= 500 else {}
-    return JSONResponse(error_body(status, text, code), status, headers)
+    return JSONResponse(error_body(status, text, code, param), status, headers)
 
 
 async def our_error(_: Request, error: Phi3Error) -> Response:
@@ -28,6 +31,8 @@ async def our_error(_: Request, error: Phi3Error) -> Response:
     match error:
         case NotFound():
             return _error(404, text, "model_not_found")
+        case RequestError():
+            return _error(400, text, error.code, param=error.param)
         case BadInput():
             return _error(400, text, "invalid_request")
         case StoreError():

@@ -9,6 +9,7 @@ import time
 from typing import Any
 
 from phi3core.errors import BadInput, ServerError
+from phi3core.serving.body import parse_body
 from phi3core.serving.guard import Receive, Scope, Send
 from phi3core.serving.handle import ModelServer
 
@@ -94,10 +95,7 @@ def _reason(server: ModelServer) -> str:
 
 
 def parse(text: bytes) -> dict[str, Any]:
-    try:
-        body = json.loads(text)
-    except ValueError as error:
-        raise BadInput(f"The request is no JSON: {error}.") from error
-    if not isinstance(body, dict) or not isinstance(body.get("model"), str) or not body["model"]:
+    body = parse_body(text)
+    if not isinstance(body.get("model"), str) or not body["model"]:
         raise BadInput("The request names no model: give a version reference, as in {“model”: “name/3”, …}.")
     return body

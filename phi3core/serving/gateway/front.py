@@ -9,6 +9,7 @@ people and roles.
 from __future__ import annotations
 
 import os
+import re
 import socket
 from collections.abc import Callable
 from http.cookies import CookieError, SimpleCookie
@@ -23,6 +24,7 @@ SIGN_IN_FAILED = "phi3_sign_in_failed"
 """A cookie that is there for a moment after a sign-in that came to nothing."""
 _RETURN_COOKIE = "phi3_wanted"
 _LOGIN, _CALLBACK, _SIGNED_IN = "/auth/login", "/oauth2callback", b"_streamlit_user="
+_HALF = re.compile(rb"\xed[\xa0-\xbf][\x80-\xbf]")  # a surrogate, in what would be UTF-8
 _MINUTES = 10  # to sign in
 _LONGEST = 2000  # characters of an address that is come back to: a cookie holds 4096 bytes
 
@@ -40,10 +42,13 @@ def send_at_once(port: int) -> None:
 
 
 class Front:
-    """ASGI middleware. hosts: the names that the pages answer to."""
+    """ASGI middleware.
 
-    def __init__(self, app: App, hosts: frozenset[str]) -> None:
-        self._app, self._hosts = app, hosts
+    hosts: the names that the pages answer to. readable: whether Streamlit can read a message of a page.
+    """
+
+    def __init__(self, app: App, hosts: frozenset[str], readable: Callable[[bytes], bool]) -> None:
+        self._app, self._hosts, self._readable = app, hosts, readable
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         kind, path = scope["type"], scope.get("path", "")
@@ -54,12 +59,26 @@ class Front:
         name = hostname(headers.get("host", ""))
         if name not in self._hosts or (kind == "websocket" and not is_own(headers)):
             await _refuse(scope, receive, send, name)
+        elif kind == "websocket":
+            await self._app(scope, self._repair(receive), send)
         elif path == _LOGIN:
             await self._app(scope, receive, _edit_start(send, lambda answer: _remember_page(scope, answer)))
         elif path == _CALLBACK:
             await self._app(scope, receive, _edit_start(send, lambda answer: _return_to_page(scope, answer)))
         else:
             await self._app(scope, receive, send)
+
+    def _repair(self, receive: Receive) -> Receive:
+        """Replace half characters in messages that can't be read otherwise, by U+FFFD, which is as long."""
+
+        async def repaired() -> Any:
+            message = await receive()
+            data = message.get("bytes") or b""
+            if _HALF.search(data) and not self._readable(data):
+                return {**message, "bytes": _HALF.sub("\ufffd".encode(), data)}
+            return message
+
+        return repaired
 
 
 async def _refuse(scope: Scope, receive: Receive, send: Send, name: str) -> None:

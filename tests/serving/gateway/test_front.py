@@ -16,6 +16,7 @@ from starlette.websockets import WebSocket
 
 from phi3core.serving.gateway.front import SIGN_IN_FAILED, Front, send_at_once
 
+NUMBER = b"\xed\xa0\x80\x00\x00\x00\x00\x00"
 HOSTS = frozenset({"localhost", "play.example"})
 
 
@@ -45,6 +46,15 @@ async def stream(socket: WebSocket) -> None:
     await socket.close()
 
 
+def readable(message: bytes) -> bool:
+    """As Streamlit: text must be UTF-8, numbers may be anything."""
+    try:
+        message.removeprefix(NUMBER).decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
 ROUTES = [
     Route("/auth/login", leave),
     Route("/oauth2callback", come_back),
@@ -54,7 +64,7 @@ ROUTES = [
 
 
 def get(path: str, **headers: str) -> httpx.Response:
-    transport = httpx.ASGITransport(Front(Starlette(routes=ROUTES), HOSTS))  # type: ignore[arg-type]
+    transport = httpx.ASGITransport(Front(Starlette(routes=ROUTES), HOSTS, readable))  # type: ignore[arg-type]
 
     async def ask() -> httpx.Response:
         async with httpx.AsyncClient(transport=transport, base_url="http://localhost:8501") as client:
@@ -160,9 +170,37 @@ def test_only_our_own_pages_are_connected(host: str, origin: str, opened: bool) 
 
     headers = [(b"host", host.encode()), *([(b"origin", origin.encode())] if origin else [])]
     scope = {"type": "websocket", "path": "/_stcore/stream", "headers": headers, "subprotocols": []}
-    asyncio.run(Front(Starlette(routes=ROUTES), HOSTS)(scope, receive, send))  # type: ignore[arg-type]
+    asyncio.run(Front(Starlette(routes=ROUTES), HOSTS, readable)(scope, receive, send))  # type: ignore[arg-type]
 
     assert ("websocket.accept" in sent) == opened
+
+
+# ---------------------------------------------------------------- what pages send
+
+
+@pytest.mark.parametrize(
+    ("sent", "read"),
+    [
+        (b"hi \xed\xa0\xbd there", "hi \ufffd there".encode()),  # as a browser writes the first half of an emoji
+        (b"hi \xed\xb8\x80", "hi \ufffd".encode()),
+        ("hi 😀".encode(), "hi 😀".encode()),
+        (NUMBER + b" is no text", NUMBER + b" is no text"),
+        (b"\xff", b"\xff"),  # what else is wrong is for Streamlit to refuse
+    ],
+)
+def test_half_of_a_character_is_replaced_in_what_could_not_be_read(sent: bytes, read: bytes) -> None:
+    came: list[Any] = []
+
+    async def app(_: Any, receive: Any, __: Any) -> None:
+        came.append(await receive())
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "websocket.receive", "bytes": sent}
+
+    scope = {"type": "websocket", "path": "/_stcore/stream", "headers": [(b"host", b"localhost")]}
+    asyncio.run(Front(app, HOSTS, readable)(scope, receive, receive))  # type: ignore[arg-type]
+
+    assert came == [{"type": "websocket.receive", "bytes": read}]
 
 
 # ---------------------------------------------------------------- what is sent is sent at once

@@ -1,0 +1,89 @@
+"""Bodies that can't be read are refused in one sentence, with what is wrong where: never a 5xx."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from tests.support.fakes import FakeEngine
+from tests.support.serving import CHAT, http
+
+HALF = "hi \ud83d"
+JSON = {"Content-Type": "application/json"}
+
+
+def message(**fields: Any) -> dict[str, Any]:
+    return {"messages": [{"role": "user", "content": "Hi", **fields}]}
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "field"),
+    [
+        ("v1/chat/completions", message(content=HALF), "messages[0].content"),
+        ("v1/chat/completions", message(content=[{"type": "text", "text": HALF}]), "messages[0].content[0].text"),
+        ("v1/chat/completions", message(role=HALF), "messages[0].role"),
+        ("v1/chat/completions", message(name=HALF), "messages[0].name"),
+        ("v1/chat/completions", {**CHAT, "model": HALF}, "model"),
+        ("v1/chat/completions", {**CHAT, "stop": ["a", HALF]}, "stop[1]"),
+        ("v1/chat/completions", {**CHAT, "user": HALF}, "user"),
+        (
+            "v1/chat/completions",
+            {**CHAT, "response_format": {"type": "json_schema", "json_schema": {"schema": {"const": HALF}}}},
+            "response_format.json_schema.schema.const",
+        ),
+        ("v1/completions", {"prompt": HALF}, "prompt"),
+        ("v1/completions", {"prompt": ["a", HALF]}, "prompt[1]"),
+        ("apply-template", message(content=HALF), "messages[0].content"),
+        ("tokenize", {"prompt": HALF}, "prompt"),
+        ("invocations", {"inputs": [HALF]}, "inputs[0]"),
+    ],
+)
+def test_half_of_a_character_is_refused_with_its_field(
+    url: str, engine: FakeEngine, path: str, body: dict[str, Any], field: str
+) -> None:
+    answer = http.post(f"{url}/{path}", content=json.dumps(body), headers=JSON)
+
+    assert answer.status_code == 400
+    error = answer.json()["error"]
+    assert error["param"] == field
+    assert error["message"].startswith(f"{field} is not valid Unicode: it holds half of a character")
+    assert engine.asked == []
+
+
+def test_half_of_a_character_in_a_name_is_refused(url: str) -> None:
+    answer = http.post(
+        f"{url}/v1/completions", content=json.dumps({"prompt": "a", "logit_bias": {HALF: 1}}), headers=JSON
+    )
+
+    assert answer.status_code == 400
+    assert answer.json()["error"]["message"].startswith("A name in logit_bias is not valid Unicode")
+
+
+def test_both_halves_are_a_character(url: str, engine: FakeEngine) -> None:
+    answer = http.post(f"{url}/v1/completions", content=r'{"prompt": "\ud83d\ude00"}', headers=JSON)
+
+    assert (answer.status_code, engine.prompts) == (200, ["😀"])
+
+
+@pytest.mark.parametrize("depth", [101, 990, 5000, 100_000])
+@pytest.mark.parametrize("path", ["v1/chat/completions", "v1/completions", "tokenize", "invocations"])
+@pytest.mark.parametrize("brackets", ["[]", "{}"])
+def test_what_is_nested_too_deep_is_refused(url: str, depth: int, path: str, brackets: str) -> None:
+    nested = "[" * depth + "]" * depth if brackets == "[]" else '{"a":' * depth + "1" + "}" * depth
+
+    answer = http.post(f"{url}/{path}", content=f'{{"prompt": "a", "metadata": {nested}}}', headers=JSON)
+
+    assert answer.status_code == 400
+    assert answer.json()["error"]["type"] == "invalid_request_error"
+
+
+def test_what_is_nested_as_schemas_are_is_read(url: str, engine: FakeEngine) -> None:
+    schema: dict[str, Any] = {"type": "string"}
+    for _ in range(20):
+        schema = {"type": "object", "properties": {"inner": schema}}
+    form = {"type": "json_schema", "json_schema": {"schema": schema}}
+
+    assert http.post(f"{url}/v1/chat/completions", json={**CHAT, "response_format": form}).status_code == 200
+    assert json.loads(engine.asked[0].json_schema or "") == schema
