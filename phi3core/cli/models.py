@@ -47,7 +47,7 @@ def _version_row(version: Any) -> list[str]:
     speed = version.metrics.get(tags.TOKENS_PER_SECOND)
     return [
         version.ref,
-        version.stage,
+        version.stage + (f" (MLflow: {version.contrary_stage})" if version.contrary_stage else ""),
         " ".join(f"@{alias}" for alias in version.aliases) or "–",
         version.wrapper or "–",
         version.precision or "–",

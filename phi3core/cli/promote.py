@@ -66,6 +66,17 @@ def promote_command(
     click.echo(json.dumps(to_dict(version), indent=2) if as_json else message)
 
 
+@main.command("adopt")
+@click.argument("model")
+@click.option("--reason", default="", help=_REASON)
+def adopt_command(model: str, reason: str) -> None:
+    """Let the aliases of MODEL say what MLflow's stages said, where it has no @production and no @staging."""
+    from phi3core.promotion.adopt import adopt
+
+    for version in adopt(load_settings(), model, reason):
+        click.echo(f"{version.ref} is in {version.stage}: @{version.stage.lower()} points at it.")
+
+
 @main.command("rollback")
 @click.argument("model")
 @click.option("--reason", required=True, help=_REASON)

@@ -1,7 +1,8 @@
 """A registered model's aliases and stages: read at one moment, passed on as data, and changed in single steps.
 
-The alias is the truth. In a store without aliases the highest version in a stage stands in for it; in one without
-stages a version's stage is what its alias says.
+The alias is the truth, and while a model has no reserved one MLflow's stage speaks (`registry.models.Places`). In a
+store without aliases the highest version in a stage always stands in for the alias; in one without stages a version's
+stage is what its alias says.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,7 +24,7 @@ from phi3core.errors import Conflict, NotFound
 from phi3core.hashing import hash_texts
 from phi3core.promotion.record.history import History
 from phi3core.registry import reader
-from phi3core.registry.models import Run, Version, aliases_from_stages, version_from_mlflow
+from phi3core.registry.models import Places, Run, Version, find_holders, version_from_mlflow
 from phi3core.registry.reference import Reference
 from phi3core.settings import Settings
 from phi3core.store.client import Abilities, find_abilities, mlflow_client, search_pages, translate_errors
@@ -40,7 +42,8 @@ _TRIES = 8
 class ModelStages:
     """A registered model as two calls of the store told it.
 
-    aliases: version numbers. stages: by version number. head: the seal of the model's latest record, "" for none.
+    aliases: version numbers; in a store without aliases the reserved ones are what the stages say. stages: MLflow's, by
+    version number. head: the seal of the model's latest record, "" for none.
     policy: the text of its tag ``phi3.policy``, "" for none.
     """
 
@@ -52,8 +55,19 @@ class ModelStages:
     able: Abilities = field(default_factory=Abilities)
     entities: tuple[ModelVersion, ...] = ()
 
+    @cached_property
+    def places(self) -> Places:
+        """What every reader of the registry finds."""
+        own = self.aliases if self.able.aliases else {}
+        return Places(own, find_holders(self.aliases, self.stages))
+
+    @property
+    def stages_speak(self) -> bool:
+        """Whether MLflow's stages say what is in Production, because the model has no reserved alias."""
+        return self.able.aliases and not any(alias in self.aliases for alias in tags.RESERVED_ALIASES)
+
     def holder(self, stage: str) -> int | None:
-        """The version that has the stage's alias."""
+        """The version that has the stage's alias. `places.holders` has the one that is in the stage."""
         return self.aliases.get(stage.lower())
 
     def stage_by_alias(self, number: int) -> str:
@@ -62,9 +76,7 @@ class ModelStages:
 
     def number(self, reference: Reference) -> int | None:
         """The version that a reference names, None where there is none."""
-        number = reference.number
-        if number is None:
-            number = self.aliases.get(reference.alias or str(reference.stage).lower())
+        number = reference.number_in(self.places.aliases, self.places.holders)
         return number if number in self.stages else None
 
     def version(self, number: int, run: Run | None = None) -> Version:
@@ -80,7 +92,7 @@ class ModelStages:
         return sorted(found, key=lambda version: version.version, reverse=True)
 
     def _version(self, entity: ModelVersion, run: Run) -> Version:
-        return version_from_mlflow(entity, self.aliases, run, self.able.stages)
+        return version_from_mlflow(entity, self.places, run, self.able.stages)
 
     def updated(self, number: int) -> datetime | None:
         """When the store changed a version last."""
@@ -117,9 +129,9 @@ def read_state(settings: Settings, name: str) -> ModelStages:
         reader.list_versions(settings, name)  # raises the sentence for it
         raise
     aliases = {alias: int(number) for alias, number in (model.aliases or {}).items()}
-    if not able.aliases:
-        aliases = aliases_from_stages(entities)
     stages = {int(entity.version): entity.current_stage or "None" for entity in entities}
+    if not able.aliases:
+        aliases = {stage.lower(): number for stage, number in find_holders({}, stages).items()}
     if not able.stages:
         bare = ModelStages(name, aliases, {})
         stages = {number: bare.stage_by_alias(number) or "None" for number in stages}

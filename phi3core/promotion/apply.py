@@ -23,10 +23,11 @@ from phi3core.promotion.record.writer import OpenRecord
 from phi3core.settings import Settings
 
 from .aliases import EXCLUSIVE_STAGES, ModelStages, assign, pause, read_state, remove, transition
-from .findings import mismatches_of, recorded_stage
+from .findings import mismatches_of
 from .plan import Plan
 from .reconcile import take_alias
 from .record import search, writer
+from .recorded import recorded_stage
 
 _PATIENCE = 30.0  # seconds until a promotion gives up on agreement
 _DELETION_PATIENCE = 5.0  # seconds in which a deletion of the version may end
@@ -79,7 +80,7 @@ def apply_plan(settings: Settings, plan: Plan, record: OpenRecord, history: Hist
     """
     version, leaving = plan.version, frozenset(other.version for other in plan.leaving)
     move = _Move(
-        version.name, version.version, plan.stage, version.stage, leaving, plan.becomes, record.id, history
+        version.name, version.version, plan.stage, version.mlflow_stage, leaving, plan.becomes, record.id, history
     )  # fmt: skip
     state = wait_for_deletions(settings, move.name, move.number, move.record)
     began = time.monotonic()

@@ -33,8 +33,8 @@ def delete_version(settings: Settings, ref: str, reason: str, person: Person | N
         repair(settings, name)
         version = reader.get_version(settings, ref)
         with writer.opened(
-            settings, person, model=name, version=version.version, action="delete", old=version.stage, reason=reason,
-            digest=version.tags.get(tags.DIGEST, ""),
+            settings, person, model=name, version=version.version, action="delete", old=version.mlflow_stage,
+            reason=reason, digest=version.tags.get(tags.DIGEST, ""),
         ) as record:  # fmt: skip
             # After the record is open: a promotion or an alias of the version that begins now sees it, and waits.
             if busy := writer.at_work(settings, name, (*MOVES, "set alias"), record.id):
@@ -54,10 +54,8 @@ def why_not_deleted(settings: Settings, version: Version, asked: Iterable[Reques
 
     asked: the requests of its model; read where they are not given.
     """
-    if held := next(
-        (stage for stage in EXCLUSIVE_STAGES if stage == version.stage or stage.lower() in version.aliases), ""
-    ):
-        return f"{version.ref} is in {held}. Move another version there first, or archive this one."
+    if version.stage in EXCLUSIVE_STAGES:
+        return f"{version.ref} is in {version.stage}. Move another version there first, or archive this one."
     own = [alias for alias in version.aliases if alias not in tags.RESERVED_ALIASES]
     if own:
         named = ", ".join(f"@{alias}" for alias in own)

@@ -6,18 +6,19 @@ reconcile.py.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from phi3core.promotion.record.history import History
 from phi3core.promotion.record.model import Record
-from phi3core.promotion.record.timeline import MOVES, holder, moves, resting_stage
+from phi3core.promotion.record.timeline import MOVES, holder, moves
 from phi3core.registry.models import Version
 from phi3core.store.client import Abilities
 
 from .aliases import EXCLUSIVE_STAGES, ModelStages
 from .record import seal, writer
+from .recorded import left_behind, names_alias, recorded_stage
 
 _CLOCKS = timedelta(seconds=60)  # how far those of two machines may be apart
 
@@ -50,7 +51,12 @@ class StageMismatch:
 
 
 def stage_mismatches(state: ModelStages) -> list[StageMismatch]:
-    """The stages of a model that do not follow its aliases, the newest version first."""
+    """The stages of a model that do not follow its aliases, the newest version first.
+
+    While it has no reserved alias: the versions that share a stage with the one that is in it.
+    """
+    if state.stages_speak:
+        return _lower_versions(state)
     found = []
     for number, stage in sorted(state.stages.items(), reverse=True):
         expected, ref = state.stage_by_alias(number), f"{state.name}/{number}"
@@ -61,14 +67,27 @@ def stage_mismatches(state: ModelStages) -> list[StageMismatch]:
             says = f"{ref} has the alias @{expected.lower()} but the stage {stage}."
             found.append(StageMismatch(number, stage, expected, says))
         if not expected and stage in EXCLUSIVE_STAGES:
-            says = f"{ref} has the stage {stage} but not the alias @{stage.lower()}."
+            found.append(StageMismatch(number, stage, "", _lacks_alias(state, number, stage)))
+    return found
+
+
+def _lacks_alias(state: ModelStages, number: int, stage: str) -> str:
+    return f"{state.name}/{number} has the stage {stage} but not the alias @{stage.lower()}."
+
+
+def _lower_versions(state: ModelStages) -> list[StageMismatch]:
+    found = []
+    for number, stage in sorted(state.stages.items(), reverse=True):
+        there = state.places.holders.get(stage)
+        if there is not None and number != there:
+            says = f"{state.name}/{number} has the stage {stage} too, where {state.name}/{there} is, the higher number."
             found.append(StageMismatch(number, stage, "", says))
     return found
 
 
 def mismatches_of_versions(versions: list[Version]) -> list[str]:
     """Sentences about stages that do not follow the aliases. versions: all of a model; [] when all agree."""
-    stages = {version.version: version.stage for version in versions}
+    stages = {version.version: version.mlflow_stage for version in versions}
     aliases = {alias: version.version for version in versions for alias in version.aliases}
     return mismatches_of(ModelStages(versions[0].name, aliases, stages, able=Abilities())) if versions else []
 
@@ -79,8 +98,18 @@ def mismatches_of(state: ModelStages) -> list[str]:
 
 
 def stage_repairs(state: ModelStages, history: History) -> list[tuple[StageMismatch, str]]:
-    """What is wrong, with the stage that is right. Nothing where no version was ever promoted by this app."""
-    if not _has_moves(history) and not (state.able.aliases and any(state.holder(s) for s in EXCLUSIVE_STAGES)):
+    """What is wrong, with the stage that is right. Nothing where no version was ever promoted by this app.
+
+    While the model has no reserved alias its stages speak, and only what the app itself left behind is put right.
+    """
+    if state.stages_speak:
+        return [
+            (StageMismatch(number, stage, "", _lacks_alias(state, number, stage)), recorded)
+            for number, stage in sorted(state.stages.items(), reverse=True)
+            if stage in EXCLUSIVE_STAGES and left_behind(state, history, number)
+            if (recorded := recorded_stage(history.records, state.name, number))
+        ]
+    if not _has_moves(history) and not state.able.aliases:
         return []
     return [
         (found, found.expected or recorded_stage(history.records, state.name, found.number) or "None")
@@ -88,19 +117,9 @@ def stage_repairs(state: ModelStages, history: History) -> list[tuple[StageMisma
     ]
 
 
-def recorded_stage(records: Iterable[Record], name: str, number: int) -> str:
-    """The stage of a version without a reserved alias by its newest record: None, Archived, or "" without a record."""
-    return resting_stage([record for record in records if not _names_alias(record)], f"{name}/{number}", number)
-
-
-def _names_alias(record: Record) -> bool:
-    """Whether it is about an alias that is not reserved."""
-    return f"{record.new}{record.old}".startswith("@")
-
-
 def _has_moves(history: History) -> bool:
     """Whether a version was ever promoted by this app."""
-    return not history.whole or any(r.action in MOVES and not _names_alias(r) for r in history.records)
+    return not history.whole or any(r.action in MOVES and not names_alias(r) for r in history.records)
 
 
 def unrecorded_changes(

@@ -73,16 +73,21 @@ def plan_move(
         )
     leaving = _leaving(version, stage, listed) if stage in EXCLUSIVE_STAGES else ()
     becomes = old if able.stages else "None"
-    changes = [Change(left.ref, "stage", left.stage, becomes) for left in leaving if left.stage != becomes]
-    if version.stage != stage:
-        changes.append(Change(version.ref, "stage", version.stage, stage))
+    changes = [
+        Change(left.ref, "stage", left.mlflow_stage, becomes) for left in leaving if left.mlflow_stage != becomes
+    ]
+    if version.mlflow_stage != stage:
+        changes.append(Change(version.ref, "stage", version.mlflow_stage, stage))
+    moved = {version.version, *(left.version for left in leaving)}
+    adopted = [other for other in listed if other.lacks_alias and other.version not in moved]
     if able.aliases:
         for alias, whose in tags.RESERVED_ALIASES.items():
             if whose == stage and alias not in version.aliases:
                 changes.append(Change(version.ref, "alias", "", f"@{alias}"))
             if whose != stage and alias in version.aliases:
                 changes.append(Change(version.ref, "alias", f"@{alias}", ""))
-    held = next((whose for alias, whose in tags.RESERVED_ALIASES.items() if alias in version.aliases), "")
+        changes += [Change(other.ref, "alias", "", f"@{other.stage.lower()}") for other in adopted]
+    held = version.stage if version.stage in EXCLUSIVE_STAGES else ""
     return Plan(
         version, stage, leaving, becomes, held if held != stage else "", tuple(changes), unguarded=not able.aliases
     )
@@ -95,7 +100,7 @@ def _leaving(version: Version, stage: str, listed: list[Version]) -> tuple[Versi
         other
         for other in listed
         if other.version != version.version
-        and (stage.lower() in other.aliases or other.stage == stage)
+        and (stage.lower() in other.aliases or other.mlflow_stage == stage)
         and not others & set(other.aliases)
     ]
-    return tuple(sorted(there, key=lambda other: (stage.lower() not in other.aliases, -other.version)))
+    return tuple(sorted(there, key=lambda other: (other.stage != stage, -other.version)))

@@ -27,6 +27,7 @@ from phi3core.registry.reference import parse_reference
 from phi3core.settings import Settings
 from phi3core.store.client import find_abilities, notify_change
 
+from .adopt import adopt_others
 from .aliases import Snapshot, assign, locked, pause, read_state, remove
 from .apply import apply_plan, wait_for_deletions
 from .plan import Plan, plan_move, stage_of
@@ -152,6 +153,7 @@ def carry_out(settings: Settings, move: Move, snapshot: Snapshot) -> Promotion:
     files.digest(move.stage)
     with locked(settings, version.name):
         snapshot = _after_others(settings, version.name, snapshot.history)
+        snapshot = adopt_others(settings, snapshot, version.version)
         files.lock_taken()
         if version.version in snapshot.state.stages:
             version = snapshot.state.version(version.version, move.run)

@@ -94,7 +94,7 @@ def _previous(settings: Settings, snapshot: Snapshot) -> int | None:
         )
     trust = Trust(settings)
     trusted = {record.id: record for record in (*came, *left) if trust.counts(record)}.values()
-    here = state.holder("Production")
+    here = state.places.holders.get("Production")
     return next((number for number in earlier(trusted) if number in state.stages and number != here), None)
 
 

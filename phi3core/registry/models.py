@@ -5,7 +5,7 @@ Knows MLflow's entities, and asks no store.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from functools import cached_property
@@ -14,37 +14,69 @@ from typing import TYPE_CHECKING, Any
 from phi3core import tags
 from phi3core.timestamps import from_ms
 
+from .reference import Reference
+
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion, RegisteredModel
 
 
 @dataclass(frozen=True)
 class Model:
-    """A registered model. production and staging are version numbers, by alias; newest is the highest one."""
+    """A registered model.
+
+    aliases: version numbers, as the store has them. holders: the numbers of the versions in Production and in Staging,
+    by stage (`Places`). newest: the highest number.
+    """
 
     name: str
     description: str
     created: datetime
     updated: datetime
     aliases: dict[str, int]
+    holders: dict[str, int]
     newest: int | None
     tags: dict[str, str] = field(default_factory=dict)
 
     @property
     def production(self) -> int | None:
-        return self.aliases.get("production")
+        return self.holders.get("Production")
 
     @property
     def staging(self) -> int | None:
-        return self.aliases.get("staging")
+        return self.holders.get("Staging")
+
+    @property
+    def references(self) -> dict[str, int]:
+        """The version numbers by what else names them: ``name/Production``, ``name/Staging``, then ``name@alias``."""
+        stages = {str(Reference(self.name, stage=stage)): number for stage, number in self.holders.items()}
+        own = {
+            alias: number
+            for alias, number in sorted(self.aliases.items())
+            if alias.lower() not in tags.RESERVED_ALIASES
+        }
+        return stages | {str(Reference(self.name, alias=alias)): number for alias, number in own.items()}
+
+
+@dataclass(frozen=True)
+class Places:
+    """What a model's aliases and stages say of its versions, in numbers.
+
+    aliases: as the store has them. holders: by stage, the version in Production and the one in Staging. The reserved
+    aliases say it; while the model has neither of them, MLflow's stages do, and of several versions in one the highest
+    is there, as it is for ``models:/name/Production``.
+    """
+
+    aliases: dict[str, int]
+    holders: dict[str, int]
 
 
 @dataclass(frozen=True)
 class Version:
     """A model version. metrics are its source run's; source is MLflow's URI of the logged model.
 
-    owner: who made it, by its tag phi3.user, else its run's; empty where neither names one. In a store without stages,
-    stage is what the reserved aliases say; in one without aliases, the reserved two are what the stages say.
+    stage: the one that it is in (`Places` says by what). mlflow_stage: what MLflow's own stage says, which may have
+    been changed outside; the same in a store without stages. owner: who made it, by its tag phi3.user, else its run's;
+    empty where neither names one.
     """
 
     name: str
@@ -59,16 +91,21 @@ class Version:
     status: str
     metrics: dict[str, float]
     owner: str = ""
+    mlflow_stage: str = "None"
 
     @property
     def ref(self) -> str:
         return f"{self.name}/{self.version}"
 
     @property
-    def effective_stage(self) -> str:
-        """The stage that it is in by the aliases, which are the truth: MLflow's stage may have been changed outside."""
-        held = next((stage for alias, stage in tags.RESERVED_ALIASES.items() if alias in self.aliases), "")
-        return held or ("None" if self.stage in tags.RESERVED_ALIASES.values() else self.stage)
+    def contrary_stage(self) -> str:
+        """What MLflow's stage says where that is not the stage that it is in; else ""."""
+        return self.mlflow_stage if self.mlflow_stage != self.stage else ""
+
+    @property
+    def lacks_alias(self) -> bool:
+        """Whether it is in Production or Staging by MLflow's stage alone."""
+        return self.stage in tags.RESERVED_ALIASES.values() and self.stage.lower() not in self.aliases
 
     @property
     def wrapper(self) -> str:
@@ -152,35 +189,38 @@ def to_dict(value: Model | Version) -> dict[str, Any]:
     return plain
 
 
-def model_from_mlflow(found: RegisteredModel, aliases: dict[str, int]) -> Model:
-    """A registered model as plain data. aliases: from `aliases_from_mlflow`."""
+def model_from_mlflow(found: RegisteredModel, places: Places) -> Model:
+    """A registered model as plain data. places: from `places_from_mlflow`."""
     return Model(
         name=found.name,
         description=found.description or "",
         created=from_ms(found.creation_timestamp or 0),
         updated=from_ms(found.last_updated_timestamp or found.creation_timestamp or 0),
-        aliases=aliases,
+        aliases=places.aliases,
+        holders=places.holders,
         newest=max((int(version.version) for version in found.latest_versions or []), default=None),
         tags=dict(found.tags or {}),
     )
 
 
-def version_from_mlflow(found: ModelVersion, aliases: dict[str, int], run: Run, stages: bool = True) -> Version:
+def version_from_mlflow(found: ModelVersion, places: Places, run: Run, stages: bool = True) -> Version:
     """A model version as plain data.
 
     Args:
-        aliases: all of its model.
+        places: of its model.
         run: its source run.
         stages: whether the store has stages.
     """
     number = int(found.version)
-    own = tuple(sorted(alias for alias, at in aliases.items() if at == number))
-    held = next((tags.RESERVED_ALIASES[alias] for alias in own if alias in tags.RESERVED_ALIASES), "None")
+    own = tuple(sorted(alias for alias, at in places.aliases.items() if at == number))
+    held = next((stage for stage, at in places.holders.items() if at == number), "")
+    mlflow_stage = (found.current_stage or "None") if stages else held or "None"
+    at_rest = "None" if mlflow_stage in tags.RESERVED_ALIASES.values() else mlflow_stage
     tag_values = dict(found.tags or {})
     return Version(
         name=found.name,
         version=number,
-        stage=(found.current_stage or "None") if stages else held,
+        stage=held or at_rest,
         aliases=own,
         description=found.description or "",
         tags=tag_values,
@@ -190,26 +230,30 @@ def version_from_mlflow(found: ModelVersion, aliases: dict[str, int], run: Run, 
         status=found.status or "",
         metrics=run.metrics,
         owner=tag_values.get(tags.USER) or run.owner or found.user_id or "",
+        mlflow_stage=mlflow_stage,
     )
 
 
-def aliases_from_mlflow(found: RegisteredModel, aliases: bool = True) -> dict[str, int]:
-    """A model's version numbers by alias. aliases: whether the store has them; else its stages stand in for them."""
-    if aliases:
-        return {alias: int(number) for alias, number in (found.aliases or {}).items()}
-    return aliases_from_stages(found.latest_versions or [])
+def places_from_mlflow(found: RegisteredModel, aliases: bool = True) -> Places:
+    """A model's places, as one reading of it tells them. aliases: whether the store has them."""
+    own = {alias: int(number) for alias, number in (found.aliases or {}).items()} if aliases else {}
+    stages = {int(version.version): version.current_stage or "None" for version in found.latest_versions or []}
+    return Places(own, find_holders(own, stages))
 
 
-def aliases_from_stages(versions: Sequence[ModelVersion]) -> dict[str, int]:
-    """The reserved aliases of a store that has none: for each stage the number of its highest version.
+def find_holders(aliases: Mapping[str, int], stages: Mapping[int, str]) -> dict[str, int]:
+    """The versions in Production and in Staging, by stage: what `Places` says.
 
-    It is what ``models:/name/Production`` gives in MLflow, and all that a list of models holds of its versions.
+    Args:
+        aliases: version numbers, {} in a store without aliases.
+        stages: MLflow's stages by version number, of each stage's highest version at least.
     """
-    numbers: dict[str, int] = {}
-    for alias, stage in tags.RESERVED_ALIASES.items():
-        if in_stage := [int(version.version) for version in versions if version.current_stage == stage]:
-            numbers[alias] = max(in_stage)
-    return numbers
+    if any(alias in aliases for alias in tags.RESERVED_ALIASES):
+        return {stage: aliases[alias] for alias, stage in tags.RESERVED_ALIASES.items() if alias in aliases}
+    there = {
+        stage: [number for number, at in stages.items() if at == stage] for stage in tags.RESERVED_ALIASES.values()
+    }
+    return {stage: max(numbers) for stage, numbers in there.items() if numbers}
 
 
 def _column(column: dict[str, Any]) -> str:

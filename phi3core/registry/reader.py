@@ -19,11 +19,12 @@ from .models import (
     Model,
     ModelPage,
     ModelSummary,
+    Places,
     Run,
     Version,
     VersionDetails,
-    aliases_from_mlflow,
     model_from_mlflow,
+    places_from_mlflow,
     version_from_mlflow,
 )
 from .reference import Reference, parse_reference
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
 
 
 def get_version(settings: Settings, text: str) -> Version:
-    """The version that a reference names now; a stage is looked up by its alias.
+    """The version that a reference names now. A stage names the version that is in it, and its alias the same one.
 
     Args:
         text: ``name/3``, ``name@alias`` or ``name/Production``, also as MLflow writes them (``models:/name/3``).
@@ -44,14 +45,10 @@ def get_version(settings: Settings, text: str) -> Version:
         NotFound: the model, version or alias does not exist.
     """
     reference = parse_reference(text)
-    aliases = _aliases(settings, reference.name)
-    if reference.number is not None:
-        number = reference.number
-    else:
-        alias = reference.alias or str(reference.stage).lower()
-        if alias not in aliases:
-            raise NotFound(_no_alias(reference, aliases))
-        number = aliases[alias]
+    places = _places(settings, reference.name)
+    number = reference.number_in(places.aliases, places.holders)
+    if number is None:
+        raise NotFound(_not_named(reference, places.aliases))
     store = mlflow_client(settings)
     try:
         if number > 2**31 - 1:
@@ -62,14 +59,14 @@ def get_version(settings: Settings, text: str) -> Version:
         raise NotFound(
             f"{reference.name} has no version {number}. “python -m phi3core models {reference.name}” lists them."
         ) from error
-    return version_from_mlflow(found, aliases, get_run(settings, found.run_id), find_abilities(settings).stages)
+    return version_from_mlflow(found, places, get_run(settings, found.run_id), find_abilities(settings).stages)
 
 
 def list_models(settings: Settings) -> list[Model]:
     """All registered models, most recently changed first."""
     able = find_abilities(settings)
     pages = search_pages(settings, lambda **page: mlflow_client(settings).search_registered_models(**page))
-    found = [model_from_mlflow(model, aliases_from_mlflow(model, able.aliases)) for page in pages for model in page]
+    found = [model_from_mlflow(model, places_from_mlflow(model, able.aliases)) for page in pages for model in page]
     return sorted(found, key=lambda model: model.updated, reverse=True)
 
 
@@ -91,8 +88,8 @@ def search_models(settings: Settings, text: str = "", limit: int = 50, token: st
             order_by=["last_updated_timestamp DESC", "name ASC"],
             page_token=token or None,
         )
-    aliases = {model.name: aliases_from_mlflow(model, able.aliases) for model in page}
-    chosen = {model.name: _production_or_newest(model, aliases[model.name]) for model in page}
+    places = {model.name: places_from_mlflow(model, able.aliases) for model in page}
+    chosen = {model.name: _production_or_newest(model, places[model.name]) for model in page}
     runs = get_runs(settings, (version.run_id for version in chosen.values() if version))
     summaries = []
     for model in page:
@@ -100,29 +97,29 @@ def search_models(settings: Settings, text: str = "", limit: int = 50, token: st
         run = runs.get(version.run_id or "", Run()) if version else Run()
         summaries.append(
             ModelSummary(
-                model_from_mlflow(model, aliases[model.name]),
-                version_from_mlflow(version, aliases[model.name], run, able.stages) if version else None,
+                model_from_mlflow(model, places[model.name]),
+                version_from_mlflow(version, places[model.name], run, able.stages) if version else None,
             )
         )
     return ModelPage(tuple(summaries), page.token or "")
 
 
-def _production_or_newest(model: RegisteredModel, aliases: dict[str, int]) -> ModelVersion | None:
+def _production_or_newest(model: RegisteredModel, places: Places) -> ModelVersion | None:
     """Of the newest version of each stage, which MLflow gives with a model: the one in Production, else the newest."""
     given = {int(version.version): version for version in model.latest_versions or []}
-    return given.get(aliases.get("production", 0)) or given.get(max(given, default=0))
+    return given.get(places.holders.get("Production", 0)) or given.get(max(given, default=0))
 
 
 def list_versions(settings: Settings, name: str) -> list[Version]:
     """All versions of a model, newest first, with stage, aliases and metrics. Raises NotFound."""
-    able, aliases = find_abilities(settings), _aliases(settings, name)
+    able, places = find_abilities(settings), _places(settings, name)
     quote = '"' if "'" in name else "'"
     where = f"name={quote}{name}{quote}"
     pages = search_pages(settings, lambda **page: mlflow_client(settings).search_model_versions(where, **page))
     found = [version for page in pages for version in page]
     runs = get_runs(settings, (version.run_id for version in found))
     listed = [
-        version_from_mlflow(version, aliases, runs.get(version.run_id or "", Run()), able.stages) for version in found
+        version_from_mlflow(version, places, runs.get(version.run_id or "", Run()), able.stages) for version in found
     ]
     return sorted(listed, key=lambda version: version.version, reverse=True)
 
@@ -183,11 +180,11 @@ def _run_from_mlflow(run: mlflow.entities.Run) -> Run:
     return Run(dict(run.data.metrics), dict(run.data.params), str(run.info.experiment_id), owner)
 
 
-def _aliases(settings: Settings, name: str) -> dict[str, int]:
+def _places(settings: Settings, name: str) -> Places:
     try:
         able = find_abilities(settings)
         with translate_errors(settings):
-            return aliases_from_mlflow(mlflow_client(settings).get_registered_model(name), able.aliases)
+            return places_from_mlflow(mlflow_client(settings).get_registered_model(name), able.aliases)
     except NotFound as error:
         store = hide_password(settings.tracking_uri, settings.tracking_uri)
         raise NotFound(
@@ -195,8 +192,8 @@ def _aliases(settings: Settings, name: str) -> dict[str, int]:
         ) from error
 
 
-def _no_alias(reference: Reference, aliases: dict[str, int]) -> str:
-    if reference.stage:
-        return f"No version of {reference.name} is in {reference.stage} yet. Promote one first."
+def _not_named(reference: Reference, aliases: dict[str, int]) -> str:
+    if stage := reference.named_stage:
+        return f"No version of {reference.name} is in {stage} yet. Promote one first."
     named = ", ".join(f"@{alias}" for alias in sorted(aliases)) or "none yet"
     return f"{reference.name} has no alias @{reference.alias}. Its aliases: {named}."

@@ -6,6 +6,7 @@ of the store by reader.py.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from phi3core import tags
@@ -28,8 +29,23 @@ class Reference:
         """The one way to write it: a reserved alias as its stage, a number without zeros."""
         if self.number is not None:
             return f"{self.name}/{self.number}"
-        stage = self.stage or tags.RESERVED_ALIASES.get(self.alias or "")
-        return f"{self.name}/{stage}" if stage else f"{self.name}@{self.alias}"
+        return f"{self.name}/{self.named_stage}" if self.named_stage else f"{self.name}@{self.alias}"
+
+    @property
+    def named_stage(self) -> str:
+        """The stage that it names, by the stage or by its reserved alias; else ""."""
+        return self.stage or tags.RESERVED_ALIASES.get(self.alias or "", "")
+
+    def number_in(self, aliases: Mapping[str, int], holders: Mapping[str, int]) -> int | None:
+        """The number of the version that it names in its model, None where it names none.
+
+        Args:
+            aliases: the model's version numbers by alias.
+            holders: the model's version numbers by stage.
+        """
+        if self.number is not None:
+            return self.number
+        return holders.get(self.named_stage) if self.named_stage else aliases.get(self.alias or "")
 
 
 def parse_reference(text: str) -> Reference:

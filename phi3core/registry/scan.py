@@ -16,7 +16,7 @@ from phi3core.settings import Settings
 from phi3core.store.client import find_abilities, mlflow_client, search_pages, translate_errors
 
 from . import reader
-from .models import Run, aliases_from_mlflow, version_from_mlflow
+from .models import Places, Run, places_from_mlflow, version_from_mlflow
 from .search import IndexEntry, index_entry
 
 if TYPE_CHECKING:
@@ -57,17 +57,17 @@ class Scanner:
             ScanStopped: the scanner was stopped.
         """
         settings, able = self._settings, find_abilities(self._settings)
-        aliases: dict[str, dict[str, int]] = {}
+        places: dict[str, Places] = {}
         for models in self._paced(_pages(settings, "search_registered_models"), cpu_share):
-            aliases |= {model.name: aliases_from_mlflow(model, able.aliases) for model in models}
+            places |= {model.name: places_from_mlflow(model, able.aliases) for model in models}
         found: list[ModelVersion] = []
         for page in self._paced(_pages(settings, "search_model_versions"), cpu_share):
             found += page
         self._newest = max((version.last_updated_timestamp or 0 for version in found), default=0)
         if before_runs:
-            yield self._entries(found, aliases, able.stages, cpu_share)
+            yield self._entries(found, places, able.stages, cpu_share)
         self._read_runs({version.run_id: version.name in changed for version in found if version.run_id}, cpu_share)
-        yield self._entries(found, aliases, able.stages, cpu_share)
+        yield self._entries(found, places, able.stages, cpu_share)
 
     def changed_models(self) -> list[str]:
         """The models of which a version was registered or changed since the last call or scan. Raises StoreError.
@@ -96,15 +96,16 @@ class Scanner:
     def _entries(
         self,
         found: list[ModelVersion],
-        aliases: dict[str, dict[str, int]],
+        places: dict[str, Places],
         stages: bool,
         cpu_share: Callable[[], float],
     ) -> Models:
-        models: dict[str, list[IndexEntry]] = {name: [] for name in aliases}
+        models: dict[str, list[IndexEntry]] = {name: [] for name in places}
         for start in self._paced(iter(range(0, len(found), _PAGE)), cpu_share):
             for version in found[start : start + _PAGE]:
                 run = self._runs.get(version.run_id or "", Run())
-                entry = index_entry(version_from_mlflow(version, aliases.get(version.name, {}), run, stages))
+                known = places.get(version.name) or Places({}, {})
+                entry = index_entry(version_from_mlflow(version, known, run, stages))
                 models.setdefault(version.name, []).append(entry)
         newest_first = {name: sorted(some, key=lambda entry: -entry.version.version) for name, some in models.items()}
         return {name: tuple(some) for name, some in newest_first.items()}

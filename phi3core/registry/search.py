@@ -164,7 +164,7 @@ def _tests(query: Query) -> Iterator[Callable[[Version], bool]]:
     """What a version must meet, for each filter of the query but its words and its model."""
     alias, source, owner = query.alias.removeprefix("@"), query.source.lower(), query.owner.lower()
     if query.stage:
-        yield lambda version: version.effective_stage == query.stage
+        yield lambda version: version.stage == query.stage
     if alias:
         yield lambda version: alias in version.aliases
     if query.wrapper:
@@ -181,9 +181,7 @@ def _tests(query: Query) -> Iterator[Callable[[Version], bool]]:
 _SORTS: dict[str, Callable[[Version], Any]] = {
     "name": lambda version: (version.name.lower(), version.version),
     "version": lambda version: version.version,
-    "stage": lambda version: (
-        tags.STAGES.index(version.effective_stage) if version.effective_stage in tags.STAGES else None
-    ),
+    "stage": lambda version: tags.STAGES.index(version.stage) if version.stage in tags.STAGES else None,
     "size": lambda version: version.size,
     "created": lambda version: version.created,
     "owner": lambda version: version.owner.lower() or None,

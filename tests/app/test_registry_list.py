@@ -230,3 +230,18 @@ def test_a_store_that_goes_away_leaves_the_list_with_its_age_and_the_reason(
     at.button(key="registry_refresh").click().run()
     assert not at.warning
     assert "read just now" in said(at)
+
+
+def test_a_stage_that_disagrees_is_shown_beside_the_one_that_counts(
+    open_page: Open, register: Register, settings: Settings
+) -> None:
+    for _ in range(2):
+        register()
+    for number in ("1", "2"):
+        mlflow_client(settings).transition_model_version_stage("phi3", number, "Production")
+    at = open_page("registry")
+    shown = dict(zip(rows(at), at.dataframe[0].value["Stage"]))
+    assert {ref: list(stages) for ref, stages in shown.items()} == {
+        "phi3/2": ["Production"], "phi3/1": ["MLflow: Production"],
+    }  # fmt: skip
+    assert "MLflow has phi3/1 in another stage than it is in" in said(at)

@@ -11,7 +11,9 @@ from phi3core.promotion.promote import promote
 from phi3core.promotion.record import search
 from phi3core.registry import reader
 from phi3core.settings import Settings
+from phi3core.store.client import mlflow_client
 from tests.app.conftest import Open, Register
+from tests.app.dialogs import press
 from tests.app.registry import said
 
 
@@ -127,3 +129,21 @@ def test_an_alias_is_set_and_removed(open_page: Open, register: Register, settin
     assert "@champion now points at phi3/1." in said(at)
     assert reader.get_version(settings, "phi3@champion").version == 1
     assert ":blue-badge[@champion]" in said(at)
+
+
+def test_what_mlflows_stages_alone_say_is_shown_and_adopted(
+    open_page: Open, register: Register, settings: Settings
+) -> None:
+    register()
+    register()
+    for number in ("1", "2"):
+        mlflow_client(settings).transition_model_version_stage("phi3", number, "Production")
+    at = open_page("registry", model="phi3", version="1")
+    assert "MLflow’s stages alone put **phi3/2** in Production" in said(at)
+    assert ":red-badge[:material/warning: MLflow: Production]" in said(at)
+    at = press(at, "registry_adopt", "adopt_confirm", adopt_reason="The nightly script said so.")
+    assert not at.exception
+    assert "phi3/2 is in Production, by its alias." in said(at)
+    assert "MLflow’s stages alone" not in said(at)
+    record = next(r for r in search.of_model(settings, "phi3") if r.action == "promote")
+    assert (record.ref, record.new, record.reason) == ("phi3/2", "Production", "The nightly script said so.")

@@ -8,6 +8,7 @@ from pathlib import Path
 from phi3core.promotion.record import search
 from phi3core.registry import reader
 from phi3core.settings import Settings
+from phi3core.store.client import mlflow_client
 from tests.cli.commands import done, refused, run, stages
 from tests.support import fakes
 
@@ -32,6 +33,17 @@ def test_what_the_old_one_becomes_is_said_and_recorded(phi3: Settings) -> None:
     assert stages(phi3) == {1: "None", 2: "Production"}
     newest = search.of_model(phi3, "phi3")[0]
     assert (newest.reason, newest.replaced_to) == ("Faster", "None")
+
+
+def test_what_a_script_set_is_listed_and_adopted(phi3: Settings) -> None:
+    for number in ("1", "2"):
+        mlflow_client(phi3).transition_model_version_stage("phi3", number, "Production")
+    rows = done("models", "phi3").splitlines()[1:]
+    assert ["Production" in row for row in rows] == [True, True]
+    assert "None (MLflow: Production)" in rows[1]
+    assert done("adopt", "phi3", "--reason", "As it was") == "phi3/2 is in Production: @production points at it.\n"
+    assert stages(phi3) == {1: "None", 2: "Production"}
+    assert "alone (any more)" in refused("adopt", "phi3")
 
 
 def test_a_rollback_goes_to_the_previous_production(phi3: Settings) -> None:

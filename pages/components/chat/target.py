@@ -7,13 +7,12 @@ from dataclasses import dataclass
 import streamlit as st
 
 from pages.components.shared import reads, store_reads, ui
-from phi3core import tags
 from phi3core.chat.conversation import Conversation
 from phi3core.chat.target import find_moved_version
 from phi3core.endpoints.config import Endpoint, load_endpoints
 from phi3core.errors import BadInput, NotFound, Phi3Error, StoreDown
 from phi3core.registry.models import Model, Version
-from phi3core.registry.reference import Reference, parse_reference
+from phi3core.registry.reference import parse_reference
 
 _ELSEWHERE = "endpoint:"
 
@@ -177,10 +176,10 @@ def _pick_version(
 
 def _choices(model: Model, listed: list[Version]) -> dict[str, str]:
     """References to choose from, with their labels: stages, aliases, then every version, newest first."""
-    found = {}
-    for alias, number in sorted(model.aliases.items()):
-        label = tags.RESERVED_ALIASES.get(alias, f"@{alias}")
-        found[str(Reference(model.name, alias=alias))] = f"{label}  →  /{number}"
+    found = {
+        ref: f"{ref.removeprefix(model.name).removeprefix('/')}  →  /{number}"
+        for ref, number in model.references.items()
+    }
     for version in listed:
         stage = "" if version.stage == "None" else f" · {version.stage}"
         about = f"{version.wrapper} {version.precision}".strip() or "not one of our wrappers"

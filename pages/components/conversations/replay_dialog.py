@@ -6,14 +6,13 @@ import streamlit as st
 
 from pages.components.shared import reads, store_reads, ui
 from pages.components.shared.escape import short
-from phi3core import tags
 from phi3core.chat import replay
 from phi3core.chat.conversation import Conversation
 from phi3core.chat.replay import Replay
 from phi3core.endpoints.config import Endpoint, load_endpoints
 from phi3core.errors import NotFound, Phi3Error
 from phi3core.registry import reader
-from phi3core.registry.reference import Reference
+from phi3core.registry.models import Model
 
 _PAGE = "pages/conversations_page.py"
 
@@ -61,7 +60,7 @@ def _pick(conversation: Conversation) -> str:
         right.caption("A remote endpoint: what is asked leaves this machine.")
         return name
     numbers = {v.ref: f"/{v.version} · {v.wrapper or 'other'} {v.precision}" for v in store_reads.versions(name)}
-    labels = _aliases(name, models[name].aliases) | numbers
+    labels = _named(models[name]) | numbers
     refs = list(labels)
     at = refs.index(recorded) if recorded in refs else 0
 
@@ -73,11 +72,11 @@ def _pick(conversation: Conversation) -> str:
     )  # fmt: skip
 
 
-def _aliases(name: str, aliases: dict[str, int]) -> dict[str, str]:
+def _named(model: Model) -> dict[str, str]:
     """References by stage and alias, with their labels."""
     return {
-        str(Reference(name, alias=alias)): f"{tags.RESERVED_ALIASES.get(alias, f'@{alias}')}  →  /{number}"
-        for alias, number in sorted(aliases.items())
+        ref: f"{ref.removeprefix(model.name).removeprefix('/')}  →  /{number}"
+        for ref, number in model.references.items()
     }
 
 

@@ -17,10 +17,10 @@ from . import checklist
 
 @st.dialog("Ask for a promotion", icon=":material/front_hand:")
 def ask_dialog(version: Version, listed: list[Version]) -> None:
-    st.markdown(f"**{short(version.ref)}** is in {ui.stage_badge(version.stage)}")
+    st.markdown(f"**{short(version.ref)}** is in {ui.version_stage(version)}")
     stages = [stage for stage in ("Production", "Staging") if stage != version.stage]
     stage = st.radio("It should move to", stages, horizontal=True, key="ask_stage")
-    holder = next((v for v in listed if stage.lower() in v.aliases and v.version != version.version), None)
+    holder = next((v for v in listed if v.stage == stage and v.version != version.version), None)
     after = f", where it would follow {short(holder.ref)}" if holder else ""
     dialogs.bullets(
         [

@@ -32,7 +32,7 @@ def versions(rows: Sequence[Version], review: ReviewState, sort: str, bar: Delta
     states = [review.of(version) for version in rows]
     table: dict[str, list[object]] = {
         "Version": [version.ref for version in rows],
-        "Stage": [[version.effective_stage] if version.effective_stage != "None" else [] for version in rows],
+        "Stage": [_stage(version) for version in rows],
         "Aliases": [[f"@{a}" for a in version.aliases if a not in tags.RESERVED_ALIASES] for version in rows],
     }
     if any(states):
@@ -48,9 +48,7 @@ def versions(rows: Sequence[Version], review: ReviewState, sort: str, bar: Delta
         "Owner": [_owner(version) for version in rows],
         "Precision": [version.precision or "–" for version in rows],
     }
-    if wrong := [version for version in rows if version.effective_stage != version.stage]:
-        which = short(wrong[0].ref) + (f" (and {len(wrong) - 1} more)" if len(wrong) > 1 else "")
-        ui.show_warning(f"The stage of {which} at MLflow is not what the aliases say. Open it, and the stage follows.")
+    _warn(rows)
     event = st.dataframe(
         pd.DataFrame(table),
         hide_index=True,
@@ -79,7 +77,7 @@ def _offer(chosen: Sequence[Version]) -> None:
         st.page_link("pages/chat_page.py", label="Chat", icon=":material/chat:", query_params=query)
         st.caption("Tick a second one to compare.", width="content")
     elif len(chosen) == 2:
-        left, right = sorted(chosen, key=lambda v: ("production" not in v.aliases, v.name, v.version))
+        left, right = sorted(chosen, key=lambda v: (v.stage != "Production", v.name, v.version))
         query = {"compare": left.ref, "with": right.ref}
         label = f"Compare {short(left.ref)} with {short(right.ref)}"
         navigation.button(label, ":material/compare_arrows:", "registry_compare_ticked", query)
@@ -93,7 +91,7 @@ def models(listed: Sequence[tuple[str, Sequence[Version]]]) -> None:
     """A row for each model, with all its versions, newest first."""
     queries = [{"model": name} for name, _ in listed]
     held = [model_state.production(versions) for _, versions in listed]
-    staged = [next((v for v in versions if "staging" in v.aliases), None) for _, versions in listed]
+    staged = [next((v for v in versions if v.stage == "Staging"), None) for _, versions in listed]
     speeds = [version.metrics.get(tags.TOKENS_PER_SECOND) if version else None for version in held]
     waiting = review_state.waiting([name for name, _ in listed])
     table = {
@@ -122,6 +120,23 @@ def models(listed: Sequence[tuple[str, Sequence[Version]]]) -> None:
     )
 
 
+def _warn(rows: Sequence[Version]) -> None:
+    """Say it where MLflow's stages say something else than counts."""
+    if not (wrong := [version for version in rows if version.contrary_stage]):
+        return
+    which = short(wrong[0].ref) + (f" (and {len(wrong) - 1} more)" if len(wrong) > 1 else "")
+    if any(version.lacks_alias for version in model_state.indexed_versions(wrong[0].name)):
+        ui.show_warning(f"MLflow has another version of a higher number in the stage of {which}: that one counts.")
+    else:
+        ui.show_warning(f"The stage of {which} at MLflow is not what the aliases say. Open it, and the stage follows.")
+
+
+def _stage(version: Version) -> list[str]:
+    """The stage that it is in, and what MLflow says where that is another one."""
+    shown = [version.stage] if version.stage != "None" else []
+    return [*shown, f"MLflow: {version.contrary_stage}"] if version.contrary_stage else shown
+
+
 def _owner(version: Version) -> str:
     return version.owner if version.owner not in ("", "unknown") else "–"
 
@@ -143,6 +158,7 @@ def _note_click(key: str, queries: Sequence[Mapping[str, str]]) -> None:
 
 def _columns(first: str, key: str, queries: Sequence[Mapping[str, str]]) -> _Columns:
     stages = {stage: color for stage, color in ui.STAGE_COLORS.items() if stage != "None"}
+    stages |= {f"MLflow: {stage}": "red" for stage in ui.STAGE_COLORS}
     return {
         first: st.column_config.ButtonColumn(
             type="tertiary", alignment="left", pinned=True, key=key, on_click=_note_click, args=(key, queries)

@@ -115,5 +115,5 @@ def _differs(name: str, shown: ModelState | None, now: ModelState | None) -> boo
 
 
 def production(listed: Sequence[Version]) -> Version | None:
-    """The version in Production, by its alias."""
-    return next((version for version in listed if "production" in version.aliases), None)
+    """The version in Production."""
+    return next((version for version in listed if version.stage == "Production"), None)

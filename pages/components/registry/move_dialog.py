@@ -27,7 +27,7 @@ def show(version: Version, listed: list[Version], stage: str = "", request: str 
     try:
         version, listed = plan_view.as_now(version, listed)
         stages = _stages(version)
-        st.markdown(f"**{short(version.ref)}** is in {ui.stage_badge(version.stage)}")
+        st.markdown(f"**{short(version.ref)}** is in {ui.version_stage(version)}")
         start = stages.index(stage) if stage in stages else 0
         target = st.radio("Move it to", stages, start, horizontal=True, key="move_stage")
         old = _becomes(version, target, listed)
@@ -61,10 +61,10 @@ def _move(ref: str, stage: str, old: str, *, reason: str, override: str, request
 
 def _stages(version: Version) -> list[str]:
     # A stage without its alias is none of ours: moving it to where it seems to be gives it the alias.
-    settled = version.stage not in EXCLUSIVE_STAGES or version.stage.lower() in version.aliases
-    known = find_abilities(ui.config()).stages
+    able = find_abilities(ui.config())
+    settled = not able.aliases or not version.lacks_alias
     return [
-        stage for stage in _ORDER if (stage != version.stage or not settled) and (known or stage != "Archived")
+        stage for stage in _ORDER if (stage != version.stage or not settled) and (able.stages or stage != "Archived")
     ]  # fmt: skip
 
 

@@ -42,6 +42,11 @@ def sentences(plan: Plan) -> list[str]:
     ]
     if does:
         found.append(f"**{ref}** {join_words(does)}.")
+    for change in plan.changes:
+        if change.what == "alias" and change.ref != plan.version.ref:
+            found.append(
+                f"**{short(change.ref)}** stays where MLflow’s stage has put it, and gets {ui.code(change.new)}."
+            )
     if plan.stage in EXCLUSIVE_STAGES:
         found.append(f"{name}/{plan.stage} and {alias} mean {ref} from then on, for every client that asks for them.")
     if plan.vacated:

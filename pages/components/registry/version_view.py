@@ -21,7 +21,16 @@ from phi3core.registry.models import Version
 from phi3core.store.client import Abilities
 from phi3core.text import plural
 
-from . import aliases_dialog, copy_dialog, delete_dialog, model_state, move_dialog, navigation, rollback_dialog
+from . import (
+    adopt_dialog,
+    aliases_dialog,
+    copy_dialog,
+    delete_dialog,
+    model_state,
+    move_dialog,
+    navigation,
+    rollback_dialog,
+)
 from .model_state import ModelState
 from .tabs import files, metrics, overview, record, reviews, signature, usage
 
@@ -48,6 +57,7 @@ def show(name: str, asked: str, changed: bool) -> None:
     model_state.follow(name, reading)
     if look:
         _show_findings(look)
+        adopt_dialog.offer(listed, state.abilities if state else Abilities())
     if state:
         _show_lacks(state.abilities)
     _buttons(version, listed, state.abilities if state else Abilities())
@@ -86,7 +96,7 @@ def _not_there(name: str, asked: str, reading: Reading[ModelState], listed: Sequ
 
 
 def _line(version: Version) -> None:
-    badges = " ".join(part for part in (ui.stage_badge(version.stage), ui.alias_badges(version)) if part)
+    badges = " ".join(part for part in (ui.version_stage(version), ui.alias_badges(version)) if part)
     st.markdown(f"{badges} :gray[·] {ui.wrapper(version.wrapper)}")
     facts = [
         f"by {short(version.owner)}" if version.owner not in ("", "unknown") else "",

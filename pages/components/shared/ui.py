@@ -145,6 +145,17 @@ def stage_badge(stage: str) -> str:
     return f":{STAGE_COLORS[stage]}-badge[{STAGE_ICONS[stage]} {stage}]"
 
 
+def version_stage(version: Version) -> str:
+    """Markdown: the stage that a version is in, and what MLflow's own stage says where that is another one."""
+    badge = stage_badge(version.stage)
+    return f"{badge} {contrary_badge(version)}" if version.contrary_stage else badge
+
+
+def contrary_badge(version: Version) -> str:
+    """Markdown for what MLflow's own stage says where that is another one; else ""."""
+    return f":red-badge[:material/warning: MLflow: {version.contrary_stage}]" if version.contrary_stage else ""
+
+
 def alias_badges(version: Version) -> str:
     """Markdown; the reserved aliases are left out, because the stage says the same."""
     shown = [alias for alias in version.aliases if alias not in tags.RESERVED_ALIASES]
@@ -160,7 +171,7 @@ def target_line(version: Version | None, endpoint: Endpoint | None) -> str:
     if endpoint is not None:
         return f":material/cloud: **{safe_markdown(code(endpoint.name))}** {code(endpoint.model or endpoint.dialect)}"
     assert version is not None
-    badge = stage_badge(version.stage) if version.stage != "None" else ""
+    badge = version_stage(version) if version.stage != "None" or version.contrary_stage else ""
     return f"{wrapper(version.wrapper)} **{version.ref}** {badge} {alias_badges(version)}"
 
 

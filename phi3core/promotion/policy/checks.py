@@ -116,7 +116,7 @@ def case_of(
     state = snapshot.state
 
     def production() -> Version | None:
-        number = state.holder("Production")
+        number = state.places.holders.get("Production")
         return None if number is None else state.version(number)
 
     policies = policy.parse(state.policy, state.name)

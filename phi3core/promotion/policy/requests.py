@@ -58,7 +58,7 @@ def ask(settings: Settings, ref: str, stage: str, reason: str, person: Person) -
     version = reader.get_version(settings, ref)
     if version.status not in ("", "READY"):
         raise Conflict(f"{version.ref} is not ready ({version.status}): wait until it is, or build it again.")
-    if target.lower() in version.aliases:
+    if target == version.stage:
         raise Conflict(f"{version.ref} is in {target} already.")
     if same := next((r for r in of_model(settings, version.name) if _asks_the_same(r, version, target)), None):
         raise Conflict(

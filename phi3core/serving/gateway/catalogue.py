@@ -8,7 +8,6 @@ from typing import Any, Generic, TypeVar
 
 from phi3core.clock import SYSTEM, Clock
 from phi3core.registry import reader
-from phi3core.registry.reference import parse_reference
 from phi3core.settings import Settings
 from phi3core.store.client import mlflow_client, search_pages
 
@@ -51,8 +50,7 @@ def list_references(settings: Settings) -> list[dict[str, Any]]:
     for model in reader.list_models(settings):
         made = dict(numbers.get(model.name, []))
         names = {f"{model.name}/{number}": number for number in sorted(made, reverse=True)}
-        for alias, number in sorted(model.aliases.items()):
-            names[str(parse_reference(f"{model.name}@{alias}"))] = number
+        names |= model.references
         listed += [_listed(name, f"{model.name}/{number}", made.get(number, 0)) for name, number in names.items()]
     return listed
 

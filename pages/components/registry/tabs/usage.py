@@ -41,30 +41,36 @@ def _show(version: Version, detail: VersionDetails) -> None:
         st.code(code_snippets.in_curl(code_snippets.example(ref), url, key), language="bash", wrap_lines=True)
     with terminal:
         st.code(f"python -m phi3core chat {shlex.quote(ref)}", language="bash", wrap_lines=True)
-        st.caption(f"Or with MLflow alone, without this app: {short(uri(ref))}")
-        command = f"MLFLOW_TRACKING_URI={shlex.quote(_store())} mlflow models serve -m {shlex.quote(uri(ref))} -p 5001"
+        st.caption(f"Or with MLflow alone, without this app: {short(uri(ref, version))}")
+        serve = f"mlflow models serve -m {shlex.quote(uri(ref, version))} -p 5001"
+        command = f"MLFLOW_TRACKING_URI={shlex.quote(_store())} {serve}"
         st.code(command, language="bash", wrap_lines=True)
 
 
 def references(version: Version) -> list[str]:
     """The ways to name the version, the one that never moves first."""
     aliases = [alias for alias in version.aliases if alias not in tags.RESERVED_ALIASES]
-    stages = [stage for alias, stage in tags.RESERVED_ALIASES.items() if alias in version.aliases]
+    stages = [version.stage] if version.stage in tags.RESERVED_ALIASES.values() else []
     return [version.ref, *(f"{version.name}/{stage}" for stage in stages), *(f"{version.name}@{a}" for a in aliases)]
 
 
-def uri(ref: str) -> str:
-    """A reference as MLflow writes it. A stage by its alias: that is the truth, and stages may go."""
+def uri(ref: str, version: Version) -> str:
+    """A reference as MLflow writes it. A stage by its alias, where there is one: that is the truth, and stages may go.
+
+    version: the one that it means.
+    """
     found = parse_reference(ref)
     if found.number is not None:
         return f"models:/{found.name}/{found.number}"
+    if found.named_stage and version.lacks_alias:
+        return f"models:/{found.name}/{found.named_stage}"
     return f"models:/{found.name}@{found.alias or str(found.stage).lower()}"
 
 
 def in_mlflow(ref: str, version: Version, detail: VersionDetails, store: str) -> str:
     """Python that loads the version by MLflow and asks it once: its own flavor where that knows more than pyfunc."""
     start = f"mlflow.set_tracking_uri({json.dumps(store, ensure_ascii=False)})\n"
-    address = json.dumps(uri(ref), ensure_ascii=False)
+    address = json.dumps(uri(ref, version), ensure_ascii=False)
     pyfunc = f"import mlflow\n\n{start}model = mlflow.pyfunc.load_model({address})\n{_ask(detail)}\n"
     if "transformers" in detail.flavors or version.wrapper == "transformers":
         return pyfunc + (
