@@ -244,4 +244,4 @@ def test_a_stage_that_disagrees_is_shown_beside_the_one_that_counts(
     assert {ref: list(stages) for ref, stages in shown.items()} == {
         "phi3/2": ["Production"], "phi3/1": ["MLflow: Production"],
     }  # fmt: skip
-    assert "MLflow has phi3/1 in another stage than it is in" in said(at)
+    assert "a higher number in the stage of phi3/1: that one counts" in said(at)

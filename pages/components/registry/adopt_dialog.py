@@ -24,7 +24,7 @@ def offer(listed: Sequence[Version], able: Abilities) -> None:
     with st.container(horizontal=True, vertical_alignment="center", border=True, key="version_adopt"):
         st.markdown(
             f":material/info: MLflow’s stages alone put {places}. It counts everywhere, but no alias holds it and no "
-            "record tells of it, so that nothing can be rolled back to it.",
+            "record tells of it: a rollback could not come back to it.",
             width="stretch",
         )
         if ui.person().may("releaser"):
