@@ -18,6 +18,7 @@ from streamlit.runtime.pages_manager import PagesManager
 
 from phi3core.access.login import allowed_hosts, explain_no_login, load_login
 from phi3core.chat import history
+from phi3core.chat.response_history import ResponseHistory
 from phi3core.errors import Phi3Error
 from phi3core.parent_process import on_parent_exit
 from phi3core.registry.index import get_index
@@ -55,7 +56,7 @@ async def lifespan(_: st.App) -> AsyncIterator[None]:
         on_parent_exit(lambda: os.kill(os.getpid(), signal.SIGTERM))
     send_at_once(st.get_option("server.port"))
     servers = pool(config)
-    await gateway.start(servers)
+    await gateway.start(servers, ResponseHistory(config, servers))
     _before_the_end(gateway.hang_up)
     servers.warm()
     history.start_sending(config)

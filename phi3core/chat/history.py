@@ -8,6 +8,7 @@ in this process's memory. Listing and searching them is in `search`.
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -199,6 +200,17 @@ def read(settings: Settings, id: str) -> StoredConversation:
     turns = sorted(found.values(), key=lambda turn: turn.when)
     title = pending.renamed or title or pending.title or default_title(turns[0].question)
     return StoredConversation(id, title, turns, origin)
+
+
+def find_conversation(settings: Settings, turn: str) -> str:
+    """The id of the conversation that a turn belongs to, by the turn's. Raises NotFound or StoreDown."""
+    for event in outbox.pending_events(settings):
+        if event["kind"] == "turn" and event["turn"]["id"] == turn:
+            return str(event["conversation"])
+    if settings.tracing and re.fullmatch("[0-9a-f]{32}", turn):
+        with contextlib.suppress(BadInput):  # a trace that another program wrote
+            return check_conversation_id(trace_search.find_session(settings, f"tr-{turn}"))
+    raise NotFound("This turn is not in the store (any more).")
 
 
 def find_author(settings: Settings, id: str) -> str:

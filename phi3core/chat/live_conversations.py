@@ -44,7 +44,7 @@ def rename_conversation(settings: Settings, id: str, title: str, person: Person 
 
     Raises BadInput for an empty title or an odd id, Forbidden for a person who is neither its author nor an admin.
     """
-    live = _find(id)
+    live = find_live(id)
     history.rename(settings, id, title, person, live.author if live else "")
     if live:
         live.set_title(title)
@@ -55,7 +55,7 @@ def delete_conversation(settings: Settings, id: str, person: Person | None = Non
 
     Raises BadInput for an odd id, Forbidden for a person who is neither its author nor an admin.
     """
-    live = _find(id)
+    live = find_live(id)
     author = live.author if live else ""
     history.require_author(settings, id, person, author, "delete")
     with _lock:
@@ -65,6 +65,7 @@ def delete_conversation(settings: Settings, id: str, person: Person | None = Non
     history.delete(settings, id, person, author)
 
 
-def _find(id: str) -> Conversation | None:
+def find_live(id: str) -> Conversation | None:
+    """A conversation by its id, None where it is not in memory."""
     with _lock:
         return _live.get(id)

@@ -76,7 +76,8 @@ class Tree:
     def messages(self, system: str = "", parent: Turn | str | None = None, forget: int = 0) -> list[dict[str, str]]:
         """The turns of a path as OpenAI messages.
 
-        Questions without any answer are left out, and raw prompts, which are no messages.
+        Questions without any answer are left out, and raw prompts, which are no messages. A first turn may have been
+        sent with messages before its question, which no turn holds.
 
         Args:
             parent: the last turn; None for the end of the active path.
@@ -85,7 +86,7 @@ class Tree:
         messages = [{"role": "system", "content": system}] if system.strip() else []
         for turn in self.path_to(self._leaf if parent is None else parent)[max(forget, 0) :]:
             if turn.answer and not turn.raw:
-                messages += [{"role": "user", "content": turn.question}, {"role": "assistant", "content": turn.answer}]
+                messages += [*_asked(turn), {"role": "assistant", "content": turn.answer}]
         return messages
 
     def sent_for(self, turn: Turn) -> list[dict[str, str]]:
@@ -125,6 +126,13 @@ class Tree:
                 if below is not None:
                     below.add(turn.id)
         return last
+
+
+def _asked(turn: Turn) -> list[dict[str, str]]:
+    """The question, after what was sent before it where that is no turn's; without its system prompt."""
+    if turn.parent or turn.sent is None:
+        return [{"role": "user", "content": turn.question}]
+    return turn.sent[1:] if turn.system and turn.sent[:1] == [{"role": "system", "content": turn.system}] else turn.sent
 
 
 def copy_turns(turns: Iterable[Turn]) -> list[Turn]:

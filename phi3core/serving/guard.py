@@ -67,12 +67,17 @@ class Guard:
             return 415, "Send the request as JSON, with the header Content-Type: application/json.", "not_json"
         if scope["path"] == "/health":
             return None
-        return self._authorize(headers.get("authorization", "").removeprefix("Bearer ").strip())
+        return self._authorize(key_of(headers))
 
 
 def headers_of(scope: Scope) -> dict[str, str]:
     """A request's headers, by their names in lower case."""
     return {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
+
+
+def key_of(headers: dict[str, str]) -> str:
+    """The API key that a request gives, "" where it gives none."""
+    return headers.get("authorization", "").removeprefix("Bearer ").strip()
 
 
 def is_own(headers: dict[str, str]) -> bool:

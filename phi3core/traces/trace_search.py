@@ -66,6 +66,13 @@ def search_infos(settings: Settings, where: str, order: str = "ASC", most: int =
     return (found.info for found in search_traces(settings, where, order, most, spans=False))
 
 
+def find_session(settings: Settings, trace_id: str) -> str:
+    """The id of the conversation that a trace belongs to. Raises NotFound or StoreDown."""
+    with translate_errors(settings):
+        info = tracing_client(settings).get_trace_info(trace_id)
+    return str((info.trace_metadata or {}).get(SESSION, ""))
+
+
 def check_conversation_id(id: str) -> str:
     """Return the id, which is safe in a filter then. Raises BadInput for anything that is no conversation's id."""
     if not re.fullmatch(r"[0-9a-f]{32}", id):

@@ -14,6 +14,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 
+from phi3core.chat.response_history import ResponseHistory
 from phi3core.clock import SYSTEM, Clock
 from phi3core.serving.child.app import bind_socket
 from phi3core.serving.gateway.routes import Gateway
@@ -30,7 +31,7 @@ def passing_on(settings: Settings, pool: Pool, clock: Clock = SYSTEM) -> Iterato
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> Any:
-        await gateway.start(pool)
+        await gateway.start(pool, ResponseHistory(settings, pool))
         yield
         await gateway.stop()
 

@@ -11,6 +11,8 @@ from phi3core.errors import BadInput, Busy, ContextFull, NotFound, NotReady, Phi
 from phi3core.serving.body import RequestError
 from phi3core.serving.protocol import error_response
 
+_THERE = "GET /v1/models, POST /v1/chat/completions and POST /v1/completions"
+
 
 def add_error_handlers(app: FastAPI) -> None:
     """Have the app answer every error so."""
@@ -53,9 +55,11 @@ async def _failed(_: Request, error: Exception) -> Response:
     return error_response(500, str(error))
 
 
-async def _http_error(_: Request, error: Exception) -> Response:
+async def _http_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    text = "There is nothing at this address." if error.status_code == 404 else str(error.detail)
+    text = str(error.detail)
+    if error.status_code == 404:
+        text = f"There is nothing at {request.url.path}. This server has {_THERE}."
     return error_response(error.status_code, text)
 
 

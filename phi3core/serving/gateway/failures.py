@@ -10,6 +10,8 @@ from phi3core.errors import BadInput, Busy, NotFound, Phi3Error, ServerError, St
 from phi3core.serving.body import RequestError
 from phi3core.serving.protocol import error_body
 
+_THERE = "GET /v1/models, POST /v1/chat/completions, POST /v1/completions and POST /v1/responses"
+
 
 class Died(ServerError):
     """The model server went away before it answered."""
@@ -45,8 +47,10 @@ async def our_error(_: Request, error: Phi3Error) -> Response:
     return _error(503, text, "model_not_ready")
 
 
-async def http_error(_: Request, error: HTTPException) -> Response:
-    text = "There is nothing at this address." if error.status_code == 404 else str(error.detail)
+async def http_error(request: Request, error: HTTPException) -> Response:
+    text = str(error.detail)
+    if error.status_code == 404:
+        text = f"There is nothing at {request.url.path}. This app has {_THERE}."
     return _error(error.status_code, text, None)
 
 

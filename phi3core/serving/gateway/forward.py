@@ -60,16 +60,14 @@ class Forward:
 
         headers = {**JSON, "accept-encoding": "identity", "authorization": f"Bearer {server.key}"}
         try:
-            async with self._upstream.session().post(
-                server.url + self._path, data=payload, headers=headers
-            ) as upstream:
-                if upstream.content_type == "text/event-stream":
-                    await reply.begin(upstream.status, upstream.headers)
-                    async for piece in upstream.content.iter_any():
+            async with self._upstream.session().post(server.url + self._path, data=payload, headers=headers) as answer:
+                if answer.content_type == "text/event-stream":
+                    await reply.begin(answer.status, answer.headers)
+                    async for piece in answer.content.iter_any():
                         await reply.piece(piece)
                 else:
-                    whole = await upstream.read()  # before anything is sent: it can still fail with a status
-                    await reply.begin(upstream.status, upstream.headers, len(whole))
+                    whole = await answer.read()  # before anything is sent: it can still fail with a status
+                    await reply.begin(answer.status, answer.headers, len(whole))
                     await reply.piece(whole)
         except aiohttp.ClientError as error:
             await self._broke_off(server, reply, error)

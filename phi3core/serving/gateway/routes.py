@@ -3,9 +3,10 @@
     GET  /v1/models            every version reference, MODEL/3, MODEL@alias and MODEL/Production
     POST /v1/chat/completions  "model" is a version reference; the version is opened when it is not open yet
     POST /v1/completions       likewise
+    POST /v1/responses         likewise, over chat completions; stored as a conversation
 
 A request is passed on to the version's model server, and its answer comes back byte for byte as it is made
-(`forward`). Knows nothing of what is said, only which version it is said to.
+(`forward`); but for responses it knows nothing of what is said, only which version it is said to.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ from phi3core.settings import Settings
 from .catalogue import AsyncTTLCache, list_references
 from .failures import crashed, http_error, our_error
 from .forward import Forward
+from .responses import History, Responses
 from .upstream import Upstream
 
 _LISTED = 5.0
@@ -48,6 +50,7 @@ class Gateway:
         self._settings, self._clock = settings, clock
         self._hosts = LOOPBACK | allowed_hosts(settings)
         self._upstream = Upstream(settings, clock)
+        self._responses = Responses(settings, self._upstream)
 
     def mount(self) -> Mount:
         """For st.App's routes. Answers once `start` was called."""
@@ -56,6 +59,7 @@ class Gateway:
             Route("/models/", self._list),
             Route("/models/{id:path}", self._show),
             Route("/chat/completions", Forward(self._upstream, "/v1/chat/completions"), methods=["POST"]),
+            Route("/responses", self._responses, methods=["POST"]),
             Route("/completions", Forward(self._upstream, "/v1/completions"), methods=["POST"]),
         ]
         handlers: dict[Any, Any] = {HTTPException: http_error, Phi3Error: our_error, Exception: crashed}
@@ -73,9 +77,10 @@ class Gateway:
         )
         return Mount("/v1", cors)
 
-    async def start(self, pool: Pool) -> None:
+    async def start(self, pool: Pool, history: History) -> None:
         """Take requests, in the event loop that runs this."""
         await self._upstream.start(pool)
+        self._responses.history = history
         listed = lambda _: self._upstream.call(list_references, self._settings)  # noqa: E731
         self._listed = AsyncTTLCache(listed, _LISTED, self._clock)
 

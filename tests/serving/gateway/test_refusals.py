@@ -136,6 +136,14 @@ def test_an_address_that_is_not_there_answers_in_openais_shape(url: str) -> None
         assert answer.json()["error"]["type"] == "invalid_request_error"
 
 
+def test_an_address_that_is_not_there_names_those_that_are(url: str) -> None:
+    answer = http.post(f"{url}/v1/embeddings", json={"model": "demo/1", "input": "Hello"})
+
+    assert answer.status_code == 404
+    told = answer.json()["error"]["message"]
+    assert told.startswith("There is nothing at /v1/embeddings. This app has GET /v1/models, POST /v1/chat/completions")
+
+
 def test_a_request_that_is_too_long_is_refused(url: str) -> None:
     body = b'{"model": "' + b"x" * 33_000_000 + b'"}'
     answer = http.post(f"{url}/v1/completions", content=body, headers={"Content-Type": "application/json"})
