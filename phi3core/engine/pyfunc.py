@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from phi3core.errors import BadInput, ServerError
 
 from .interface import NO_CHAT, Done, End, Messages, Options, Piece, Prompt, check_messages
-from .pyfunc_input import default_options, read_input_spec
+from .pyfunc_input import default_options, read_hinted_class, read_input_spec
 from .pyfunc_model import error_line, iterate_chunks, load_model, translate_errors
 from .pyfunc_output import AnswerReader
 
@@ -40,9 +40,14 @@ class PyfuncEngine:
         self._model = load_model(folder)
         self._folder = folder
         metadata = self._model.metadata
-        self._streams = bool(metadata.flavors["python_function"].get("streamable"))
         with translate_errors(folder, loading=True):  # a file of its author's, too
             self._spec = read_input_spec(metadata)
+            if metadata.signature is None and "model_code_path" in metadata.flavors["python_function"]:
+                python_model: Any = self._model.unwrap_python_model()  # type: ignore[no-untyped-call]
+                self._spec = read_hinted_class(python_model) or self._spec
+            # By type hints MLflow makes objects for `predict` alone: `predict_stream` would get the first row as it is.
+            streamable = metadata.flavors["python_function"].get("streamable")
+            self._streams = bool(streamable) and not self._spec.row
             self.options: Options = default_options(metadata, self._spec)
             self.signature: dict[str, Any] | None = _signature(metadata)
         self.chat: Literal["messages", "prompt", "none"] = self._spec.chat

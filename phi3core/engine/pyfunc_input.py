@@ -1,12 +1,13 @@
 """What an MLflow model that our wrappers did not make takes as input, read off its signature and metadata.
 
-Nothing of the model's own is loaded or run here.
+Nothing of the model's own is loaded or run here, but for the type hints of a model that has no signature.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from collections.abc import Callable
+from dataclasses import dataclass, fields, is_dataclass
+from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin, get_type_hints
 
 from phi3core.errors import BadInput
 
@@ -22,6 +23,8 @@ _TASKS = {
     "agent/v2/chat": "messages",
     "agent/v1/responses": "input",
 }
+_MESSAGE = {"role", "content"}
+Row = Literal["", "message", "conversation", "object"]
 # How models name our options, where it is not the same name.
 _NAMES = {"max_tokens": ("max_tokens", "max_new_tokens", "max_output_tokens", "max_completion_tokens")}
 # A pipeline of mlflow.transformers has these columns too, but fails on them or looks its tokenizer up in the hub.
@@ -48,7 +51,8 @@ class InputSpec:
     chat: as interface.Engine has it. field: the input column that takes the messages or the text, None for the only
     one, which has no name. tensor: numpy's type of that input, where it is a tensor. columns, params: our options
     that the model takes beside it or as parameters, with its own names for them. pipeline: logged by
-    mlflow.transformers.
+    mlflow.transformers. row: what one row of the input is, as the type hints of a PythonModel say; "" without any.
+    make: makes a message of its role and content, where the hints name a class that MLflow makes none of.
     """
 
     chat: Literal["messages", "prompt", "none"]
@@ -57,6 +61,8 @@ class InputSpec:
     columns: tuple[tuple[str, str], ...] = ()
     params: tuple[tuple[str, str], ...] = ()
     pipeline: bool = False
+    row: Row = ""
+    make: Callable[..., Any] | None = None
 
     @property
     def supports(self) -> frozenset[str]:
@@ -80,10 +86,17 @@ class InputSpec:
             shape = (1,) * max(len(self.tensor.shape), 1)
             array = np.array([question], dtype=object if self.tensor.type.kind == "O" else None).reshape(shape)
             return array if self.field is None else {self.field: array}
+        if self.row == "message":
+            return [self.make(**message) if self.make else message for message in question]  # type: ignore[arg-type]
+        if self.row == "object":
+            return [{str(self.field): question} | self._beside(values)]
         if self.field is None:
             return [question]
         # A bare string: of a list MLflow would make one row that holds a list.
-        return {self.field: question} | {theirs: values[ours] for ours, theirs in self.columns if ours in values}
+        return {self.field: question} | self._beside(values)
+
+    def _beside(self, values: dict[str, Any]) -> dict[str, Any]:
+        return {theirs: values[ours] for ours, theirs in self.columns if ours in values}
 
 
 def read_input_spec(model: Model) -> InputSpec:
@@ -93,11 +106,29 @@ def read_input_spec(model: Model) -> InputSpec:
     inputs = signature.inputs.inputs if signature and signature.inputs is not None else []
     if metadata.get("task") in _TASKS:
         field: str | None = _TASKS[metadata["task"]]
+    elif hinted := _hinted_spec(signature, inputs):
+        return hinted
     elif len(found := [column for column in inputs if _takes_messages(column)]) == 1 and _alone(found[0], inputs):
         field = found[0].name
     else:
         return _prompt_spec(signature, inputs, pipeline)
     return InputSpec("messages", field, None, *_options(signature, inputs, field, pipeline), pipeline)
+
+
+def read_hinted_class(python_model: Any) -> InputSpec | None:
+    """The input of a PythonModel whose hints name a list of messages that MLflow takes no signature from.
+
+    Such as ``predict(self, model_input: list[ChatMessage])``, a dataclass of MLflow's; None for any other.
+    """
+    try:
+        hints = get_type_hints(type(python_model).predict)
+    except Exception:  # the hints are the model's own code, and may name what is not there
+        return None
+    hint = hints.get("model_input")
+    kinds = get_args(hint) if get_origin(hint) is list else ()
+    if len(kinds) == 1 and is_dataclass(kinds[0]) and {field.name for field in fields(kinds[0])} >= _MESSAGE:
+        return InputSpec("messages", row="message", make=kinds[0])  # type: ignore[arg-type]
+    return None
 
 
 def default_options(model: Model, spec: InputSpec) -> Options:
@@ -113,6 +144,30 @@ def default_options(model: Model, spec: InputSpec) -> Options:
             continue  # a value of its own that means “off”, such as a top_k of 0
     object.__setattr__(options, "requested", frozenset())
     return options
+
+
+def _hinted_spec(signature: Any, inputs: list[Any]) -> InputSpec | None:
+    """The input of a PythonModel by its type hints, of which MLflow makes a single input without a name.
+
+    ``list[Message]`` and ``list[dict[str, str]]``: each row is a message. ``list[list[Message]]``: each is a
+    conversation. ``list[Request]``: each is an object whose only required property holds messages.
+    """
+    from mlflow.types.schema import Array, Map, Object
+
+    if len(inputs) != 1 or inputs[0].name is not None or hasattr(inputs[0], "shape"):
+        return None
+    row = inputs[0].type
+    if _is_message(row) or (isinstance(row, Map) and _holds_text(row.value_type)):
+        return InputSpec("messages", params=_options(signature, [], None, False)[1], row="message")
+    if isinstance(row, Array) and _is_message(row.dtype):
+        return InputSpec("messages", params=_options(signature, [], None, False)[1], row="conversation")
+    if isinstance(row, Object):
+        parts = row.properties
+        found = [part for part in parts if isinstance(part.dtype, Array) and _is_message(part.dtype.dtype)]
+        if len(found) == 1 and _alone(found[0], parts):
+            options = _options(signature, parts, found[0].name, False)
+            return InputSpec("messages", found[0].name, None, *options, row="object")
+    return None
 
 
 def _prompt_spec(signature: Any, inputs: list[Any], pipeline: bool) -> InputSpec:
@@ -165,8 +220,19 @@ def _alone(column: Any, inputs: list[Any]) -> bool:
 def _takes_messages(column: Any) -> bool:
     """Whether a column is a list of objects with a role and a content."""
     inner = getattr(getattr(column, "type", None), "dtype", None)  # Array's element
-    names = {part.name for part in getattr(inner, "properties", [])}
-    return column.name is not None and {"role", "content"} <= names
+    return column.name is not None and _is_message(inner)
+
+
+def _holds_text(kind: Any) -> bool:
+    from mlflow.types import DataType
+    from mlflow.types.schema import AnyType
+
+    return kind == DataType.string or isinstance(kind, AnyType)
+
+
+def _is_message(kind: Any) -> bool:
+    """Whether a type of MLflow's is an object with a role and a content."""
+    return {part.name for part in getattr(kind, "properties", [])} >= _MESSAGE
 
 
 def _is_text(column: Any) -> bool:
