@@ -15,10 +15,15 @@ import psutil
 
 
 def thread_count() -> int:
-    """How many threads compute: one for each physical core that this process may use."""
+    """How many threads compute: one for each physical core that this process may use, at most OMP_NUM_THREADS.
+
+    PyTorch obeys that variable by itself, onnxruntime does not: where one machine runs several models, whoever operates it
+    sets one number for both.
+    """
     cores = psutil.cpu_count(logical=False) or 1
     allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else cores
-    return max(1, min(cores, allowed))
+    wanted = os.environ.get("OMP_NUM_THREADS", "")
+    return max(1, min(cores, allowed, int(wanted) if wanted.isdecimal() else cores))
 
 
 def cpu_dtype(saved: str) -> str:
