@@ -15,7 +15,7 @@ export DO_NOT_TRACK := true
 # Where this is set, each of the thousands of processes would compile the same files.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: run dev test test-units test-journeys test-fast test-changed test-races coverage lint format types hooks setup setup-dev bench bench-real-size bench-registry lock \
+.PHONY: run dev test test-all test-units test-journeys test-fast test-changed test-races coverage lint format types hooks setup setup-dev bench bench-real-size bench-registry lock \
 	clean help
 .DEFAULT_GOAL := help
 
@@ -26,11 +26,12 @@ dev: $(VENV)/.installed-$(TORCH) ## The same, watching the files: what was saved
 	@export STREAMLIT_SERVER_FILE_WATCHER_TYPE=auto STREAMLIT_SERVER_RUN_ON_SAVE=true; \
 	exec $(PY) -m phi3core app --port $(PORT) --address $(ADDRESS)
 
-# Lint and types beside the tests: these wait for servers some of the time. The journeys come after them, by themselves: beside
-# other work their model servers' computing threads wait for each other actively, and take the processor from everybody.
 test: setup-dev ## Everything: lint, types, unit and page tests, Chromium journeys
-	@$(MAKE) --no-print-directory --jobs 3 lint types test-units
-	@$(MAKE) --no-print-directory test-journeys
+	@$(MAKE) --no-print-directory --jobs 3 lint types test-all
+
+test-all: setup-dev ## Unit and page tests, and the journeys in Chromium beside them
+	@PHI3_CHROMIUM="$$(sh scripts/find-chromium.sh)" || exit 1; export PHI3_CHROMIUM; \
+	env -u PHI3_HOME $(PY) -m pytest -n 5
 
 test-units: setup-dev ## Unit and page tests
 	@env -u PHI3_HOME $(PY) -m pytest -n 4 -m "not browser"

@@ -23,6 +23,10 @@ from tests.support import tiny as tiny_model
 from tests.support.shared import once
 from tests.support.stores import fresh, http_server, postgres_server, s3_server, store  # noqa: F401 (fixtures)
 
+# Several processes share the cores here. Two computing threads of each would wait for each other actively and take the
+# cores from everybody: the whole suite takes twice as long. Set before PyTorch is loaded, for it reads it only then.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 ROOT = Path(__file__).resolve().parent.parent
 MODEL = "phi3-embedded"
 _LONG = (
@@ -35,7 +39,6 @@ _LONG = (
     "tests/engine",
     "tests/app",
 )
-CORES = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
 
 
 class _Schedule(LoadFileScheduling):
@@ -193,8 +196,7 @@ def built_once(
     """
 
     def make(home: Path) -> None:
-        with _all_cores():
-            (home / "runs.json").write_text(json.dumps(_build(home, cache, empty_store)))
+        (home / "runs.json").write_text(json.dumps(_build(home, cache, empty_store)))
 
     made = once(shared / "built", make)
     runs = json.loads((made / "runs.json").read_text())
@@ -206,20 +208,6 @@ def built_once(
         _forget()
     yield Built(config, {int(number): run_id for number, run_id in runs.items()})
     shutil.rmtree(home, ignore_errors=True)
-
-
-@contextlib.contextmanager
-def _all_cores() -> Iterator[None]:
-    """For what the other processes wait for."""
-    if not CORES:
-        yield
-        return
-    own = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, CORES)
-    try:
-        yield
-    finally:
-        os.sched_setaffinity(0, own)
 
 
 def _shared(factory: pytest.TempPathFactory, worker: str) -> Path:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import gc
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from pages.components.registry import list_view, model_state
 from pages.components.shared import ui
 from phi3core import tags
 from phi3core.chat import live_conversations
+from phi3core.registry import index
 from phi3core.registry.index import get_index
 from phi3core.settings import Settings
 from tests.app.chatting import WORDS
@@ -35,6 +37,20 @@ def _components_scanned_once() -> Iterator[None]:
         scan = functools.cache(manifest_scanner.scan_component_manifests)
         patch.setattr(manifest_scanner, "scan_component_manifests", scan)
         yield
+
+
+@pytest.fixture(scope="package", autouse=True)
+def _heap_collected_once() -> Iterator[None]:
+    """Streamlit has all garbage collected after every run of a page, the index after every scan.
+
+    With all that a test process has imported each takes as long as a test, so that only what comes after is looked at.
+    """
+    gc.collect()
+    gc.freeze()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(index, "_freeze_for_garbage_collector", lambda: None)
+        yield
+    gc.unfreeze()
 
 
 @pytest.fixture(autouse=True)

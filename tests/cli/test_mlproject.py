@@ -32,11 +32,14 @@ def mlflow_run(settings: Settings, entry: str, **params: str) -> subprocess.Comp
     )
 
 
-def test_mlflow_run_builds_a_version_and_answers_a_batch_with_it(settings: Settings, tmp_path: Path) -> None:
-    built = mlflow_run(settings, "build", wrapper="onnx", source="embedded", name="by-project")
+def test_mlflow_run_builds_a_version_and_answers_a_batch_with_it(
+    settings: Settings, tiny_onnx: Path, tmp_path: Path
+) -> None:
+    source = str(tiny_onnx)
+    built = mlflow_run(settings, "build", wrapper="onnx", source=source, name="by-project")
     assert built.returncode == 0, built.stdout + built.stderr
     (version,) = reader.list_versions(settings, "by-project")
-    assert (version.version, version.wrapper, version.tags[tags.SOURCE]) == (1, "onnx", "embedded")
+    assert (version.version, version.wrapper, version.tags[tags.SOURCE]) == (1, "onnx", source)
     parent = mlflow_client(settings).get_run(version.run_id).data.tags["mlflow.parentRunId"]
     assert mlflow_client(settings).get_run(parent).data.tags["mlflow.project.entryPoint"] == "build"
 

@@ -11,7 +11,6 @@ import pytest
 from phi3core.engine.interface import Engine, Options, Piece
 from phi3core.engine.loader import open_artifact
 from phi3core.engine.tokens import TokenEngine
-from phi3core.engine.transformers import TransformersRuntime
 from tests.conftest import Built
 from tests.support.asking import (
     LONG,
@@ -21,7 +20,9 @@ from tests.support.asking import (
     conversation,
     folder_of,
     fresh,
+    keep_layers,
     never,
+    pytorch_model,
 )
 
 BOTH = pytest.mark.parametrize("number", [2, 1], ids=["onnx", "transformers"])
@@ -32,17 +33,8 @@ def real(request: pytest.FixtureRequest, built_once: Built) -> Engine:
     """PyTorch takes ten times as long as ONNX Runtime, and six of its thirty layers show the same."""
     engine = open_artifact(folder_of(built_once, request.param))
     if request.param == 1:
-        assert isinstance(engine, TokenEngine)
-        assert isinstance(engine._runtime, TransformersRuntime)
-        keep_layers(engine._runtime, 6)
+        keep_layers(pytorch_model(engine), 6)
     return engine
-
-
-def keep_layers(runtime: TransformersRuntime, count: int) -> None:
-    """Leave only the first layers of loaded weights."""
-    model = runtime._model
-    model.model.layers = model.model.layers[:count]
-    model.config.num_hidden_layers = count
 
 
 COLD: WeakKeyDictionary[Engine, dict[tuple[str, Options], Answer]] = WeakKeyDictionary()

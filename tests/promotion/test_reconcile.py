@@ -15,21 +15,17 @@ from phi3core.promotion.reconcile import reconcile
 from phi3core.promotion.record import search, writer
 from phi3core.promotion.record.model import Record
 from phi3core.settings import Settings
-from phi3core.store import client as client_module
 from phi3core.store.client import experiment_id, mlflow_client
-from tests.promotion.helpers import ADA, bury, sound, stages, told
-from tests.support.fakes import CountingClient, register
+from tests.promotion.helpers import ADA, bury, count_calls, sound, stages, told
+from tests.support.fakes import register
 
 
-def test_a_look_at_what_is_in_order_says_nothing_and_costs_little(
-    two: Settings, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_look_at_what_is_in_order_says_nothing_and_costs_little(two: Settings) -> None:
     reconcile(two, "phi3")
-    counting = CountingClient(mlflow_client(two))
-    monkeypatch.setattr(client_module, "_client", lambda _: counting)
+
+    calls = count_calls(two, lambda: reconcile(two, "phi3"))
 
     seen = reconcile(two, "phi3")
-
     assert [(version.ref, version.stage) for version in seen.versions] == [
         ("phi3/3", "None"),
         ("phi3/2", "Production"),
@@ -37,7 +33,7 @@ def test_a_look_at_what_is_in_order_says_nothing_and_costs_little(
     ]
     assert (seen.messages, seen.in_flight, seen.mismatches, seen.damage) == ([], [], [], [])
     assert seen.records_state == "ok"
-    assert sum(counting.calls.values()) <= 4
+    assert calls.total() <= 4, calls
 
 
 def test_a_second_version_in_production_is_put_back_to_what_it_was(two: Settings) -> None:

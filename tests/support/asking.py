@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -28,6 +29,21 @@ SAMPLED = Options(max_tokens=8, temperature=0.8, repetition_penalty=1.1, seed=7,
 
 def never() -> bool:
     return False
+
+
+def pytorch_model(engine: Engine) -> Any:
+    """The model on PyTorch that an engine asks."""
+    from phi3core.engine.transformers import TransformersRuntime  # imports PyTorch
+
+    assert isinstance(engine, TokenEngine)
+    assert isinstance(engine._runtime, TransformersRuntime)
+    return engine._runtime._model
+
+
+def keep_layers(model: Any, count: int) -> None:
+    """Leave only the first layers of loaded weights."""
+    model.model.layers = model.model.layers[:count]
+    model.config.num_hidden_layers = count
 
 
 @dataclass
