@@ -131,15 +131,22 @@ def empty_store(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return once(shared / "empty.db", make)
 
 
-@pytest.fixture
-def settings(tmp_path: Path, cache: Path, empty_store: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Settings]:
-    """The settings of a home of its own, with an empty store."""
-    home = tmp_path / "home"
+@contextlib.contextmanager
+def home_of_its_own(home: Path, cache: Path, empty_store: Path) -> Iterator[Settings]:
+    """The settings of a new home with an empty store, which is the current one meanwhile."""
     home.mkdir()
     shutil.copy(empty_store, home / "mlflow.db")
-    _enter(monkeypatch, home, cache)
-    yield load_settings()
-    _forget()
+    with pytest.MonkeyPatch.context() as patch:
+        _enter(patch, home, cache)
+        yield load_settings()
+        _forget()
+
+
+@pytest.fixture
+def settings(tmp_path: Path, cache: Path, empty_store: Path) -> Iterator[Settings]:
+    """The settings of a home of its own, with an empty store."""
+    with home_of_its_own(tmp_path / "home", cache, empty_store) as settings:
+        yield settings
 
 
 @pytest.fixture(scope="session")

@@ -17,7 +17,7 @@ import psutil
 def thread_count() -> int:
     """How many threads compute: one for each physical core that this process may use, at most OMP_NUM_THREADS.
 
-    PyTorch obeys that variable by itself, onnxruntime does not: where one machine runs several models, whoever operates it
+    PyTorch obeys that variable by itself, onnxruntime does not: where one machine runs several models, the operator
     sets one number for both.
     """
     cores = psutil.cpu_count(logical=False) or 1

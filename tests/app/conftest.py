@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import gc
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -17,11 +18,16 @@ from pages.components.registry import list_view, model_state
 from pages.components.shared import ui
 from phi3core import tags
 from phi3core.chat import live_conversations
+from phi3core.promotion.promote import promote, set_alias
+from phi3core.promotion.record import search
+from phi3core.promotion.record.model import Record
 from phi3core.registry import index
 from phi3core.registry.index import get_index
 from phi3core.settings import Settings
 from tests.app.chatting import WORDS
+from tests.app.people import ANN, RUTH
 from tests.app.servers import FakePool
+from tests.conftest import home_of_its_own
 from tests.support import fakes
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -100,15 +106,14 @@ def open_page(settings: Settings, servers: FakePool, monkeypatch: pytest.MonkeyP
     get_index(settings).stop()  # the registry page starts it where no app server has
 
 
-@pytest.fixture
-def register(settings: Settings, tmp_path: Path) -> Register:
-    """Register a version that has everything but weights, and return its reference."""
+def registering(settings: Settings, models: Path) -> Register:
+    """What registers a version that has everything but weights, and returns its reference."""
 
     def register_(name: str = "phi3", wrapper: str = "onnx", **options: object) -> str:
         from mlflow.models import Model, ModelSignature
         from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema
 
-        folder = tmp_path / f"logged-{name}-{len(list(tmp_path.glob('logged-*')))}"
+        folder = models / f"logged-{name}-{len(list(models.glob('logged-*')))}"
         folder.mkdir()
         signature = ModelSignature(
             Schema([ColSpec(DataType.string, "prompt")]),
@@ -129,6 +134,32 @@ def register(settings: Settings, tmp_path: Path) -> Register:
         return f"{name}/{fakes.register(settings, name, folder.as_uri(), tag_values, speed)}"
 
     return register_
+
+
+@pytest.fixture
+def register(settings: Settings, tmp_path: Path) -> Register:
+    return registering(settings, tmp_path)
+
+
+@pytest.fixture(scope="package")
+def history_home(empty_store: Path, cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home in which phi3 and other were promoted, made once; each test works in a copy."""
+    folder = tmp_path_factory.mktemp("history")
+    with home_of_its_own(folder / "home", cache, empty_store) as settings:
+        register = registering(settings, folder)
+        register(), register(), register("other")
+        promote(settings, "phi3/1", "Production", "First", RUTH)
+        set_alias(settings, "phi3/2", "champion", "Wins <b>always</b>", RUTH)
+        promote(settings, "phi3/2", "Production", "Faster", ANN)
+        promote(settings, "other/1", "Staging", "", ANN)
+    return folder / "home"
+
+
+@pytest.fixture
+def history(history_home: Path, settings: Settings) -> list[Record]:
+    """What was done to phi3 and other, newest first."""
+    shutil.copytree(history_home, settings.home, dirs_exist_ok=True)
+    return list(search.page(settings).records)
 
 
 def said(at: AppTest) -> str:

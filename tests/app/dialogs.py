@@ -7,17 +7,11 @@ from streamlit.testing.v1 import AppTest
 
 from pages.components.shared import ui
 from phi3core.access.roles import Person
-from phi3core.promotion.promote import promote, set_alias
-from phi3core.promotion.record import search
-from phi3core.promotion.record.model import Record
 from phi3core.registry import reader
 from phi3core.settings import Settings
-from tests.app.conftest import Register, said
+from tests.app.conftest import said
+from tests.app.people import ANN, RAY, RUTH, VERA
 
-ANN = Person("ann@example.org", "admin")
-RUTH = Person("ruth@example.org", "releaser")
-RAY = Person("ray@example.org", "reviewer")
-VERA = Person("vera@example.org", "viewer")
 DIALOGS = {
     "move": ("registry.move_dialog", "show"),
     "aliases": ("registry.aliases_dialog", "show"),
@@ -87,13 +81,3 @@ def press(at: AppTest, opener: str, button: str, **typed: str) -> AppTest:
     at.button(key=opener).click()
     at.button(key=button).click()
     return at.run()
-
-
-def promotion_history(register: Register, settings: Settings) -> list[Record]:
-    """What was done to phi3 and other, newest first."""
-    register(), register(), register("other")
-    promote(settings, "phi3/1", "Production", "First", RUTH)
-    set_alias(settings, "phi3/2", "champion", "Wins <b>always</b>", RUTH)
-    promote(settings, "phi3/2", "Production", "Faster", ANN)
-    promote(settings, "other/1", "Staging", "", ANN)
-    return list(search.page(settings).records)

@@ -20,13 +20,8 @@ from phi3core.promotion.record.model import Record
 from phi3core.settings import Settings
 from phi3core.store.client import experiment_id, mlflow_client
 from tests.app.conftest import Open, Register, links
-from tests.app.dialogs import ANN, RUTH, become, keys_of, listed, plain, press, promotion_history, warned
+from tests.app.dialogs import ANN, RUTH, become, keys_of, listed, plain, press, warned
 from tests.support import fakes
-
-
-@pytest.fixture
-def history(register: Register, settings: Settings) -> list[Record]:
-    return promotion_history(register, settings)
 
 
 def test_the_record_is_listed_newest_first_and_filtered(open_page: Open, history: list[Record]) -> None:

@@ -11,14 +11,8 @@ from pages.components.promotions import timeline
 from phi3core.promotion.record.model import Record
 from phi3core.promotion.record.timeline import Span
 from phi3core.promotion.record.timeline import spans as spans_of
-from phi3core.settings import Settings
-from tests.app.conftest import Open, Register
-from tests.app.dialogs import keys_of, plain, promotion_history
-
-
-@pytest.fixture
-def history(register: Register, settings: Settings) -> list[Record]:
-    return promotion_history(register, settings)
+from tests.app.conftest import Open
+from tests.app.dialogs import keys_of, plain
 
 
 def test_the_timeline_is_of_one_model_and_a_way_back(open_page: Open, history: list[Record]) -> None:

@@ -10,7 +10,6 @@ import pytest
 
 from phi3core.engine.interface import Engine, Options, Piece
 from phi3core.engine.loader import open_artifact
-from phi3core.engine.tokens import TokenEngine
 from tests.conftest import Built
 from tests.support.asking import (
     LONG,

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from pathlib import Path
+
 import pytest
 
 from phi3core import tags
@@ -10,13 +13,19 @@ from phi3core.registry import reader
 from phi3core.registry.index import Index
 from phi3core.settings import Settings
 from phi3core.store.client import mlflow_client
+from tests.conftest import home_of_its_own
 from tests.registry.hits import refs
 from tests.support.fakes import register
 
 
-@pytest.fixture
-def filled(settings: Settings) -> Index:
-    """Five versions of three models, read once."""
+@pytest.fixture(scope="module")
+def filled(empty_store: Path, cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Index]:
+    """Five versions of three models, read once. Only search in it."""
+    with home_of_its_own(tmp_path_factory.mktemp("filled") / "home", cache, empty_store) as settings:
+        yield fill(settings)
+
+
+def fill(settings: Settings) -> Index:
     ada, eve = {tags.USER: "ada"}, {tags.USER: "Eve"}
     onnx, pipeline = {tags.WRAPPER: "onnx"}, {tags.WRAPPER: "transformers"}
     register(settings, "phi3", tags=ada | onnx | {tags.SOURCE: "hub:microsoft/Phi-3", "team": "search"})
@@ -34,7 +43,9 @@ def filled(settings: Settings) -> Index:
     return made
 
 
-def test_a_version_in_the_copy_is_what_the_registry_says(filled: Index, settings: Settings) -> None:
+def test_a_version_in_the_copy_is_what_the_registry_says(settings: Settings) -> None:
+    filled = fill(settings)
+
     assert list(filled.search(model="phi3", sort="version").versions) == reader.list_versions(settings, "phi3")
 
 
