@@ -9,6 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 import psutil
+import pytest
 
 from phi3core import tags
 from phi3core.build import jobs
@@ -17,6 +18,23 @@ from phi3core.build.spec import BuildSpec
 from phi3core.settings import Settings
 from phi3core.store.client import experiment_id, mlflow_client
 from tests.support.fakes import until
+
+
+_BUILDER = """
+import pathlib, sys, time
+(pathlib.Path(sys.argv[sys.argv.index("-o") + 1]) / "model.onnx.data").write_bytes(b"half of it")
+time.sleep(600)
+"""
+
+
+def hang_converter(folder: Path, patch: pytest.MonkeyPatch) -> None:
+    """From now on the converter hangs with half a file written, so that a build can't be through before it is met."""
+    models = folder / "onnxruntime_genai" / "models"
+    models.mkdir(parents=True)
+    (models.parent / "__init__.py").touch()
+    (models / "__init__.py").touch()
+    (models / "builder.py").write_text(_BUILDER)
+    patch.setenv("PYTHONPATH", str(folder))
 
 
 def wait_for_step(settings: Settings, run_id: str, step: str) -> Job:

@@ -13,7 +13,7 @@ from phi3core.build.steps import STEPS
 from phi3core.errors import BadInput, NotFound
 from phi3core.registry import reader
 from phi3core.settings import Settings, load_settings
-from tests.build.job_runs import wait_for_step
+from tests.build.job_runs import hang_converter, wait_for_step
 from tests.support.fakes import until
 
 
@@ -58,7 +58,10 @@ def test_a_build_that_fails_stays_listed_with_its_reason_and_log(settings: Setti
     assert list(settings.tmp.iterdir()) == []
 
 
-def test_a_cancelled_build_leaves_no_version(settings: Settings, tiny: Path) -> None:
+def test_a_cancelled_build_leaves_no_version(
+    settings: Settings, tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hang_converter(tmp_path / "hanging", monkeypatch)
     run_id = jobs.start(settings, BuildSpec("onnx", str(tiny), "tiny"))
     wait_for_step(settings, run_id, "convert")
 

@@ -15,8 +15,8 @@ from phi3core.build import jobs, process_tree
 from phi3core.build.job import Job
 from phi3core.build.spec import BuildSpec
 from phi3core.registry import reader
-from phi3core.settings import Settings
-from tests.build.job_runs import wait_for_step
+from phi3core.settings import Settings, load_settings
+from tests.build.job_runs import hang_converter, wait_for_step
 from tests.support.fakes import until
 
 
@@ -25,6 +25,19 @@ def _ended(settings: Settings, run_id: str) -> Job | None:
     return None if job.running else job
 
 
+@pytest.fixture
+def settings(settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    """With a cache of its own: nothing is converted yet."""
+    monkeypatch.setenv("PHI3_CACHE", str(tmp_path / "cache"))
+    return load_settings()
+
+
+@pytest.fixture
+def hanging(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    hang_converter(tmp_path / "hanging", monkeypatch)
+
+
+@pytest.mark.usefixtures("hanging")
 @pytest.mark.parametrize("ours", [True, False], ids=["by who started it", "by another process"])
 def test_a_killed_build_is_listed_as_failed_at_the_next_look(
     settings: Settings, tiny: Path, monkeypatch: pytest.MonkeyPatch, ours: bool
@@ -46,11 +59,16 @@ def test_a_killed_build_is_listed_as_failed_at_the_next_look(
     assert reader.list_models(settings) == []
 
 
-def test_what_a_killed_build_left_half_made_is_made_again_by_the_next(settings: Settings, tiny: Path) -> None:
+@pytest.mark.usefixtures("hanging")
+def test_what_a_killed_build_left_half_made_is_made_again_by_the_next(
+    settings: Settings, tiny: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     spec = BuildSpec("onnx", str(tiny), "tiny")
     run_id = jobs.start(settings, spec)
     wait_for_step(settings, run_id, "convert")
+    until(lambda: list((settings.cache / "onnx").glob("*.part-*/model.onnx.data")))
     os.killpg(process_tree._children[run_id].pid, signal.SIGKILL)
+    monkeypatch.delenv("PYTHONPATH")
 
     *_, job = jobs.follow(settings, jobs.start(settings, spec))
 
@@ -68,6 +86,7 @@ sys.stdin.read()
 """
 
 
+@pytest.mark.usefixtures("hanging")
 def test_a_build_ends_with_the_program_that_started_it(settings: Settings, tiny: Path) -> None:
     parent = subprocess.Popen(
         [sys.executable, "-c", PARENT, str(tiny)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
