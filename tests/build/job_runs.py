@@ -19,7 +19,6 @@ from phi3core.settings import Settings
 from phi3core.store.client import experiment_id, mlflow_client
 from tests.support.fakes import until
 
-
 _BUILDER = """
 import pathlib, sys, time
 (pathlib.Path(sys.argv[sys.argv.index("-o") + 1]) / "model.onnx.data").write_bytes(b"half of it")
