@@ -1,12 +1,13 @@
 #!/bin/sh
-# Print the path of a Chromium: the one on the PATH, else Debian's package when root, else Playwright's.
-for name in chromium chromium-browser google-chrome; do
+# Print the path of a Chromium: the one on the PATH, else Debian's package when root, else Playwright's. The shell comes
+# first: it is the same without the windows that nobody sees, smaller and a tenth quicker.
+for name in chromium-headless-shell chromium chromium-browser google-chrome; do
     if command -v "$name"; then exit 0; fi
 done
 if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
     echo "Installing Debian's chromium" >&2
-    (apt-get update -qq && apt-get install -y -qq chromium) >/dev/null 2>&1
-    if command -v chromium; then exit 0; fi
+    (apt-get update -qq; apt-get install -y -qq chromium-headless-shell || apt-get install -y -qq chromium) >/dev/null 2>&1
+    if command -v chromium-headless-shell || command -v chromium; then exit 0; fi
 fi
 path=$(.venv/bin/python - <<'PY' 2>/dev/null
 from playwright.sync_api import sync_playwright

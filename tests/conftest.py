@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 import json
 import os
 import shutil
@@ -19,6 +18,7 @@ from xdist.scheduler import LoadFileScheduling
 
 import phi3core.settings
 from phi3core.settings import Settings, load_settings
+from tests.support import sqlite
 from tests.support import tiny as tiny_model
 from tests.support.shared import once
 from tests.support.stores import fresh, http_server, postgres_server, s3_server, store  # noqa: F401 (fixtures)
@@ -106,19 +106,8 @@ def shared(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
 def empty_store(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An SQLite store with all its tables and nothing in it, to copy from: making one takes seconds."""
     import mlflow
-    import mlflow.store.db.utils
-    import sqlalchemy
 
-    def connected(connection: Any, _: object) -> None:
-        # A test's store need not survive a power cut. A file that is no database is for MLflow to find out.
-        if isinstance(connection, sqlite3.Connection):
-            with contextlib.suppress(sqlite3.DatabaseError):
-                connection.execute("PRAGMA synchronous=OFF")
-
-    sqlalchemy.event.listen(sqlalchemy.Engine, "connect", connected)
-    # MLflow reads its 68 migrations whenever it opens a store, and finds the same revision every time.
-    revision = functools.cache(mlflow.store.db.utils._get_latest_schema_revision)
-    mlflow.store.db.utils._get_latest_schema_revision = revision
+    sqlite.make_quick()
 
     def make(path: Path) -> None:
         folder = tmp_path_factory.mktemp("store")
