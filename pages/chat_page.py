@@ -4,10 +4,22 @@ from contextlib import suppress
 
 import streamlit as st
 
-from pages.components.chat import code_snippets, composer, parameters, predict, server_state, target, turns
+from pages.components.chat import (
+    browser,
+    code_snippets,
+    composer,
+    parameters,
+    predict,
+    recent_conversations,
+    server_state,
+    target,
+    turn_foot,
+    turns,
+)
 from pages.components.chat.turn_foot import TurnRequest
 from pages.components.conversations import conversation_menu
 from pages.components.shared import reads, ui
+from pages.components.shared.escape import short
 from phi3core import tags
 from phi3core.chat.conversation import Conversation
 from phi3core.chat.live_conversations import add_conversation, load_conversation
@@ -67,13 +79,22 @@ def _address(conversation: Conversation, asked: str) -> None:
         st.query_params.from_dict(address)
 
 
+def _show_heading(conversation: Conversation) -> None:
+    if conversation.path:
+        st.markdown(f"**{short(conversation.title)}**")
+    else:
+        st.caption("Talk to any registered version; answers stream as the model writes them.")
+
+
 me = ui.person()
 st.title("Chat", anchor=False)
-st.caption("Talk to any registered version; answers stream as the model writes them.")
+heading, beside = st.empty(), st.sidebar.container()
 composer.keep_draft()
 
 with ui.stop_on_error():
     conversation = _conversation()
+    with heading:
+        _show_heading(conversation)
     try:
         chosen = target.pick(conversation)
         st.session_state["chat_last"] = (conversation.id, chosen)
@@ -91,7 +112,7 @@ if state.chat != "none":
                 chosen.target, message.text, system, options, raw=message.raw, schema=message.schema,
                 asked_ref=chosen.asked, user=me.name,
             )  # fmt: skip
-            st.session_state.pop("chat_draft", None)
+            composer.clear(message)
     except Phi3Error as error:
         problem = str(error)  # shown below the conversation, where the reader is
 
@@ -132,3 +153,7 @@ if problem:
     ui.show_error(problem)
 if state.chat == "none":
     predict.show(chosen, state)
+browser.focus_composer(once=conversation.id)
+browser.name_buttons(turn_foot.NAMES | recent_conversations.NAMES)
+with beside:  # last: the chat does not wait for it
+    recent_conversations.show(conversation)

@@ -64,6 +64,8 @@ POLICY: Final = "phi3.policy"
 
 # Tags, metadata and attributes of a turn's trace, and its assessment. Its model version is VERSION.
 TITLE: Final = "phi3.title"
+# Of a conversation's first turn, with what stands for the person's name behind it.
+PINNED: Final = "phi3.pinned"
 ASKED: Final = "phi3.asked"
 PARENT: Final = "phi3.parent"
 ORIGIN: Final = "phi3.origin"

@@ -125,6 +125,13 @@ def rename(settings: Settings, id: str, title: str, person: Person | None = None
     outbox.put(settings, {"kind": "rename", "conversation": check_conversation_id(id), "title": named}, send_event)
 
 
+def pin(settings: Settings, id: str, pinned: bool, person: Person) -> None:
+    """Keep a conversation at the top of a person's list, or no longer. Raises BadInput for an odd id, Forbidden."""
+    roles.require(person, "viewer", "pinning a conversation")
+    event = {"kind": "pin", "conversation": check_conversation_id(id), "pinned": pinned, "user": person.name}
+    outbox.put(settings, event, send_event)
+
+
 def delete(settings: Settings, id: str, person: Person | None = None, begun_by: str = "") -> None:
     """Remove a conversation with all its turns, for good. Ask before you call it.
 

@@ -11,7 +11,7 @@ import re
 import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from phi3core import tags
@@ -20,19 +20,24 @@ from phi3core.settings import Settings
 from phi3core.traces import outbox, trace, trace_search
 from phi3core.traces.turn import Origin
 
+from .conversation_filter import ConversationFilter, TurnFacts, facts_of_event, facts_of_trace, pin_tag
+
 if TYPE_CHECKING:
     from mlflow.entities import Trace, TraceInfo
 
 TITLE_LENGTH = 80  # characters
+ANY = ConversationFilter()
 _PAGE = 500  # traces after which their conversations are counted, and the time is checked
 _READ = 100  # the same where traces are read whole
+_OURS = f"metadata.`{trace_search.SESSION}` LIKE '%' AND tags.`{tags.VERSION}` LIKE '%'"
 
 
 @dataclass(frozen=True)
 class ConversationSummary:
     """A conversation in a list. when: its last turn, in milliseconds since 1970. ref, user: of its last turn.
 
-    author: who asked its first question. turns: of the whole tree. pending: how many of them wait for the store.
+    author: who asked its first question. turns: of the whole tree. pending: how many of them wait for the store. pins:
+    the tags of those who have pinned it.
     """
 
     id: str
@@ -44,6 +49,11 @@ class ConversationSummary:
     origin: Origin | None = None
     pending: int = 0
     author: str = ""
+    pins: frozenset[str] = frozenset()
+
+    def pinned_by(self, user: str) -> bool:
+        """Whether a person has pinned it."""
+        return pin_tag(user) in self.pins
 
 
 @dataclass(frozen=True)
@@ -64,7 +74,12 @@ def default_title(question: str) -> str:
 
 
 def search_conversations(
-    settings: Settings, text: str = "", limit: int = 50, pending_only: bool = False, seconds: float = math.inf
+    settings: Settings,
+    text: str = "",
+    limit: int = 50,
+    pending_only: bool = False,
+    seconds: float = math.inf,
+    wanted: ConversationFilter = ANY,
 ) -> SearchResult:
     """Find conversations, the newest first.
 
@@ -72,6 +87,7 @@ def search_conversations(
         text: only those in whose title, questions or answers it occurs, in any case.
         pending_only: only those of which something waits for the store, which is not asked then.
         seconds: about how long to go back in the store.
+        wanted: only those that meet this.
 
     Raises:
         StoreDown: the store does not answer.
@@ -81,13 +97,13 @@ def search_conversations(
     since = 0
     if settings.tracing and not pending_only:
         ids = {event["conversation"] for event in events}
-        stored, since = _stored_rows(settings, text.strip(), limit, ids, time.monotonic() + seconds)
-    return SearchResult(_merge(settings, stored, events, text.strip())[:limit], since)
+        stored, since = _stored_rows(settings, text.strip(), wanted, limit, ids, time.monotonic() + seconds)
+    return SearchResult(_merge(settings, stored, events, text.strip(), wanted)[:limit], since)
 
 
 @dataclass
 class _Row:
-    """A conversation in a list as its traces add up. turns: their ids. question: its first, asked at `began`."""
+    """A conversation in a list as its traces add up. turns: by their ids. question: its first, asked at `began`."""
 
     id: str
     title: str = ""
@@ -98,36 +114,47 @@ class _Row:
     ref: str = ""
     user: str = ""
     author: str = ""
-    turns: set[str] = field(default_factory=set)
+    turns: dict[str, TurnFacts] = field(default_factory=dict)
     origin: Origin | None = None
     pending: int = 0
+    pins: set[str] = field(default_factory=set)
     matches: bool = False
 
-    def add(self, id: str, when: int, title: str, question: str, ref: str, user: str) -> None:
+    def add(self, id: str, title: str, question: str, turn: TurnFacts) -> None:
+        when, ref, user = turn.when, turn.ref, turn.user
         if not self.turns or when < self.began:
             self.question, self.began, self.author = question, when, user
         if title and (not self.title or when < self.titled):
             self.title, self.titled = title, when
         if when >= self.when:
             self.when, self.ref, self.user = when, ref, user
-        self.turns.add(id)
+        self.turns[id] = turn
+
+    def meets(self, wanted: ConversationFilter) -> bool:
+        if wanted.pinned_by and pin_tag(wanted.pinned_by) not in self.pins:
+            return False
+        return any(wanted.meets(turn) for turn in self.turns.values())
 
     def summary(self) -> ConversationSummary:
         title = self.title or default_title(self.question)
-        count = len(self.turns)
         return ConversationSummary(
-            self.id, title, self.when, count, self.ref, self.user, self.origin, self.pending, self.author
-        )
+            self.id, title, self.when, len(self.turns), self.ref, self.user, self.origin, self.pending, self.author,
+            frozenset(self.pins),
+        )  # fmt: skip
 
 
 def _stored_rows(
-    settings: Settings, text: str, limit: int, pending: set[str], deadline: float
+    settings: Settings, text: str, wanted: ConversationFilter, limit: int, pending: set[str], deadline: float
 ) -> tuple[dict[str, _Row], int]:
     """The newest conversations of the store, and those with pending events, by id; and `SearchResult.since`."""
     most = limit + len(pending)  # some of them may be deleted
     complete: dict[str, TraceInfo] | None = None
     if text:
-        sessions, since = _matching_sessions(settings, text, most, deadline)
+        sessions, since = _matching_sessions(settings, text, wanted, most, deadline)
+    elif wanted:
+        turns = trace_search.search_infos(settings, wanted.where or _OURS, "DESC", sys.maxsize)
+        met = ((info, wanted.meets(facts_of_trace(info))) for info in turns)
+        sessions, since = _first(met, most, deadline, _PAGE)
     else:
         sessions, since, complete = _newest_sessions(settings, most, deadline)
     rows: dict[str, _Row] = {}
@@ -136,9 +163,8 @@ def _stored_rows(
         if tags.VERSION not in info.tags:
             continue  # a trace that another program wrote
         row = rows.setdefault(id, _Row(id, matches=id in sessions))
-        tag_values, user = info.tags, info.trace_metadata.get(trace_search.USER, "")
-        title, asked, ref = tag_values.get(tags.TITLE, ""), info.request_preview or "", tag_values.get(tags.VERSION, "")
-        row.add(info.trace_id[3:], info.request_time, title, asked, ref, user)
+        row.add(info.trace_id[3:], info.tags.get(tags.TITLE, ""), info.request_preview or "", facts_of_trace(info))
+        row.pins |= {name for name in info.tags if name.startswith(f"{tags.PINNED}.")}
         row.origin = row.origin or trace.read_origin(info)
     return rows, since
 
@@ -149,8 +175,7 @@ def _newest_sessions(
     """The ids of the newest conversations, `SearchResult.since`, and all traces by their ids where all were read."""
     found: dict[str, TraceInfo] = {}
     sessions: dict[str, None] = {}  # in order
-    ours = f"metadata.`{trace_search.SESSION}` LIKE '%' AND tags.`{tags.VERSION}` LIKE '%'"
-    for count, info in enumerate(trace_search.search_infos(settings, ours, "DESC", sys.maxsize), start=1):
+    for count, info in enumerate(trace_search.search_infos(settings, _OURS, "DESC", sys.maxsize), start=1):
         found[info.trace_id] = info
         sessions[info.trace_metadata[trace_search.SESSION]] = None
         if count % _PAGE == 0 and len(sessions) > limit:
@@ -160,21 +185,27 @@ def _newest_sessions(
     return {*sessions}, 0, found
 
 
-def _matching_sessions(settings: Settings, text: str, limit: int, deadline: float) -> tuple[set[str], int]:
-    """The ids of the newest conversations that hold the text, and `SearchResult.since`."""
-    pattern = _pattern(text)
+def _matching_sessions(
+    settings: Settings, text: str, wanted: ConversationFilter, limit: int, deadline: float
+) -> tuple[set[str], int]:
+    """The ids of the newest conversations that hold the text, and `SearchResult.since`.
+
+    A turn has in its text what was said before it, so that the one that is wanted holds the text too; a title is the
+    first turn's, so that all are taken, and what else is wanted is looked for when their turns are known.
+    """
+    pattern, also = _pattern(text), f" AND {wanted.where}" if wanted.where else ""
     titled = (
         (info, _within(text, info.tags.get(tags.TITLE, "")))
         for info in trace_search.search_infos(settings, f"tags.`{tags.TITLE}` ILIKE '{pattern}'", "DESC", sys.maxsize)
     )
     # The store searches whole traces, names of fields and all: what it finds is searched again here.
     matching = (
-        (found.info, _holds(text, found))
+        (found.info, wanted.meets(facts_of_trace(found.info)) and _holds(text, found))
         for found in trace_search.search_traces(
-            settings, f"trace.text ILIKE '{pattern}'", "DESC", sys.maxsize, page=_READ
+            settings, f"trace.text ILIKE '{pattern}'{also}", "DESC", sys.maxsize, page=_READ
         )
     )
-    by_title, titles_since = _first(titled, limit, deadline, _PAGE)
+    by_title, titles_since = _first(titled, sys.maxsize if wanted else limit, deadline, _PAGE)
     by_text, texts_since = _first(matching, limit, deadline, _READ)
     return by_title | by_text, max(titles_since, texts_since)
 
@@ -231,7 +262,7 @@ def _infos_of_sessions(settings: Settings, sessions: set[str]) -> Iterator[Trace
 
 
 def _merge(
-    settings: Settings, rows: dict[str, _Row], events: Sequence[dict[str, Any]], text: str
+    settings: Settings, rows: dict[str, _Row], events: Sequence[dict[str, Any]], text: str, wanted: ConversationFilter
 ) -> Sequence[ConversationSummary]:
     """The rows of the store with the events that wait for it, newest first."""
     for event in events:
@@ -241,11 +272,16 @@ def _merge(
         elif event["kind"] == "turn":
             turn = event["turn"]
             row = rows.setdefault(id, _Row(id))
-            row.add(turn["id"], turn["when"], event["title"], turn["question"], turn["ref"], turn["user"])
+            row.add(turn["id"], event["title"], turn["question"], facts_of_event(event))
             row.origin = row.origin or (Origin(**event["origin"]) if event["origin"] else None)
             row.pending += settings.tracing
             row.matches = row.matches or _within(text, turn["question"], turn["answer"])
         elif event["kind"] == "rename" and id in rows:
             rows[id].title, rows[id].titled = event["title"], -1
-    found = [row for row in rows.values() if row.matches or _within(text, row.title)]
+        elif event["kind"] == "pin" and id in rows:
+            (rows[id].pins.add if event["pinned"] else rows[id].pins.discard)(pin_tag(event["user"]))
+        elif event["kind"] == "rate" and id in rows and event["turn"] in rows[id].turns:
+            turns = rows[id].turns
+            turns[event["turn"]] = replace(turns[event["turn"]], thumb=event["thumb"])
+    found = [row for row in rows.values() if row.meets(wanted) and (row.matches or _within(text, row.title))]
     return [row.summary() for row in sorted(found, key=lambda row: row.when, reverse=True)]

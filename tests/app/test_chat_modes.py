@@ -35,6 +35,7 @@ def test_a_raw_prompt_is_sent_as_it_is_and_counted(
     settled(at.button(key="chat_raw_send").click().run())
     assert engine.prompts[-1] == "<user>Bye<assistant>Well,"
     assert live(at).path[-1].raw
+    assert at.text_area(key="chat_raw").value == ""
     assert "<user>Bye<assistant>Well," in [code.value for code in at.chat_message[2].code]
 
 

@@ -82,6 +82,7 @@ def test_a_thumb_and_its_comment_are_kept_and_shown(
     at.text_area(key=f"turn_comment_text_{turn.id}").set_value("*Too* short ![x](y)\n# and wrong")
     at.button(key=f"turn_comment_save_{turn.id}").click().run()
     assert turn.comment == "*Too* short ![x](y)\n# and wrong"
+    assert at.session_state[f"turn_why_{turn.id}"] is False  # its box is closed
     at.run()
     assert r"\*Too\* short \!\[x\]\(y\)" in said(at)  # every letter as it was written
     assert "\n\\# and wrong" in said(at)

@@ -31,6 +31,8 @@ def edit(page: Page, at: int, text: str) -> None:
     """Write the message otherwise, send it again and wait for its answer."""
     below(page, "turn_edit_open_", at).click()
     box = page.locator('[class*="st-key-turn_edit_"]').get_by_role("textbox")
+    expect(box).to_be_focused()
+    expect(box).to_be_in_viewport()
     box.fill(text)
     box.press("Control+Enter")
     settled(page)
@@ -120,6 +122,7 @@ def test_a_thumb_with_its_comment_is_there_after_a_reload_and_in_mlflow(page: Pa
     page.get_by_label("Comment").fill("It is *not* Lisbon.")
     page.get_by_role("button", name="Save", exact=True).click()
     expect(messages(page).last.get_by_text("It is *not* Lisbon.")).to_be_visible()
+    expect(page.get_by_label("Comment")).to_have_count(0)
 
     page.reload()
     expect(messages(page).last.get_by_text("It is *not* Lisbon.")).to_be_visible()

@@ -75,6 +75,14 @@ def _modes(chosen: Selection, state: ServerState) -> list[str]:
 # ---------------------------------------------------------------- a message
 
 
+def clear(message: Message) -> None:
+    """What was sent leaves its box, now that the conversation has it."""
+    st.session_state.pop("chat_draft", None)
+    if message.raw:
+        st.session_state["chat_raw_sent"] = True
+        st.rerun()  # its box is drawn already
+
+
 def keep_draft() -> None:
     """Keep what was just sent until the conversation has it: where that fails, it comes back into its box."""
     if sent := st.session_state.get("chat_input"):
@@ -122,6 +130,8 @@ def _schema() -> str:
 def _raw(conversation: Conversation, state: ServerState, system: str) -> Message | None:
     if text := st.session_state.pop("chat_insert", ""):
         st.session_state["chat_raw"] = text
+    if st.session_state.pop("chat_raw_sent", False):
+        st.session_state["chat_raw"] = ""
     st.session_state.setdefault("chat_raw", st.session_state.get("chat_raw_kept", ""))
     text = st.text_area(
         "Raw prompt", key="chat_raw", height=150, label_visibility="collapsed",

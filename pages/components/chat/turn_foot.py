@@ -18,12 +18,25 @@ from phi3core.markdown import safe_markdown
 from phi3core.text import plural
 from phi3core.traces.turn import Turn
 
-from . import token_view
+from . import browser, token_view
 from .target import Selection
 
 _AGAIN = "Ask once more; this answer stays beside the new one"
 _EDIT = "Edit the message and send it again; this one stays beside it"
 _BRANCH = "Go on from here in a new conversation"
+_SENT = "Rendered prompt and request"
+_WHY = "Say why"
+NAMES = {
+    "turn_again_": "Regenerate",
+    "turn_edit_open_": "Edit the message",
+    "turn_branch_": "Branch",
+    "turn_sent_": _SENT,
+    "turn_why_": _WHY,
+    "turn_probabilities_": "Token probabilities",
+    "turn_-1_": "The answer before",
+    "turn_1_": "The next answer",
+}
+"""The spoken names of the buttons that show an icon alone, by the beginning of their keys."""
 
 
 @dataclass(frozen=True)
@@ -63,12 +76,12 @@ def show(request: TurnRequest, turn: Turn, last: bool) -> None:
         if st.button(label if last else "", icon=":material/refresh:", key=key, type="tertiary", help=_AGAIN):
             request.again(turn)
         if st.button("", icon=":material/edit:", key=f"turn_edit_open_{turn.id}", type="tertiary", help=_EDIT):
-            st.session_state["chat_editing"] = turn.id
-            st.rerun()
+            open_edit(turn)
         if st.button("", icon=":material/call_split:", key=f"turn_branch_{turn.id}", type="tertiary", help=_BRANCH):
             _branch(request.conversation, turn)
-        _popover("", ":material/content_copy:", "Copy as text", f"turn_copy_{turn.id}", lambda: _copy(turn))
-        _popover("", ":material/code:", "Rendered prompt and request", f"turn_sent_{turn.id}", lambda: _sent(turn))
+        if turn.answer:
+            browser.copy_button(turn.answer, key=f"turn_copy_{turn.id}")
+        _popover("", ":material/code:", _SENT, f"turn_sent_{turn.id}", lambda: _sent(turn))
         if turn.tokens:
             shown = st.session_state.get(f"turn_tokens_{turn.id}")
             _toggle(turn, bool(shown))
@@ -76,6 +89,12 @@ def show(request: TurnRequest, turn: Turn, last: bool) -> None:
         st.caption(f":material/comment: {escape(turn.comment)}")
     if turn.tokens and st.session_state.get(f"turn_tokens_{turn.id}"):
         token_view.show(turn.tokens, f"turn_figure_{turn.id}")
+
+
+def open_edit(turn: Turn) -> None:
+    """Draw the page anew with the turn's question in a box."""
+    st.session_state.update({"chat_editing": turn.id, "chat_edits": st.session_state.get("chat_edits", 0) + 1})
+    st.rerun()
 
 
 def _toggle(turn: Turn, shown: bool) -> None:
@@ -93,11 +112,6 @@ def _popover(label: str, icon: str, hint: str, key: str, draw: Callable[[], None
     if popover.open:
         with popover:
             draw()
-
-
-def _copy(turn: Turn) -> None:
-    st.caption("The answer as it was written; the button at its corner copies it.")
-    st.code(turn.answer, language=None, wrap_lines=True, height=300 if len(turn.answer) > 1000 else "content")
 
 
 def _sent(turn: Turn) -> None:
@@ -121,13 +135,16 @@ def _thumbs(conversation: Conversation, turn: Turn) -> None:
     st.feedback("thumbs", key=key, on_change=_rate, args=(conversation, turn, key), disabled=not may)
     if turn.thumb is None or not may:
         return
-    with st.popover("", icon=":material/comment:", help="Say why", type="tertiary", key=f"turn_why_{turn.id}"):
+    box = f"turn_why_{turn.id}"
+    with st.popover("", icon=":material/comment:", help=_WHY, type="tertiary", key=box, on_change="rerun"):
         with st.form(f"turn_comment_{turn.id}", border=False):
             comment = st.text_area(
                 "Comment", turn.comment, placeholder="What is good or bad about it?", height=80,
                 key=f"turn_comment_text_{turn.id}",
             )  # fmt: skip
-            if st.form_submit_button("Save", key=f"turn_comment_save_{turn.id}"):
+            if st.form_submit_button(
+                "Save", key=f"turn_comment_save_{turn.id}", on_click=st.session_state.update, args=({box: False},)
+            ):  # which closes the box
                 _toast_error(lambda: conversation.rate(turn, turn.thumb, comment, ui.person()))
                 st.rerun(scope="fragment")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from contextlib import nullcontext
 
 import streamlit as st
 
@@ -17,7 +18,7 @@ from phi3core.markdown import safe_markdown
 from phi3core.registry.models import Version
 from phi3core.traces.turn import Turn
 
-from . import turn_foot
+from . import browser, turn_foot
 from .line_breaks import with_line_breaks
 from .turn_foot import TurnRequest
 
@@ -38,11 +39,20 @@ def show_all(request: TurnRequest) -> None:
         st.session_state["chat_all"] = request.conversation.id
         st.rerun()
     for turn in path[hidden:]:
-        live = request.conversation.live
-        if turn.state == "running" and live is not None:
-            _show_running(live)
-        else:
-            _show_ended(request, turn, last=turn is path[-1])
+        last = turn is path[-1]
+        # The page follows a growing answer by itself only where its box is the one for messages.
+        with st.container(key="chat_raw_turn") if last and turn.raw else nullcontext():
+            _show_turn(request, turn, last)
+    if path and path[-1].raw:
+        browser.reveal("chat_raw_turn", once=path[-1].id)
+
+
+def _show_turn(request: TurnRequest, turn: Turn, last: bool) -> None:
+    live = request.conversation.live
+    if turn.state == "running" and live is not None:
+        _show_running(live)
+    else:
+        _show_ended(request, turn, last)
 
 
 def show_text(text: str) -> None:
@@ -75,7 +85,7 @@ def _show_running(live: LiveTurn) -> None:
     with st.chat_message("assistant", avatar=_MODEL):
         answer = st.container()
         # Outside the live part: a click runs the page, which does not wait for the answer.
-        st.button("Stop", icon=":material/stop_circle:", key="chat_stop", on_click=_stop, args=(live,))
+        st.button("Stop", icon=":material/stop_circle:", key="chat_stop", on_click=_stop, args=(live,), shortcut="Esc")
         with answer:
             # One look only: until the page's own run has ended, what it drew before stays on the screen beside this.
             st.session_state["chat_one_look"] = True
@@ -193,6 +203,7 @@ def _edit(request: TurnRequest, turn: Turn) -> None:
     key = f"turn_edit_{turn.id}"
     st.session_state.setdefault(key, turn.question)
     text = st.text_area("Message", key=key, height=120, label_visibility="collapsed")
+    browser.reveal(key, once=f"{turn.id} {st.session_state.get('chat_edits', 0)}", focus=True)
     with st.container(horizontal=True):
         if st.button("Send", type="primary", icon=":material/send:", key="turn_edit_send"):
             request.again(turn, question=text)
@@ -210,8 +221,7 @@ def _make_room(request: TurnRequest, turn: Turn) -> None:
         if least not in (_IMPOSSIBLE, turn.forgot if turn.filled else _IMPOSSIBLE):
             _forget_button(request, turn, least)
         if st.button("Edit the message", icon=":material/edit:", key="turn_shorten"):
-            st.session_state["chat_editing"] = turn.id
-            st.rerun()
+            turn_foot.open_edit(turn)
         st.button(
             "New conversation", icon=":material/add:", key="turn_new", on_click=st.session_state.update,
             args=({"chat_begin": True},),

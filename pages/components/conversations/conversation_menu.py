@@ -8,7 +8,7 @@ from functools import partial
 
 import streamlit as st
 
-from pages.components.shared import links, ui
+from pages.components.shared import links, reads, ui
 from pages.components.shared.escape import short
 from phi3core.chat import import_export, markdown_export
 from phi3core.chat.conversation import Conversation
@@ -40,12 +40,7 @@ def menu(conversation: Conversation) -> None:
         ref = conversation.asked_ref or conversation.ref
         st.code(links.chat_address(conversation_id, ref, conversation.selected), language=None, wrap_lines=True)
         st.caption("Export")
-        with st.container(horizontal=True):
-            for name, (ending, mime, write, about) in _FILES.items():
-                st.download_button(
-                    name, partial(write, conversation), f"{file_name(conversation.title)}.{ending}", mime,
-                    key=f"share_{ending}_{conversation_id}", icon=":material/download:", on_click="ignore", help=about,
-                )  # fmt: skip
+        _download_buttons(conversation, f"share_{{}}_{conversation_id}")
         st.caption("Conversation")
         with st.container(horizontal=True):
             own = may_change(conversation.author)
@@ -58,10 +53,35 @@ def menu(conversation: Conversation) -> None:
                 delete([(conversation_id, conversation.title, len(conversation.tree))])
 
 
+@st.dialog("Export", icon=":material/download:")
+def export(conversation: Conversation) -> None:
+    """One conversation as a file, of each kind."""
+    st.markdown(f"**{short(conversation.title)}**, {ui.counted(len(conversation.tree), 'turn')}")
+    for name, (_, _, _, about) in _FILES.items():
+        st.caption(f"{name}: {about[:1].lower()}{about[1:]}")
+    _download_buttons(conversation, "export_{}")
+
+
+def _download_buttons(conversation: Conversation, key: str) -> None:
+    """A button for each kind of file. key: with ``{}`` for the kind."""
+    with st.container(horizontal=True):
+        for name, (ending, mime, write, about) in _FILES.items():
+            st.download_button(
+                name, partial(write, conversation), f"{file_name(conversation.title)}.{ending}", mime,
+                key=key.format(ending), icon=":material/download:", on_click="ignore", help=about,
+            )  # fmt: skip
+
+
 def may_change(author: str) -> bool:
     """Whether the person who looks may rename and delete a conversation of this author."""
     me = ui.person()
     return me.may("admin") or me.name.casefold() == author.casefold()
+
+
+def mark_changed() -> None:
+    """A conversation's name, place or existence is another now: the lists of them wait for the new one."""
+    reads.invalidate()
+    st.session_state["recent_changed"] = True
 
 
 def file_name(title: str) -> str:
@@ -80,6 +100,7 @@ def rename(conversation_id: str, title: str) -> None:
         except Phi3Error as error:
             ui.show_error(str(error))
             return
+        mark_changed()
         st.rerun()
 
 
@@ -103,6 +124,7 @@ def delete(doomed: Sequence[tuple[str, str, int]]) -> None:
         except (Phi3Error, OSError) as error:
             ui.show_error(str(error))
             return
+        mark_changed()
         if st.session_state.get("chat_conversation") in [conversation_id for conversation_id, _, _ in doomed]:
             del st.session_state["chat_conversation"]
         st.session_state["conversations_result"] = f"{ui.counted(len(doomed), 'conversation')} deleted."
