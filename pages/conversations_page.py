@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from pages.components.conversations import conversation_list, import_dialog, replay_view
+from pages.components.conversations import conversation_list, import_dialog, list_filters, replay_view
 from pages.components.shared import ui
 from pages.components.shared.escape import escape
 from phi3core.chat import history
@@ -53,9 +53,10 @@ with st.container(horizontal=True, vertical_alignment="bottom"):
         "Search", placeholder="Search titles, questions and answers", icon=":material/search:",
         key="conversations_search", label_visibility="collapsed",
     )  # fmt: skip
+    wanted = list_filters.show()
     if st.button("Import", icon=":material/upload:", key="conversations_import"):
         st.session_state["conversations_imports"] = st.session_state.get("conversations_imports", 0) + 1
         import_dialog.show()
 
 conversation_list.read_anew()
-conversation_list.show()
+conversation_list.show(wanted)

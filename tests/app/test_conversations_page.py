@@ -66,7 +66,7 @@ def test_a_search_that_ran_out_of_time_says_how_far_it_came_and_looks_further(
     talk(settings, ("The capital of Spain?", "It is Madrid."), title="Sights")
     looked, really = list[float](), search.search_conversations
 
-    def stub(settings: Settings, text: str, limit: int, waiting: bool, seconds: float) -> SearchResult:
+    def stub(settings: Settings, text: str, limit: int, waiting: bool, seconds: float, *_: object) -> SearchResult:
         looked.append(seconds)
         if seconds < 5:
             return SearchResult([], since=1_700_000_000_000)
@@ -109,7 +109,9 @@ def test_a_store_that_is_down_leaves_one_sentence_and_what_waits_for_it(
 
     waiting = search.ConversationSummary("a" * 32, "Kept here", 1000, 1, "phi3/1", "ada", pending=1)
 
-    def down(settings: Settings, text: str, limit: int, pending_only: bool = False, *_: float) -> SearchResult:
+    def down(
+        settings: Settings, text: str, limit: int, pending_only: bool = False, *_: object, **__: object
+    ) -> SearchResult:
         if not pending_only:
             raise StoreDown("The MLflow store does not answer.")
         return SearchResult([waiting])

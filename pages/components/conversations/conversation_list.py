@@ -10,13 +10,14 @@ import streamlit as st
 from pages.components.shared import links, reads, ui
 from pages.components.shared.escape import short
 from phi3core.chat import history, import_export, search
+from phi3core.chat.conversation_filter import ConversationFilter
 from phi3core.chat.live_conversations import load_conversation
-from phi3core.chat.search import ConversationSummary, SearchResult
+from phi3core.chat.search import ANY, ConversationSummary, SearchResult
 from phi3core.errors import Phi3Error, StoreDown
 from phi3core.serving.pool import Pool
 from phi3core.timestamps import from_ms
 
-from . import conversation_menu, replay_dialog
+from . import conversation_menu, list_filters, replay_dialog
 
 _SECONDS = 2.0  # to look for them in the store, at first
 _PAGE = 30  # conversations to begin with, and with each “Show more”
@@ -26,30 +27,39 @@ _ORIGINS = {
     "import": ":material/upload: imported",
 }
 _INDENT = "\u2060\u2002"  # a link has a margin, so what stands below it needs one; a space alone is cut off
-_RENAME, _REPLAY, _COMPARE, _DELETE = "Rename", "Replay", "Compare", "Delete"
-_ICONS = {_RENAME: "edit", _REPLAY: "replay", _COMPARE: "compare_arrows", _DELETE: "delete"}
+_RENAME, _REPLAY, _COMPARE, _EXPORT, _DELETE = "Rename", "Replay", "Compare", "Export", "Delete"
+_ICONS = {
+    _RENAME: "edit",
+    _REPLAY: "replay",
+    _COMPARE: "compare_arrows",
+    _EXPORT: "download",
+    _DELETE: "delete",
+}
 
 
 @st.fragment
-def show() -> None:
+def show(wanted: ConversationFilter = ANY) -> None:
+    """Draw the conversations that meet the search and the filters."""
     text = st.session_state.get("conversations_search", "").strip()
     limit = st.session_state.setdefault("conversations_limit", _PAGE)
     found, down = SearchResult([]), ""
     try:
-        found = _listed(text, limit + 1)
+        found = _listed(text, limit + 1, wanted)
     except StoreDown as error:
-        down, found = str(error), search.search_conversations(ui.config(), text, limit + 1, pending_only=True)
+        down = str(error)
+        found = search.search_conversations(ui.config(), text, limit + 1, pending_only=True, wanted=wanted)
     listed = found.conversations
+    list_filters.remember(listed)
     if down:
         ui.show_error(down)
         st.button("Try again", icon=":material/refresh:", key="conversations_retry")
         if listed:
             st.caption("These wait on this machine until it does:")
     elif not listed:
-        _empty(text, found.since)
-    if text and listed:
+        _empty(text, wanted, found.since)
+    if (text or wanted) and listed:
         what = f"The newest {limit:,} conversations" if len(listed) > limit else ui.counted(len(listed), "conversation")
-        st.caption(f"{what} with “{short(text)}”{_among(found.since)}")
+        st.caption(f"{what}{f' with “{short(text)}”' if text else ' found'}{_among(found.since)}")
     elif found.since and listed:
         st.caption(f"The conversations{_among(found.since)}")
     if listed:
@@ -67,17 +77,17 @@ def read_anew() -> None:
     st.session_state.pop("conversations_read", None)
 
 
-def _listed(text: str, limit: int) -> SearchResult:
+def _listed(text: str, limit: int, wanted: ConversationFilter) -> SearchResult:
     """Read once a draw of the page: a tick at a row draws the list alone and asks the store for nothing."""
-    if st.session_state.get("conversations_searched") != text:
-        st.session_state.update({"conversations_searched": text, "conversations_seconds": _SECONDS})
-    asked = (text, limit, st.session_state["conversations_seconds"])
+    if st.session_state.get("conversations_searched") != (text, wanted):
+        st.session_state.update({"conversations_searched": (text, wanted), "conversations_seconds": _SECONDS})
+    asked = (text, limit, st.session_state["conversations_seconds"], wanted)
     kept = st.session_state.get("conversations_read")
     if kept and kept[0] == asked:
         known: SearchResult = kept[1]
         return known
-    words = "Searching …" if text else "Reading the conversations …"
-    found = reads.wait_for(words, search.search_conversations, ui.config(), text, limit, False, asked[2])
+    words = "Searching …" if text or wanted else "Reading the conversations …"
+    found = reads.wait_for(words, search.search_conversations, ui.config(), text, limit, False, asked[2], wanted)
     st.session_state["conversations_read"] = (asked, found)
     return found
 
@@ -95,10 +105,13 @@ def _look_further() -> None:
     st.session_state["conversations_seconds"] *= 5
 
 
-def _empty(text: str, since: int) -> None:
-    if text:
-        words = f"No conversation{_among(since)} holds “{short(text)}” in its title, questions or answers."
-        st.info(words, icon=":material/search_off:")
+def _empty(text: str, wanted: ConversationFilter, since: int) -> None:
+    if text or wanted:
+        holds = f" holds “{short(text)}” in its title, questions or answers" if text else ""
+        meets = f"{' and' if text else ''} meets the filters" if wanted else ""
+        st.info(f"No conversation{_among(since)}{holds}{meets}.", icon=":material/search_off:")
+        if wanted:
+            list_filters.clear_button("conversations_clear_empty")
         return
     if since:
         return
@@ -120,6 +133,10 @@ def _chosen(listed: Sequence[ConversationSummary]) -> None:
         label = f"{len(chosen)} selected" if chosen else "Select all"
         st.checkbox(label, key="conversations_all", on_change=_tick_all, args=(ids,))
         if chosen:
+            st.button(
+                "Select none", icon=":material/deselect:", key="conversations_none", type="tertiary",
+                on_click=_tick, args=(ids, False),
+            )  # fmt: skip
             if st.button("Export", icon=":material/download:", key="conversations_export", type="tertiary"):
                 _export(chosen)
             own = all(conversation_menu.may_change(summary.author) for summary in chosen)
@@ -128,8 +145,12 @@ def _chosen(listed: Sequence[ConversationSummary]) -> None:
 
 
 def _tick_all(ids: Sequence[str]) -> None:
+    _tick(ids, st.session_state["conversations_all"])
+
+
+def _tick(ids: Sequence[str], ticked: bool) -> None:
     for conversation_id in ids:
-        st.session_state[_key(conversation_id)] = st.session_state["conversations_all"]
+        st.session_state[_key(conversation_id)] = ticked
 
 
 @st.dialog("Export", icon=":material/download:")
@@ -166,7 +187,8 @@ def _row(summary: ConversationSummary) -> None:
         with st.container(gap=None):
             links.chat_link(summary.id, summary.title, icon=None)
             st.caption(_INDENT + _facts(summary))
-        options = [_RENAME, _REPLAY, _DELETE] if conversation_menu.may_change(summary.author) else [_REPLAY]
+        own = conversation_menu.may_change(summary.author)
+        options = [_RENAME, _REPLAY, _EXPORT, _DELETE] if own else [_REPLAY, _EXPORT]
         if summary.origin and summary.origin.kind == "replay":
             options.insert(options.index(_REPLAY) + 1, _COMPARE)
         action = st.menu_button(
@@ -201,7 +223,7 @@ def _do(action: str, summary: ConversationSummary) -> None:
         conversation_menu.delete([(summary.id, summary.title, summary.turns)])
     elif action == _COMPARE:
         st.switch_page("pages/conversations_page.py", query_params={"replay": summary.id})
-    elif action == _REPLAY:
+    else:
         try:
             found = reads.wait_for(
                 "Reading the conversation …", load_conversation, ui.config(), ui.servers(), summary.id
@@ -209,4 +231,4 @@ def _do(action: str, summary: ConversationSummary) -> None:
         except Phi3Error as error:
             ui.show_error(str(error))
         else:
-            replay_dialog.show(found)
+            (conversation_menu.export if action == _EXPORT else replay_dialog.show)(found)
