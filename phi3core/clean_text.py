@@ -25,12 +25,12 @@ def clean(value: Any) -> Any:
 
 
 def one_line(text: str, length: int) -> str:
-    """The start of a text on one line, without control characters, cut at a word with an ellipsis."""
+    """The start of a text on one line, without control characters, cut behind a word with an ellipsis."""
     words = " ".join(_CONTROL.sub(" ", clean(text[: 8 * length])).split())
     if len(words) <= length and len(text) <= 8 * length:
         return words
     cut = words[: length - 1]
-    return (cut.rsplit(" ", 1)[0] if " " in cut[length // 2 :] else cut) + "…"
+    return (cut.rsplit(" ", 1)[0] if " " in cut[length // 2 :] else cut).rstrip(" .,:;") + "…"
 
 
 def without_control(text: str) -> str:

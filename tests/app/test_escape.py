@@ -36,7 +36,7 @@ def test_differences_leave_no_gap_between_changed_words() -> None:
 
 def test_a_difference_in_line_breaks_is_seen() -> None:
     pieces = [DiffPiece("same", "a"), DiffPiece("old", "\n"), DiffPiece("new", " "), DiffPiece("same", "b")]
-    assert escape.differences(pieces, "old") == "a:red-background[↵]  \nb"
+    assert escape.differences(pieces, "old") == "a:red-background[\u00a0]  \nb"
     assert escape.differences(pieces, "new") == "a:green-background[\u00a0]b"
 
 

@@ -21,6 +21,7 @@ def show(tokens: Sequence[Token], key: str) -> None:
     st.caption(
         f"{len(tokens):,} tokens · mean probability {probability:.0%} · perplexity {perplexity:,.2f}. "
         "Green: sure, yellow: less so, orange: unsure. Point at or tap a token to see its alternatives."
+        + (" ↵ is a line break." if any("\n" in token.text for token in tokens) else "")
     )
     st.plotly_chart(_figure(tokens[:_MOST]), width=640, key=key, config={"displayModeBar": False}, theme=None)
     if len(tokens) > _MOST:

@@ -56,11 +56,11 @@ def _colored(text: str, side: str) -> str:
 
 
 def _background(line: str, side: str, broken: bool) -> str:
-    """A line, or its part; broken: the line break behind it is part of the difference, so it shows as a sign."""
+    """A line, or its part; broken: the line break behind it is part of the difference, which a coloured space shows."""
     start, text, end = _parted(line)
     if not text:  # only the spaces differ: they are what is shown
         text, start, end = _SPACE * len(line), "", ""
-    text = _line(text) + ("↵" if broken else "")
+    text = _line(text) + (_SPACE if broken else "")
     return f"{start}:{_COLORS[side]}-background[{text}]{end}" if text else ""
 
 
