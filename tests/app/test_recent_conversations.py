@@ -89,6 +89,24 @@ def test_a_new_name_is_everywhere_at_once(open_page: Open, register: Register, s
     assert rows(open_page("chat")) == ["A better name"]  # another visit, and not the open one
 
 
+def test_deleting_one_leaves_the_chat_where_it_is_and_deleting_the_open_one_begins_another(
+    open_page: Open, register: Register, settings: Settings
+) -> None:
+    register()
+    other, opened = talk(settings, ("Other", "x"), ago=5), talk(settings, ("Open", "y"))
+    at = open_page("chat", c=opened)
+    for id in (other, opened):
+        assert answers(at) == ["Open", "y"]
+        choose(at, id, "Delete")
+        at.menu_button(key=f"recent_menu_{id}").click("Delete")
+        at.button(key="share_delete_confirm").click().run()
+        assert not at.exception
+    assert answers(at) == []
+    assert rows(at) == []
+    assert not at.warning
+    assert "c" not in at.query_params
+
+
 def test_what_is_pinned_stays_at_the_top_for_the_one_who_pinned_it(
     open_page: Open, register: Register, settings: Settings
 ) -> None:

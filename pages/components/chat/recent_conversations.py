@@ -139,7 +139,7 @@ def _row(summary: ConversationSummary, me: Person, is_open: bool) -> None:
     elif action == _RENAME:
         conversation_menu.rename(summary.id, summary.title)
     elif action == _DELETE:
-        conversation_menu.delete([(summary.id, summary.title, summary.turns)])
+        conversation_menu.delete([(summary.id, summary.title, summary.turns)], stay=True)
     elif action:
         _pin(summary, me, action == _PIN)
 

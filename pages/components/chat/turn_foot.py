@@ -27,6 +27,7 @@ _BRANCH = "Go on from here in a new conversation"
 _SENT = "Rendered prompt and request"
 _WHY = "Say why"
 NAMES = {
+    "chat_stop": "Stop",  # else its key is spoken as part of its name
     "turn_again_": "Regenerate",
     "turn_edit_open_": "Edit the message",
     "turn_branch_": "Branch",
@@ -36,7 +37,7 @@ NAMES = {
     "turn_-1_": "The answer before",
     "turn_1_": "The next answer",
 }
-"""The spoken names of the buttons that show an icon alone, by the beginning of their keys."""
+"""The spoken names of buttons that show an icon alone, or more than their name, by the beginning of their keys."""
 
 
 @dataclass(frozen=True)

@@ -105,8 +105,13 @@ def rename(conversation_id: str, title: str) -> None:
 
 
 @st.dialog("Delete", icon=":material/delete:")
-def delete(doomed: Sequence[tuple[str, str, int]]) -> None:
-    """doomed: id, title and number of turns of each conversation."""
+def delete(doomed: Sequence[tuple[str, str, int]], stay: bool = False) -> None:
+    """Ask, then delete.
+
+    Args:
+        doomed: id, title and number of turns of each conversation.
+        stay: go on with the chat, with a new conversation where the open one went; else to the list of them.
+    """
     turns = sum(count for _, _, count in doomed)
     which = "this conversation" if len(doomed) == 1 else f"these {len(doomed)} conversations"
     st.markdown(f"Delete {which} for good?")
@@ -125,7 +130,12 @@ def delete(doomed: Sequence[tuple[str, str, int]]) -> None:
             ui.show_error(str(error))
             return
         mark_changed()
+        result = f"{ui.counted(len(doomed), 'conversation')} deleted."
         if st.session_state.get("chat_conversation") in [conversation_id for conversation_id, _, _ in doomed]:
             del st.session_state["chat_conversation"]
-        st.session_state["conversations_result"] = f"{ui.counted(len(doomed), 'conversation')} deleted."
+            st.session_state["chat_begin"] = stay
+        if stay:
+            st.toast(result, icon=":material/delete:")
+            st.rerun()
+        st.session_state["conversations_result"] = result
         st.switch_page(_PAGE)
