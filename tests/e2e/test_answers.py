@@ -122,7 +122,7 @@ def test_a_thumb_with_its_comment_is_there_after_a_reload_and_in_mlflow(page: Pa
     page.get_by_label("Comment").fill("It is *not* Lisbon.")
     page.get_by_role("button", name="Save", exact=True).click()
     expect(messages(page).last.get_by_text("It is *not* Lisbon.")).to_be_visible()
-    expect(page.get_by_label("Comment")).to_have_count(0)
+    expect(page.get_by_role("textbox", name="Comment")).to_have_count(0)
 
     page.reload()
     expect(messages(page).last.get_by_text("It is *not* Lisbon.")).to_be_visible()
