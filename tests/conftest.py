@@ -30,7 +30,6 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 ROOT = Path(__file__).resolve().parent.parent
 MODEL = "phi3-embedded"
 _LONG = (
-    "tests/wrappers/test_onnx_files",
     "tests/races",
     "tests/faults",
     "tests/serving",

@@ -5,14 +5,13 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-from phi3core import folder_cache, hashing
 from tests.conftest import ROOT, Built
 from tests.support.asking import folder_of
+from tests.support.environments import make_environment
 from tests.wrappers.requests import CHATML
 
 pytestmark = pytest.mark.model
@@ -53,19 +52,9 @@ def test_the_requirements_are_pinned_and_few(built: Built) -> None:
     assert all("==" in line for line in lines)
 
 
-def test_a_registered_onnx_version_answers_where_only_its_own_requirements_are(
-    built: Built, cache: Path, tmp_path: Path
-) -> None:
+def test_a_registered_onnx_version_answers_where_only_its_own_requirements_are(built: Built, tmp_path: Path) -> None:
     folder = folder_of(built, 2)
-    requirements = folder / "requirements.txt"
-
-    def make(part: Path) -> None:
-        subprocess.run([sys.executable, "-m", "venv", str(part)], check=True)
-        install = [part / "bin" / "python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-        subprocess.run([*install, "--no-compile", "-r", str(requirements)], check=True)
-
-    # The virtual environment holds these requirements and nothing else, so it is kept for as long as they stay.
-    venv = folder_cache.get_or_make(cache, "venvs", hashing.hash_texts(requirements.read_text(), sys.version), make)
+    python = make_environment(tmp_path / "venv", (folder / "requirements.txt").read_text().split())
     moved = shutil.copytree(folder, tmp_path / "elsewhere", copy_function=os.link)
     code = (
         "import sys, mlflow\n"
@@ -76,7 +65,7 @@ def test_a_registered_onnx_version_answers_where_only_its_own_requirements_are(
     )
 
     done = subprocess.run(
-        [venv / "bin" / "python", "-I", "-c", code, str(moved), CHATML],
+        [python, "-I", "-c", code, str(moved), CHATML],
         cwd=tmp_path,
         env={"PATH": os.environ["PATH"], "HOME": str(tmp_path)},
         capture_output=True,
