@@ -8,6 +8,7 @@ TORCH ?= auto
 export PHI3_HOME
 
 VENV := .venv
+CLIENTS := .clients
 PY := $(VENV)/bin/python
 # Nothing phones home.
 export MLFLOW_DISABLE_TELEMETRY := true
@@ -15,7 +16,7 @@ export DO_NOT_TRACK := true
 # Where this is set, each of the thousands of processes would compile the same files.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: run dev test test-all test-units test-journeys test-fast test-changed test-races coverage lint format types hooks setup setup-dev bench bench-real-size bench-registry lock \
+.PHONY: run dev test test-clients test-all test-units test-journeys test-fast test-changed test-races coverage lint format types hooks setup setup-dev bench bench-real-size bench-registry lock \
 	clean help
 .DEFAULT_GOAL := help
 
@@ -53,6 +54,9 @@ coverage: setup-dev ## The same tests without the journeys, and which branches t
 
 test-races: setup-dev ## All promotions at once and all kills, on every store (the tests above run a sample; takes long)
 	@env -u PHI3_HOME PHI3_RACES=100 $(PY) -m pytest tests/races
+
+test-clients: setup $(CLIENTS)/.installed ## Real clients (LangChain, the AI SDK, …) against an app of its own; writes docs/clients.md
+	@$(PY) clients/run.py
 
 lint: setup-dev ## Style, formatting, import direction, no circle, no file over 300 lines
 	@$(VENV)/bin/ruff check .
@@ -103,6 +107,10 @@ $(VENV)/.created:
 
 $(VENV)/.installed-$(TORCH): $(VENV)/.created requirements.txt constraints.txt
 	@sh scripts/install.sh "$(PY)" "$(TORCH)" requirements.txt
+	@touch $@
+
+$(CLIENTS)/.installed: $(wildcard clients/requirements-*.txt clients/package*.json)
+	@sh scripts/install-clients.sh "$(PY)"
 	@touch $@
 
 # Both at once: pip takes half a minute to look through everything, and requirements-dev.txt includes the other.
