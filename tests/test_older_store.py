@@ -80,7 +80,7 @@ def test_its_policy_and_requests_count() -> None:
 
 
 def test_it_promotes_by_the_approval_of_then_and_rolls_back() -> None:
-    phi3("promote", "phi3-embedded/1", "--stage", "Production", "--reason", "As approved")
+    phi3("promote", "phi3-embedded/1", "--stage", "Production", "--yes", "--reason", "As approved")
     assert holders() == {1: "Production", 2: "Archived"}
     phi3("rollback", "phi3-embedded", "--reason", "Back to what was there before")
     assert holders()[2] == "Production"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from phi3core.errors import BadInput
-from phi3core.settings import load_settings
+from phi3core.settings import Settings, load_settings
 
 from .group import REF_HELP, main
 
@@ -32,6 +32,7 @@ _REASON = "Why; kept on the record."
     help="What the version becomes that leaves the stage.",
 )
 @click.option("--override", default="", help="An admin's reason for going on though the policy is not met.")
+@click.option("--yes", is_flag=True, help="Go on unasked though programs break that call the version it replaces.")
 @click.option("--request", "request_id", default="", help="The request that this carries out.")
 @click.option("--json", "as_json", is_flag=True, help="Print the version as it is now as JSON.")
 def promote_command(
@@ -42,6 +43,7 @@ def promote_command(
     reason: str,
     old: str,
     override: str,
+    yes: bool,
     request_id: str,
     as_json: bool,
 ) -> None:
@@ -54,6 +56,8 @@ def promote_command(
         raise BadInput("Say one of --stage, --alias or --remove-alias.")
     config = load_settings()
     if stage is not None:
+        if not yes:
+            _ask_about_breaks(config, ref, stage)
         done = promote(config, ref, stage, reason, old=old, override=override, request=request_id)
         version, message = done.version, f"{done.version.ref} is now in {done.stage}.{_replaced_sentence(done)}"
     elif alias is not None:
@@ -64,6 +68,27 @@ def promote_command(
         delete_alias(config, version.name, str(remove_alias), reason)
         version, message = reader.get_version(config, version.ref), f"@{remove_alias} is removed from {version.name}."
     click.echo(json.dumps(to_dict(version), indent=2) if as_json else message)
+
+
+def _ask_about_breaks(config: Settings, ref: str, stage: str) -> None:
+    """Ask for a second yes where the move breaks programs. Raises BadInput where it is not given."""
+    from phi3core.promotion.plan import plan_move
+    from phi3core.registry import compare, reader
+
+    version = reader.get_version(config, ref)
+    replaced = plan_move(config, version, stage, reader.list_versions(config, version.name)).replaced
+    broken, _ = compare.find_breaks(config, replaced, version) if replaced else ([], "")
+    if not replaced or not broken:
+        return
+    click.echo(f"Programs that call {replaced.ref} break on {version.ref}.", err=True)
+    for sentence in broken:
+        click.echo(f"  {sentence}", err=True)
+    try:
+        agreed = click.confirm(f"Move {version.ref} to {stage} all the same?", err=True)
+    except click.Abort:  # nobody is there to answer
+        agreed = False
+    if not agreed:
+        raise BadInput(f"{version.ref} was not moved. Give --yes to move it all the same.")
 
 
 @main.command("adopt")

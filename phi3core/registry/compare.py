@@ -78,6 +78,19 @@ def compare_versions(settings: Settings, left: Version, right: Version, fetch: b
     return Comparison(tuple(found), breaks, takes, tuple(sentence for sentence in unread if sentence))
 
 
+def find_breaks(settings: Settings, old: Version, new: Version) -> tuple[list[str], str]:
+    """What programs that call the old version meet where they are given the new one, by the signatures alone.
+
+    Returns the sentences, worst first, [] where nothing breaks; and why a signature could not be read, "" where both
+    were. Raises StoreDown.
+    """
+    with ThreadPoolExecutor(2) as pool:  # a slow store is waited for once
+        before, after = pool.map(lambda version: reader.get_details(settings, version), (old, new))
+    if unread := before.mlmodel_error or after.mlmodel_error:
+        return [], unread
+    return signature.breaking_changes(before.signature, after.signature), ""
+
+
 @dataclass
 class _Facts:
     """What is compared of one version; None where it could not be read. files: path → (size, SHA-256 or empty)."""

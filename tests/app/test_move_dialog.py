@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from pages.components.registry import move_dialog
@@ -10,10 +12,12 @@ from phi3core.promotion.policy import policy, requests
 from phi3core.promotion.policy.policy import Policy
 from phi3core.promotion.promote import promote
 from phi3core.promotion.record import search
+from phi3core.registry import reader
 from phi3core.settings import Settings
 from phi3core.store.client import mlflow_client
 from tests.app.conftest import Register
 from tests.app.dialogs import ANN, RAY, RUTH, VERA, become, opened, plain, stages, warned
+from tests.support.fakes import sign
 
 # ---------------------------------------------------------------- moving
 
@@ -104,6 +108,20 @@ def test_a_conflict_is_told_and_the_reason_is_still_there(
     at.button(key="move_confirm").click().run()
     assert "phi3/3 came first" in warned(at)
     assert at.text_area(key="move_reason").value == "A reason that took long to write"
+
+
+def test_a_move_that_breaks_programs_says_so_and_asks_for_a_second_yes(register: Register, settings: Settings) -> None:
+    register(), register()
+    promote(settings, "phi3/1", "Production")
+    sign(Path(reader.get_version(settings, "phi3/2").source.removeprefix("file://")), "messages")
+    at = opened("move", 2)
+    assert "Programs that call phi3/1 break on phi3/2.** “messages” must be sent" in plain(at)
+    at.button(key="move_confirm").click().run()
+    assert "Tick that it moves all the same" in warned(at)
+    assert stages(settings) == {1: "Production", 2: "None"}
+    at.checkbox(key="move_break_phi3/2_Production").check().run()
+    at.button(key="move_confirm").click().run()
+    assert stages(settings) == {1: "Archived", 2: "Production"}
 
 
 def test_a_version_that_is_gone_gets_a_sentence(register: Register, settings: Settings) -> None:

@@ -35,6 +35,19 @@ def test_what_the_old_one_becomes_is_said_and_recorded(phi3: Settings) -> None:
     assert (newest.reason, newest.replaced_to) == ("Faster", "None")
 
 
+def test_a_promotion_that_breaks_programs_asks_for_a_second_yes(phi3: Settings, tmp_path: Path) -> None:
+    for number, column in ((1, "prompt"), (2, "messages")):
+        fakes.sign(tmp_path / f"model-{number}", column)
+    done("promote", "phi3/1", "--stage", "Production")
+    move = ("promote", "phi3/2", "--stage", "Production")
+    told = refused(*move)
+    assert "Programs that call phi3/1 break on phi3/2." in told
+    assert "“messages” must be sent" in told
+    assert "phi3/2 was not moved. Give --yes to move it all the same." in told
+    assert "phi3/2 is now in Production" in done(*move, typed="y\n")
+    assert "phi3/1 is now in Production" in done("promote", "phi3/1", "--stage", "Production", "--yes")
+
+
 def test_what_a_script_set_is_listed_and_adopted(phi3: Settings) -> None:
     for number in ("1", "2"):
         mlflow_client(phi3).transition_model_version_stage("phi3", number, "Production")

@@ -136,3 +136,12 @@ def until(condition: Callable[[], Any], seconds: float = 20.0) -> Any:
         assert time.monotonic() < deadline, f"still not true after {seconds:.0f} s"
         time.sleep(0.02)
     return value
+
+
+def sign(folder: Path, column: str) -> None:
+    """Give the model in a folder a signature with one text input of this name."""
+    from mlflow.models import Model, ModelSignature
+    from mlflow.types import ColSpec, DataType, Schema
+
+    signature = ModelSignature(Schema([ColSpec(DataType.string, column)]), Schema([ColSpec(DataType.string)]))
+    Model(flavors={"python_function": {}}, signature=signature).save(str(folder / "MLmodel"))

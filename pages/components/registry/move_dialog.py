@@ -32,7 +32,8 @@ def show(version: Version, listed: list[Version], stage: str = "", request: str 
         target = st.radio("Move it to", stages, start, horizontal=True, key="move_stage")
         old = _becomes(version, target, listed)
         plan = plan_view.plan(version, target, listed, old)
-        lines = plan_view.show(plan)
+        broken = plan_view.breaks(plan)
+        lines = plan_view.show(plan, broken)
         checks = checklist.read(version, target) if target in EXCLUSIVE_STAGES else []
     except Phi3Error as error:
         ui.show_error(str(error))
@@ -42,11 +43,15 @@ def show(version: Version, listed: list[Version], stage: str = "", request: str 
         checklist.show(checks, target)
     reason = dialogs.reason_input("move_reason", f"{version.ref} {target}")
     override = _override(version, target, checks) if unmet else ""
+    agreed = not broken or st.checkbox("Move it although programs break", key=f"move_break_{version.ref}_{target}")
     label = f"Move to {target} against the policy" if unmet and override is not None else f"Move to {target}"
     pressed = st.button(label, type="primary", disabled=override is None, key="move_confirm", width="stretch")
     if dialogs.still_as_shown("move_shown", f"{version.ref} {target}", lines, pressed):
         if unmet and not override:
             ui.show_warning("Say why it moves although the policy is not met: that is recorded.")
+            return
+        if not agreed:
+            ui.show_warning("Programs break by this move. Tick that it moves all the same.")
             return
         texts = {"reason": reason, "override": override or "", "request": request}
         dialogs.run(lambda: _move(version.ref, target, old, **texts), "move_reason", "move_override")

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import streamlit as st
 
-from pages.components.shared import store_reads, ui
-from pages.components.shared.escape import short
+from pages.components.shared import reads, store_reads, ui
+from pages.components.shared.escape import escape, short
 from phi3core.promotion.aliases import EXCLUSIVE_STAGES
 from phi3core.promotion.plan import Plan, plan_move
 from phi3core.promotion.promote import Promotion
+from phi3core.registry import compare
 from phi3core.registry.models import Version
 from phi3core.text import join_words
+
+_FRESH = 600.0  # seconds: what was logged with a version does not change
 
 
 def plan(version: Version, stage: str, listed: list[Version], old: str = "Archived") -> Plan:
@@ -56,9 +61,25 @@ def sentences(plan: Plan) -> list[str]:
     return [*found, "The move is recorded with your name and reason."]
 
 
-def show(plan: Plan) -> list[str]:
-    """Draw it, and return the lines."""
+def breaks(plan: Plan) -> list[str]:
+    """What programs that call the version that is replaced meet at the new one; [] where nothing breaks."""
+    if plan.replaced is None:
+        return []
+    found, unread = reads.read(
+        "Comparing the signatures …", compare.find_breaks, ui.config(), plan.replaced, plan.version, max_age=_FRESH
+    )
+    if unread:
+        st.caption(f":material/help: Whether programs go on working can’t be told. {escape(unread)}")
+    return found
+
+
+def show(plan: Plan, broken: Sequence[str] = ()) -> list[str]:
+    """Draw it, and return the lines. broken: from `breaks`."""
     lines = sentences(plan)
+    if broken and plan.replaced:
+        old, new = short(plan.replaced.ref), short(plan.version.ref)
+        told = " ".join(escape(sentence) for sentence in broken)
+        lines.insert(0, f":red[:material/link_off:] **Programs that call {old} break on {new}.** {told}")
     st.markdown("\n".join(["**What will change**", "", *(f"- {line}" for line in lines)]))
     return lines
 

@@ -26,7 +26,8 @@ def show(model: str, listed: list[Version]) -> None:
             )
             return
         st.markdown(f"**{short(former.ref)}** was in {ui.stage_badge('Production')} before")
-        lines = plan_view.show(plan_view.plan(former, "Production", listed))
+        plan = plan_view.plan(former, "Production", listed)
+        lines = plan_view.show(plan, plan_view.breaks(plan))
         changed = reads.wait_for("Looking at the files …", why_refused, ui.config(), former)
     except Phi3Error as error:
         ui.show_error(str(error))
