@@ -192,14 +192,16 @@ def _apply(settings: Settings, move: Move, plan: Plan, clearance: Clearance, his
     version, replaced = plan.version, plan.replaced
     replaced_to = plan.becomes if replaced else ""
     digest, how = move.files.digest(move.stage)
+    asked = clearance.request
+    reason = move.reason if move.reason.strip() or not asked else asked.reason
     with writer.opened(
         settings, move.person, model=version.name, version=version.version, action=move.action, old=version.stage,
-        new=plan.stage, replaced=replaced.ref if replaced else "", replaced_to=replaced_to, reason=move.reason,
+        new=plan.stage, replaced=replaced.ref if replaced else "", replaced_to=replaced_to, reason=reason,
         digest=digest, checks=[*(asdict(check) for check in clearance.checks), *how], override=clearance.override,
-        request=clearance.request,
+        request=asked.id if asked else "",
     ) as record:  # fmt: skip
         state = apply_plan(settings, plan, record, history)
-        record.outcome = _outcome(plan)
+        record.outcome = f"{_outcome(plan)} {asked.summary}" if asked else _outcome(plan)
     notify_change(settings, version.name)
     return Promotion(state.version(version.version, move.run), plan.stage, replaced, record.id, replaced_to)
 

@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Final
 
+from phi3core import tags
 from phi3core.errors import Phi3Error
 from phi3core.settings import Settings
 
@@ -20,8 +21,16 @@ from .models import Version
 
 SIGNATURE: Final = "Signature"
 CHAT_TEMPLATE: Final = "Chat template"
+_UNITS = {
+    tags.TOKENS_PER_SECOND: "tokens/s",
+    tags.FIRST_TOKEN_MS: "ms",
+    tags.PEAK_MEMORY: "bytes",
+    tags.SIZE_METRIC: "bytes",
+    tags.SECONDS: "s",
+}
 _Files = dict[str, tuple[int, str]]
-SECTIONS: Final = (SIGNATURE, "Metrics", "Parameters", "Tags", "Dependencies", CHAT_TEMPLATE, "Files")
+METRICS: Final = "Metrics"
+SECTIONS: Final = (METRICS, SIGNATURE, "Parameters", "Tags", "Dependencies", CHAT_TEMPLATE, "Files")
 
 
 @dataclass(frozen=True)
@@ -63,8 +72,8 @@ def compare_versions(settings: Settings, left: Version, right: Version, fetch: b
     with ThreadPoolExecutor(2) as pool:  # a slow store is waited for once
         one, other = pool.map(lambda version: _facts(settings, version, fetch), (left, right))
     found = [
+        *_metrics(one.metrics, other.metrics),
         *_signature(one.signature, other.signature),
-        *_plain("Metrics", one.metrics, other.metrics),
         *_plain("Parameters", one.parameters, other.parameters),
         *_plain("Tags", left.tags, right.tags),
         *_plain("Dependencies", one.dependencies, other.dependencies),
@@ -146,6 +155,27 @@ def _signature(before: dict[str, Any] | None, after: dict[str, Any] | None) -> I
     for change in signature.compare_signatures(before, after):
         breaks = " ".join(str(each) for each in change.breaks)
         yield Difference(SIGNATURE, change.name, change.was, change.now, change.same, breaks)
+
+
+def _metrics(left: Mapping[str, float], right: Mapping[str, float]) -> Iterator[Difference]:
+    """In the order of our own metrics, then the others by name; with their units."""
+    listed = [name for name in _UNITS if name in left or name in right]
+    for name in [*listed, *sorted((left.keys() | right.keys()) - _UNITS.keys())]:
+        one, other = left.get(name), right.get(name)
+        yield Difference(
+            METRICS, name, _with_unit(name, one), _with_unit(name, other) + _change(one, other), one == other
+        )
+
+
+def _with_unit(name: str, value: float | None) -> str:
+    """A metric for reading: ``112 tokens/s``, ``2.07 GB``."""
+    if value is None:
+        return ""
+    unit = _UNITS.get(name, "")
+    if unit == "bytes":
+        return f"{value / 1e9:,.2f} GB" if value >= 1e9 else f"{value / 1e6:,.1f} MB"
+    number = f"{value:,.0f}" if abs(value) >= 100 else f"{value:,.4g}"
+    return f"{number} {unit}".strip()
 
 
 def _plain(section: str, left: Mapping[str, object] | None, right: Mapping[str, object] | None) -> Iterator[Difference]:

@@ -21,8 +21,10 @@ from phi3core.promotion.reconcile import mismatches
 from phi3core.promotion.record import history, search
 from phi3core.promotion.rollback import rollback
 from phi3core.registry import reader
+from phi3core.registry.models import Version
 from phi3core.settings import Settings
 from phi3core.store.client import mlflow_client
+from tests.promotion.helpers import ADA as RUTH
 from tests.promotion.helpers import aliases, count_calls, records, stages
 from tests.support import judging
 from tests.support.fakes import register
@@ -275,3 +277,19 @@ def test_a_promotion_of_a_model_with_a_long_history_asks_for_what_is_not_in_the_
 
     assert aliases(runs) == {"production": 3}
     assert calls.total() <= 36, calls
+
+
+def test_the_reason_of_a_request_and_who_approved_it_stay_on_the_promotion_that_carries_it_out(
+    settings: Settings, version: Version, asked: str
+) -> None:
+    requests.decide(settings, asked, "approve", "", judging.ADA)  # her own request
+    promote(settings, version.ref, "Production", person=RUTH)
+
+    done, approved, _ = search.of_model(settings, version.name)
+    assert (done.reason, done.request) == ("It is faster.", asked)
+    assert done.outcome.endswith(
+        "ada@example.org asked for it: It is faster. Approved by ada@example.org, who asked for it."
+    )
+    assert {"name": "approver", "met": True, "says": "It is the person's own request."} in approved.checks
+    promote(settings, version.ref, "None", "It loops.", RUTH)
+    assert search.of_model(settings, version.name)[0].reason == "It loops."

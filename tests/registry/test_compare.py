@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from phi3core import tags
 from phi3core.registry import compare, reader
 from phi3core.registry.compare import Comparison, Difference
 from phi3core.settings import Settings, load_settings
@@ -140,3 +141,20 @@ def test_files_elsewhere_are_compared_by_size_and_that_is_said(
 
 def found_digests(found: Comparison) -> int:
     return sum("…" in difference.left for difference in named(found, "Files"))
+
+
+def test_our_own_metrics_are_told_with_their_units_before_all_others(settings: Settings) -> None:
+    figures = {tags.PEAK_MEMORY: 2.07342e9, tags.TOKENS_PER_SECOND: 112.4, "loss": 0.25, tags.SIZE_METRIC: 117e6}
+    one, other = (
+        reader.get_version(settings, f"phi3/{fakes.register(settings, metrics=some)}")
+        for some in (figures, figures | {tags.TOKENS_PER_SECOND: 56.2})
+    )
+
+    found = [d for d in compare.compare_versions(settings, one, other).differences if d.section == "Metrics"]
+
+    assert [(d.name, d.left, d.right) for d in found] == [
+        (tags.TOKENS_PER_SECOND, "112 tokens/s", "56.2 tokens/s (−50.0 %)"),
+        (tags.PEAK_MEMORY, "2.07 GB", "2.07 GB"),
+        (tags.SIZE_METRIC, "117.0 MB", "117.0 MB"),
+        ("loss", "0.25", "0.25"),
+    ]

@@ -74,6 +74,7 @@ def _decisions(request: Request) -> None:
     for decision in request.decisions:
         icon, verb = _VERDICTS[decision.verdict]
         comment = f": {short(decision.comment, 500)}" if decision.comment else ""
+        verb += " their own request" if same_person(decision.by, request.by) else ""
         void = "" if decision.valid else " :orange[counts no more]"
         st.markdown(f"{icon} **{short(decision.by)}** {verb}{comment}{void} :gray[{ui.ago(decision.when)}]")
 

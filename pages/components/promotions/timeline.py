@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 import textwrap
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import plotly.graph_objects as go
 import streamlit as st
@@ -25,6 +25,7 @@ _NOW, _PAST = "#2E9E5B", "#8A97A6"  # distinct on a light and on a dark ground
 _ROW, _LEAST, _MOST = 30, 110, 620  # pixels
 _LINE = 48  # letters of a line in a hover
 _WORDS = 240  # letters of a reason in a hover
+_SHORTEST = 60.0  # seconds of the axis: a shorter one is labelled by parts of a second
 _THIN = 0.004  # of the whole time: a shorter bar would be invisible
 
 
@@ -73,7 +74,8 @@ def _now(model: str, newest: str) -> datetime:
 def figure(spans: Sequence[Span], records: Mapping[str, Record], stage: str, now: datetime) -> go.Figure:
     """A bar for each span, in a row for each version, the newest version on top. spans must not be empty."""
     first, last = min(span.start for span in spans), now
-    whole = max((last - first).total_seconds(), 60.0)
+    whole = max((last - first).total_seconds(), _SHORTEST)
+    end = first + timedelta(seconds=whole)
     numbers = sorted({span.version for span in spans})
     row = {number: at for at, number in enumerate(numbers)}
     seconds = [max(((span.end or last) - span.start).total_seconds(), whole * _THIN) for span in spans]
@@ -98,7 +100,7 @@ def figure(spans: Sequence[Span], records: Mapping[str, Record], stage: str, now
         bargap=0.3,
         dragmode=False,
         hoverlabel={"align": "left"},
-        xaxis={"type": "date", "range": [first, last], "showgrid": True, "automargin": True, "fixedrange": True},
+        xaxis={"type": "date", "range": [first, end], "showgrid": True, "automargin": True, "fixedrange": True},
         yaxis={
             "tickvals": [row[number] for number in shown],
             "ticktext": [f"version {number} " for number in shown],

@@ -16,6 +16,10 @@ from phi3core.registry import compare, reader
 from phi3core.registry.compare import CHAT_TEMPLATE, SIGNATURE, Comparison, Difference
 from phi3core.registry.models import Version
 from phi3core.registry.reference import parse_reference
+from phi3core.settings import Settings
+from phi3core.traces import feedback
+from phi3core.traces.feedback import Reviews
+from phi3core.traces.votes import Score
 
 from . import model_state, navigation
 
@@ -44,6 +48,7 @@ def show(left: str, right: str) -> None:
         st.info(f"Both are {short(one.ref)}. Choose another one to compare it with.", icon=":material/info:")
         return
     _verdict(found, one, other)
+    _people(one, other)
     for sentence in found.unread:
         ui.show_warning(sentence)
     if any(difference.unsure for difference in found.differences):
@@ -119,6 +124,37 @@ def _verdict(found: Comparison, one: Version, other: Version) -> None:
         st.success(words, icon=":material/check_circle:")
     elif not found.unread:
         st.info("Neither has a signature: nothing says what they take.", icon=":material/info:")
+
+
+def _people(one: Version, other: Version) -> None:
+    """What people said of both."""
+    with ui.show_errors():
+        left, right = reads.read("Reading the reviews …", _reviews, ui.config(), one, other, max_age=20)
+        st.subheader("What people said", anchor=False)
+        if not (left.given or right.given or left.conversations or right.conversations):
+            st.caption("Nobody has talked to either of them or judged an answer yet.")
+            return
+        rows = {
+            "Conversations": [f"{side.conversations:,}" for side in (left, right)],
+            "Thumbs": [_thumbs(side) for side in (left, right)],
+            "Votes won": [_won(side.score) for side in (left, right)],
+            "Against the other one": [_won(left.against(other)), _won(right.against(one))],
+            "By": [", ".join(short(person) for person in side.people[:10]) or "–" for side in (left, right)],
+        }
+        st.table(pd.DataFrame.from_dict(rows, orient="index", columns=[short(one.ref), short(other.ref)]))
+
+
+def _reviews(config: Settings, one: Version, other: Version) -> tuple[Reviews, Reviews]:
+    return feedback.read_reviews(config, one), feedback.read_reviews(config, other)
+
+
+def _thumbs(found: Reviews) -> str:
+    return f"{found.up} up, {found.down} down" if found.up or found.down else "–"
+
+
+def _won(score: Score) -> str:
+    """A share never without what it is of: ``100 % (1 of 1)``."""
+    return "–" if score.rate is None else f"{score.rate:.0%} ({score.won:,} of {score.won + score.lost:,})"
 
 
 def _sections(found: Comparison, one: Version, other: Version, everything: bool) -> None:

@@ -27,7 +27,7 @@ from phi3core.settings import Settings
 from . import policy, requests
 from .criteria import Case, criteria
 from .policy import STAGES, Check, Policy
-from .request_status import FILES, FileStates
+from .request_status import FILES, FileStates, Request
 
 _UNCHECKED = "The digest is as registered, not checked: nothing that was asked for here needed the files to be read."
 
@@ -85,10 +85,10 @@ class Files:
 
 @dataclass(frozen=True)
 class Clearance:
-    """What lets a version move: the checklist, the id of the request that is carried out, and the override's reason."""
+    """What lets a version move: the checklist, the request that is carried out, and the override's reason."""
 
     checks: list[Check]
-    request: str = ""
+    request: Request | None = None
     override: str = ""
 
 
@@ -181,8 +181,8 @@ def clear_promotion(case: Case, files: Files, person: Person, *, override: str, 
     return Clearance(checks, _waiting_request(case, files, override), override)
 
 
-def _given_request(case: Case, files: Files, request_id: str) -> str:
-    """The id of the request that the promoter named. Its approvals are of bytes: they are read and compared."""
+def _given_request(case: Case, files: Files, request_id: str) -> Request:
+    """The request that the promoter named. Its approvals are of bytes: they are read and compared."""
     asked = case.requests_by(FileStates(case.settings, version=case.version))
     request = next((one for one in asked if one.id == request_id), None) or requests.get(case.settings, request_id)
     if (request.model, request.version, request.stage) != (case.version.name, case.version.version, case.stage):
@@ -194,21 +194,21 @@ def _given_request(case: Case, files: Files, request_id: str) -> str:
         request = next(one for one in read if one.id == request_id)
     if not request.is_waiting:
         raise Conflict(f"The request of {request.by} is {request.status}. {request.why}".strip())
-    return request_id
+    return request
 
 
-def _waiting_request(case: Case, files: Files, override: str) -> str:
-    """The id of the newest request for just this move, where that waits; else ""."""
+def _waiting_request(case: Case, files: Files, override: str) -> Request | None:
+    """The newest request for just this move, where that waits."""
     asked = case.requests_by(FileStates(case.settings, version=case.version))
     if not asked or not asked[0].is_waiting:
-        return ""
+        return None
     try:
         read = case.requests_by(FileStates(case.settings, states={case.version.ref: files.read()}))
     except (NotFound, StoreError):
         if override.strip():  # a promotion that overrides the policy need not carry out a request
-            return ""
+            return None
         raise
-    return next((one.id for one in read if one.id == asked[0].id and one.is_waiting), "")
+    return next((one for one in read if one.id == asked[0].id and one.is_waiting), None)
 
 
 def _in_production(settings: Settings, version: Version) -> Version | None:

@@ -16,6 +16,7 @@ from phi3core.promotion.record.trust import Trust
 from phi3core.registry import artifacts, reader
 from phi3core.registry.models import Version
 from phi3core.settings import Settings
+from phi3core.text import join_words
 
 from .policy import Policy
 
@@ -84,6 +85,13 @@ class Request:
     def rejections(self) -> tuple[Decision, ...]:
         """Those that count now."""
         return tuple(decision for decision in self.decisions if decision.valid and decision.verdict == "reject")
+
+    @property
+    def summary(self) -> str:
+        """Who asked why, and whose approvals count, in a sentence or two."""
+        asked = f"{self.by} asked for it: {self.reason}"
+        approvers = [f"{d.by}, who asked for it" if same_person(d.by, self.by) else d.by for d in self.approvals]
+        return f"{asked} Approved by {join_words(approvers)}." if approvers else asked
 
 
 def same_person(one: str, other: str) -> bool:

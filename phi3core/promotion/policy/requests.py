@@ -42,6 +42,7 @@ from .request_status import (
 _WHOLE = 600.0  # seconds after which everything is read again
 _CLOCKS = timedelta(seconds=120)  # how far the clocks of two machines may be apart until then
 _STORES = 20
+_OWN = {"name": "approver", "met": True, "says": "It is the person's own request."}
 
 
 def ask(settings: Settings, ref: str, stage: str, reason: str, person: Person) -> Request:
@@ -94,9 +95,10 @@ def decide(settings: Settings, request_id: str, verdict: str, comment: str, pers
     state = artifacts.read_state(settings, reader.get_version(settings, request.ref), fetch=True)
     if state.digest != request.digest:
         raise Conflict(f"The request is void. {changed_sentence(request.ref)}")
+    own = same_person(person.name, request.by)
     writer.append(
         settings, person, model=request.model, version=request.version, action=verdict, new=request.stage,
-        reason=comment, digest=state.digest, checks=[files_line(state)], request=request.id,
+        reason=comment, digest=state.digest, checks=[files_line(state), *([_OWN] if own else [])], request=request.id,
     )  # fmt: skip
     return get(settings, request.id)
 

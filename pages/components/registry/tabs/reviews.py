@@ -10,6 +10,7 @@ from phi3core.registry.models import Version
 from phi3core.timestamps import from_ms
 from phi3core.traces import feedback
 from phi3core.traces.feedback import Reviews
+from phi3core.traces.votes import Score
 
 _FRESH = 20.0  # seconds
 
@@ -44,11 +45,15 @@ def _counts(found: Reviews, production: Version | None) -> None:
         st.metric("Conversations", f"{found.conversations:,}", width="content")
         st.metric("Thumbs up", f"{found.up:,}", width="content")
         st.metric("Thumbs down", f"{found.down:,}", width="content")
-        rate = "–" if found.score.rate is None else f"{found.score.rate:.0%}"
-        st.metric("Votes won", rate, width="content", help="Of the votes between two answers that somebody won.")
+        st.metric(
+            "Votes won", _won(found.score), width="content", help="Of the votes between two answers that somebody won."
+        )
         if production is not None and production.version != found.version.version:
-            score = found.against(production)
-            rate = "–" if score.rate is None else f"{score.rate:.0%} of {score.won + score.lost}"
-            st.metric(f"Against {short(production.ref)}", rate, width="content")
+            st.metric(f"Against {short(production.ref)}", _won(found.against(production)), width="content")
     if found.people:
         st.caption(f"By {', '.join(short(person) for person in found.people[:10])}.")
+
+
+def _won(score: Score) -> str:
+    """A share is never without what it is of: “100 %” of one vote is “1 of 1”."""
+    return "–" if score.rate is None else f"{score.won:,} of {score.won + score.lost:,} · {score.rate:.0%}"
