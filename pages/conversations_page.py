@@ -2,6 +2,7 @@
 
 import streamlit as st
 
+from pages.components.chat import browser
 from pages.components.conversations import conversation_list, import_dialog, list_filters, replay_view
 from pages.components.shared import ui
 from pages.components.shared.escape import escape
@@ -60,3 +61,4 @@ with st.container(horizontal=True, vertical_alignment="bottom"):
 
 conversation_list.read_anew()
 conversation_list.show(wanted)
+browser.name_buttons({"conversations_menu_": "More about this conversation"})

@@ -78,7 +78,14 @@ function show({ selector, focus, block }) {
   });
 }
 
+// On a phone the sidebar covers the chat that was just opened in it.
+function uncover() {
+  const close = document.querySelector('button[aria-label="Collapse sidebar"][aria-expanded="true"]');
+  if (innerWidth < 768) close?.click();
+}
+
 function compose(selector) {
+  uncover();
   const busy = document.activeElement?.matches("input, textarea, [contenteditable]");
   // On a touch screen it would bring up the keyboard.
   if (busy || matchMedia("(pointer: coarse)").matches) return;
@@ -129,7 +136,10 @@ def reveal(key: str, once: str, focus: bool = False) -> None:
 
 
 def focus_composer(once: str) -> None:
-    """Put the cursor into the box for messages, unless it is in another one. once: as for `reveal`."""
+    """Put the cursor into the box for messages, unless it is in another one; on a phone, close the sidebar instead.
+
+    once: as for `reveal`.
+    """
     data = {"kind": "compose", "once": once, "compose": '[data-testid="stChatInputTextArea"]'}
     _render(key="browser_compose", data=data, height="content")
 
