@@ -29,6 +29,7 @@ class Settings:
     parallel, queue: how many answers one version writes at once, and how many requests may wait for one
     (``PHI3_PARALLEL``, ``PHI3_QUEUE``).
     trusted: registered models whose pickles may be loaded (``PHI3_TRUST_PICKLES``, separated by commas).
+    strict: whether options that a model does not take are refused where they are left out otherwise (``PHI3_STRICT``).
     secrets: the file with the remote endpoints, the login, roles and keys (``PHI3_SECRETS``, default
     ``.streamlit/secrets.toml``).
     user: the person who works here where there is no login (``PHI3_USER``, default the system's user).
@@ -48,6 +49,7 @@ class Settings:
     parallel: int = 8
     queue: int = 32
     trusted: frozenset[str] = frozenset()
+    strict: bool = False
     secrets: Path = Path(".streamlit/secrets.toml")
     user: str = ""
     api_key: str = field(default="", repr=False)
@@ -103,6 +105,7 @@ def load_settings() -> Settings:
         parallel=int(_number("PHI3_PARALLEL", Settings.parallel, 1)),
         queue=int(_number("PHI3_QUEUE", Settings.queue, 0)),
         trusted=_names("PHI3_TRUST_PICKLES"),
+        strict=_flag("PHI3_STRICT"),
         secrets=Path(os.environ.get("PHI3_SECRETS") or Settings.secrets).expanduser().resolve(),
         user=os.environ.get("PHI3_USER", "").strip(),
         api_key=os.environ.get("PHI3_API_KEY", ""),
@@ -143,6 +146,13 @@ def _switch(name: str) -> bool:
     if text not in ("on", "off"):
         raise BadInput(f"{name} is “{text}”: write on or off.")
     return text == "on"
+
+
+def _flag(name: str) -> bool:
+    text = os.environ.get(name, "").strip()
+    if text not in ("", "0", "1"):
+        raise BadInput(f"{name} is “{text}”: write 1, or 0.")
+    return text == "1"
 
 
 def _number(name: str, otherwise: float, least: float) -> float:

@@ -113,3 +113,13 @@ def test_no_heavy_library_is_imported_by_importing_ours() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
 
     assert done.stdout.strip() == "[]"
+
+
+def test_strict_is_a_1(monkeypatch: pytest.MonkeyPatch, settings: Settings) -> None:
+    assert not settings.strict
+    for text, strict in (("1", True), ("0", False), ("", False)):
+        monkeypatch.setenv("PHI3_STRICT", text)
+        assert load_settings().strict is strict
+    monkeypatch.setenv("PHI3_STRICT", "yes")
+    with pytest.raises(Phi3Error, match="PHI3_STRICT is “yes”: write 1, or 0"):
+        load_settings()

@@ -78,6 +78,7 @@ def default_options(folder: Path, spec: BuildSpec) -> dict[str, Any]:
         "temperature": min(max(temperature, 0.0), 2.0),
         "top_p": min(max(float(own.get("top_p") or 0.9), 0.01), 1.0),
         "top_k": max(int(own.get("top_k") or 50), 1),
+        "min_p": min(max(float(own.get("min_p") or 0.0), 0.0), 1.0),
         "repetition_penalty": min(max(float(own.get("repetition_penalty") or 1.0), 0.1), 2.0),
         "seed": -1,
         "stop": [],

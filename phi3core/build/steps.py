@@ -176,6 +176,7 @@ def _log(spec: BuildSpec, folder: Path, precision: str, options: dict[str, Any])
         "do_sample": bool(sampled),
         "repetition_penalty": options["repetition_penalty"],
         **sampled,
+        **({"min_p": options["min_p"]} if sampled and options["min_p"] else {}),
     }
     return log_pipeline(folder, source.repo, precision, config, metadata)
 

@@ -81,6 +81,8 @@ def _speed(tokens: int, seconds: float) -> float:
 
 def _apply_chunk(live: LiveTurn, chunk: Any) -> bool:
     """Put one chunk of the stream into the turn; whether it held text."""
+    for warning in getattr(chunk, "warnings", None) or []:  # of our own model servers
+        live.add_note(str(warning))
     if chunk.usage:
         details = getattr(chunk.usage, "prompt_tokens_details", None)
         cached = getattr(details, "cached_tokens", None) or 0

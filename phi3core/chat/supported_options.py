@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from phi3core.engine.interface import ALL_OPTIONS, WITHOUT_EFFECT
+from phi3core.engine.interface import ALL_OPTIONS, has_effect
 from phi3core.text import join_words
 
 from .live_turn import LiveTurn
 
 # What an endpoint of either kind usually takes: none says what it supports.
 ENDPOINT_OPTIONS = {
-    "openai": ALL_OPTIONS - {"top_k", "repetition_penalty"},
+    "openai": ALL_OPTIONS - {"top_k", "min_p", "repetition_penalty"},
     "mlflow": frozenset({"temperature", "top_p", "max_tokens", "stop"}),
 }
 _BELONGS_TO = {"top_logprobs": "logprobs"}  # has no meaning without the other option
@@ -27,7 +27,7 @@ def drop_unsupported_options(live: LiveTurn, supported: Collection[str]) -> None
     """
     turn = live.turn
     lost = [name for name in turn.options if _BELONGS_TO.get(name, name) not in supported]
-    named = [name for name in lost if name not in _BELONGS_TO and _has_effect(name, turn.options[name])]
+    named = [name for name in lost if name not in _BELONGS_TO and _asks(name, turn.options[name])]
     options = {name: value for name, value in turn.options.items() if name not in lost}
     seed = turn.seed if "seed" in supported else None
     schema = turn.schema
@@ -39,6 +39,5 @@ def drop_unsupported_options(live: LiveTurn, supported: Collection[str]) -> None
         live.add_note(f"Asked without {join_words(named)}, which this model does not take.")
 
 
-def _has_effect(name: str, value: object) -> bool:
-    neutral = WITHOUT_EFFECT.get(name)
-    return value is not False and value != (list(neutral) if isinstance(neutral, tuple) else neutral)
+def _asks(name: str, value: object) -> bool:
+    return value is not False and has_effect(name, value)

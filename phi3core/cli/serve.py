@@ -48,9 +48,8 @@ def serve(ref: str, host: str, port: int, api_key: str | None) -> None:
     click.echo(f"Loading {version.ref} …")
     engine = open_artifact(folder, version.name in config.trusted)
     names = list(dict.fromkeys([version.ref, ref.removeprefix(MLFLOW_SCHEME)]))
-    app = create_app(
-        lambda: engine, names, api_key, local=host in LOOPBACK, parallel=config.parallel, queue=config.queue
-    )
+    local = host in LOOPBACK
+    app = create_app(lambda: engine, names, api_key, local, config.parallel, config.queue, strict=config.strict)
     click.echo(f"Serving {version.ref} on http://{host}:{sock.getsockname()[1]}/v1 (Ctrl-C stops)")
     with contextlib.suppress(KeyboardInterrupt):  # uvicorn raises it again once it has ended tidily
         run_app(app, sock)

@@ -18,17 +18,20 @@ NO_CHAT = (
 )
 
 Messages = list[dict[str, str]]
-Prompt = str | Messages
+TokenIds = tuple[int, ...]
+"""A prompt as the ids of its tokens."""
+Prompt = str | Messages | TokenIds
 
 
 @dataclass(frozen=True)
 class Options:
-    """Generation options under OpenAI's names (top_k and repetition_penalty are Hugging Face's).
+    """Generation options under OpenAI's names (top_k, min_p and repetition_penalty are Hugging Face's).
 
-    temperature 0 decodes greedily. seed None draws a new one each time. max_tokens is cut to what the
-    context still holds. presence_penalty and frequency_penalty count the answer's tokens, repetition_penalty
-    the prompt's too. logprobs: how many likeliest alternatives to tell with each token; None tells no
-    probabilities. json_schema: a JSON schema, as text, that the answer must follow. prompt_cache_key: a name for the
+    temperature 0 decodes greedily. top_p 0 leaves the likeliest token alone; top_k 0 or -1 leaves all of them. min_p: a
+    token less likely than this part of the likeliest one is never drawn. seed None or -1 draws a new one each time.
+    max_tokens is cut to what the context still holds. presence_penalty and frequency_penalty count the answer's tokens,
+    repetition_penalty the prompt's too. logprobs: how many likeliest alternatives to tell with each token; None tells
+    no probabilities. json_schema: a JSON schema, as text, that the answer must follow. prompt_cache_key: a name for the
     conversation, which finds what is kept of it; changes no answer.
     """
 
@@ -36,6 +39,7 @@ class Options:
     temperature: float = 0.2
     top_p: float = 0.9
     top_k: int = 50
+    min_p: float = 0.0
     repetition_penalty: float = 1.0
     seed: int | None = None
     stop: tuple[str, ...] = ()
@@ -52,11 +56,12 @@ class Options:
         checks = (
             ("max_tokens", changed.max_tokens >= 1, "at least 1"),
             ("temperature", 0 <= changed.temperature <= 2, "between 0 and 2"),
-            ("top_p", 0 < changed.top_p <= 1, "above 0 and at most 1"),
-            ("top_k", changed.top_k >= 1, "at least 1"),
+            ("top_p", 0 <= changed.top_p <= 1, "between 0 and 1"),
+            ("top_k", changed.top_k >= -1, "at least 1, or 0 or -1 for all tokens"),
+            ("min_p", 0 <= changed.min_p <= 1, "between 0 and 1"),
             ("repetition_penalty", 0 < changed.repetition_penalty <= 2, "above 0 and at most 2"),
-            ("seed", changed.seed is None or 0 <= changed.seed < 2**31, "between 0 and 2,147,483,647"),
-            ("stop", len(changed.stop) <= 4 and all(changed.stop), "at most four sequences, none of them empty"),
+            ("seed", changed.seed is None or -(2**63) <= changed.seed < 2**63, "a whole number of at most 64 bits"),
+            ("stop", len(changed.stop) <= 16 and all(changed.stop), "at most sixteen sequences, none of them empty"),
             ("presence_penalty", -2 <= changed.presence_penalty <= 2, "between -2 and 2"),
             ("frequency_penalty", -2 <= changed.frequency_penalty <= 2, "between -2 and 2"),
             ("n", 1 <= changed.n <= 8, "between 1 and 8"),
@@ -70,16 +75,32 @@ class Options:
 
 # What every engine that samples by itself can do; an engine lists what it honours in `supports`.
 ALL_OPTIONS = frozenset(Options.__dataclass_fields__)
-# What an option is where it has no effect: accepted from a model that does not know it.
-WITHOUT_EFFECT: dict[str, Any] = {
-    "temperature": 1.0,
-    "top_p": 1.0,
-    "repetition_penalty": 1.0,
-    "presence_penalty": 0.0,
-    "frequency_penalty": 0.0,
-    "stop": (),
-    "n": 1,
+# The values with which an option has no effect: accepted from a model that does not know it.
+_WITHOUT_EFFECT: dict[str, tuple[Any, ...]] = {
+    "temperature": (1.0,),
+    "top_p": (1.0,),
+    "top_k": (0, -1),
+    "min_p": (0.0,),
+    "repetition_penalty": (1.0,),
+    "presence_penalty": (0.0,),
+    "frequency_penalty": (0.0,),
+    "seed": (-1,),
+    "stop": ((), []),
+    "n": (1,),
 }
+
+# What only shades an answer: left out where a model does not take it, and told. The rest would change what is asked.
+SHADES = frozenset(
+    {
+        *("temperature", "top_p", "top_k", "min_p", "seed", "max_tokens"),
+        *("repetition_penalty", "presence_penalty", "frequency_penalty"),
+    }
+)
+
+
+def has_effect(option: str, value: object) -> bool:
+    """Whether a model would answer otherwise without it."""
+    return value is not None and value not in _WITHOUT_EFFECT.get(option, ())
 
 
 @dataclass(frozen=True)

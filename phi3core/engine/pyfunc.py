@@ -70,6 +70,8 @@ class PyfuncEngine:
     def check(self, prompt: Prompt, options: Options) -> int:
         if self.chat == "none":
             raise BadInput(NO_CHAT)
+        if isinstance(prompt, tuple):
+            raise BadInput("This model takes text and no token ids.")
         if isinstance(prompt, str) == (self.chat == "messages"):
             wanted = "messages: ask it through /v1/chat/completions" if self.chat == "messages" else "one text"
             raise BadInput(f"This model takes {wanted}.")
@@ -82,6 +84,7 @@ class PyfuncEngine:
 
     def stream(self, prompt: Prompt, options: Options, stopped: Callable[[], bool]) -> Iterator[Piece | End | Done]:
         self.check(prompt, options)
+        assert not isinstance(prompt, tuple)  # check refuses token ids
         prompt_tokens = completion_tokens = 0
         counted = False
         for index in range(options.n):
@@ -126,7 +129,7 @@ class PyfuncEngine:
             answer = self._model.predict(parsed.data, params=parsed.params)
         return _jsonable(answer, bare)
 
-    def _ask(self, prompt: Prompt, options: Options, reader: AnswerReader) -> Generator[str, None, None]:
+    def _ask(self, prompt: str | Messages, options: Options, reader: AnswerReader) -> Generator[str, None, None]:
         """The texts of one answer as they come."""
         if self._streams:
             begun = False
@@ -144,7 +147,7 @@ class PyfuncEngine:
             answer = self._model.predict(data, params=params)
         yield reader.read(answer)
 
-    def _pieces(self, prompt: Prompt, options: Options, reader: AnswerReader) -> Iterator[str]:
+    def _pieces(self, prompt: str | Messages, options: Options, reader: AnswerReader) -> Iterator[str]:
         chunks = iterate_chunks(
             lambda: self._model.predict_stream(*self._spec.build_input(prompt, options)), self._folder
         )

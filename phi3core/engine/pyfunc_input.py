@@ -74,8 +74,8 @@ class InputSpec:
     def build_input(self, question: str | Messages, options: Options) -> tuple[Any, dict[str, Any] | None]:
         """What `predict` and `predict_stream` take: the data and the parameters."""
         values = _values(options, self.supports)
-        if self.pipeline and values.get("temperature", 1) < _TEMPERATURE_LEAST:
-            values |= _greedy(dict(self.columns))
+        if self.pipeline and (values.get("temperature", 1) < _TEMPERATURE_LEAST or values.get("top_p") == 0):
+            values = {name: value for name, value in values.items() if name != "top_p"} | _greedy(dict(self.columns))
         params = {theirs: values[ours] for ours, theirs in self.params if ours in values}
         return self._data(question, values), params or None
 
@@ -203,6 +203,10 @@ def _values(options: Options, supported: frozenset[str]) -> dict[str, Any]:
     requested = options.requested if isinstance(options, RequestedOptions) else frozenset(Options.__dataclass_fields__)
     named = [name for name in supported & (requested | {"max_tokens"}) if getattr(options, name) is not None]
     values = {name: getattr(options, name) for name in named}
+    if values.get("seed") == -1:
+        del values["seed"]
+    if "top_k" in values:
+        values["top_k"] = max(values["top_k"], 0)  # others know no -1
     return values | ({"stop": list(options.stop)} if "stop" in values else {})
 
 

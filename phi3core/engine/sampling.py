@@ -16,6 +16,7 @@ from .interface import Options
 
 # A token that is 1e-7 times as likely as the likeliest is never drawn: it spares sorting the whole vocabulary.
 _NEVER = 16.0  # natural logarithm
+_64_BITS = 2**64 - 1  # random numbers have no negative seeds
 
 
 class Sampler:
@@ -26,7 +27,10 @@ class Sampler:
 
     def __init__(self, options: Options, prompt: np.ndarray[Any, Any], seed: int) -> None:
         self._options = options
-        self._random = np.random.Generator(np.random.PCG64(seed))
+        self._random = np.random.Generator(np.random.PCG64(seed & _64_BITS))
+        # A token less likely than this, as a distance of logits, is never drawn.
+        least = -math.log(options.min_p) if options.min_p else math.inf
+        self._reach = min(_NEVER, least) * options.temperature
         self._seen = set(prompt.tolist()) if options.repetition_penalty != 1 else set()
         self._seen_ids = np.array(sorted(self._seen), np.int64)
         self._counts: dict[int, int] = {}
@@ -54,11 +58,11 @@ class Sampler:
     def _draw(self, logits: np.ndarray[Any, Any]) -> int:
         options = self._options
         top = logits.max()
-        ids = (logits >= top - _NEVER * options.temperature).nonzero()[0]
+        ids = (logits >= top - self._reach).nonzero()[0]
         draw = self._random.random()  # one for every token, drawn or not, so that answers stay comparable
         if len(ids) == 1:
             return int(ids[0])
-        if len(ids) > options.top_k:
+        if len(ids) > options.top_k > 0:
             ids = np.sort(ids[np.argpartition(logits[ids], -options.top_k)[-options.top_k :]])
         found = logits[ids]
         order = (-found).argsort(kind="stable")

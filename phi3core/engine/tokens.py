@@ -53,7 +53,7 @@ class TokenEngine:
         return self._runtime.render(messages)
 
     def count(self, prompt: Prompt) -> int:
-        return len(self._encode(_text(prompt)))
+        return len(self._tokens(prompt))
 
     def check(self, prompt: Prompt, options: Options) -> int:
         tokens = self.count(prompt)
@@ -64,6 +64,16 @@ class TokenEngine:
             guidance.check(options.json_schema)
         return tokens + min(options.max_tokens, room)
 
+    def _tokens(self, prompt: Prompt) -> Tokens:
+        """The prompt's token ids. Raises BadInput for messages, and for a number that is no token."""
+        if isinstance(prompt, str):
+            return self._encode(prompt)
+        if isinstance(prompt, list):
+            raise BadInput("This version takes a rendered prompt.")
+        if odd := [token for token in prompt if not 0 <= token < self._runtime.vocabulary]:
+            raise BadInput(f"There is no token {odd[0]}: the model's vocabulary has {self._runtime.vocabulary:,}.")
+        return np.array(prompt, np.int32)
+
     def fits(self, tokens: int) -> bool:
         return self._cache.fits(tokens)
 
@@ -73,10 +83,10 @@ class TokenEngine:
     def stream(
         self, prompt: Prompt, options: Options, stopped: Callable[[], bool]
     ) -> Iterator[Piece | End | Done | None]:
-        tokens = self._encode(_text(prompt))
+        tokens = self._tokens(prompt)
         room = check_room(len(tokens), self._runtime.context_length)
         limit = min(options.max_tokens, room)
-        seed = secrets.randbelow(2**31) if options.seed is None else options.seed
+        seed = secrets.randbelow(2**31) if options.seed in (None, -1) else options.seed or 0
         constraint = self._guidance.follow(options.json_schema) if options.json_schema else None
         cached, shared = self._cache.acquire(tokens, len(tokens) + limit, options.prompt_cache_key)
         count, sound = 0, False
@@ -100,7 +110,7 @@ class TokenEngine:
         yield Done(len(tokens), count, shared)
 
     def read_ahead(self, prompt: Prompt, options: Options) -> Generator[None, None, None]:
-        tokens = self._encode(_text(prompt))
+        tokens = self._tokens(prompt)
         # A question comes before the next answer: a conversation outgrows its sequence now, while there is no request.
         need = min(len(tokens) + _QUESTION + options.max_tokens, self.context_length)
         if self._reader.grain > 1 or len(tokens) >= self.context_length or not self._cache.fits(need):
@@ -210,9 +220,3 @@ class StopFilter:
 
     def _may_become(self, length: int) -> bool:
         return any(stop.startswith(self.held[-length:]) for stop in self._stops)
-
-
-def _text(prompt: Prompt) -> str:
-    if not isinstance(prompt, str):
-        raise BadInput("This version takes a rendered prompt.")
-    return prompt

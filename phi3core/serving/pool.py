@@ -145,8 +145,7 @@ class Pool:
             "names": [version.ref],
             "artifact": str(folder) if folder else None,
             "trusted": version.name in self._settings.trusted,
-            "parallel": self._settings.parallel,
-            "queue": self._settings.queue,
+            **{name: getattr(self._settings, name) for name in ("parallel", "queue", "strict")},
         }
         with self._room:
             for old in [held for held in self._table() if held.startswith(f"{version.ref} ")]:

@@ -28,7 +28,7 @@ def log_onnx_model(
 ) -> ModelInfo:
     """Log the folder in the active run. Changes the process's working directory while it does.
 
-    options: the generation options a caller may leave out, all of them: max_tokens, temperature, top_p, top_k,
+    options: the generation options a caller may leave out, all of them: max_tokens, temperature, top_p, top_k, min_p,
     repetition_penalty, seed (-1: a new one each time), stop. They become the signature's parameters (prompt) or
     the model's configuration (chat, whose requests carry their own).
     """

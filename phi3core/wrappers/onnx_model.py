@@ -11,6 +11,7 @@ prompt rendered with the model's own chat template.
 """
 
 import json
+import math
 import time
 import uuid
 from collections.abc import Iterator
@@ -101,7 +102,8 @@ class Phi3Model(mlflow.pyfunc.PythonModel):
         self, generator: Any, tokens: list[int], options: dict[str, Any], limit: int, ending: dict[str, Any]
     ) -> Iterator[str]:
         decode = self.tokenizer.decoder()
-        random = np.random.Generator(np.random.PCG64(int(options["seed"]) if int(options["seed"]) >= 0 else None))
+        seed = int(options["seed"])  # -1: a new one each time; of the others, none is negative to PCG64
+        random = np.random.Generator(np.random.PCG64(None if seed == -1 else seed & (2**64 - 1)))
         prompt_tokens = len(tokens)
         for count in range(1, limit + 1):
             token = _draw(np.array(generator.get_logits(), np.float32).reshape(-1), tokens, options, random)
@@ -163,11 +165,13 @@ def _draw(logits: Any, tokens: list[int], options: dict[str, Any], random: np.ra
     if temperature <= 0:
         return int(logits.argmax())
     top = logits.max()
-    ids = np.flatnonzero(logits >= top - 16 * temperature)  # a token 1e-7 times as likely as the likeliest never comes
+    # A token 1e-7 times as likely as the likeliest never comes, nor one below min_p.
+    min_p = float(options["min_p"])
+    ids = np.flatnonzero(logits >= top - min(16.0, -math.log(min_p) if min_p > 0 else math.inf) * temperature)
     draw = random.random()
     if len(ids) == 1:
         return int(ids[0])
-    if len(ids) > int(options["top_k"]):
+    if len(ids) > int(options["top_k"]) > 0:
         ids = np.sort(ids[np.argpartition(logits[ids], -int(options["top_k"]))[-int(options["top_k"]) :]])
     ids = ids[np.argsort(-logits[ids], kind="stable")]
     cumulated = np.cumsum(np.exp((logits[ids] - top).astype(np.float64) / temperature))

@@ -105,3 +105,21 @@ def test_a_model_that_holds_no_conversations_says_so(
     turn = ended(talk.ask(version, "One"))
     assert turn.state == "failed"
     assert "holds no conversations" in turn.error
+
+
+@pytest.mark.parametrize("raw", [False, True], ids=["chat", "raw"])
+def test_what_a_model_does_not_take_is_left_out_and_noted_below_the_answer(
+    talk: Conversation, engine: fakes.FakeEngine, version: Version, raw: bool
+) -> None:
+    engine.supports = frozenset({"max_tokens"})
+
+    turn = ended(talk.ask(version, "One", options={"temperature": 0, "max_tokens": 3}, raw=raw))
+
+    assert (turn.answer, turn.state) == ("The capital is", "done")
+    assert turn.note == "Asked without temperature, which this model does not take."
+
+
+def test_half_of_a_character_is_replaced_where_a_schema_or_inputs_are_written() -> None:
+    assert read_schema('{"const": "a\\ud83d"}') == {"const": "a\ufffd"}
+    with pytest.raises(BadInput, match="nested too deep"):
+        read_schema('{"a":' * 5000 + "1" + "}" * 5000)

@@ -62,6 +62,8 @@ def test_a_prompt_of_any_length_gets_the_same_answer_from_both(logged: Any, onnx
         {"seed": 3, "temperature": 2.0, "repetition_penalty": 1.4},
         {"seed": 4, "temperature": 0.7, "top_p": 0.5, "top_k": 4, "repetition_penalty": 0.9},
         {"seed": 5, "temperature": 1e-9},
+        {"seed": -(2**63), "temperature": 2.0, "top_p": 1.0, "top_k": -1, "min_p": 0.2},
+        {"seed": 2**63 - 1, "temperature": 2.0, "top_p": 0.0, "top_k": 0},
         {"seed": 6, "temperature": 1.0, "stop": [".", " the", "\n\n"]},
     ],
     ids=lambda params: ", ".join(f"{name} {value}" for name, value in params.items()),

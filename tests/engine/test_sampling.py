@@ -28,9 +28,10 @@ def softmax(logits: Logits) -> Logits:
 
 
 def expected(logits: Logits, options: Options) -> Logits:
-    """What each token's share should be: temperature, the top_k likeliest, then the fewest that reach top_p."""
+    """What each token's share should be: temperature, min_p, the top_k likeliest, the fewest that reach top_p."""
     shares = softmax(logits / options.temperature)
-    order = sorted(range(len(shares)), key=lambda token: -shares[token])[: options.top_k]
+    likely = [token for token in range(len(shares)) if shares[token] >= options.min_p * shares.max()]
+    order = sorted(likely, key=lambda token: -shares[token])[: options.top_k if options.top_k > 0 else None]
     whole, reached, kept = sum(shares[token] for token in order), 0.0, []
     for token in order:
         kept.append(token)
@@ -93,6 +94,11 @@ def test_a_certain_token_takes_its_random_number_too() -> None:
     assert [first.pick(some_logits()) for _ in range(20)] == [second.pick(some_logits()) for _ in range(20)]
 
 
+@pytest.mark.parametrize("seed", [-(2**63), -7, 2**63 - 1])
+def test_every_seed_of_64_bits_gives_its_own_answer_again(seed: int) -> None:
+    assert tokens(PLAIN, seed) == tokens(PLAIN, seed) != tokens(PLAIN, seed ^ 1)
+
+
 # ---------------------------------------------------------------- distributions
 
 
@@ -107,10 +113,16 @@ def test_a_certain_token_takes_its_random_number_too() -> None:
         PLAIN.but(top_p=0.5),
         PLAIN.but(top_p=0.9),
         PLAIN.but(top_p=1e-6),
+        PLAIN.but(top_p=0),
+        PLAIN.but(top_k=0),
+        PLAIN.but(top_k=-1, top_p=0.7),
+        PLAIN.but(min_p=0.2),
+        PLAIN.but(min_p=1),
+        PLAIN.but(min_p=0.05, temperature=2, top_k=6, top_p=0.9),
         PLAIN.but(top_k=5, top_p=0.8, temperature=1.5),
         Options(),
     ],
-    ids=lambda options: f"t{options.temperature} k{options.top_k} p{options.top_p}",
+    ids=lambda options: f"t{options.temperature} k{options.top_k} p{options.top_p} m{options.min_p}",
 )
 def test_tokens_are_drawn_as_often_as_a_plain_softmax_says(options: Options) -> None:
     logits = some_logits()

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from phi3core.engine.interface import Options
+from phi3core.engine.interface import Options, Piece
 from phi3core.engine.tokens import TokenEngine
 from phi3core.errors import BadInput, ContextFull
-from tests.support.fake_runtime import SAMPLED, FakeRuntime, ask, cold, letters
+from tests.support.fake_runtime import SAMPLED, FakeRuntime, ask, cold, letters, never
 
 # ---------------------------------------------------------------- answers
 
@@ -174,3 +174,25 @@ def test_no_token_is_lost_while_text_is_held_back(engine: TokenEngine) -> None:
     answer = ask(engine, "Hello", options)
 
     assert "".join(token.text for token in answer.tokens[0]) == answer.texts[0] == whole
+
+
+def test_a_prompt_of_token_ids_is_read_as_its_text_is(engine: TokenEngine) -> None:
+    text = letters(40)
+    ids = tuple(ord(letter) - 32 for letter in text)
+
+    answer = ask(engine, text)
+
+    assert engine.count(ids) == 40
+    assert "".join(p.text for p in engine.stream(ids, SAMPLED, never) if isinstance(p, Piece)) == answer.texts[0]
+
+
+@pytest.mark.parametrize(("ids", "told"), [((5, 96), "no token 96"), ((-1,), "no token -1"), ((), "prompt is empty")])
+def test_numbers_that_are_no_tokens_are_refused(engine: TokenEngine, ids: tuple[int, ...], told: str) -> None:
+    with pytest.raises(BadInput, match=told):
+        engine.check(ids, SAMPLED)
+
+
+def test_a_seed_of_minus_one_is_drawn_anew(engine: TokenEngine) -> None:
+    drawn = {ask(engine, "Hello", SAMPLED.but(seed=-1)).texts[0] for _ in range(3)}
+
+    assert len(drawn) > 1

@@ -238,6 +238,7 @@ def test_the_detail_of_a_real_version_says_what_it_takes(built: Built) -> None:
         "temperature: double = 0.2",
         "top_p: double = 0.9",
         "top_k: long = 50",
+        "min_p: double = 0.0",
         "repetition_penalty: double = 1.1",
         "seed: long = -1",
         "stop: string = []",

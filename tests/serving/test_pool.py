@@ -62,6 +62,7 @@ def test_what_is_served_is_told_to_the_child(
         "trusted": False,
         "parallel": 8,
         "queue": 32,
+        "strict": False,
         "log": str(server.log),
     }
 

@@ -38,7 +38,8 @@ def make(folder: Path, size: int = 0, **what: Any) -> Path:
     so many seconds. grow: bytes to take, slowly. fail: `memory`, `raise`, or the number of a signal. hold: wait for a
     file `go`.
 
-    When it answers: words, with `pause` seconds before each. die_at: the word before which its process is killed.
+    When it answers: words, with `pause` seconds before each. supports: the options that it takes, else all. die_at: the
+    word before which its process is killed.
     """
     folder.mkdir(parents=True)
     (folder / "MLmodel").write_text("flavors: {}")
@@ -61,6 +62,7 @@ class Engine(fakes.FakeEngine):
     def __init__(self, folder: Path, what: dict[str, Any]) -> None:
         super().__init__(tuple(f" {number}" for number in range(what.get("words", 3))), what.get("pause", 0.0))
         self.options = Options(max_tokens=10_000)
+        self.supports = frozenset(what.get("supports", self.supports))
         self.folder, self.what = folder, what
 
     def stream(

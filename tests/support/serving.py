@@ -32,10 +32,11 @@ def serving(
     parallel: int = 8,
     queue: int = 32,
     on_hung: Callable[[], object] | None = None,
+    strict: bool = False,
 ) -> Iterator[str]:
     """The server's address, without /v1; it may still be loading."""
     sock = bind_socket("127.0.0.1", 0)
-    app = create_app(load, list(names), key, local, parallel, queue, on_hung)
+    app = create_app(load, list(names), key, local, parallel, queue, on_hung, strict)
     server = uvicorn.Server(uvicorn.Config(app, log_level="critical", timeout_graceful_shutdown=1))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [sock]}, daemon=True)
     thread.start()

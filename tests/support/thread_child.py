@@ -33,7 +33,12 @@ class ThreadChild:
     def send(self, order: dict[str, Any]) -> None:
         folder = Path(order["artifact"])
         app = create_app(
-            lambda: children.load(folder), order["names"], self.key, parallel=order["parallel"], queue=order["queue"]
+            lambda: children.load(folder),
+            order["names"],
+            self.key,
+            parallel=order["parallel"],
+            queue=order["queue"],
+            strict=order["strict"],
         )
         self._server = uvicorn.Server(uvicorn.Config(app, log_level="critical", timeout_graceful_shutdown=1))
         self._thread = threading.Thread(target=self._server.run, kwargs={"sockets": [self._socket]}, daemon=True)

@@ -93,6 +93,7 @@ def test_the_signature_is_prompt_to_string_with_its_parameters(built: Built) -> 
         "temperature": 0.2,
         "top_p": 0.9,
         "top_k": 50,
+        "min_p": 0.0,
         "repetition_penalty": 1.1,
         "seed": -1,
         "stop": [],

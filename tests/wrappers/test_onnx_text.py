@@ -20,6 +20,7 @@ OPTIONS = {
     "temperature": 0.0,
     "top_p": 1.0,
     "top_k": 50,
+    "min_p": 0.0,
     "repetition_penalty": 1.0,
     "seed": -1,
     "stop": [],

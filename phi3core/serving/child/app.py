@@ -21,6 +21,7 @@ import socket
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import asdict
+from functools import partial
 from typing import Any, TypeVar
 
 import uvicorn
@@ -28,17 +29,18 @@ from fastapi import FastAPI, Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
-from phi3core.engine.interface import NO_CHAT, Done, End, Engine, Messages, Piece, Prompt
-from phi3core.errors import BadInput, Conflict, NotFound, Phi3Error
+from phi3core.engine.interface import NO_CHAT, Done, Engine, Messages, Prompt
+from phi3core.errors import BadInput, Conflict, NotFound
 from phi3core.registry.reference import MLFLOW_SCHEME
 from phi3core.serving.body import parse_body
 from phi3core.serving.guard import LOOPBACK, Guard, require_key
-from phi3core.serving.protocol import error_body, sse_event
+from phi3core.text import join_words
 
+from .answers import Answers, answer_all, collect, write_events
 from .failures import add_error_handlers
 from .requests import ChatRequest, CompletionRequest, TemplateRequest, TokenizeRequest
 from .responses import AnswerFormat, Choice
-from .worker import AnswerStream, Worker
+from .worker import Worker
 
 T = TypeVar("T")
 
@@ -51,13 +53,16 @@ def create_app(
     parallel: int = 8,
     queue: int = 32,
     on_hung: Callable[[], object] | None = None,
+    strict: bool = False,
 ) -> FastAPI:
     """The app that serves one model.
 
     names: what clients may call it, the first being what answers say. key: the API key, or None. local: accept
-    only requests addressed to loopback. parallel, queue, on_hung: see Worker.
+    only requests addressed to loopback. parallel, queue, on_hung: see Worker. strict: refuse options that the model
+    does not take, also where they would only shade an answer.
     """
     worker = Worker(load, parallel, queue, on_hung)
+    answer = partial(_answer, worker, strict)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -120,7 +125,7 @@ def create_app(
             raise BadInput(NO_CHAT)
         messages = request.plain()
         prompt = await asyncio.to_thread(worker.engine.prepare, messages)
-        return await _answer(worker, request, http, prompt, names[0], messages)
+        return await answer(request, http, [prompt], names[0], messages)
 
     @app.post("/v1/completions", response_model=None)
     async def completions(request: CompletionRequest, http: Request) -> Response:
@@ -129,7 +134,7 @@ def create_app(
             if worker.engine.chat == "none":
                 raise BadInput(NO_CHAT)
             raise BadInput("This model takes messages and no prompt of text: use /v1/chat/completions instead.")
-        return await _answer(worker, request, http, request.prompt, names[0])
+        return await answer(request, http, request.prompts(), names[0])
 
     @app.post("/invocations", response_model=None)
     async def invocations(http: Request) -> Response:
@@ -141,19 +146,23 @@ def create_app(
 
 async def _answer(
     worker: Worker,
+    strict: bool,
     request: ChatRequest | CompletionRequest,
     http: Request,
-    prompt: Prompt,
+    prompts: list[Prompt],
     name: str,
     messages: Messages | None = None,
 ) -> Response:
     engine = worker.engine
-    options = request.options(engine.options, engine.supports)
+    options, left_out = request.options(engine.options, engine.supports, strict)
     # Before the stream begins, while an error can still have a status of its own.
-    need = await asyncio.to_thread(engine.check, prompt, options)
+    needs = await asyncio.to_thread(lambda: [engine.check(prompt, options) for prompt in prompts])
     with_usage = bool(request.stream_options and request.stream_options.include_usage)
-    form = AnswerFormat(isinstance(request, ChatRequest), name, options.logprobs is not None, with_usage)
-    answer = worker.answer(prompt, options, need)
+    form = AnswerFormat(
+        isinstance(request, ChatRequest), name, options.logprobs is not None, with_usage, _warnings(left_out)
+    )
+    headers = {"X-Left-Out": ", ".join(left_out)} if left_out else {}
+    answer = answer_all(worker, prompts, needs, options)
 
     def read_ahead(text: str) -> None:
         """The next turn begins with this answer: the model reads it while the person does."""
@@ -162,18 +171,24 @@ async def _answer(
             asyncio.get_running_loop().run_in_executor(None, lambda: worker.read_ahead(engine.prepare(turns), options))
 
     if request.stream:
-        headers = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
-        return _Stream(answer, _events(answer, form, read_ahead), headers)
+        headers |= {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
+        return _Stream(answer, write_events(answer, form, read_ahead), headers)
 
     def whole(result: tuple[list[Choice], Done]) -> Response:
         choices, done = result
         read_ahead(choices[0].text)
-        return JSONResponse(form.whole(choices, done))
+        return JSONResponse(form.whole(choices, done), headers=headers)
 
     try:
-        return await _until_disconnected(http, _collect(answer, options.n), whole)
+        return await _until_disconnected(http, collect(answer, options.n * len(prompts)), whole)
     finally:
         await answer.aclose()
+
+
+def _warnings(left_out: list[str]) -> tuple[str, ...]:
+    if not left_out:
+        return ()
+    return (f"Asked without {join_words(left_out)}, which this model does not take.",)
 
 
 async def _until_disconnected(
@@ -196,7 +211,7 @@ async def _until_disconnected(
 class _Stream(StreamingResponse):
     """Gives the answer up however the response ends: also when the client has gone before it has begun."""
 
-    def __init__(self, answer: AnswerStream, events: AsyncIterator[str], headers: dict[str, str]) -> None:
+    def __init__(self, answer: Answers, events: AsyncIterator[str], headers: dict[str, str]) -> None:
         super().__init__(events, media_type="text/event-stream", headers=headers)
         self._answer = answer
 
@@ -207,51 +222,9 @@ class _Stream(StreamingResponse):
             await self._answer.aclose()
 
 
-async def _collect(answer: AnswerStream, n: int) -> tuple[list[Choice], Done]:
-    choices = [Choice() for _ in range(n)]
-    done = Done(0, 0)
-    async for items in answer:
-        for item in items:
-            match item:
-                case Piece():
-                    choices[item.index].text += item.text
-                    choices[item.index].tokens += item.tokens
-                case End():
-                    choices[item.index].finish_reason = item.finish_reason
-                case Done():
-                    done = item
-    return choices, done
-
-
 async def _disconnected(http: Request) -> None:
     while (await http.receive())["type"] != "http.disconnect":
         pass
-
-
-async def _events(answer: AnswerStream, form: AnswerFormat, on_done: Callable[[str], None]) -> AsyncIterator[str]:
-    opened, text = -1, ""
-    try:
-        async for items in answer:
-            lines = []
-            for item in items:
-                if isinstance(item, Done):
-                    if form.with_usage:
-                        lines.append(form.usage(item))
-                    lines.append("data: [DONE]\n\n")
-                    on_done(text)
-                    continue
-                if item.index > opened:
-                    opened = item.index
-                    lines.append(form.first(opened))
-                if isinstance(item, End):
-                    lines.append(form.end(item.finish_reason, item.index))
-                else:
-                    text += item.text
-                    lines.append(form.piece(item.text, item.index, item.tokens))
-            yield "".join(lines)
-    except Exception as error:  # the status is long sent: the error goes into the stream, as at OpenAI
-        text = str(error) if isinstance(error, Phi3Error) else f"The model failed in mid-answer: {error}"
-        yield sse_event(error_body(500, text))
 
 
 def _check_name(model: str, names: list[str]) -> None:

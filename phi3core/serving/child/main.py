@@ -1,7 +1,8 @@
 """The child process of pool.py: a model server that is told what to serve after it has started.
 
 It imports what every model server needs, listens on a free loopback port, prints ``{"port": N}`` and reads one
-line of JSON from standard input: {"ref", "names", "artifact": folder or null, "log", "trusted", "parallel", "queue"}.
+line of JSON from standard input: {"ref", "names", "artifact": folder or null, "log", "trusted", "parallel", "queue",
+"strict"}.
 Then it loads and serves. It ends when standard input closes, whatever it is doing.
 """
 
@@ -47,6 +48,7 @@ def main() -> None:
         parallel=order["parallel"],
         queue=order["queue"],
         on_hung=_hung,
+        strict=order["strict"],
     )
     run_app(app, sock)
 

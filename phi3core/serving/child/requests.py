@@ -1,7 +1,7 @@
 """Requests of OpenAI's chat and completions protocol, as data.
 
-After OpenAI's API reference, with top_k and repetition_penalty as vLLM and Hugging Face's TGI name them.
-What a model can't do is refused by name, never ignored.
+After OpenAI's API reference, with top_k, min_p and repetition_penalty as vLLM and Hugging Face's TGI name them.
+What a model can't do is refused by name, or, where it would only shade the answer, left out and told: never ignored.
 """
 
 from __future__ import annotations
@@ -9,9 +9,9 @@ from __future__ import annotations
 import json
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, StrictInt, model_validator
 
-from phi3core.engine.interface import WITHOUT_EFFECT, Messages, Options
+from phi3core.engine.interface import SHADES, Messages, Options, Prompt, has_effect
 from phi3core.errors import OptionError
 from phi3core.serving.body import RequestError, check_body
 
@@ -28,12 +28,16 @@ _NEUTRAL: dict[str, tuple[Any, ...]] = {
     "modalities": (["text"],),
     "parallel_tool_calls": (True, False),
     "tool_choice": ("none", "auto"),
+    "function_call": ("none", "auto"),
 }
+# Not to be used, says the request, where the other is “none”.
+_SWITCHED_OFF = {"tools": "tool_choice", "functions": "function_call"}
+_MOST_PROMPTS = 2048  # as at OpenAI
 
 
 # Beside a message or a part of it, and nothing that a model reads: where an earlier answer found what it says, and what
 # to keep of the prompt for the next time.
-_BESIDE = {"annotations", "prompt_cache_breakpoint"}
+_BESIDE = {"annotations", "prompt_cache_breakpoint", "cache_control"}
 
 
 class _Body(BaseModel):
@@ -54,7 +58,7 @@ class _Strict(BaseModel):
     def refuse_unknown(self, where: str) -> None:
         """Raise RequestError for what says something and would be ignored."""
         for name, value in (self.model_extra or {}).items():
-            if name not in _BESIDE and value not in (None, False, [], {}):
+            if name not in _BESIDE and value not in (None, False, "", [], {}):
                 message = f"This server does not support {where}.{name}: leave it out."
                 raise RequestError(message, f"{where}.{name}", "unsupported_parameter")
 
@@ -67,9 +71,10 @@ class Part(_Strict):
 
 
 class Message(_Strict):
-    """A chat message."""
+    """A chat message. name: of its author; no template here has a place for it."""
 
     role: Literal["system", "developer", "user", "assistant"]
+    name: str | None = None
     content: str | list[Part] | None = None
 
     def plain(self, where: str = "message") -> dict[str, str]:
@@ -138,6 +143,7 @@ class Request(_Body):
     temperature: float | None = None
     top_p: float | None = None
     top_k: int | None = None
+    min_p: float | None = None
     repetition_penalty: float | None = None
     presence_penalty: float | None = None
     frequency_penalty: float | None = None
@@ -146,10 +152,20 @@ class Request(_Body):
     n: int | None = None
     response_format: ResponseFormat | None = None
 
-    def options(self, defaults: Options, supports: frozenset[str]) -> Options:
-        """The defaults with what the request asks for. Raises BadInput for what can't be done."""
+    def options(self, defaults: Options, supports: frozenset[str], strict: bool = False) -> tuple[Options, list[str]]:
+        """The defaults with what the request asks for, and what was left out of that, as the request names it.
+
+        Args:
+            supports: the options that the model takes. Others that only shade an answer are left out.
+            strict: leave nothing out, and refuse those too.
+
+        Raises:
+            BadInput: something asked for can't be done.
+        """
         for name, value in (self.model_extra or {}).items():
             if value is None or name in _HARMLESS or value in _NEUTRAL.get(name, ()):
+                continue
+            if (self.model_extra or {}).get(_SWITCHED_OFF.get(name, "")) == "none":
                 continue
             message = f"This server does not support {name}={json.dumps(value)[:80]}: leave it out."
             raise RequestError(message, name, "unsupported_parameter")
@@ -160,19 +176,23 @@ class Request(_Body):
         requested = self._requested()
         if (key := (self.model_extra or {}).get("prompt_cache_key")) and "prompt_cache_key" in supports:
             requested["prompt_cache_key"] = str(key)
-        for name, value in requested.items():
-            if value is not None and name not in supports and value != WITHOUT_EFFECT.get(name):
-                message = f"This model does not support {_PUBLIC.get(name, name)}: leave it out."
-                raise RequestError(message, _PUBLIC.get(name, name), "unsupported_parameter")
+        unable = [name for name, value in requested.items() if name not in supports and has_effect(name, value)]
+        if refused := [name for name in unable if strict or name not in SHADES]:
+            named = self._spelled(refused[0])
+            message = f"This model does not support {named}: leave it out."
+            raise RequestError(message, named, "unsupported_parameter")
         try:
-            return defaults.but(**requested)
+            changed = defaults.but(**requested)
         except OptionError as error:
             raise RequestError(str(error), self._spelled(error.option)) from error
+        if unable:
+            changed = defaults.but(**{name: value for name, value in requested.items() if name not in unable})
+        return changed, [self._spelled(name) for name in unable]
 
     def _spelled(self, option: str) -> str:
         """An option as this request writes it."""
         newer = option == "max_tokens" and self.max_completion_tokens is not None
-        return "max_completion_tokens" if newer else option
+        return "max_completion_tokens" if newer else _PUBLIC.get(option, option)
 
     def _requested(self) -> dict[str, Any]:
         stop = (self.stop,) if isinstance(self.stop, str) else tuple(self.stop) if self.stop is not None else None
@@ -182,6 +202,7 @@ class Request(_Body):
             "temperature": self.temperature,
             "top_p": self.top_p,
             "top_k": self.top_k,
+            "min_p": self.min_p,
             "repetition_penalty": self.repetition_penalty,
             "presence_penalty": self.presence_penalty,
             "frequency_penalty": self.frequency_penalty,
@@ -217,10 +238,20 @@ class ChatRequest(Request):
 
 
 class CompletionRequest(Request):
-    """POST /v1/completions, with one prompt of text."""
+    """POST /v1/completions. prompt: one or several, each as text or as the ids of its tokens."""
 
-    prompt: str
+    prompt: str | list[str] | list[StrictInt] | list[list[StrictInt]]
     logprobs: int | None = None
+
+    def prompts(self) -> list[Prompt]:
+        """Each prompt as engines take it. Raises RequestError where there is none, or are too many."""
+        items = [self.prompt] if isinstance(self.prompt, str) else self.prompt
+        ids = tuple(item for item in items if isinstance(item, int))  # of one prompt
+        others = [item if isinstance(item, str) else tuple(item) for item in items if not isinstance(item, int)]
+        found: list[Prompt] = [ids] if ids else [*others]
+        if not 1 <= len(found) <= _MOST_PROMPTS:
+            raise RequestError(f"prompt must hold between 1 and {_MOST_PROMPTS:,} prompts.", "prompt")
+        return found
 
     def _alternatives(self) -> int | None:
         return self.logprobs

@@ -26,13 +26,15 @@ class Choice:
 class AnswerFormat:
     """Writes answers, whole or in chunks, in the shape of chat completions or of completions.
 
-    with_usage: every chunk names its usage, null but in the last, as OpenAI does when it is asked for.
+    with_usage: every chunk names its usage, null but in the last, as OpenAI does when it is asked for. warnings: what
+    the reader must know of how the model was asked; a stream tells it at the end of the first answer.
     """
 
     chat: bool
     model: str
     with_logprobs: bool = False
     with_usage: bool = False
+    warnings: tuple[str, ...] = ()
     id: str = field(default_factory=lambda: uuid.uuid4().hex)
     created: int = field(default_factory=lambda: int(time.time()))
     _offsets: dict[int, int] = field(default_factory=dict)  # of each answer, where its next token begins
@@ -51,7 +53,7 @@ class AnswerFormat:
             content = {"message": message} if self.chat else {"text": choice.text}
             logprobs = self._logprobs(choice.tokens, index) if self.with_logprobs else None
             listed.append({"index": index, **content, "logprobs": logprobs, "finish_reason": choice.finish_reason})
-        return {**self._head(False), "choices": listed, "usage": usage(done)}
+        return {**self._head(False), "choices": listed, "usage": usage(done), **self._warned()}
 
     def first(self, index: int) -> str:
         """The chunk that opens a chat answer: it names the role."""
@@ -64,7 +66,8 @@ class AnswerFormat:
         return sse_event(self._chunk({"content": text} if self.chat else text, None, index, logprobs))
 
     def end(self, reason: str, index: int) -> str:
-        return sse_event(self._chunk({} if self.chat else "", reason, index, None))
+        warned = self._warned() if index == 0 else {}
+        return sse_event(self._chunk({} if self.chat else "", reason, index, None) | warned)
 
     def usage(self, done: Done) -> str:
         """The chunk that ends a stream of which the usage was asked for; empty where it is unknown."""
@@ -77,6 +80,9 @@ class AnswerFormat:
         part = {"delta": content} if self.chat else {"text": content}
         choice = {"index": index, **part, "logprobs": logprobs, "finish_reason": reason}
         return {**self._head(True), "choices": [choice], **({"usage": None} if self.with_usage else {})}
+
+    def _warned(self) -> dict[str, Any]:
+        return {"warnings": list(self.warnings)} if self.warnings else {}
 
     def _head(self, chunk: bool) -> dict[str, Any]:
         kind = ("chat.completion.chunk" if chunk else "chat.completion") if self.chat else "text_completion"

@@ -11,7 +11,7 @@ from phi3core.serving.guard import Receive, Send
 from phi3core.serving.protocol import error_body, sse_event
 
 JSON = {"content-type": "application/json"}
-_PASSED_ON = ("content-type", "cache-control", "retry-after", "x-accel-buffering")
+_PASSED_ON = ("content-type", "cache-control", "retry-after", "x-accel-buffering", "x-left-out")
 _MOST = 32_000_000  # bytes of a request
 
 

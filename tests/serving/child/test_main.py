@@ -43,7 +43,7 @@ def started(command: tuple[str, ...] = spawn.COMMAND) -> Iterator[tuple[subproce
 def tell(child: subprocess.Popen[bytes], folder: Path, **more: Any) -> None:
     assert child.stdin
     order = {"ref": "x/1", "names": ["x/1"], "artifact": str(folder), "log": str(folder / "log")}
-    order |= {"trusted": False, "parallel": 8, "queue": 32, **more}
+    order |= {"trusted": False, "parallel": 8, "queue": 32, "strict": False, **more}
     child.stdin.write(json.dumps(order).encode() + b"\n")
     child.stdin.flush()
 

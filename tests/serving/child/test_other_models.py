@@ -11,7 +11,7 @@ import pytest
 from phi3core.engine.interface import Messages, Options, Prompt
 from phi3core.errors import BadInput
 from tests.support.fakes import FakeEngine
-from tests.support.serving import CHAT, HELLO, client_of, http, serving, wait_loaded
+from tests.support.serving import CHAT, HELLO, client_of, http, serving, streamed, wait_loaded
 
 
 @contextmanager
@@ -36,6 +36,12 @@ class TakesMessages(FakeEngine):
 
     def check(self, prompt: Prompt, options: Options) -> int:
         return 0
+
+
+class TakesNothing(TakesMessages):
+    """Messages, and no option."""
+
+    supports = frozenset()
 
 
 class TakesPrompts(TakesMessages):
@@ -87,17 +93,14 @@ def test_a_model_of_messages_gets_them_as_they_are() -> None:
 @pytest.mark.parametrize(
     ("option", "value", "name"),
     [
-        ("top_k", 5, "top_k"),
-        ("seed", 5, "seed"),
         ("n", 2, "n"),
-        ("presence_penalty", 1, "presence_penalty"),
+        ("stop", ["END"], "stop"),
+        ("tools", [{"type": "function", "function": {"name": "look"}}], "tools"),
         ("response_format", {"type": "json_object"}, "response_format"),
         ("logprobs", True, "logprobs"),
-        ("top_p", Options().top_p, "top_p"),  # our own default is no neutral value
-        ("top_k", Options().top_k, "top_k"),
     ],
 )
-def test_an_option_that_the_model_does_not_honour_is_refused_by_name(option: str, value: Any, name: str) -> None:
+def test_an_option_that_would_change_what_is_asked_is_refused_by_name(option: str, value: Any, name: str) -> None:
     engine = TakesMessages()
     with serving_kind(engine) as url:
         answer = http.post(f"{url}/v1/chat/completions", json={**CHAT, option: value})
@@ -106,6 +109,61 @@ def test_an_option_that_the_model_does_not_honour_is_refused_by_name(option: str
     assert (answer.status_code, error["param"], error["code"]) == (400, name, "unsupported_parameter")
     assert f"does not support {name}" in error["message"]
     assert engine.asked == []
+
+
+_SHADES = {
+    "temperature": 0,
+    "top_k": 5,
+    "min_p": 0.1,
+    "seed": 5,
+    "presence_penalty": 1,
+    "frequency_penalty": 1,
+    "repetition_penalty": 1.2,
+    "max_completion_tokens": 9,
+    "top_p": Options().top_p,  # our own default is no neutral value
+}
+
+
+@pytest.mark.parametrize(("option", "value"), _SHADES.items())
+def test_an_option_that_only_shades_an_answer_is_left_out_and_told(option: str, value: Any) -> None:
+    engine = TakesNothing()
+    with serving_kind(engine) as url:
+        whole = http.post(f"{url}/v1/chat/completions", json={**CHAT, option: value})
+        chunks = streamed(url, "chat/completions", {**CHAT, option: value})
+
+    told = f"Asked without {option}, which this model does not take."
+    assert whole.json()["choices"][0]["message"]["content"] == "Madrid is it."
+    assert (whole.headers["x-left-out"], whole.json()["warnings"]) == (option, [told])
+    assert [chunk["warnings"] for chunk in chunks if "warnings" in chunk] == [[told]]
+    assert engine.asked == [Options(max_tokens=50)] * 2
+
+
+def test_all_that_is_left_out_is_told_in_one_sentence() -> None:
+    with serving_kind(TakesNothing()) as url:
+        answer = http.post(f"{url}/v1/chat/completions", json={**CHAT, "max_tokens": 5, "temperature": 0, "seed": 1})
+        plain = http.post(f"{url}/v1/chat/completions", json={**CHAT, "temperature": 1, "seed": -1, "top_k": 0})
+
+    assert answer.headers["x-left-out"] == "max_tokens, temperature, seed"
+    (told,) = answer.json()["warnings"]
+    assert told == "Asked without max_tokens, temperature and seed, which this model does not take."
+    assert "warnings" not in plain.json()
+    assert "x-left-out" not in plain.headers
+
+
+@pytest.mark.parametrize(("option", "value"), _SHADES.items())
+def test_a_strict_server_refuses_it_by_name(option: str, value: Any) -> None:
+    with serving(TakesNothing, strict=True) as url:
+        wait_loaded(url)
+        answer = http.post(f"{url}/v1/chat/completions", json={**CHAT, option: value})
+
+    assert (answer.status_code, answer.json()["error"]["param"]) == (400, option)
+
+
+def test_what_is_left_out_must_be_in_range_all_the_same() -> None:
+    with serving_kind(TakesNothing()) as url:
+        answer = http.post(f"{url}/v1/chat/completions", json={**CHAT, "temperature": 9})
+
+    assert (answer.status_code, answer.json()["error"]["param"]) == (400, "temperature")
 
 
 def test_an_option_that_asks_for_nothing_special_is_accepted_by_any_model() -> None:

@@ -37,6 +37,7 @@ def test_an_answer_can_be_sent_back_as_the_client_gave_it(client: openai.OpenAI,
     [
         {"refusal": None, "annotations": [], "tool_calls": None, "function_call": None, "audio": None},
         {"tool_calls": []},
+        {"name": "ada", "reasoning_content": "", "refusal": ""},
         {"annotations": [{"type": "url_citation", "url_citation": {"url": "https://example.com"}}]},
     ],
 )
@@ -60,7 +61,7 @@ _CALL = {"id": "c", "type": "function", "function": {"name": "look", "arguments"
         ({"role": "assistant", "content": None, "function_call": {"name": "look"}}, "messages[0].function_call"),
         ({"role": "assistant", "content": None, "audio": {"id": "a"}}, "messages[0].audio"),
         ({"role": "assistant", "content": None, "refusal": "I won't."}, "messages[0].refusal"),
-        ({"role": "user", "content": "Hi", "name": "ada"}, "messages[0].name"),
+        ({"role": "user", "content": "Hi", "weight": 2}, "messages[0].weight"),
         ({"role": "user", "content": [{"type": "text", "text": "Hi", "tone": "low"}]}, "messages[0].content[0].tone"),
     ],
 )
@@ -99,11 +100,11 @@ def test_what_is_not_known_deeper_in_a_request_is_refused_by_name(
 
 
 def test_messages_are_measured_and_rendered_under_the_same_rules(choir_url: str) -> None:
-    body = {"messages": [{"role": "user", "content": "Hi", "name": "ada"}]}
+    body = {"messages": [{"role": "user", "content": "Hi", "weight": 2}]}
 
     for path in ("/tokenize", "/apply-template"):
         answer = http.post(choir_url + path, json=body)
-        assert (answer.status_code, answer.json()["error"]["param"]) == (400, "messages[0].name")
+        assert (answer.status_code, answer.json()["error"]["param"]) == (400, "messages[0].weight")
 
 
 # ---------------------------------------------------------------- the form of the answer
@@ -219,7 +220,7 @@ def test_stream_options_without_a_stream_are_refused(choir_url: str) -> None:
         ("best_of", 3),
         ("echo", True),
         ("suffix", "the end"),
-        ("min_p", 0.1),
+        ("tool_choice", {"type": "function", "function": {"name": "look"}}),
         ("unheard_of", 1),
     ],
 )

@@ -6,6 +6,7 @@ import json
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
@@ -23,6 +24,7 @@ from tests.support.clock import ManualClock
 from tests.support.fakes import register
 from tests.support.gateway import chat, passing_on
 from tests.support.serving import HELLO, client_of, http
+from tests.support.thread_child import ThreadChild
 
 # ---------------------------------------------------------------- asking by reference
 
@@ -207,3 +209,29 @@ def test_a_thousand_versions_are_listed_in_two_calls(settings: Settings, monkeyp
     assert len(catalogue.list_references(settings)) == 30
 
     assert counting.calls == {"search_model_versions": 1, "search_registered_models": 1}
+
+
+# ---------------------------------------------------------------- what a model does not take
+
+
+def test_what_a_model_does_not_take_is_left_out_and_told_by_v1_too(url: str, named: Callable[..., Version]) -> None:
+    named("plain", supports=[])
+
+    answer = chat(url, {"model": "plain/1", "messages": HELLO, "temperature": 0, "max_tokens": 5})
+
+    assert answer.json()["choices"][0]["message"]["content"] == " 0 1 2"
+    assert answer.headers["x-left-out"] == "max_tokens, temperature"
+    assert answer.json()["warnings"] == ["Asked without max_tokens and temperature, which this model does not take."]
+
+
+def test_a_strict_app_refuses_it(settings: Settings, named: Callable[..., Version]) -> None:
+    named("plain", supports=[])
+    own = replace(settings, strict=True)
+    pool = Pool(own, start_child=ThreadChild, watch=False)
+    try:
+        with passing_on(own, pool) as (url, _):
+            answer = chat(url, {"model": "plain/1", "messages": HELLO, "temperature": 0})
+    finally:
+        pool.close()
+
+    assert (answer.status_code, answer.json()["error"]["param"]) == (400, "temperature")
