@@ -268,4 +268,6 @@ def _checked_options(options: dict[str, Any] | None) -> dict[str, Any]:
     given = {name: value for name, value in (options or {}).items() if value is not None}
     if given.pop("n", 1) != 1:
         raise BadInput("A conversation takes one answer at a time: leave n out, or ask again for another.")
+    if given.get("seed") == -1:  # none: one is drawn, and kept, so that the answer can be had again
+        del given["seed"]
     return dict(clean(given))

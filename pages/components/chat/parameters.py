@@ -17,6 +17,7 @@ from . import prompt_library
 from .server_state import ServerState
 from .target import Selection
 
+_SEEDS = 2**53 - 1  # the largest whole number that a browser counts exactly
 ALTERNATIVES = 5  # likeliest tokens shown beside each token, with their probabilities
 
 
@@ -115,7 +116,7 @@ def _start(name: str, value: Any) -> Any:
     if value is None:
         return None
     if name == "seed":  # -1 is how a logged version says that there is none
-        return int(value) if 0 <= int(value) < 2**31 else None
+        return int(value) if 0 <= int(value) <= _SEEDS else None
     if name == "max_tokens":
         return min(max(int(value), 1), MAX_TOKENS)
     control = next(c for c in (*_MAIN, *_MORE) if c.name == name)
@@ -164,11 +165,11 @@ def _special(chosen: Selection, supported: set[str]) -> dict[str, Any]:
     values: dict[str, Any] = {}
     if "seed" in supported:
         key = _key("seed", chosen.ref)
-        values["seed"] = st.number_input("Seed", 0, 2**31 - 1, None, key=key, placeholder="random")
+        values["seed"] = st.number_input("Seed", 0, _SEEDS, None, key=key, placeholder="random")
     if "stop" in supported:
         key = _key("stop", chosen.ref)
         values["stop"] = st.multiselect(
-            "Stop sequences", st.session_state[key], key=key, accept_new_options=True, max_selections=4,
+            "Stop sequences", st.session_state[key], key=key, accept_new_options=True, max_selections=16,
             placeholder="Type one, press Enter", help="The answer ends before any of these. \\n is a line break.",
         )  # fmt: skip
     if "logprobs" in supported:
