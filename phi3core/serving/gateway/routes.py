@@ -4,6 +4,7 @@
     POST /v1/chat/completions  "model" is a version reference; the version is opened when it is not open yet
     POST /v1/completions       likewise
     POST /v1/responses         likewise, over chat completions; stored as a conversation
+    GET  /v1/openapi.json      what the requests may hold
 
 A request is passed on to the version's model server, and its answer comes back byte for byte as it is made
 (`forward`); but for responses it knows nothing of what is said, only which version it is said to.
@@ -34,6 +35,7 @@ from phi3core.settings import Settings
 from .catalogue import AsyncTTLCache, list_references
 from .failures import crashed, http_error, our_error
 from .forward import Forward
+from .openapi import openapi
 from .responses import History, Responses
 from .upstream import Upstream
 
@@ -58,6 +60,7 @@ class Gateway:
             Route("/models", self._list),
             Route("/models/", self._list),
             Route("/models/{id:path}", self._show),
+            Route("/openapi.json", _openapi),
             Route("/chat/completions", Forward(self._upstream, "/v1/chat/completions"), methods=["POST"]),
             Route("/responses", self._responses, methods=["POST"]),
             Route("/completions", Forward(self._upstream, "/v1/completions"), methods=["POST"]),
@@ -120,3 +123,7 @@ class Gateway:
             if listed["id"] == asked:
                 return JSONResponse(listed)
         raise NotFound(f"There is no version “{asked}”. GET /v1/models lists them.")
+
+
+async def _openapi(_: Request) -> Response:
+    return JSONResponse(openapi())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import typing
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -12,17 +13,23 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from openai.types.chat.completion_create_params import CompletionCreateParamsNonStreaming as ChatParams
 from openai.types.completion_create_params import CompletionCreateParamsNonStreaming as CompletionParams
+from openai.types.responses.response_create_params import ResponseCreateParamsNonStreaming as ResponseParams
 
 from phi3core.registry.models import Version
 from tests.support.made_up import TEXT
 
 HALF = "\ud83d"
-CHAT, COMPLETION = "chat/completions", "completions"
+CHAT, COMPLETION, RESPONSE = "chat/completions", "completions", "responses"
 VALID: dict[str, dict[str, Any]] = {
     CHAT: {"model": "demo/1", "messages": [{"role": "user", "content": "Hi"}]},
     COMPLETION: {"model": "demo/1", "prompt": "Hi"},
+    RESPONSE: {"model": "demo/1", "input": "Hi", "store": False},
 }
-NAMES = sorted({*ChatParams.__annotations__, *CompletionParams.__annotations__, "top_k", "min_p", "stream", "\0", HALF})
+PARAMS = {CHAT: ChatParams, COMPLETION: CompletionParams, RESPONSE: ResponseParams}
+NAMES = {
+    path: sorted({*typing.get_type_hints(params), "top_k", "min_p", "stream", "\0", HALF} - {"store"})
+    for path, params in PARAMS.items()
+}
 ODD: list[Any] = [
     *(None, True, False, 0, -1, 1, 2**31, 2**63, -(2**64), 10**400, 0.5, 1e308, float("nan"), float("-inf")),
     *("", "\0", HALF, "x" * 3000, "../../etc/passwd", "demo/1", "demo/\0", "demo@\u202e", "%s%n", "null"),
@@ -33,7 +40,9 @@ ODD: list[Any] = [
 VALUES = (
     st.sampled_from(ODD) | TEXT | st.recursive(st.none() | TEXT | st.floats() | st.integers(), st.lists, max_leaves=3)
 )
-CHANGES = st.dictionaries(st.sampled_from(NAMES), VALUES, min_size=1, max_size=3)
+REQUESTS = st.sampled_from(sorted(VALID)).flatmap(
+    lambda path: st.tuples(st.just(path), st.dictionaries(st.sampled_from(NAMES[path]), VALUES, min_size=1, max_size=3))
+)
 NESTED = "[" * 5000 + "]" * 5000
 
 
@@ -47,22 +56,24 @@ def ask(url: str, named: Callable[..., Version]) -> Iterator[Callable[[str, byte
 
 def assert_well_answered(answer: httpx.Response) -> None:
     if answer.status_code == 200:
-        assert answer.text.endswith("data: [DONE]\n\n") or answer.json()["choices"], answer.text
+        ended = answer.text.endswith("data: [DONE]\n\n") or "event: response.completed\n" in answer.text
+        assert ended or answer.json().keys() & {"choices", "output"}, answer.text
     else:
         assert answer.status_code in (400, 404), answer.text
         assert answer.json()["error"]["message"]
 
 
 @settings(max_examples=900)
-@given(st.sampled_from([CHAT, COMPLETION]), CHANGES)
+@given(REQUESTS)
 def test_no_request_has_the_server_fail(
-    ask: Callable[[str, bytes], httpx.Response], path: str, changes: dict[str, Any]
+    ask: Callable[[str, bytes], httpx.Response], request_: tuple[str, dict[str, Any]]
 ) -> None:
+    path, changes = request_
     assert_well_answered(ask(path, json.dumps(VALID[path] | changes).encode()))
 
 
 @settings(max_examples=100)
-@given(st.sampled_from([CHAT, COMPLETION]), st.binary(max_size=30) | st.text('[]{}",:0aeE+-. \ud83d', max_size=30))
+@given(st.sampled_from(sorted(VALID)), st.binary(max_size=30) | st.text('[]{}",:0aeE+-. \ud83d', max_size=30))
 @example(CHAT, NESTED)
 @example(CHAT, "[" * 100_000)
 @example(COMPLETION, '{"model": "demo/1", "prompt": ' + '{"a":' * 990 + "1" + "}" * 990 + "}")

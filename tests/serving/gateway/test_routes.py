@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import threading
 import time
 from collections.abc import Callable
@@ -235,3 +236,22 @@ def test_a_strict_app_refuses_it(settings: Settings, named: Callable[..., Versio
         pool.close()
 
     assert (answer.status_code, answer.json()["error"]["param"]) == (400, "temperature")
+
+
+# ---------------------------------------------------------------- what it takes
+
+
+def test_what_requests_may_hold_is_served_as_a_schema(url: str) -> None:
+    document = http.get(f"{url}/v1/openapi.json").json()
+
+    schemas = document["components"]["schemas"]
+    for path, schema, field in (
+        ("/v1/chat/completions", "ChatRequest", "messages"),
+        ("/v1/completions", "CompletionRequest", "prompt"),
+        ("/v1/responses", "ResponseRequest", "input"),
+    ):
+        (content,) = document["paths"][path]["post"]["requestBody"]["content"].values()
+        assert content["schema"] == {"$ref": f"#/components/schemas/{schema}"}
+        assert {"model", "stream", "temperature", field} <= schemas[schema]["properties"].keys()
+    named = {part.rpartition("/")[2] for part in re.findall(r'"#/[^"]+', json.dumps(document))}
+    assert named <= schemas.keys()
