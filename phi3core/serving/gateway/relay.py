@@ -11,7 +11,9 @@ from phi3core.serving.guard import Receive, Send
 from phi3core.serving.protocol import error_body, sse_event
 
 JSON = {"content-type": "application/json"}
-_PASSED_ON = ("content-type", "cache-control", "retry-after", "x-accel-buffering", "x-left-out")
+LEFT_OUT = "x-left-out"
+"""Names what of the request was left out, because the model does not take it."""
+_PASSED_ON = ("content-type", "cache-control", "retry-after", "x-accel-buffering", LEFT_OUT)
 _MOST = 32_000_000  # bytes of a request
 
 

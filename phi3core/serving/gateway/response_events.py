@@ -10,7 +10,7 @@ import time
 from dataclasses import dataclass, field
 from typing import Any
 
-from .response_request import ResponseRequest
+from .response_request import ResponseRequest, in_its_words
 
 RESPONSE, MESSAGE = "resp_", "msg_"
 """What the ids of responses and of the messages in them begin with; the rest is the turn's id in both."""
@@ -20,7 +20,8 @@ RESPONSE, MESSAGE = "resp_", "msg_"
 class ResponseWriter:
     """Writes one response. id: the turn's. ref: the version that answers. kept: whether the response is stored.
 
-    text, finish_reason and usage are what has come of the answer so far; usage stays None where the model counts none.
+    text, finish_reason, usage and warnings are what has come of the answer so far; usage stays None where the model
+    counts none.
     """
 
     request: ResponseRequest
@@ -32,6 +33,7 @@ class ResponseWriter:
     finish_reason: str = ""
     usage: dict[str, Any] | None = None
     error: str = ""
+    warnings: list[str] = field(default_factory=list)
     _logprobs: list[dict[str, Any]] = field(default_factory=list)
     _number: int = 0
 
@@ -57,6 +59,7 @@ class ResponseWriter:
     def take(self, chunk: dict[str, Any]) -> bytes:
         """The events of one chunk of the chat completion; empty where it holds no text."""
         self.usage = chunk.get("usage") or self.usage
+        self.warnings += map(in_its_words, chunk.get("warnings") or ())
         for choice in chunk.get("choices") or ():
             self.finish_reason = choice.get("finish_reason") or self.finish_reason
             text = (choice.get("delta") or {}).get("content") or ""
@@ -110,6 +113,7 @@ class ResponseWriter:
             "truncation": "disabled",
             "usage": _usage(self.usage) if self.usage else None,
             "user": extra.get("user"),
+            **({"warnings": self.warnings} if self.warnings else {}),
         }
 
     def _item(self, content: list[dict[str, Any]] | None = None) -> dict[str, Any]:

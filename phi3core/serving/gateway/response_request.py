@@ -30,18 +30,26 @@ _NEUTRAL: dict[str, tuple[Any, ...]] = {
     "reasoning": ({}, {"effort": "none"}),
 }
 # As vLLM and our own chat requests name them: the Responses API has none of them.
-_OF_CHAT = ("seed", "stop", "top_k", "repetition_penalty", "presence_penalty", "frequency_penalty")
+_OF_CHAT = ("seed", "stop", "top_k", "min_p", "repetition_penalty", "presence_penalty", "frequency_penalty")
 # What the chat request calls what the client wrote.
-RENAMED = {
+_RENAMED = {
     "max_completion_tokens": "max_output_tokens",
     "max_tokens": "max_output_tokens",
     "response_format": "text.format",
     "messages[": "input[",
 }
 
+
 _TEXTS = ("input_text", "output_text", "text")
 _LOGPROBS = "message.output_text.logprobs"
 _INCLUDED = {_LOGPROBS, "reasoning.encrypted_content"}  # of the latter there is never anything
+
+
+def in_its_words(text: str) -> str:
+    """What the model server says, with the names that the client used."""
+    for ours, theirs in _RENAMED.items():
+        text = text.replace(ours, theirs)
+    return text
 
 
 class _Format(BaseModel):

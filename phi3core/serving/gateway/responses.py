@@ -27,9 +27,9 @@ from phi3core.settings import Settings
 from phi3core.traces.turn import Turn
 
 from .forward import Forward, parse
-from .relay import JSON, Reply, read_body
+from .relay import JSON, LEFT_OUT, Reply, read_body
 from .response_events import MESSAGE, RESPONSE, ResponseWriter
-from .response_request import RENAMED, Message, ResponseRequest
+from .response_request import Message, ResponseRequest, in_its_words
 from .upstream import Upstream
 
 
@@ -130,6 +130,7 @@ def _turn(writer: ResponseWriter, version: Version, user: str, sent: list[Messag
         answer=clean(writer.text),
         state="done",
         finish_reason=writer.finish_reason,
+        note=" ".join(writer.warnings),
         prompt_tokens=counts.get("prompt_tokens", 0),
         completion_tokens=counts.get("completion_tokens", 0),
         cached_tokens=(counts.get("prompt_tokens_details") or {}).get("cached_tokens", 0),
@@ -146,19 +147,23 @@ class ResponseReply(Reply):
         super().__init__(send)
         self._writer, self._stream, self._keep = writer, stream, keep
         self._refusal: tuple[int, Any] | None = None
+        self._headers: dict[str, str] = JSON
         self._rest = b""
 
     async def begin(self, status: int, headers: Any, length: int | None = None) -> None:
         if length is not None:  # a whole answer to a request for a stream: the model server refuses it
             self._refusal = status, headers
-        elif self._stream:
-            await super().begin(status, headers)
+            return
+        told = {LEFT_OUT: in_its_words(headers[LEFT_OUT])} if LEFT_OUT in headers else {}
+        self._headers = JSON | told
+        if self._stream:
+            await super().begin(status, {name.lower(): value for name, value in headers.items()} | told)
             await super().piece(self._writer.begin())
 
     async def piece(self, piece: bytes) -> None:
         if self._refusal:
             status, headers = self._refusal
-            told = _in_its_words(piece)
+            told = _refused_in_its_words(piece)
             await super().begin(status, headers, len(told))
             await super().piece(told)
             return
@@ -196,16 +201,15 @@ class ResponseReply(Reply):
         else:
             body = error_body(500, writer.error) if writer.error else writer.whole()
             text = json.dumps(body).encode()
-            await super().begin(500 if writer.error else 200, JSON, len(text))
+            await super().begin(500 if writer.error else 200, self._headers, len(text))
             await super().piece(text)
         await super().end()
 
 
-def _in_its_words(refusal: bytes) -> bytes:
+def _refused_in_its_words(refusal: bytes) -> bytes:
     """What the model server refuses, with the names that the client used."""
     body = json.loads(refusal)
     error = body.get("error") or {}
     for part in [part for part in ("message", "param") if error.get(part)]:
-        for ours, theirs in RENAMED.items():
-            error[part] = error[part].replace(ours, theirs)
+        error[part] = in_its_words(error[part])
     return json.dumps(body).encode()

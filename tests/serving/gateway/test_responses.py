@@ -223,3 +223,18 @@ def test_a_response_that_comes_when_the_app_ends_fails_and_says_so(
     assert last.type == "response.failed"
     assert last.response.error is not None
     assert last.response.error.message == "The app is stopping."
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
+def test_what_the_model_does_not_take_is_left_out_and_told(
+    url: str, named: Callable[..., Version], stream: bool
+) -> None:
+    named("plain", supports=[])
+    body = {"model": "plain/1", "input": "Hi", "store": False, "max_output_tokens": 9, "temperature": 0}
+
+    answer = http.post(f"{url}/v1/responses", json={**body, "stream": stream})
+
+    made = json.loads(answer.text.rstrip().rpartition("data: ")[2])["response"] if stream else answer.json()
+    assert made["status"] == "completed"
+    assert made["warnings"] == ["Asked without max_output_tokens and temperature, which this model does not take."]
+    assert answer.headers["x-left-out"] == "max_output_tokens, temperature"
