@@ -28,7 +28,7 @@ class ResponseWriter:
     id: str
     ref: str
     kept: bool
-    created: int = field(default_factory=lambda: int(time.time()))
+    created: float = field(default_factory=time.time)
     text: str = ""
     finish_reason: str = ""
     usage: dict[str, Any] | None = None
@@ -90,7 +90,7 @@ class ResponseWriter:
         return {
             "id": RESPONSE + self.id,
             "object": "response",
-            "created_at": self.created,
+            "created_at": int(self.created),
             "status": self.status,
             "background": False,
             "error": {"code": "server_error", "message": self.error} if self.error else None,

@@ -124,7 +124,7 @@ def _turn(writer: ResponseWriter, version: Version, user: str, sent: list[Messag
         id=writer.id,
         user=user,
         asked_ref=str(parse_reference(request.model)),
-        when=writer.created * 1000,
+        when=round(writer.created * 1000),  # two may come within a second
         schema=None if form.type == "text" else form.definition or {},
         seed=extra.get("seed"),
         answer=clean(writer.text),
