@@ -1,88 +1,92 @@
-"""Home: where things stand, and what to do next."""
+"""Home: what waits, where things stand, and what changed."""
+
+from dataclasses import dataclass
 
 import streamlit as st
 
-from pages.components.build.build_card import STATUS, line
+from pages.components.home import charts, overview
+from pages.components.registry.list_view import started_index
 from pages.components.shared import reads, ui
 from phi3core import tags
 from phi3core.build import jobs
 from phi3core.build.job import Job
+from phi3core.promotion.policy import requests
+from phi3core.promotion.policy.request_status import Request
+from phi3core.promotion.record import search
+from phi3core.promotion.record.model import Record
 from phi3core.registry import reader
 from phi3core.registry.models import ModelPage
-from phi3core.text import plural
+from phi3core.traces import use
+
+_FRESH = 30.0  # seconds
+
+
+@dataclass(frozen=True)
+class _Now:
+    page: ModelPage
+    builds: list[Job]
+    records: tuple[Record, ...]
+    waiting: list[Request]
+
+
+def _read() -> _Now:
+    config = ui.config()
+    page, builds = reader.search_models(config, limit=100), jobs.list_recent(config, limit=5)
+    return _Now(page, builds, search.page(config, limit=50).records, requests.waiting(config))
+
+
+@st.fragment
+def _use() -> None:
+    with ui.show_errors():
+        charts.use(reads.read("Counting answers …", use.count_answers, ui.config(), max_age=_FRESH))
+
 
 st.title("Phi-3 Playground", anchor=False)
 st.caption("Take a small language model from weights to Production, and talk to every version on the way.")
-
-_MOST = 8
-
-
-def _read() -> tuple[ModelPage, list[Job]]:
-    return reader.search_models(ui.config(), limit=100), jobs.list_recent(ui.config(), limit=5)
-
-
 with ui.stop_on_error():
-    page, builds = reads.wait_for("Reading the store …", _read)
-models = [row.model for row in page.summaries]
-in_production = [row for row in page.summaries if row.model.production]
+    now = reads.wait_for("Reading the store …", _read)
+models = [row.model for row in now.page.summaries]
+in_production = [row for row in now.page.summaries if row.model.production]
+more = bool(now.page.next_page_token)
 
+overview.waits(ui.person(), now.waiting)
 if not models:
     with st.container(border=True):
         st.subheader("Build your first version", anchor=False)
         st.write("The registry is empty. The embedded model needs no network but PyPI and is ready in about a minute.")
-        st.page_link("pages/build_page.py", label="Build the embedded model", icon=":material/construction:")
-elif not in_production and not page.next_page_token:
+        if st.button("Build the embedded model", icon=":material/construction:", type="primary", key="home_build"):
+            st.switch_page("pages/build_page.py")
+elif not in_production and not more:
     with st.container(border=True):
         st.subheader("Nothing is in Production yet", anchor=False)
         st.write("Talk to the versions you have, then move the one that earned it to Production.")
         with st.container(horizontal=True):
-            st.page_link("pages/chat_page.py", label="Talk to a version", icon=":material/chat:")
-            st.page_link("pages/registry_page.py", label="Promote one", icon=":material/verified:")
+            if st.button("Talk to a version", icon=":material/chat:", type="primary", key="home_talk"):
+                st.switch_page("pages/chat_page.py")
+            if st.button("Promote one", icon=":material/verified:", key="home_promote"):
+                st.switch_page("pages/registry_page.py")
 
 if in_production:
     st.subheader("In Production", anchor=False)
-    for row in in_production[:_MOST]:
-        model, version = row.model, row.version
-        with st.container(border=True):
-            ref = f"{model.name}/{model.production}"
-            known = version if version is not None and version.ref == ref else None
-            aliases = ui.alias_badges(known) if known else ""
-            with st.container(horizontal=True, vertical_alignment="center"):
-                st.markdown(f"**{ref}** {ui.stage_badge('Production')} {aliases}")
-                st.space("stretch")
-                query = {"ref": f"{model.name}/Production"}
-                st.page_link("pages/chat_page.py", label="Chat", icon=":material/chat:", query_params=query)
-                query = {"model": model.name, "version": str(model.production)}
-                st.page_link(
-                    "pages/registry_page.py", label="Details", icon=":material/inventory_2:", query_params=query
-                )
-            if known:
-                speed = known.metrics.get(tags.TOKENS_PER_SECOND)
-                facts = [ui.wrapper(known.wrapper), known.precision, ui.megabytes(known.size)]
-                facts += [f"{speed:.0f} tokens/s"] if speed else []
-                st.caption(" · ".join(fact for fact in facts if fact))
-    if len(in_production) > _MOST or page.next_page_token:
-        st.page_link(
-            "pages/registry_page.py", label="All in Production", icon=":material/inventory_2:",
-            query_params={"stage": "Production"},
-        )  # fmt: skip
+    overview.production(in_production, now.records, more)
 
-left, right = st.columns([3, 2], gap="large")
+left, right = st.columns(2, gap="large")
 with left:
-    st.subheader("Recent builds", anchor=False)
-    if not builds:
-        st.caption("No builds yet.")
-    for job in builds:
-        icon, word = STATUS[job.status]
-        st.markdown(f"{icon} {line(job)} :gray[· {word} {ui.ago(job.started)}]")
-    if builds:
-        st.page_link("pages/build_page.py", label="All builds", icon=":material/construction:")
+    st.subheader("What changed", anchor=False)
+    overview.changes(now.records)
 with right:
-    st.subheader("Store", anchor=False)
-    more = "more than " if page.next_page_token else ""
-    count = f"{more}{len(models)} {plural(len(models), 'registered model')}".capitalize()
-    st.markdown(f":material/database: {ui.store_name(ui.config().tracking_uri)}")
-    st.caption(f"{count}. Everything that lasts is in MLflow; this app has no database of its own.")
-
+    st.subheader("Recent builds", anchor=False)
+    overview.builds(now.builds)
+if models:
+    left, right = st.columns(2, gap="large")
+    with left:
+        st.subheader("Speed of versions", anchor=False)
+        charts.speed(started_index().search(sort="created", per_page=200).versions)
+        st.caption("Each as it was built, on the machine that built it. A larger point is in Production; click one.")
+    with right:
+        st.subheader("Use of versions", anchor=False)
+        _use()
+st.subheader("Store", anchor=False)
+overview.store(len(models), more)
 if any(model.name == tags.DEMO_MODEL for model in models):
     st.info(ui.EMBEDDED_NOTE, icon=":material/info:")

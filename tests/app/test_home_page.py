@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
+import getpass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from phi3core.promotion.policy import requests
 from phi3core.promotion.promote import promote, set_alias
 from phi3core.settings import Settings
+from phi3core.traces import use
 from tests.app.builds import past_build
 from tests.app.conftest import Open, Register, links, said
+from tests.app.dialogs import RAY, RUTH, VERA, become, keys_of, plain
+from tests.support.judging import answered, kept, version_with_files
 
 
 def test_an_empty_registry_says_what_to_do_first(open_page: Open, settings: Settings) -> None:
@@ -13,7 +23,7 @@ def test_an_empty_registry_says_what_to_do_first(open_page: Open, settings: Sett
     assert not at.exception
     assert at.title[0].value == "Phi-3 Playground"
     assert "Build your first version" in said(at)
-    assert links(at)["Build the embedded model"] == "build"
+    assert "home_build" in keys_of(at)
     assert "No builds yet" in said(at)
     assert str(settings.home / "mlflow.db") in said(at)
     assert "0 registered models" in said(at)
@@ -23,7 +33,7 @@ def test_versions_without_production_lead_to_chat_and_registry(open_page: Open, 
     register()
     at = open_page("home")
     assert "Nothing is in Production yet" in said(at)
-    assert links(at) == {"Talk to a version": "chat", "Promote one": "registry"}
+    assert {"home_talk", "home_promote"} <= keys_of(at)
     assert "In Production" not in [heading.value for heading in at.subheader]
 
 
@@ -44,8 +54,12 @@ def test_what_is_in_production_is_shown_with_its_figures_and_ways_to_it(
     assert "int4" in shown
     assert "117 MB" in shown
     assert "123 tokens/s" in shown
-    assert links(at)["Chat"] == "chat?ref=phi3%2FProduction"
-    assert links(at)["Details"] == "registry?model=phi3&version=1"
+    assert f"moved there just now by {getpass.getuser()}" in shown
+    at.button(key="home_details_phi3").click().run()
+    assert at.title[0].value.replace("\\", "") == "phi3/1"
+    at = open_page("home")
+    at.button(key="home_chat_phi3").click().run()
+    assert at.selectbox(key="chat_ref").value == "phi3/Production"
 
 
 def test_recent_builds_are_listed_newest_first_with_how_they_ended(open_page: Open, settings: Settings) -> None:
@@ -58,6 +72,37 @@ def test_recent_builds_are_listed_newest_first_with_how_they_ended(open_page: Op
     assert "**first/1**" in lines[1]
     assert "built" in lines[1]
     assert links(at)["All builds"] == "build"
+
+
+def test_failed_builds_are_one_line(open_page: Open, settings: Settings) -> None:
+    for number in range(3):
+        past_build(settings, "FAILED", name=f"failed-{number}", reason="The disk is full.")
+    lines = [m.value for m in open_page("home").markdown if "from `" in m.value]
+    assert len(lines) == 1
+    assert "and 2 more before it" in lines[0]
+
+
+def test_what_waits_for_the_visitor_comes_first_and_what_changed_is_told(
+    open_page: Open, register: Register, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    register()
+    promote(settings, "phi3/1", "Staging", person=RUTH)
+    asked = requests.ask(settings, "phi3/1", "Production", "It won.", RAY)
+    become(RUTH, settings, monkeypatch)
+    at = open_page("home")
+    assert at.subheader[0].value == "Waits for you · 1"
+    assert "It won." in plain(at)
+    assert "phi3/1: promote, None → Staging" in plain(at)
+    at.button(key=f"home_decide_{asked.id}").click().run()
+    assert at.title[0].value == "Promotions"
+    become(VERA, settings, monkeypatch)
+    assert "Waits for you" not in plain(open_page("home"))
+
+
+def test_answers_are_counted_by_day_and_version(settings: Settings, tmp_path: Path) -> None:
+    version = version_with_files(settings, tmp_path)
+    kept(settings, answered(version), answered(version))
+    assert list(use.count_answers(settings).items()) == [((datetime.now(UTC).date(), version.ref), 2)]
 
 
 def test_the_demo_model_is_named_as_the_stand_in_it_is(open_page: Open, register: Register) -> None:

@@ -1,0 +1,123 @@
+"""The parts of Home: what waits for the visitor, what is in Production, what changed, and the builds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import streamlit as st
+
+from pages.components.build.build_card import STATUS, line
+from pages.components.shared import ui
+from pages.components.shared.escape import escape, short
+from phi3core import tags
+from phi3core.access.roles import Person
+from phi3core.build.job import Job
+from phi3core.promotion.policy.request_status import Request
+from phi3core.promotion.record.model import Record
+from phi3core.promotion.record.timeline import MOVES
+from phi3core.registry.models import ModelSummary
+from phi3core.text import plural
+
+_MOST = 8
+_CHANGES = 6
+
+
+def requests_for(person: Person, waiting: Sequence[Request]) -> list[Request]:
+    """Those that wait for this person: to be decided on by a reviewer, or to be moved by a releaser."""
+    return [r for r in waiting if person.may("releaser") or (person.may("reviewer") and r.status == "open")]
+
+
+def waits(person: Person, waiting: Sequence[Request]) -> None:
+    """The requests that wait for this person, each with the way to decide."""
+    mine = requests_for(person, waiting)
+    if not mine:
+        return
+    st.subheader(f"Waits for you · {len(mine)}", anchor=False)
+    for request in mine[:_MOST]:
+        with st.container(border=True, horizontal=True, vertical_alignment="center", key=f"home_wait_{request.id}"):
+            with st.container():
+                badge = f":{'green' if request.status == 'approved' else 'blue'}-badge[{request.status}]"
+                st.markdown(f"**{short(request.ref)}** → {ui.stage_badge(request.stage)} {badge}")
+                st.caption(f"{short(request.by)}, {ui.ago(request.when)}: {short(request.reason, 160)}")
+            verb = "Move" if request.status == "approved" else "Decide"
+            if st.button(verb, icon=":material/how_to_reg:", type="primary", key=f"home_decide_{request.id}"):
+                query = {"view": "requests", "model": request.model}
+                st.switch_page("pages/promotions_page.py", query_params=query)
+    if len(mine) > _MOST:
+        st.page_link("pages/promotions_page.py", label=f"All {len(mine)} requests", icon=":material/front_hand:")
+
+
+def production(rows: Sequence[ModelSummary], records: Sequence[Record], more: bool) -> None:
+    """The versions in Production and since when. records: the newest, of all models. more: there are other models."""
+    for row in rows[:_MOST]:
+        _in_production(row, records)
+    if len(rows) > _MOST or more:
+        st.page_link(
+            "pages/registry_page.py", label="All in Production", icon=":material/inventory_2:",
+            query_params={"stage": "Production"},
+        )  # fmt: skip
+
+
+def _in_production(row: ModelSummary, records: Sequence[Record]) -> None:
+    model, version = row.model, row.version
+    ref = f"{model.name}/{model.production}"
+    known = version if version is not None and version.ref == ref else None
+    with st.container(border=True, key=f"home_production_{model.name}"):
+        with st.container(horizontal=True, vertical_alignment="center"):
+            badges = ui.contrary_badge(known) + ui.alias_badges(known) if known else ""
+            st.markdown(f"**{ref}** {ui.stage_badge('Production')} {badges}")
+            st.space("stretch")
+            if st.button("Chat", icon=":material/chat:", type="primary", key=f"home_chat_{model.name}"):
+                st.switch_page("pages/chat_page.py", query_params={"ref": f"{model.name}/Production"})
+            if st.button("Details", icon=":material/inventory_2:", key=f"home_details_{model.name}"):
+                query = {"model": model.name, "version": str(model.production)}
+                st.switch_page("pages/registry_page.py", query_params=query)
+        speed = known.metrics.get(tags.TOKENS_PER_SECOND) if known else None
+        facts = [_since(ref, records)]
+        facts += ["by MLflow’s stage alone: its page offers to adopt it"] if known and known.lacks_alias else []
+        facts += [ui.wrapper(known.wrapper), known.precision, ui.megabytes(known.size)] if known else []
+        facts += [f"{speed:.0f} tokens/s when it was built"] if speed else []
+        st.caption(" · ".join(fact for fact in facts if fact))
+
+
+def _since(ref: str, records: Sequence[Record]) -> str:
+    """Since when it is there and by whom, where the newest records tell it."""
+    there = (r for r in records if r.ref == ref and r.new == "Production" and r.status == "done")
+    moved = next((record for record in there if record.action in MOVES), None)
+    return f"moved there {ui.ago(moved.started)} by {short(moved.user)}" if moved else ""
+
+
+def changes(records: Sequence[Record]) -> None:
+    """What was done last, newest first. records: the newest, of all models."""
+    for record in records[:_CHANGES]:
+        failed = "" if record.status == "done" else f" :orange-badge[{record.status}]"
+        st.markdown(f"{escape(record.says)}{failed} :gray[· {short(record.user)}, {ui.ago(record.started)}]")
+    if records:
+        st.page_link(
+            "pages/promotions_page.py", label="The whole record", icon=":material/history_edu:",
+            query_params={"view": "record"},
+        )  # fmt: skip
+    else:
+        st.caption("Nothing was promoted or asked for yet.")
+
+
+def builds(listed: Sequence[Job]) -> None:
+    """The builds, newest first; those that failed in one line."""
+    failed = [job for job in listed if job.status == "FAILED"]
+    for job in listed:
+        if job in failed[1:]:
+            continue
+        icon, word = STATUS[job.status]
+        more = f" and {len(failed) - 1} more before it" if job in failed and len(failed) > 1 else ""
+        st.markdown(f"{icon} {line(job)} :gray[· {word} {ui.ago(job.started)}{more}]")
+    if listed:
+        st.page_link("pages/build_page.py", label="All builds", icon=":material/construction:")
+    else:
+        st.caption("No builds yet.")
+
+
+def store(count: int, more: bool) -> None:
+    """Where all of it is kept. count: registered models; more: there are others."""
+    words = f"{'more than ' if more else ''}{count} {plural(count, 'registered model')}".capitalize()
+    st.markdown(f":material/database: {ui.store_name(ui.config().tracking_uri)}")
+    st.caption(f"{words}. Everything that lasts is in MLflow; this app has no database of its own.")
