@@ -10,7 +10,10 @@ from collections.abc import Mapping
 
 import streamlit as st
 
-_CSS = """
+_SCRIPT = """
+// A sheet of its own: no element among what a model said holds style.
+const sheet = new CSSStyleSheet();
+sheet.replaceSync(`
 button {
   all: unset; box-sizing: border-box; cursor: pointer; display: inline-flex; align-items: center;
   justify-content: center; min-height: 2rem; min-width: 1.25rem; border-radius: var(--st-button-radius, 0.5rem);
@@ -18,8 +21,7 @@ button {
 }
 button:hover { color: var(--st-primary-color); }
 button:focus-visible { outline: 2px solid var(--st-primary-color); }
-"""
-_SCRIPT = """
+`);
 const ICONS = { ready: "content_copy", done: "check", failed: "error" };
 
 async function copy(text) {
@@ -34,6 +36,7 @@ async function copy(text) {
 }
 
 function drawCopy(parent, { text, label, done }) {
+  parent.adoptedStyleSheets = [sheet];
   let button = parent.querySelector("button");
   if (!button) {
     button = document.createElement("button");
@@ -114,7 +117,7 @@ export default function ({ data, parentElement }) {
   return () => observer.disconnect();
 }
 """
-_render = st.components.v2.component("phi3_browser", css=_CSS, js=_SCRIPT)
+_render = st.components.v2.component("phi3_browser", js=_SCRIPT)
 
 
 def copy_button(text: str, key: str) -> None:
