@@ -20,6 +20,9 @@ PRECISION: Final = "phi3.precision"
 LICENCE: Final = "phi3.licence"
 SIGNATURE: Final = "phi3.signature"
 DIGEST: Final = "phi3.digest"
+# Of an adapter that was merged: the model below it. SOURCE and REVISION are the adapter's.
+BASE: Final = "phi3.base"
+BASE_REVISION: Final = "phi3.base_revision"
 SIZE: Final = "phi3.size_bytes"
 
 # Tags of a copied version: its origin, the person who copied it, and when.

@@ -17,8 +17,8 @@ from importlib.metadata import version
 from pathlib import Path
 
 from phi3core import folder_cache, hashing
-from phi3core.build.sources.files import check_weights
 from phi3core.build.sources.source import Report, Weights
+from phi3core.engine.weight_files import check_weights
 from phi3core.errors import BadInput, BuildError
 
 _INT4 = ["accuracy_level=4", "block_size=32"]
@@ -81,7 +81,7 @@ def _build(source: Path, target: Path, precision: str, log: Path, report: Report
             child.kill()
             raise
     if child.returncode:
-        _explain(child.returncode, tail)
+        _explain(child.returncode, tail, "quantization_config" in json.loads((source / "config.json").read_text()))
     for folder in ("builder-cache", "builder-source"):
         shutil.rmtree(target / folder, ignore_errors=True)
     _keep_repetition_penalty(source, target)
@@ -135,7 +135,7 @@ def _report_line(line: str, layers: int, report: Report) -> None:
         report(0.4 + 0.4 * float(found.group(1)) / 100, f"quantizing, {float(found.group(1)):.0f} %")
 
 
-def _explain(code: int, tail: list[str]) -> None:
+def _explain(code: int, tail: list[str], quantised: bool = False) -> None:
     text = "\n".join(tail)
     if "No space left on device" in text:
         raise OSError(errno.ENOSPC, "No space left on device")
@@ -145,4 +145,7 @@ def _explain(code: int, tail: list[str]) -> None:
             "times the size of the weights. Close other programs or use a machine with more memory."
         )
     last = next((line for line in reversed(tail) if line), "it printed nothing")
-    raise BuildError(f"The converter could not convert this model: {last[:300]}")
+    other = "Build it with the Transformers wrapper, or choose an ONNX version of it that others have made."
+    if quantised:
+        other = "Its weights are quantised: choose those that it was made from, which the conversion rounds itself."
+    raise BuildError(f"The converter could not convert this model: {last[:300].rstrip('. ')}. {other}")

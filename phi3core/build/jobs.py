@@ -58,7 +58,9 @@ def start(config: Settings, spec: BuildSpec, person: Person | None = None) -> st
 
         run = store.create_run(home, tags=tag_values, run_name=f"{spec.name} {spec.wrapper}")
         run_id = str(run.info.run_id)
-        store.log_batch(run_id, params=[Param(f"build.{name}", str(value)) for name, value in asdict(spec).items()])
+        store.log_batch(
+            run_id, params=[Param(f"build.{name}", str(value)) for name, value in asdict(spec).items() if value != ""]
+        )
     append_event(config, run_id, {"started": time.time()})  # from here on the job is known to be this machine's
     with log_path(config, run_id).open("ab") as log:
         child = subprocess.Popen(

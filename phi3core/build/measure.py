@@ -11,13 +11,14 @@ import os
 import subprocess
 import sys
 import time
+import traceback
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from phi3core.errors import BuildError, Phi3Error
 
-_MESSAGES = [{"role": "user", "content": "Write a short story about the sea."}]
-_WARMING = [{"role": "user", "content": "Count to ten."}]
+_QUESTION, _WARMING = "Write a short story about the sea.", "Count to ten."
+_TOLD = 3  # exit status: the last line of stderr is a sentence of ours
 _TOKENS = 64
 
 
@@ -42,7 +43,11 @@ def measure_model(folder: Path, kind: str, precision: str = "auto") -> Measureme
             f"The model crashed its runtime (signal {-done.returncode}) when it was tried. Its files are damaged, or "
             "memory ran out."
         )
+    print(done.stderr, file=sys.stderr, flush=True)  # for the build's log
     lines = done.stderr.strip().splitlines() or ["it printed nothing"]
+    if done.returncode == _TOLD:
+        told = lines[-1].removeprefix("The model can't be loaded. ")
+        raise BuildError(f"The model could not answer when it was tried. {told}")
     raise BuildError(f"The model could not answer when it was tried: {lines[-1][:300]}")
 
 
@@ -54,10 +59,11 @@ def main(folder: str, kind: str, precision: str) -> None:
     from phi3core.engine.weights import open_weights
 
     engine = open_weights(Path(folder), kind, precision=precision)
-    prompt = engine.prepare(_MESSAGES)
+    # Without a chat template these are raw prompts.
+    prompt, warming = (engine.prepare([{"role": "user", "content": text}]) for text in (_QUESTION, _WARMING))
     options = engine.options.but(max_tokens=_TOKENS, seed=1)
     # The first answer pays for lazy initialisation. Of another prompt, because what was read once is kept.
-    for _ in engine.stream(engine.prepare(_WARMING), options.but(max_tokens=2), lambda: False):
+    for _ in engine.stream(warming, options.but(max_tokens=2), lambda: False):
         pass
     started, first, text, tokens = time.perf_counter(), 0.0, [], 0
     for piece in engine.stream(prompt, options, lambda: False):
@@ -86,4 +92,6 @@ if __name__ == "__main__":
     try:
         main(*sys.argv[1:4])
     except Phi3Error as failure:
-        sys.exit(str(failure))
+        traceback.print_exc()
+        print(str(failure).replace("\n", " "), file=sys.stderr)
+        sys.exit(_TOLD)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -30,7 +30,10 @@ def default_precision(wrapper: str, source: str) -> str:
 
 @dataclass(frozen=True)
 class BuildSpec:
-    """What to build. temperature None takes the model's own. precision empty takes the default."""
+    """What to build. temperature None takes the model's own. precision empty takes the default.
+
+    base: the source of the model that an adapter is merged into; empty takes the one that the adapter names.
+    """
 
     wrapper: Literal["transformers", "onnx"]
     source: str = "embedded"
@@ -39,6 +42,7 @@ class BuildSpec:
     signature: Literal["prompt", "chat"] = "prompt"
     max_tokens: int = 300
     temperature: float | None = None
+    base: str = ""
 
     def validated(self) -> BuildSpec:
         """This specification with its defaults filled in. Raises BadInput for what makes no sense."""
@@ -58,8 +62,9 @@ class BuildSpec:
         if self.temperature is not None and not 0 <= self.temperature <= 2:
             raise BadInput("temperature must be between 0 and 2.")
         signature: Literal["prompt", "chat"] = "chat" if self.wrapper == "transformers" else self.signature
-        return BuildSpec(
-            self.wrapper, str(source), self.name.strip(), precision, signature, self.max_tokens, self.temperature
+        base = str(parse_source(self.base)) if self.base.strip() else ""
+        return replace(
+            self, source=str(source), name=self.name.strip(), precision=precision, signature=signature, base=base
         )
 
 

@@ -11,7 +11,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
@@ -20,7 +20,7 @@ from phi3core import hashing, tags
 from phi3core.access import roles
 from phi3core.build.sources.fetch import fetch_weights
 from phi3core.build.sources.source import Report, Weights, parse_source
-from phi3core.errors import BadInput, BuildError, Conflict, Phi3Error
+from phi3core.errors import BuildError, Conflict, Phi3Error
 from phi3core.registry import artifacts
 from phi3core.settings import Settings
 from phi3core.store.client import experiment_id, mlflow_client, translate_errors
@@ -28,7 +28,7 @@ from phi3core.store.timeouts import allow_transfer_time
 from phi3core.wrappers.onnx import log_onnx_model
 from phi3core.wrappers.pipeline import log_pipeline
 
-from . import convert, measure
+from . import convert, fit, measure
 from .spec import BuildSpec, default_options
 
 if TYPE_CHECKING:
@@ -73,8 +73,9 @@ def run_build(settings: Settings, run_id: str, spec: BuildSpec, watch: Watcher) 
     try:
         with _translate_full_disk(settings), translate_errors(settings), mlflow.start_run(run_id=run_id):
             with _step("weights", watch) as report:
-                weights = fetch_weights(parse_source(spec.source), settings.cache, report)
-                _check_wrapper(spec, weights)
+                weights = fetch_weights(parse_source(spec.source), settings.cache, report, spec.base)
+                signature = fit.check_fit(weights.folder, weights.format, spec.wrapper, spec.signature)
+                spec = replace(spec, signature=signature)
             folder = weights.folder
             if spec.wrapper == "onnx":
                 with _step("convert", watch) as report:
@@ -94,7 +95,7 @@ def run_build(settings: Settings, run_id: str, spec: BuildSpec, watch: Watcher) 
                 tag_values = _tags(settings, spec, weights, precision, info)
                 _log_run(tag_values, measured, time.monotonic() - started)
             with _step("register", watch) as report:
-                number = _register(settings, run_id, spec, info, tag_values)
+                number = _register(settings, run_id, spec, info, tag_values, weights.note)
                 store.set_tag(run_id, tags.VERSION, str(number))
         return number
     except BaseException:
@@ -146,14 +147,6 @@ def _step(name: str, watch: Watcher) -> Iterator[Report]:
     watch(Progress(name, "done", 1.0, time.monotonic() - started))
 
 
-def _check_wrapper(spec: BuildSpec, weights: Weights) -> None:
-    if spec.wrapper == "transformers" and weights.format == "onnx":
-        raise BadInput(
-            f"{weights.source} holds ONNX weights, which a Transformers pipeline can't run. Build it with the onnx "
-            "wrapper, or choose the repository that holds safetensors."
-        )
-
-
 def _check_space(settings: Settings, needed: int) -> None:
     free = shutil.disk_usage(settings.home).free
     if free < needed:
@@ -178,7 +171,8 @@ def _log(spec: BuildSpec, folder: Path, precision: str, options: dict[str, Any])
         **sampled,
         **({"min_p": options["min_p"]} if sampled and options["min_p"] else {}),
     }
-    return log_pipeline(folder, source.repo, precision, config, metadata)
+    task = "llm/v1/chat" if spec.signature == "chat" else "llm/v1/completions"
+    return log_pipeline(folder, source.repo, precision, task, config, metadata)
 
 
 def _tags(settings: Settings, spec: BuildSpec, weights: Weights, precision: str, info: ModelInfo) -> dict[str, str]:
@@ -186,6 +180,7 @@ def _tags(settings: Settings, spec: BuildSpec, weights: Weights, precision: str,
 
     with translate_errors(settings):
         logged = Path(mlflow.artifacts.download_artifacts(info.model_uri))
+    merged = {tags.BASE: weights.base, tags.BASE_REVISION: weights.base_revision} if weights.base else {}
     return {
         tags.WRAPPER: spec.wrapper,
         tags.SOURCE: weights.source,
@@ -196,6 +191,7 @@ def _tags(settings: Settings, spec: BuildSpec, weights: Weights, precision: str,
         tags.SIZE: str(hashing.folder_size(logged)),
         tags.DIGEST: artifacts.compute_folder_digest(settings, logged),
         tags.USER: roles.local_person(settings).name,
+        **merged,
     }
 
 
@@ -219,9 +215,11 @@ def _log_run(
     mlflow.set_tags(tag_values)
 
 
-def _register(settings: Settings, run_id: str, spec: BuildSpec, info: ModelInfo, tag_values: dict[str, str]) -> int:
+def _register(
+    settings: Settings, run_id: str, spec: BuildSpec, info: ModelInfo, tag_values: dict[str, str], note: str
+) -> int:
     store = mlflow_client(settings)
-    description = describe_version(spec, tag_values)
+    description = f"{describe_version(spec, tag_values)} {note}".strip()
     with suppress(Conflict), translate_errors(settings):
         store.create_registered_model(spec.name)
     with translate_errors(settings):
@@ -237,11 +235,11 @@ def describe_version(spec: BuildSpec, tag_values: dict[str, str]) -> str:
     what = tag_values[tags.SOURCE]
     if what == "embedded":
         what = "the embedded SmolLM2-135M-Instruct (a small stand-in for Phi-3, repacked in its architecture)"
+    of = f"{what}, revision {tag_values[tags.REVISION]}"
+    if base := tag_values.get(tags.BASE):
+        of = f"the adapter {of}, merged into {base}, revision {tag_values[tags.BASE_REVISION]}"
     takes = "chat messages" if spec.signature == "chat" else "a prompt"
-    return (
-        f"{how} of {what}, revision {tag_values[tags.REVISION]}, {tag_values[tags.PRECISION]}; takes {takes}. "
-        f"Licence: {tag_values[tags.LICENCE]}."
-    )
+    return f"{how} of {of}, {tag_values[tags.PRECISION]}; takes {takes}. Licence: {tag_values[tags.LICENCE]}."
 
 
 @contextmanager

@@ -30,6 +30,7 @@ def demo() -> None:
 @click.option(
     "--source", default="embedded", show_default=True, help="embedded, a folder, or hf:owner/repo[@rev][/folder]"
 )
+@click.option("--base", default="", help="What an adapter is merged into, as --source. Default: what it names.")
 @click.option("--name", default=None, help="The registered model. Default: phi3-embedded, or the source's own name.")
 @click.option(
     "--precision", default="", help="transformers: bfloat16, float32, float16. onnx: int4, int4-mixed, int8, fp32."

@@ -5,6 +5,7 @@ Imports no engine, so that clients of a model server may use the same options.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, replace
 from typing import Any, Literal, Protocol
@@ -16,7 +17,6 @@ NO_CHAT = (
     "This model can't be chatted with: its signature takes neither messages nor one text. Use the JSON form on the "
     "app's Chat page, or “mlflow models serve”, which takes its inputs at /invocations."
 )
-
 Messages = list[dict[str, str]]
 TokenIds = tuple[int, ...]
 """A prompt as the ids of its tokens."""
@@ -215,3 +215,16 @@ def check_messages(messages: Messages) -> None:
     """Raise BadInput unless there is a message with something in it to answer."""
     if not messages or not messages[-1]["content"].strip():
         raise BadInput("The last message is empty: write something for the model to answer.")
+
+
+def only_text(messages: Messages) -> str:
+    """The one text for a model that knows no conversation, such as one without a chat template. Raises BadInput."""
+    if len(messages) != 1 or messages[0]["role"] != "user":
+        raise BadInput("This model takes one text and no conversation: send one message, with the role “user”.")
+    return messages[0]["content"]
+
+
+def template_refusal(error: Exception) -> BadInput:
+    """What a chat template said of messages that it refuses, without its own text, which onnxruntime-genai adds."""
+    said = re.split(r" at row \d+, column \d+:", str(error).strip())[0].strip().splitlines() or [type(error).__name__]
+    return BadInput(f"The model's chat template does not accept these messages: {said[0][:300].rstrip('. ')}.")

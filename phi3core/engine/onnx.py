@@ -12,15 +12,14 @@ import numpy as np
 import onnxruntime_genai as og
 import psutil
 
-from phi3core.errors import BadInput
-
 from . import genai
 from .cpu import thread_count
 from .genai_tokenizer import GenaiTokenizer
-from .interface import Messages
+from .interface import Messages, template_refusal
 from .kv_cache import Sequence
 from .prefill import piece_for
 from .rotary import DividedSequence
+from .weight_files import has_template
 
 
 class OnnxRuntime:
@@ -39,6 +38,7 @@ class OnnxRuntime:
         divide = {"phi3": 4096, "phimoe": 4096, "phi3small": 8192}.get(config["type"], 0)
         self.divide = divide if divide < self.context_length else 0
         self._folder = folder
+        self.templated = has_template(folder)
         # Told, because the runtime's own guess is one thread on some machines, which halves the speed.
         overlay = {"model": {"decoder": {"session_options": {"intra_op_num_threads": thread_count()}}}}
         self._model = genai.Model(folder, json.dumps(overlay), cuda=og.is_cuda_available())
@@ -48,7 +48,7 @@ class OnnxRuntime:
         try:
             return self._tokenizer.render(messages)
         except RuntimeError as error:
-            raise BadInput(f"The model's chat template does not accept these messages: {error}") from error
+            raise template_refusal(error) from error
 
     def encode(self, text: str) -> np.ndarray[Any, Any]:
         return self._tokenizer.encode(text)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from phi3core.errors import BadInput, ServerError
 
-from .interface import NO_CHAT, Done, End, Messages, Options, Piece, Prompt, check_messages
+from .interface import NO_CHAT, Done, End, Messages, Options, Piece, Prompt, check_messages, only_text
 from .pyfunc_input import default_options, read_hinted_class, read_input_spec
 from .pyfunc_model import error_line, iterate_chunks, load_model, translate_errors
 from .pyfunc_output import AnswerReader
@@ -60,9 +60,7 @@ class PyfuncEngine:
         check_messages(messages)
         if self.chat == "messages":
             return messages
-        if len(messages) != 1 or messages[0]["role"] != "user":
-            raise BadInput("This model takes one text and no conversation: send one message, with the role “user”.")
-        return messages[0]["content"]
+        return only_text(messages)
 
     def count(self, prompt: Prompt) -> int | None:
         return None

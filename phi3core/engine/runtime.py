@@ -12,10 +12,11 @@ from .kv_cache import Sequence, Tokens
 class Runtime(Protocol):
     """Loaded weights with their tokenizer.
 
-    vocabulary: the number of logits. eos: ids that end an answer. piece: tokens read at once. token_bytes: bytes of KV
-    cache that a token takes.
+    templated: whether the tokenizer has a chat template. vocabulary: the number of logits. eos: ids that end an answer.
+    piece: tokens read at once. token_bytes: bytes of KV cache that a token takes.
     """
 
+    templated: bool
     context_length: int
     vocabulary: int
     eos: frozenset[int]

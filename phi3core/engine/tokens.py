@@ -14,7 +14,19 @@ import numpy as np
 
 from phi3core.errors import BadInput
 
-from .interface import ALL_OPTIONS, Done, End, Messages, Options, Piece, Prompt, Token, check_messages, check_room
+from .interface import (
+    ALL_OPTIONS,
+    Done,
+    End,
+    Messages,
+    Options,
+    Piece,
+    Prompt,
+    Token,
+    check_messages,
+    check_room,
+    only_text,
+)
 from .kv_cache import CachedSequence, SequenceCache, Tokens
 from .prefill import PromptReader
 from .runtime import Runtime
@@ -31,11 +43,11 @@ _QUESTION = 256  # tokens of a longish question, for which room is made beforeha
 class TokenEngine:
     """See interface.Engine. budget: bytes for conversations' KV caches; by default a share of the free memory."""
 
-    chat: Literal["template"] = "template"
     signature: dict[str, Any] | None = None
 
     def __init__(self, runtime: Runtime, options: Options, budget: int | None = None) -> None:
         self._runtime = runtime
+        self.chat: Literal["template", "prompt"] = "template" if runtime.templated else "prompt"
         # A request is counted before it is answered, and tokenizing a long conversation takes milliseconds.
         self._encode = lru_cache(maxsize=8)(runtime.encode)
         self.options = options
@@ -50,7 +62,7 @@ class TokenEngine:
 
     def prepare(self, messages: Messages) -> str:
         check_messages(messages)
-        return self._runtime.render(messages)
+        return self._runtime.render(messages) if self.chat == "template" else only_text(messages)
 
     def count(self, prompt: Prompt) -> int:
         return len(self._tokens(prompt))

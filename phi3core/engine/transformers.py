@@ -12,11 +12,11 @@ import torch
 from tokenizers.decoders import DecodeStream
 from transformers import AutoModelForCausalLM, AutoTokenizer, DynamicCache
 
-from phi3core.errors import BadInput
+from phi3core.errors import SourceError
 
 from .architecture import context_length, eos_ids, token_values
 from .cpu import cpu_dtype
-from .interface import Messages
+from .interface import Messages, template_refusal
 from .kv_cache import Sequence
 from .prefill import piece_for
 from .rotary import DividedSequence
@@ -28,13 +28,21 @@ class TransformersRuntime:
     def __init__(self, folder: Path, tokenizer: Path, precision: str) -> None:
         device = "cuda" if torch.cuda.is_available() else "cpu"
         dtype = "auto" if precision == "auto" else getattr(torch, precision)
-        model = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, use_safetensors=True)
+        model, loaded = AutoModelForCausalLM.from_pretrained(
+            folder, dtype=dtype, use_safetensors=True, trust_remote_code=False, output_loading_info=True
+        )
+        if missing := sorted(loaded["missing_keys"]):  # transformers would go on with random numbers in their place
+            raise SourceError(
+                f"Its weight files lack {len(missing)} of the tensors that its config.json calls for, {missing[0]} "
+                "among them: they belong to another model or to an adapter. Copy the model again."
+            )
         if precision == "auto" and device == "cpu":
             model = model.to(getattr(torch, cpu_dtype(str(model.dtype).removeprefix("torch."))))
         self._model = model.to(device).eval()
-        self._tokenizer = AutoTokenizer.from_pretrained(tokenizer)
+        self._tokenizer = AutoTokenizer.from_pretrained(tokenizer, trust_remote_code=False)
         if not self._tokenizer.is_fast:
-            raise ValueError("its tokenizer has no tokenizer.json")
+            raise SourceError(f"{tokenizer} has a tokenizer without a tokenizer.json. Copy the model again.")
+        self.templated = bool(self._tokenizer.chat_template)
         config = self._model.config.get_text_config()
         self.context_length = context_length(config, self._tokenizer)
         self.vocabulary = int(config.vocab_size)
@@ -46,12 +54,10 @@ class TransformersRuntime:
         self._divide = rope.get("original_max_position_embeddings") if rope.get("rope_type") == "longrope" else None
 
     def render(self, messages: Messages) -> str:
-        if not self._tokenizer.chat_template:
-            raise BadInput("This model has no chat template: use a prompt (the completions call) instead.")
         try:
             return str(self._tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True))
         except Exception as error:  # jinja2's TemplateError, raised by the template itself
-            raise BadInput(f"The model's chat template does not accept these messages: {error}") from error
+            raise template_refusal(error) from error
 
     def encode(self, text: str) -> np.ndarray[Any, Any]:
         return np.asarray(self._tokenizer(text, add_special_tokens=False)["input_ids"], np.int32)

@@ -30,5 +30,7 @@ def open_weights(
 
         return TokenEngine(TransformersRuntime(folder, tokenizer or folder, precision), defaults)
     except Exception as error:  # the runtimes and their file formats have no common base
-        first = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise SourceError(f"The model can't be loaded: {first[:300]}. Its files are damaged or incomplete.") from error
+        from .load_failure import explain_failure
+
+        reason = explain_failure(folder, kind, tokenizer or folder, error)
+        raise SourceError(f"The model can't be loaded. {reason}") from error

@@ -12,6 +12,7 @@ prompt rendered with the model's own chat template.
 
 import json
 import math
+import re
 import time
 import uuid
 from collections.abc import Iterator
@@ -72,7 +73,11 @@ class Phi3Model(mlflow.pyfunc.PythonModel):
         messages = [{"role": m["role"], "content": m["content"]} for m in request["messages"]]
         if not messages:
             raise ValueError("There are no messages: send at least one with role “user”.")
-        return self.tokenizer.render(messages)
+        try:
+            return self.tokenizer.render(messages)
+        except RuntimeError as error:  # its text goes on with the whole template
+            said = re.split(r" at row \d+, column \d+:", str(error).strip())[0]
+            raise ValueError(f"The model's chat template does not accept these messages: {said}.") from error
 
     def _stream(self, prompt: str, asked: dict[str, Any], ending: dict[str, Any]) -> Iterator[str]:
         """Generate, yielding text as it comes; afterwards `ending` holds finish_reason and usage."""

@@ -1,4 +1,4 @@
-"""Logs Transformers weights as an MLflow model: a text-generation pipeline, task `llm/v1/chat`."""
+"""Logs Transformers weights as an MLflow model: a text-generation pipeline, for chats or for prompts."""
 
 from __future__ import annotations
 
@@ -15,12 +15,20 @@ PIPELINE_PRECISIONS = ("bfloat16", "float32", "float16")
 
 
 def log_pipeline(
-    folder: Path, repo: str, precision: str, model_config: dict[str, Any], metadata: dict[str, Any]
+    folder: Path, repo: str, precision: str, task: str, model_config: dict[str, Any], metadata: dict[str, Any]
 ) -> ModelInfo:
     """Log the folder's model, converted to this precision, in the active run.
 
-    repo: the hub repository it came from, whose licence MLflow then adds; empty when it came from elsewhere.
-    Raises ValueError or OSError of transformers where the weights can't be loaded.
+    Args:
+        folder: of the weights and the tokenizer.
+        repo: the hub repository it came from, whose licence MLflow then adds; empty when it came from elsewhere.
+        precision: one of PIPELINE_PRECISIONS.
+        task: ``llm/v1/chat``, or ``llm/v1/completions`` for a model without a chat template.
+        model_config: the generation options by transformers' names.
+        metadata: what our engine reads of the logged model.
+
+    Raises:
+        ValueError, OSError: of transformers, where the weights can't be loaded.
     """
     import mlflow
     import torch
@@ -37,7 +45,7 @@ def log_pipeline(
     logged: ModelInfo = mlflow.transformers.log_model(
         transformers_model=pipe,
         name=tags.PIPELINE_ARTIFACT,
-        task="llm/v1/chat",
+        task=task,
         model_config=model_config,
         pip_requirements=[f"{name}=={version(name).split('+')[0]}" for name in needed],
         metadata=metadata,

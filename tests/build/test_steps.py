@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from phi3core import tags
-from phi3core.build import steps
+from phi3core.build import measure, steps
 from phi3core.build.sources.source import parse_source
 from phi3core.build.spec import BuildSpec, default_options, spec_from_params
 from phi3core.build.steps import Progress
@@ -218,6 +218,23 @@ def test_a_model_that_crashes_when_it_is_tried_is_not_registered(bench: Bench, t
 
     assert bench.left_behind() == []
     assert reader.list_models(bench.settings) == []
+
+
+def test_without_a_chat_template_a_pipeline_takes_prompts(
+    bench: Bench, tiny: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import mlflow
+
+    (tiny / "chat_template.jinja").unlink()
+    monkeypatch.setattr(measure, "measure_model", lambda *_: measure.Measurement(1.0, 1.0, 1.0, "text"))
+
+    number = bench.run(BuildSpec("transformers", str(tiny), "tiny", max_tokens=3))
+
+    version = reader.get_version(bench.settings, f"tiny/{number}")
+    assert version.tags[tags.SIGNATURE] == "prompt"
+    assert "takes a prompt" in version.description
+    info = mlflow.models.get_model_info(f"models:/tiny/{number}")
+    assert next(column["name"] for column in info.signature.inputs.to_dict()) == "prompt"
 
 
 # ---------------------------------------------------------------- the embedded model

@@ -217,7 +217,7 @@ def test_weights_that_cant_be_loaded_are_told_in_a_sentence(
     weights = folder / ("model.safetensors" if kind == "transformers" else "model.onnx.data")
     weights.write_bytes(weights.read_bytes()[:-1000])
 
-    with pytest.raises(SourceError, match="The model can't be loaded: .* damaged or incomplete") as caught:
+    with pytest.raises(SourceError, match="The model can't be loaded. .* is damaged: it should have") as caught:
         open_weights(folder, kind)
 
     assert "\n" not in str(caught.value)
@@ -229,11 +229,14 @@ def test_a_folder_without_weights_is_told_in_a_sentence(kind: str, tmp_path: Pat
         open_weights(tmp_path, kind)
 
 
-def test_a_model_without_a_chat_template_asks_for_a_prompt_instead(tiny: Path) -> None:
+def test_a_model_without_a_chat_template_takes_one_text_as_it_is(tiny: Path) -> None:
     (tiny / "chat_template.jinja").unlink()
+    engine = open_weights(tiny, "transformers")
 
-    with pytest.raises(BadInput, match="no chat template"):
-        open_weights(tiny, "transformers").prepare(HELLO)
+    assert engine.chat == "prompt"
+    assert engine.prepare(HELLO) == "Hello"
+    with pytest.raises(BadInput, match="takes one text and no conversation"):
+        engine.prepare([*HELLO, *HELLO])
 
 
 def test_messages_that_the_template_refuses_are_told(tiny: Path) -> None:

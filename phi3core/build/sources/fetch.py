@@ -3,47 +3,79 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 from phi3core import hashing
-from phi3core.errors import NotFound
+from phi3core.engine.weight_files import check_weights
+from phi3core.errors import BadInput, NotFound, SourceError
 
-from .files import check_weights
-from .source import Report, Source, Weights
+from . import adapter
+from .readable import make_readable
+from .source import Report, Source, Weights, parse_source
 
 
-def fetch_weights(source: Source, cache: Path, report: Report) -> Weights:
+def fetch_weights(source: Source, cache: Path, report: Report, base: str = "") -> Weights:
     """Bring the weights to this machine, check them, and say what they are.
 
-    Raises NotFound (no such folder, repository or revision) or SourceError (unreachable, damaged, no model).
+    Args:
+        source: where they come from.
+        cache: the folder of prepared weights.
+        report: told how far it is.
+        base: the source of the model that an adapter is merged into; empty takes the one that the adapter names.
+
+    Raises:
+        NotFound: no such folder, repository or revision.
+        SourceError: unreachable, damaged, no model, or one that can't run here.
+        BadInput: an adapter without a base, or a base for what is no adapter.
     """
-    match source.kind:
-        case "embedded":
-            from . import embedded
+    if source.kind == "embedded":
+        from . import embedded
 
-            return embedded.fetch_embedded(cache, report)
-        case "folder":
-            return _fetch_folder(source, report)
-        case "hub":
-            from . import hub
+        if base:
+            raise BadInput("The embedded model is no adapter: leave the base out.")
+        return embedded.fetch_embedded(cache, report)
+    found = _get_folder(source, report)
+    if adapter.is_adapter(found.folder):
+        adapter.check_adapter(found.folder)
+        below = parse_source(base or adapter.read_base(found.folder))
+        if below == source:
+            raise BadInput(f"{source} is an adapter and can't be its own base. Name the model that it was made for.")
+        try:
+            below_it = fetch_weights(below, cache, _about_base(report))
+        except (NotFound, SourceError) as error:
+            raise type(error)(f"The adapter's base can't be had. {error} {adapter.NAME_IT}") from error
+        return adapter.merge(found, below_it, cache, report)
+    if base:
+        raise BadInput(f"{source} is a model and no adapter: leave the base out.")
+    readable = make_readable(found.folder, found.key, cache, report)
+    return replace(found, folder=readable, format=check_weights(readable))
 
-            return hub.fetch_from_hub(source, report)
+
+def _about_base(report: Report) -> Report:
+    return lambda fraction, text: report(fraction, f"the adapter's base: {text}")
 
 
-def _fetch_folder(source: Source, report: Report) -> Weights:
+def _get_folder(source: Source, report: Report) -> Weights:
+    """The files as they are; their format is not known yet."""
+    if source.kind == "hub":
+        from . import hub
+
+        return hub.fetch_from_hub(source, report)
     folder = Path(source.path)
     if not folder.is_dir():
         raise NotFound(
             f"There is no folder {folder}. Check the path, which is read on the machine that runs the app; "
             "a Hugging Face repository is written hf:owner/repo."
         )
-    kind = check_weights(folder)
+    if not adapter.is_adapter(folder):
+        check_weights(folder)  # before gigabytes are read for nothing
     report(None, "reading every file once, to know the content by its digest")
     digest = hashing.hash_folder(folder)
-    return Weights(folder, kind, str(folder), digest[:12], _licence_of(folder), digest)
+    return Weights(folder, "transformers", str(folder), digest[:12], licence_of(folder), digest)
 
 
-def _licence_of(folder: Path) -> str:
+def licence_of(folder: Path) -> str:
     """The licence a model card names in its front matter, or ``unknown``."""
     card = folder / "README.md"
     if card.is_file():

@@ -10,7 +10,6 @@ from pathlib import Path
 from phi3core import hashing
 from phi3core.errors import BadInput, NotFound, SourceError
 
-from .files import check_weights
 from .source import Report, Source, Weights
 
 # What a Transformers model needs. Pickled weights (.bin, .pt) are left out on purpose: loading them runs code.
@@ -18,7 +17,10 @@ _FILES = ["*.json", "*.safetensors", "*.model", "*.txt", "*.jinja", "README.md",
 
 
 def fetch_from_hub(source: Source, report: Report) -> Weights:
-    """Download the repository, or the folder in it, into the hub's own cache (``HF_HOME``). Raises as sources.fetch."""
+    """Download the repository, or the folder in it, into the hub's own cache (``HF_HOME``).
+
+    What the files are is not known yet. Raises as sources.fetch.
+    """
     from huggingface_hub import HfApi, snapshot_download
 
     with _hub_errors(source):
@@ -35,7 +37,7 @@ def fetch_from_hub(source: Source, report: Report) -> Weights:
     folder = Path(root) / source.path if source.path else Path(root)
     licence = str(getattr(info.card_data, "license", None) or "unknown")
     key = hashing.hash_texts("hub", source.repo, revision, source.path)
-    return Weights(folder, check_weights(folder), str(source), revision, licence, key)
+    return Weights(folder, "transformers", str(source), revision, licence, key)
 
 
 def _matches(name: str, pattern: str) -> bool:

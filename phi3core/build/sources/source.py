@@ -43,6 +43,8 @@ class Weights:
 
     format: ``transformers`` (config.json and safetensors) or ``onnx`` (genai_config.json and ONNX).
     key: changes whenever the content does; conversions are cached under it.
+    base, base_revision: of an adapter that was merged into a base, the source and the revision of that.
+    note: a sentence about them that a reader of the version should know.
     """
 
     folder: Path
@@ -51,6 +53,9 @@ class Weights:
     revision: str
     licence: str
     key: str
+    base: str = ""
+    base_revision: str = ""
+    note: str = ""
 
 
 def parse_source(text: str) -> Source:

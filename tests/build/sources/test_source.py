@@ -7,8 +7,8 @@ import pytest
 
 from phi3core.build.sources import embedded
 from phi3core.build.sources.fetch import fetch_weights
-from phi3core.build.sources.files import check_weights
 from phi3core.build.sources.source import Source, parse_source
+from phi3core.engine.weight_files import check_weights
 from phi3core.errors import BadInput, NotFound, SourceError
 
 
