@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from phi3core.engine.interface import Token
@@ -57,10 +57,17 @@ def stream_answer(
         counted = False
         try:
             chunks = create(**client_arguments(body))
+            left_out = _left_out(chunks.response.headers)
+            if "seed" in left_out and "seed" not in turn.options:
+                live.drop_seed()  # it was drawn here, and nobody need be told
+                left_out.remove("seed")
             for chunk in chunks:
                 if live.stopping:
                     break
                 counted = counted or bool(chunk.usage)
+                if left_out and (warnings := getattr(chunk, "warnings", None)):
+                    live.add_note(" ".join(map(str, warnings)))
+                    left_out = []
                 if _apply_chunk(live, chunk):
                     last = time.perf_counter()
                     first = first or last
@@ -72,6 +79,11 @@ def stream_answer(
         raise ServerError("The answer broke off.")
 
 
+def _left_out(headers: Mapping[str, str]) -> list[str]:
+    """The options that a model server of ours did not hand to its model."""
+    return [name for name in headers.get("X-Left-Out", "").split(", ") if name]
+
+
 def _speed(tokens: int, seconds: float) -> float:
     """Tokens per second after the first one; 0 where they came in a burst, which says nothing of the model's speed."""
     if tokens < 2 or seconds < max(_SHORTEST, tokens * _BURST):
@@ -81,8 +93,6 @@ def _speed(tokens: int, seconds: float) -> float:
 
 def _apply_chunk(live: LiveTurn, chunk: Any) -> bool:
     """Put one chunk of the stream into the turn; whether it held text."""
-    for warning in getattr(chunk, "warnings", None) or []:  # of our own model servers
-        live.add_note(str(warning))
     if chunk.usage:
         details = getattr(chunk.usage, "prompt_tokens_details", None)
         cached = getattr(details, "cached_tokens", None) or 0

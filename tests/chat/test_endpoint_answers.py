@@ -26,6 +26,7 @@ from phi3core.traces.turn import Turn
 from tests.app.servers import FakePool
 from tests.chat.asking import WORDS, ended
 from tests.support import fakes
+from tests.support.serving import serving
 
 # ---------------------------------------------------------------- endpoints
 
@@ -60,13 +61,26 @@ def test_an_endpoint_that_refuses_a_seed_is_asked_without_one_unless_the_user_ch
     talk: Conversation, engine: fakes.FakeEngine, endpoint: Endpoint
 ) -> None:
     engine.supports = ALL_OPTIONS - {"seed"}
-
-    turn = ended(talk.ask(endpoint, "Hello"))
-    chosen = ended(talk.ask(endpoint, "Hello", options={"seed": 7}))
+    with serving(lambda: engine, ("phi3/1",), strict=True) as url:
+        strict = dataclasses.replace(endpoint, url=f"{url}/v1")
+        turn = ended(talk.ask(strict, "Hello"))
+        chosen = ended(talk.ask(strict, "Hello", options={"seed": 7}))
 
     assert (turn.state, turn.seed, turn.error) == ("done", None, "")
     assert (chosen.state, chosen.seed) == ("failed", 7)
     assert "This model does not support seed" in chosen.error
+
+
+def test_an_endpoint_that_leaves_a_seed_out_leaves_none_on_the_turn_and_says_so_where_the_user_chose_it(
+    talk: Conversation, engine: fakes.FakeEngine, endpoint: Endpoint
+) -> None:
+    engine.supports = ALL_OPTIONS - {"seed"}
+
+    turn = ended(talk.ask(endpoint, "Hello"))
+    chosen = ended(talk.ask(endpoint, "Hello", options={"seed": 7}))
+
+    assert (turn.state, turn.seed, turn.note) == ("done", None, "")
+    assert (chosen.state, chosen.note) == ("done", "Asked without seed, which this model does not take.")
 
 
 @pytest.mark.parametrize(
