@@ -1,4 +1,4 @@
-"""What a wrapper makes of a model, and why it can't where it can't. Reads configurations, never the weights."""
+"""What a wrapper makes of a model, and why it can't where it can't. Reads configurations and headers, never weights."""
 
 from __future__ import annotations
 
@@ -11,10 +11,16 @@ from typing import Literal
 
 from phi3core.engine.json_file import read_config
 from phi3core.engine.weight_files import has_template
+from phi3core.engine.weight_headers import tensor_names
 from phi3core.errors import BadInput
 
 # The quantised weights that onnxruntime-genai's builder reads by itself (its loaders/quant_model.py).
 _QUANTISED = {"awq", "gptq", "olive", "quark", "modelopt", "compressed-tensors", "quant_auto"}
+
+NO_TEMPLATE = (
+    "It has no chat template, and the signature messages → chat completion needs one. Build it with the "
+    "signature prompt → string, or choose the model's variant for chats (often named …-instruct or …-chat)."
+)
 
 
 def check_fit(folder: Path, format: str, wrapper: str, signature: str) -> Literal["prompt", "chat"]:
@@ -40,10 +46,7 @@ def check_fit(folder: Path, format: str, wrapper: str, signature: str) -> Litera
     if wrapper == "transformers":
         return "chat" if templated else "prompt"
     if signature == "chat" and not templated:
-        raise BadInput(
-            "It has no chat template, and the signature messages → chat completion needs one. Build it with the "
-            "signature prompt → string, or choose the model's variant for chats (often named …-instruct or …-chat)."
-        )
+        raise BadInput(NO_TEMPLATE)
     return "chat" if signature == "chat" else "prompt"
 
 
@@ -57,11 +60,21 @@ def _check_convertible(folder: Path) -> None:
             f"onnxruntime-genai {version('onnxruntime-genai')} can't convert {named or 'it'} to ONNX. Build it with "
             "the Transformers wrapper, or choose an ONNX version of it that others have made."
         )
-    if quantised and quantised not in _QUANTISED:
+    if quantised and (why := _why_unreadable(folder, quantised)):
         raise BadInput(
-            f"Its weights are quantised ({quantised}), and onnxruntime-genai can't convert these to ONNX. Choose the "
-            "weights that it was made from, unquantised: the conversion rounds them itself."
+            f"Its weights are quantised ({quantised}), and onnxruntime-genai can't convert these to ONNX{why}. Choose "
+            "the weights that it was made from, unquantised: the conversion rounds them itself."
         )
+
+
+def _why_unreadable(folder: Path, quantised: str) -> str:
+    """What keeps the converter from reading quantised weights, to go on a sentence with; empty where nothing does."""
+    if quantised not in _QUANTISED:
+        return " as they are"
+    names = tensor_names(folder)
+    if names and not any(re.search(r"\.(weight_)?scales?$", name) for name in names):
+        return ": its files hold no scales of such weights, which config.json promises"
+    return ""
 
 
 @cache

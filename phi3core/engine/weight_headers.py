@@ -8,6 +8,8 @@ from typing import Any
 
 from phi3core.errors import SourceError
 
+from .json_file import read_config
+
 _LFS = b"version https://git-lfs.github.com/spec/"
 
 
@@ -36,6 +38,14 @@ def check_safetensors(path: Path) -> dict[str, Any]:
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise SourceError(f"The weight file {path} is damaged: {error}. Copy or download the model again.") from error
     return tensors
+
+
+def tensor_names(folder: Path) -> set[str]:
+    """The tensors of a folder's safetensors, by its index or else their headers; none where neither is there."""
+    index = folder / "model.safetensors.index.json"
+    if index.is_file():
+        return set(read_config(index).get("weight_map") or {})
+    return {name for path in folder.glob("*.safetensors") for name in check_safetensors(path)}
 
 
 def find_external_data(graph: Path) -> dict[str, int]:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
 from phi3core.build.fit import check_fit, converter_architectures
 from phi3core.errors import BadInput
@@ -56,6 +58,26 @@ def test_quantised_weights_that_the_converter_cant_read_are_refused(folder: Path
         check_fit(folder, "transformers", "onnx", "chat")
 
     change(folder, quantization_config={"quant_method": "gptq"})
+    assert check_fit(folder, "transformers", "onnx", "chat") == "chat"
+
+
+@pytest.mark.parametrize("form", ["a file", "an index"])
+def test_weights_that_are_said_to_be_quantised_and_have_no_scales_are_refused(folder: Path, form: str) -> None:
+    change(folder, quantization_config={"quant_method": "awq"})
+
+    def hold(*names: str) -> None:
+        if form == "a file":
+            save_file({name: np.zeros(2, np.int32) for name in names}, folder / "model.safetensors")
+        else:
+            told = {"weight_map": dict.fromkeys(names, "model-00001-of-00002.safetensors")}
+            (folder / "model.safetensors.index.json").write_text(json.dumps(told))
+
+    hold("model.layers.0.self_attn.o_proj.weight")
+    with pytest.raises(BadInput, match=r"quantised \(awq\), .* no scales .* Choose the weights that it was made from"):
+        check_fit(folder, "transformers", "onnx", "chat")
+    assert check_fit(folder, "transformers", "transformers", "chat") == "chat"  # Transformers itself is asked later
+
+    hold("model.layers.0.self_attn.o_proj.qweight", "model.layers.0.self_attn.o_proj.scales")
     assert check_fit(folder, "transformers", "onnx", "chat") == "chat"
 
 

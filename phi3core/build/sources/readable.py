@@ -9,7 +9,7 @@ import json
 import shutil
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from phi3core import folder_cache, hashing
 from phi3core.engine.json_file import read_config
@@ -17,6 +17,9 @@ from phi3core.engine.load_failure import first_line
 from phi3core.errors import SourceError
 
 from .source import Report
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 _VERSION = "1"  # part of the cache's key: count it up whenever something else is written
 
@@ -30,16 +33,17 @@ def make_readable(folder: Path, key: str, cache: Path, report: Report) -> Path:
     Raises:
         SourceError: the tokenizer can't be read.
     """
-    config = _modern_config(folder)
+    config = modern_config(folder) if (folder / "config.json").is_file() else {}
+    renamed = bool(config) and config != read_config(folder / "config.json")
     old_tokenizer = not (folder / "tokenizer.json").is_file()
-    if not config and not old_tokenizer:
+    if not renamed and not old_tokenizer:
         return folder
 
     def make(part: Path) -> None:
         for file in folder.iterdir():
             if file.is_file():
                 (part / file.name).symlink_to(file.resolve())
-        if config:
+        if renamed:
             _write(part / "config.json", json.dumps(config, indent=2))
         if old_tokenizer:
             report(None, "converting the tokenizer")
@@ -51,33 +55,40 @@ def make_readable(folder: Path, key: str, cache: Path, report: Report) -> Path:
     )
 
 
-def _modern_config(folder: Path) -> dict[str, Any]:
-    """config.json with “longrope” for “su”, its name until June 2024; empty where there is nothing to change."""
-    if not (folder / "config.json").is_file():
-        return {}
+def modern_config(folder: Path) -> dict[str, Any]:
+    """config.json with “longrope” for “su”, its name until June 2024."""
     config = read_config(folder / "config.json")
-    changed = False
     for name in ("rope_scaling", "rope_parameters"):
         rope = config.get(name)
         for kind in ("type", "rope_type"):
             if isinstance(rope, dict) and rope.get(kind) == "su":
-                rope[kind], changed = "longrope", True
-    return config if changed else {}
+                rope[kind] = "longrope"
+    return config
 
 
-def _convert_tokenizer(folder: Path) -> None:
+def read_old_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
+    """The tokenizer of a folder that has no tokenizer.json. Raises SourceError where it can't be converted to one."""
     from transformers import AutoTokenizer
 
     names = ", ".join(sorted(path.name for path in folder.glob("*") if path.suffix in (".model", ".txt")))
     try:
-        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
     except Exception as error:  # of transformers, sentencepiece and protobuf, which have no common base
+        # Transformers takes what SentencePiece does not read for tiktoken's, and asks for that package.
+        why = "it is no SentencePiece model." if "tiktoken" in str(error) else first_line(error)
         raise SourceError(
-            f"The tokenizer ({names or 'vocab.json'}) can't be read: {first_line(error)} Copy the tokenizer's files "
-            "again, or add its tokenizer.json."
+            f"tokenizer.json is missing. The tokenizer ({names or 'vocab.json'}) can't be read: {why} Add the model's "
+            "tokenizer.json, or copy its tokenizer's files again."
         ) from error
     if not tokenizer.is_fast:
-        raise SourceError(f"The tokenizer ({names}) can't be converted to a tokenizer.json: add that file.")
+        raise SourceError(
+            f"tokenizer.json is missing, and the tokenizer ({names}) can't be converted to one: add that file."
+        )
+    return tokenizer
+
+
+def _convert_tokenizer(folder: Path) -> None:
+    tokenizer = read_old_tokenizer(folder)
     with tempfile.TemporaryDirectory() as written:
         tokenizer.save_pretrained(written)
         for file in Path(written).iterdir():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -65,6 +66,15 @@ def test_a_tokenizer_that_is_none_says_so(tiny: Path, tmp_path: Path) -> None:
         fetch(tiny, tmp_path / "cache")
 
 
+def test_what_is_missing_of_an_onnx_model_is_its_tokenizer_json(tiny_onnx: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(tiny_onnx, tmp_path / "onnx")
+    (folder / "tokenizer.json").rename(folder / "tokenizer.model")
+
+    with pytest.raises(SourceError, match=r"^tokenizer\.json is missing\. .* it is no SentencePiece model\. ") as told:
+        fetch(folder, tmp_path / "cache")
+    assert "tiktoken" not in str(told.value)
+
+
 def test_the_old_name_of_longrope_is_understood(tiny: Path, tmp_path: Path) -> None:
     config = json.loads((tiny / "config.json").read_text())
     del config["rope_parameters"]
@@ -75,7 +85,7 @@ def test_the_old_name_of_longrope_is_understood(tiny: Path, tmp_path: Path) -> N
     folder = fetch(tiny, tmp_path / "cache")
 
     engine = open_weights(folder, "transformers")
-    answer = engine.stream(engine.prepare(HELLO), engine.options.but(max_tokens=2), lambda: False)
+    answer = engine.stream(engine.prepare(HELLO), engine.options.but(max_tokens=20, seed=1), lambda: False)
     assert engine.context_length == 512
     assert any(isinstance(piece, Piece) for piece in answer)
     assert json.loads((tiny / "config.json").read_text())["rope_scaling"]["type"] == "su"  # the source is not ours
