@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Iterator, Sequence
 
 import streamlit as st
 
@@ -92,7 +93,7 @@ def _verified(models: tuple[str, ...]) -> list[str]:
     """What is wrong with all records of the models, as far as it is known: every one is read, in the background."""
     state = _verification(models, 0.3)
     if state.value is None and state.pending:
-        _await(models)
+        _await(models, itertools.count())
     return state.value or []
 
 
@@ -106,9 +107,10 @@ def _verify(config: Settings, models: tuple[str, ...]) -> list[str]:
 
 
 @st.fragment(run_every=1.0)
-def _await(models: tuple[str, ...]) -> None:
+def _await(models: tuple[str, ...], runs: Iterator[int]) -> None:
     """The page is drawn anew once it is known."""
-    if not _verification(models, 0).pending:
+    # Not with the page's own run, the first: what was pressed would be lost.
+    if next(runs) and not _verification(models, 0).pending:
         st.rerun()
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+import itertools
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import streamlit as st
@@ -80,14 +81,15 @@ def follow(name: str, reading: Reading[ModelState]) -> None:
     """Say that the store is still being asked, or why it does not answer; draw the page anew once it differs."""
     at_work = reading.value is not None and reading.value.look is not None and reading.value.look.in_flight
     if reading.error or reading.pending or at_work:
-        _follow(name, reading.value)
+        _follow(name, reading.value, itertools.count())
 
 
 @st.fragment(run_every=1.0)
-def _follow(name: str, shown: ModelState | None) -> None:
+def _follow(name: str, shown: ModelState | None, runs: Iterator[int]) -> None:
     reading = _latest(name, 0.0)
     news = not reading.pending and not reading.error and _differs(name, shown, reading.value)
-    if news and st.session_state.get("registry_may_redraw"):
+    # Not with the page's own run, the first: what was pressed would be lost.
+    if next(runs) and news and st.session_state.get("registry_may_redraw"):
         st.session_state["registry_redrawn"] = True
         st.rerun()
     if reading.error:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import itertools
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import streamlit as st
@@ -66,7 +67,7 @@ def refresh() -> None:
 
 def _await_first(*functions: Callable[[Settings], object]) -> None:
     if any(_unread(function, _PATIENCE) for function in functions if _unread(function, 0)):
-        _redraw_when_read()
+        _redraw_when_read(itertools.count())
 
 
 def _unread(function: Callable[[Settings], object], patience: float) -> bool:
@@ -76,7 +77,8 @@ def _unread(function: Callable[[Settings], object], patience: float) -> bool:
 
 
 @st.fragment(run_every=0.7)
-def _redraw_when_read() -> None:
+def _redraw_when_read(runs: Iterator[int]) -> None:
     functions: list[Callable[[Settings], object]] = [requests.waiting, feedback.count_reviews]
-    if not any(reads.latest(function, ui.config(), patience=0).pending for function in functions):
+    # Not with the page's own run, the first: what was pressed would be lost.
+    if next(runs) and not any(reads.latest(function, ui.config(), patience=0).pending for function in functions):
         st.rerun()
