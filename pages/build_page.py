@@ -4,7 +4,7 @@ from typing import Literal
 
 import streamlit as st
 
-from pages.components.build import build_card
+from pages.components.build import build_card, inspection_view
 from pages.components.shared import reads, ui
 from phi3core import tags
 from phi3core.build import jobs
@@ -93,6 +93,14 @@ with st.container(border=True):
                 key="build_repo",
             )
             source = f"hf:{repo.strip().removeprefix('hf:')}" if repo.strip() else ""
+        base = ""
+        if (look := inspection_view.last_look(source)) and look.adapter:
+            base = st.text_input(
+                "Base of the adapter",
+                placeholder=look.found.base if look.found else "/models/Phi-3-mini-4k-instruct or hf:owner/repo",
+                help="What this adapter was made for and is merged into: a folder, or hf:owner/repo.",
+                key="build_base",
+            )
         name = st.text_input(
             "Registered model",
             placeholder=tags.DEMO_MODEL if kind == "embedded" else "named after the weights",
@@ -136,18 +144,30 @@ with st.container(border=True):
                 key="build_temperature",
                 help="The version's default. 0 always takes the likeliest token.",
             )
-        pressed = st.form_submit_button("Build", type="primary", icon=":material/construction:", key="build_start")
-    if pressed:
+        with st.container(horizontal=True):
+            pressed = st.form_submit_button("Build", type="primary", icon=":material/construction:", key="build_start")
+            looked = kind != "embedded" and st.form_submit_button(
+                "Inspect",
+                icon=":material/search:",
+                key="build_inspect",
+                help="Says what it is, what each wrapper would make of it and what that needs. Build looks first, too.",
+            )
+    if pressed or looked:
         try:
             if not source:
                 raise BadInput(f"Say which {'folder' if kind == 'folder' else 'repository'} holds the weights.")
             name = name or suggest_model_name(source)
-            spec = BuildSpec(wrapper, source, name, chosen, signature, int(max_tokens), temperature)
-            with st.spinner("Starting the build …"):
-                jobs.start(ui.config(), spec, ui.person())
+            spec = BuildSpec(wrapper, source, name, chosen, signature, int(max_tokens), temperature, base).validated()
+            can_be_built = kind == "embedded" or inspection_view.look_at(spec, to_build=pressed)
+            if pressed and can_be_built:
+                with st.spinner("Starting the build …"):
+                    jobs.start(ui.config(), spec, ui.person())
+                inspection_view.forget()
         except Phi3Error as error:
             ui.show_error(str(error))
         else:
-            st.rerun()  # it is shown on top
+            st.rerun()  # it is shown on top, or below what was found
+    elif look:
+        inspection_view.show(look, wrapper)
 
 _ended()

@@ -25,6 +25,10 @@ class ContextFull(BadInput):
     """A conversation or prompt that is longer than the model's context."""
 
 
+class BaseNeeded(BadInput):
+    """An adapter whose base is not named or can't be had: another one has to be named."""
+
+
 class NotFound(Phi3Error):
     """A model, version, alias, folder or repository that is not there."""
 

@@ -56,6 +56,26 @@ def build(name: str | None, as_json: bool, **options: Any) -> None:
         click.echo(f"Registered {job.ref}.")
 
 
+@main.command()
+@click.argument("source")
+@click.option("--base", default="", help="What an adapter is merged into, as SOURCE. Default: what it names.")
+@click.option("--json", "as_json", is_flag=True, help="Print what was found as JSON.")
+def inspect(source: str, base: str, as_json: bool) -> None:
+    """Say what a folder or hf:owner/repo is and what each wrapper would make of it, without its weights.
+
+    Nothing is fetched but small files. The exit status is 1 where no wrapper can build it.
+    """
+    from dataclasses import asdict
+
+    from phi3core.build.inspection import describe
+    from phi3core.build.source_inspector import inspect as look
+
+    found = look(source, base, load_settings(), lambda _, text: click.echo(f"  {text}", err=True))
+    click.echo(json.dumps(asdict(found), indent=2) if as_json else describe(found))
+    if all(outlook.problem for outlook in found.outlooks):
+        raise click.exceptions.Exit(1)
+
+
 def prepare_demo(config: Settings) -> None:
     """Build what is missing of the demo, one version after the other."""
     from phi3core.build.spec import BuildSpec

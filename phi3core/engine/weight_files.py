@@ -5,6 +5,7 @@ Reads headers, never the weights.
 
 from __future__ import annotations
 
+from collections.abc import Set
 from pathlib import Path
 from typing import Literal
 
@@ -40,7 +41,7 @@ def check_weights(folder: Path, tokenizer: Path | None = None) -> Literal["trans
     return format
 
 
-def check_listing(folder: Path, names: set[str]) -> tuple[Literal["transformers", "onnx"], list[str]]:
+def check_listing(folder: Path, names: Set[str]) -> tuple[Literal["transformers", "onnx"], list[str]]:
     """The kind of a model and the names of its weight files, after checking that it can run here and they are there.
 
     Args:
@@ -78,12 +79,12 @@ def has_template(folder: Path) -> bool:
     return path.is_file() and bool(read_config(path).get("chat_template"))
 
 
-def has_tokenizer(names: set[str]) -> bool:
+def has_tokenizer(names: Set[str]) -> bool:
     """Whether the files of a tokenizer are among these."""
-    return any(names.issuperset(files) for files in TOKENIZERS)
+    return any(names >= set(files) for files in TOKENIZERS)
 
 
-def _no_model(folder: Path, names: set[str]) -> str:
+def _no_model(folder: Path, names: Set[str]) -> str:
     if ADAPTER in names:
         return f"{folder} holds an adapter and no model: it is merged into its base when it is built."
     if gguf := sorted(name for name in names if name.endswith(".gguf")):
@@ -115,7 +116,7 @@ def _check_causal(folder: Path) -> None:
         )
 
 
-def _safetensors(folder: Path, names: set[str]) -> list[str]:
+def _safetensors(folder: Path, names: Set[str]) -> list[str]:
     if _INDEX in names:
         shards = sorted({str(name) for name in read_config(folder / _INDEX).get("weight_map", {}).values()})
         if not shards:
@@ -131,7 +132,7 @@ def _safetensors(folder: Path, names: set[str]) -> list[str]:
     return ["model.safetensors"]
 
 
-def _check_there(folder: Path, names: set[str], wanted: list[str]) -> None:
+def _check_there(folder: Path, names: Set[str], wanted: list[str]) -> None:
     for name in wanted:
         if name not in names:
             raise SourceError(f"The weight file {folder / name} is missing. Copy or download the model again.")

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import subprocess
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from streamlit.testing.v1 import AppTest
 
 from phi3core.access.roles import Person
-from phi3core.build import jobs
+from phi3core.build import inspection, jobs
+from phi3core.build.inspection import Inspection, Outlook
 from phi3core.build.spec import BuildSpec
+from phi3core.errors import BaseNeeded, Phi3Error, SourceError
 from phi3core.settings import Settings
 from tests.app.builds import past_build, running_build
 from tests.app.conftest import Open, links, said
@@ -31,8 +34,47 @@ def started(monkeypatch: pytest.MonkeyPatch) -> list[BuildSpec]:
     return specs
 
 
-def press(at: AppTest) -> AppTest:
-    return at.button(key="build_start").click().run()
+Sources = dict[tuple[str, str], Inspection | Phi3Error]
+PHI3 = Inspection(
+    source="/models/phi3",
+    format="transformers",
+    architecture="Phi3ForCausalLM",
+    parameters=3_821_000_000,
+    size=7_642_000_000,
+    context=4096,
+    licence="mit",
+    template=True,
+    outlooks=(
+        Outlook("onnx", "Converted to ONNX.", "", 20_000_000_000, 24_000_000_000),
+        Outlook("transformers", "A pipeline.", "", 15_000_000_000, 12_000_000_000),
+    ),
+    disk_free=100_000_000_000,
+    memory_free=16_000_000_000,
+)
+
+
+@pytest.fixture
+def sources(monkeypatch: pytest.MonkeyPatch) -> Sources:
+    """What is found at a source with a base; everywhere else Phi-3."""
+    found: Sources = {}
+
+    def inspect(source: str, base: str) -> Inspection:
+        told = found.get((source, base), replace(PHI3, source=source))
+        if isinstance(told, Phi3Error):
+            raise told
+        return told
+
+    monkeypatch.setattr(inspection, "inspect_apart", inspect)
+    return found
+
+
+def press(at: AppTest, button: str = "build_start") -> AppTest:
+    return at.button(key=button).click().run()
+
+
+def choose_folder(at: AppTest, wrapper: str = "onnx") -> AppTest:
+    choose(at, "folder", wrapper).text_input(key="build_folder").set_value("/models/phi3")
+    return at
 
 
 def choose(at: AppTest, kind: str, wrapper: str = "onnx") -> AppTest:
@@ -68,6 +110,7 @@ def test_a_transformers_build_takes_its_own_precisions(open_page: Open, started:
     assert started == [BuildSpec("transformers", "embedded", "phi3-embedded", "bfloat16", "chat", 300, None)]
 
 
+@pytest.mark.usefixtures("sources")
 def test_a_repository_may_be_pasted_with_or_without_its_prefix_and_names_the_model(
     open_page: Open, started: list[BuildSpec]
 ) -> None:
@@ -102,6 +145,89 @@ def test_a_form_that_makes_no_sense_gets_a_sentence_and_starts_nothing(
     assert sentence in "\n".join(error.value for error in at.error)
     assert jobs.list_recent(settings) == []
     assert list(settings.jobs.iterdir()) == []
+
+
+@pytest.mark.usefixtures("sources")
+def test_inspecting_says_what_a_folder_is_and_needs_and_starts_nothing(
+    open_page: Open, started: list[BuildSpec]
+) -> None:
+    shown = said(press(choose_folder(open_page("build")), "build_inspect"))
+
+    for fact in ("Phi3ForCausalLM", "3.8 billion parameters", "7.6 GB of weights", "4,096 tokens", "mit"):
+        assert fact in shown
+    assert ":green[:material/check_circle:] **Transformers** A pipeline\\." in shown
+    assert ":orange[:material/warning:] **ONNX**" in shown
+    assert ":orange[**24.0 GB of memory (16.0 GB free)**]" in shown
+    assert not started
+
+
+@pytest.mark.usefixtures("sources")
+def test_what_can_be_built_is_started_and_no_longer_shown_as_looked_at(
+    open_page: Open, started: list[BuildSpec]
+) -> None:
+    at = press(choose_folder(open_page("build")))
+
+    assert started == [BuildSpec("onnx", "/models/phi3", "phi3", "int4", "prompt", 300, None)]
+    assert "Phi3ForCausalLM" not in said(at)
+    assert not at.error
+
+
+def test_what_a_wrapper_cant_build_is_not_started_with_it(
+    open_page: Open, started: list[BuildSpec], sources: Sources
+) -> None:
+    problem = Outlook("onnx", problem="onnxruntime-genai can't convert <b>it</b>. Build it with the other.")
+    sources["/models/phi3", ""] = replace(PHI3, architecture="*evil*", outlooks=(problem, PHI3.outlooks[1]))
+    at = press(choose_folder(open_page("build")))
+
+    assert [error.value for error in at.error] == [f"Nothing was started. {problem.problem}"]
+    assert "\\*evil\\*" in said(at)
+    assert not started
+    choose(at, "folder", "transformers")
+    assert not at.error
+    assert "**ONNX** :gray[can't:]" in said(at)
+    press(at)
+    assert [spec.wrapper for spec in started] == ["transformers"]
+
+
+def test_a_signature_for_chats_is_refused_where_there_is_no_template(
+    open_page: Open, started: list[BuildSpec], sources: Sources
+) -> None:
+    sources["/models/phi3", ""] = replace(PHI3, template=False)
+    at = choose_folder(open_page("build"))
+    at.radio(key="build_signature").set_value("chat")
+
+    assert "has no chat template" in press(at).error[0].value
+    assert not started
+
+
+def test_a_folder_that_is_no_model_starts_nothing_and_is_looked_at_anew_each_time(
+    open_page: Open, settings: Settings, sources: Sources
+) -> None:
+    sources["/models/phi3", ""] = SourceError("/models/phi3 is not a model. Point to the folder that holds one.")
+    at = press(choose_folder(open_page("build")))
+    assert [error.value for error in at.error] == ["/models/phi3 is not a model. Point to the folder that holds one."]
+    assert jobs.list_recent(settings) == []
+
+    del sources["/models/phi3", ""]
+    press(at, "build_inspect")
+    assert not at.error
+    assert "Phi3ForCausalLM" in said(at)
+
+
+def test_an_adapter_whose_base_cant_be_had_is_asked_for_it(
+    open_page: Open, started: list[BuildSpec], sources: Sources
+) -> None:
+    sources["/models/phi3", ""] = BaseNeeded("This adapter does not say which model it was made for. Name the base.")
+    sources["/models/phi3", "hf:acme/phi3"] = replace(PHI3, base="hf:acme/phi3")
+    at = choose_folder(open_page("build"))
+    assert "build_base" not in [field.key for field in at.text_input]
+    press(at)
+    assert "does not say which model" in at.error[0].value
+
+    at.text_input(key="build_base").set_value("hf:acme/phi3")
+    assert "an adapter of" in said(press(at, "build_inspect"))
+    press(at)
+    assert [(spec.source, spec.base) for spec in started] == [("/models/phi3", "hf:acme/phi3")]
 
 
 def test_a_failed_build_is_listed_with_its_reason_and_log(open_page: Open, settings: Settings) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
+from collections.abc import Set
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
@@ -14,7 +15,7 @@ from phi3core.engine.json_file import read_config
 from phi3core.engine.load_failure import first_line
 from phi3core.engine.weight_files import ADAPTER, check_weights, has_template, has_tokenizer
 from phi3core.engine.weight_headers import check_safetensors
-from phi3core.errors import BadInput, BuildError, SourceError
+from phi3core.errors import BaseNeeded, BuildError, SourceError
 
 from .source import Report, Weights
 
@@ -24,7 +25,7 @@ _TOKENIZER_FILES = (
     "*.model",
 )  # fmt: skip
 _EMBEDDINGS = ("embed_tokens.weight", "lm_head.weight", "wte.weight")
-NAME_IT = "Name the base: --base, with a folder or hf:owner/repo."
+NAME_IT = "Name the base (in a terminal with --base): a folder or hf:owner/repo."
 
 
 def is_adapter(folder: Path) -> bool:
@@ -32,25 +33,31 @@ def is_adapter(folder: Path) -> bool:
     return (folder / ADAPTER).is_file()
 
 
-def check_adapter(folder: Path) -> dict[str, Any]:
-    """The adapter's configuration. Raises SourceError for one that can't be merged into a model or is not whole."""
+def check_adapter(folder: Path) -> None:
+    """Raise SourceError for an adapter that can't be merged into a model, or whose file is not whole."""
+    check_adapter_listing(folder, {path.name for path in folder.iterdir()})
+    check_safetensors(folder / _WEIGHTS)
+
+
+def check_adapter_listing(folder: Path, names: Set[str]) -> None:
+    """The same by its configuration and the names of its files; the weights need not be in the folder."""
     config = read_config(folder / ADAPTER)
     kind, task = config.get("peft_type"), config.get("task_type") or "CAUSAL_LM"
     if task != "CAUSAL_LM":
         raise SourceError(f"{folder} is an adapter for the task {task}. Choose one for text generation (CAUSAL_LM).")
     if kind not in ("LORA", "LOHA", "LOKR", "IA3", "OFT", "BOFT", "HRA", "VERA", "FOURIERFT"):
         raise SourceError(f"{folder} is an adapter of the kind {kind}, which can't be merged into a model. Use a LoRA.")
-    if not (folder / _WEIGHTS).is_file() and list(folder.glob("adapter_model.bin")):
+    if _WEIGHTS not in names and "adapter_model.bin" in names:
         raise SourceError(
             f"{folder} holds pickled weights (adapter_model.bin) only, and loading those can run code. Use a revision "
             "with safetensors."
         )
-    check_safetensors(folder / _WEIGHTS)
-    return config
+    if _WEIGHTS not in names:
+        raise SourceError(f"The weight file {folder / _WEIGHTS} is missing. Copy or download the adapter again.")
 
 
 def read_base(folder: Path) -> str:
-    """The source of the base that an adapter names, as `parse_source` reads it. Raises BadInput where it names none."""
+    """The source of the base that an adapter names, as `parse_source` reads it. Raises BaseNeeded if it names none."""
     config = read_config(folder / ADAPTER)
     named = str(config.get("base_model_name_or_path") or "")
     revision = str(config.get("revision") or "")
@@ -59,8 +66,8 @@ def read_base(folder: Path) -> str:
     if re.fullmatch(r"[\w-][\w.-]*/[\w-][\w.-]*", named):
         return f"hf:{named}" + (f"@{revision.replace('/', '%2F')}" if revision else "")
     if not named:
-        raise BadInput(f"This adapter does not say which model it was made for. {NAME_IT}")
-    raise BadInput(f"This adapter was made for {named}, which is not on this machine. {NAME_IT}")
+        raise BaseNeeded(f"This adapter does not say which model it was made for. {NAME_IT}")
+    raise BaseNeeded(f"This adapter was made for {named}, which is not on this machine. {NAME_IT}")
 
 
 def merge(adapter: Weights, base: Weights, cache: Path, report: Report) -> Weights:

@@ -12,7 +12,7 @@ from phi3core.errors import BadInput, NotFound, SourceError
 
 from . import adapter
 from .readable import make_readable
-from .source import Report, Source, Weights, parse_source
+from .source import Report, Source, Weights, find_folder, parse_source
 
 
 def fetch_weights(source: Source, cache: Path, report: Report, base: str = "") -> Weights:
@@ -62,12 +62,7 @@ def _get_folder(source: Source, report: Report) -> Weights:
         from . import hub
 
         return hub.fetch_from_hub(source, report)
-    folder = Path(source.path)
-    if not folder.is_dir():
-        raise NotFound(
-            f"There is no folder {folder}. Check the path, which is read on the machine that runs the app; "
-            "a Hugging Face repository is written hf:owner/repo."
-        )
+    folder = find_folder(source)
     if not adapter.is_adapter(folder):
         check_weights(folder)  # before gigabytes are read for nothing
     report(None, "reading every file once, to know the content by its digest")

@@ -6,12 +6,22 @@ import contextlib
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from phi3core import hashing
 from phi3core.errors import BadInput, NotFound, SourceError
 
-from .source import Report, Source, Weights
+from .source import Listing, Report, Source, Weights
 
+if TYPE_CHECKING:
+    from huggingface_hub import ModelInfo
+
+# What an inspection needs of a model.
+_SMALL = [
+    "config.json", "genai_config.json", "tokenizer_config.json", "chat_template.*", "adapter_config.json",
+    "model.safetensors.index.json", "README.md",
+]  # fmt: skip
+_OLD_TOKENIZER = ["*.model", "vocab.*", "merges.txt", "special_tokens_map.json", "added_tokens.json"]
 # What a Transformers model needs. Pickled weights (.bin, .pt) are left out on purpose: loading them runs code.
 _FILES = ["*.json", "*.safetensors", "*.model", "*.txt", "*.jinja", "README.md", "LICENSE*"]
 
@@ -21,11 +31,10 @@ def fetch_from_hub(source: Source, report: Report) -> Weights:
 
     What the files are is not known yet. Raises as sources.fetch.
     """
-    from huggingface_hub import HfApi, snapshot_download
+    from huggingface_hub import snapshot_download
 
     with _hub_errors(source):
-        report(None, f"asking the hub about {source.repo}")
-        info = HfApi().model_info(source.repo, revision=source.revision or None, files_metadata=True, timeout=15)
+        info = _ask(source, report)
         revision = str(info.sha)
         patterns = [f"{source.path}/*"] if source.path else _FILES
         wanted = [f for f in info.siblings or [] if any(_matches(f.rfilename, p) for p in patterns)]
@@ -35,9 +44,47 @@ def fetch_from_hub(source: Source, report: Report) -> Weights:
         with _watch_download(source.repo, total, report):
             root = snapshot_download(source.repo, revision=revision, allow_patterns=patterns)
     folder = Path(root) / source.path if source.path else Path(root)
-    licence = str(getattr(info.card_data, "license", None) or "unknown")
     key = hashing.hash_texts("hub", source.repo, revision, source.path)
-    return Weights(folder, "transformers", str(source), revision, licence, key)
+    return Weights(folder, "transformers", str(source), revision, _licence(info), key)
+
+
+def list_repository(source: Source, report: Report) -> Listing:
+    """The repository's files, or those of the folder in it, with the small ones here. Raises as sources.fetch."""
+    from huggingface_hub import snapshot_download
+
+    prefix = f"{source.path}/" if source.path else ""
+    with _hub_errors(source):
+        info = _ask(source, report)
+        files = {file.rfilename: file.size or 0 for file in info.siblings or []}
+        inside = {name.removeprefix(prefix): size for name, size in files.items() if name.startswith(prefix)}
+        if not inside:
+            raise NotFound(f"{source} has no such folder. Look at the repository's files and write the folder's name.")
+        report(None, "fetching its configuration")
+        wanted = _SMALL if "tokenizer.json" in inside else [*_SMALL, *_OLD_TOKENIZER]
+        root = snapshot_download(
+            source.repo, revision=str(info.sha), allow_patterns=[f"{prefix}{name}" for name in wanted]
+        )
+    variants = sorted({name.rpartition("/")[0] for name in files if name.endswith("/genai_config.json")})
+    return Listing(
+        Path(root) / source.path,
+        {name: size for name, size in inside.items() if "/" not in name},
+        str(info.sha),
+        _licence(info),
+        is_here=False,
+        parameters=getattr(getattr(info, "safetensors", None), "total", None),
+        variants=tuple(variants),
+    )
+
+
+def _ask(source: Source, report: Report) -> ModelInfo:
+    from huggingface_hub import HfApi
+
+    report(None, f"asking the hub about {source.repo}")
+    return HfApi().model_info(source.repo, revision=source.revision or None, files_metadata=True, timeout=15)
+
+
+def _licence(info: ModelInfo) -> str:
+    return str(getattr(info.card_data, "license", None) or "unknown")
 
 
 def _matches(name: str, pattern: str) -> bool:

@@ -7,12 +7,12 @@ MLflow, and nothing of what the weights are for.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from phi3core.errors import BadInput
+from phi3core.errors import BadInput, NotFound
 
 Report = Callable[[float | None, str], None]
 """How far a step is (0 to 1, or None when it is not known) and what it is doing, in words."""
@@ -58,6 +58,28 @@ class Weights:
     note: str = ""
 
 
+@dataclass(frozen=True)
+class Listing:
+    """A source's files, as they are known without its weights.
+
+    folder: holds at least the configurations, the chat template and the card. sizes: file name → bytes, of all files of
+    the folder itself. variants: the folders in it that hold ONNX models. is_here: whether the folder holds everything.
+    parameters: as the hub counts them, None where it does not.
+    """
+
+    folder: Path
+    sizes: dict[str, int]
+    revision: str
+    licence: str
+    is_here: bool
+    parameters: int | None = None
+    variants: tuple[str, ...] = ()
+
+    @property
+    def names(self) -> Set[str]:
+        return self.sizes.keys()
+
+
 def parse_source(text: str) -> Source:
     """Read ``embedded``, a folder, or ``hf:owner/repo[@revision][/folder]``.
 
@@ -81,3 +103,14 @@ def parse_source(text: str) -> Source:
         )
     repo, revision, folder = found.groups()
     return Source("hub", repo=repo, revision=(revision or "").replace("%2F", "/"), path=folder or "")
+
+
+def find_folder(source: Source) -> Path:
+    """The folder of a source of that kind. Raises NotFound."""
+    folder = Path(source.path)
+    if not folder.is_dir():
+        raise NotFound(
+            f"There is no folder {folder}. Check the path, which is read on the machine that runs the app; "
+            "a Hugging Face repository is written hf:owner/repo."
+        )
+    return folder

@@ -1,0 +1,117 @@
+"""What a source is and what each wrapper would make of it, told before a build: the data, and how it is asked for.
+
+`source_inspector.py` looks; `inspect_apart` has it do so in a process of its own, because the libraries that it asks
+bring PyTorch, and because a hub may be slow.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import threading
+import time
+from dataclasses import dataclass
+
+from phi3core.errors import BaseNeeded, SourceError
+
+from .fit import NO_TEMPLATE
+
+INSPECTION_LIMIT = 120.0
+"""Seconds after which a source that does not answer is given up."""
+
+
+@dataclass(frozen=True)
+class Outlook:
+    """What a wrapper would make of a source.
+
+    makes: in words. problem: why it can't; empty where it can. disk, memory: bytes that the build needs, as estimated.
+    """
+
+    wrapper: str
+    makes: str = ""
+    problem: str = ""
+    disk: int = 0
+    memory: int = 0
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """A source as it was found.
+
+    format: ``transformers`` or ``onnx``. parameters: how many numbers its weights are, None where that is not told.
+    size: bytes of its weights. context: tokens, None where it is not told. template: whether it has a chat template.
+    base: of an adapter, the source of the model below it; architecture, parameters, size and context are that model's.
+    disk_free, memory_free: bytes left on the machine that builds.
+    """
+
+    source: str
+    format: str
+    architecture: str
+    revision: str = ""
+    parameters: int | None = None
+    size: int = 0
+    context: int | None = None
+    licence: str = "unknown"
+    template: bool = False
+    base: str = ""
+    outlooks: tuple[Outlook, ...] = ()
+    disk_free: int = 0
+    memory_free: int = 0
+
+    def refusal(self, wrapper: str, signature: str) -> str:
+        """Why this wrapper can't make a version with this signature; empty where it can."""
+        problem = next(outlook.problem for outlook in self.outlooks if outlook.wrapper == wrapper)
+        if not problem and (wrapper, signature) == ("onnx", "chat") and not self.template:
+            return NO_TEMPLATE
+        return problem
+
+
+def inspect_apart(source: str, base: str = "", limit: float = INSPECTION_LIMIT) -> Inspection:
+    """Look at a source in a process of its own, which ends with this one.
+
+    Args:
+        source: a folder or ``hf:owner/repo[@revision][/folder]``.
+        base: what an adapter is merged into; empty takes what it names.
+        limit: seconds.
+
+    Raises:
+        BaseNeeded: it is an adapter, and its base is not named or can't be had.
+        SourceError: nothing can be built of it, and why; or it did not answer in time.
+    """
+    command = [sys.executable, "-m", "phi3core.build.source_inspector", source, base]
+    started = time.monotonic()
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as child:
+        over_time = threading.Timer(limit, child.kill)
+        over_time.start()
+        assert child.stdout
+        lines = child.stdout.read().splitlines()
+        over_time.cancel()
+    if child.returncode == 0 and lines:
+        return _from_line(lines[-1])
+    if time.monotonic() - started >= limit:
+        raise SourceError(f"{source} did not answer within {limit:.0f} seconds. Check the network, then try again.")
+    raise SourceError(f"{source} could not be looked at: the process that did it ended. The app's log says why.")
+
+
+def _from_line(line: str) -> Inspection:
+    told = json.loads(line)
+    if problem := told.get("problem"):
+        raise (BaseNeeded if told["base_needed"] else SourceError)(problem)
+    return Inspection(**{**told, "outlooks": tuple(Outlook(**outlook) for outlook in told["outlooks"])})
+
+
+def describe(found: Inspection) -> str:
+    """An inspection in lines of plain text."""
+    count = f", {found.parameters / 1e6:,.1f} million parameters" if found.parameters else ""
+    lines = [
+        found.source + (f", an adapter of {found.base}" if found.base else ""),
+        f"  {found.architecture}{count}, {found.size / 1e6:,.1f} MB of weights, licence {found.licence}",
+        f"  context: {f'{found.context:,} tokens' if found.context else 'not told'}; "
+        f"{'a' if found.template else 'no'} chat template",
+    ]
+    for one in found.outlooks:
+        needs = f" Needs about {one.disk / 1e9:,.1f} GB of disk and {one.memory / 1e9:,.1f} GB of memory."
+        lines.append(f"  {one.wrapper}: {one.makes + needs if not one.problem else one.problem}")
+    free = f"{found.disk_free / 1e9:,.1f} GB of disk and {found.memory_free / 1e9:,.1f} GB of memory"
+    return "\n".join([*lines, f"  This machine has {free} left."])
