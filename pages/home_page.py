@@ -82,7 +82,7 @@ if models:
     with left:
         st.subheader("Speed of versions", anchor=False)
         charts.speed(started_index().search(sort="created", per_page=200).versions)
-        st.caption("Each as it was built, on the machine that built it. A larger point is in Production; click one.")
+        st.caption("Each as it was measured last; its page says where. A larger point is in Production; click one.")
     with right:
         st.subheader("Use of versions", anchor=False)
         _use()

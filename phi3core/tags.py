@@ -38,6 +38,8 @@ VERSION: Final = "phi3.version"
 STEP: Final = "phi3.step"
 REASON: Final = "phi3.reason"
 HOST: Final = "phi3.host"
+# Its metrics' conditions as JSON (registry/conditions.py), with the metrics' step behind it.
+MEASURED: Final = "phi3.measured."
 
 # Tags of a record's run: what is intended, sealed when it is opened …
 ACTION: Final = "phi3.action"
@@ -89,6 +91,7 @@ OLD_TURN: Final = "phi3.old_turn"
 TOKENS_PER_SECOND: Final = "tokens_per_second"
 FIRST_TOKEN_MS: Final = "first_token_ms"
 PEAK_MEMORY: Final = "peak_memory_bytes"
+LOAD: Final = "other_load_percent"
 SIZE_METRIC: Final = "size_bytes"
 SECONDS: Final = "build_seconds"
 

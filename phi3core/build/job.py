@@ -1,4 +1,4 @@
-"""A build's job as plain data, made of its MLflow run and its events. Asks no store and no process."""
+"""A job as plain data, made of its MLflow run and its events. Asks no store and no process."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from phi3core import tags
 from phi3core.timestamps import from_ms
 
-from .spec import BuildSpec, spec_from_params
+from .spec import MEASURES, BuildSpec, spec_from_params
 from .steps import STEPS
 
 if TYPE_CHECKING:
@@ -29,7 +29,11 @@ class Step:
 
 @dataclass(frozen=True)
 class Job:
-    """A build as it stands. status is the run's: RUNNING, FINISHED, FAILED or KILLED."""
+    """A job as it stands. status is the run's: RUNNING, FINISHED, FAILED or KILLED.
+
+    measures: the reference of the version that is measured anew; empty for a build. spec: what it builds, or what the
+    measured version was built as. version: the one that was built or measured, once that is done.
+    """
 
     run_id: str
     experiment_id: str
@@ -41,6 +45,7 @@ class Job:
     reason: str = ""
     version: int | None = None
     steps: tuple[Step, ...] = field(default=())
+    measures: str = ""
 
     @property
     def running(self) -> bool:
@@ -52,9 +57,11 @@ class Job:
 
 
 def job_from_run(run: Run, events: list[dict[str, Any]], alive: bool) -> Job:
-    """The job of a build's run. alive: its process lives on this machine."""
+    """The job of a run. alive: its process lives on this machine."""
     tag_values = run.data.tags
     version, status = tag_values.get(tags.VERSION, ""), run.info.status
+    measures = run.data.params.get(MEASURES, "")
+    kind = "measure" if measures else tag_values.get(tags.WRAPPER, "")
     if status in ("FAILED", "KILLED") and alive:
         status = "RUNNING"  # MLflow has closed the run, and the process is about to say why
     return Job(
@@ -67,7 +74,8 @@ def job_from_run(run: Run, events: list[dict[str, Any]], alive: bool) -> Job:
         user=tag_values.get(tags.USER, ""),
         reason=tag_values.get(tags.REASON, ""),
         version=int(version) if version.isdigit() else None,
-        steps=_steps(tag_values.get(tags.WRAPPER, ""), tag_values.get(tags.STEP, ""), status, events),
+        steps=_steps(kind, tag_values.get(tags.STEP, ""), status, events),
+        measures=measures,
     )
 
 
@@ -77,9 +85,9 @@ def is_unclosed(run: Run) -> bool:
     return run.info.status == "RUNNING" or (run.info.status in ("FAILED", "KILLED") and not explained)
 
 
-def _steps(wrapper: str, at: str, status: str, events: list[dict[str, Any]]) -> tuple[Step, ...]:
+def _steps(kind: str, at: str, status: str, events: list[dict[str, Any]]) -> tuple[Step, ...]:
     """From the events where this machine has them, else from the run's tag that names the step it is at."""
-    steps = {name: Step(name) for name in STEPS.get(wrapper, ())}
+    steps = {name: Step(name) for name in STEPS.get(kind, ())}
     if not events and at in steps:
         order = list(steps)
         steps |= {name: Step(name, "done") for name in order[: order.index(at)]}

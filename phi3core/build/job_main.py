@@ -1,7 +1,7 @@
-"""The program of a build's child process: ``python -m phi3core.build.job_main RUN_ID SPEC``.
+"""The program of a job's child process: ``python -m phi3core.build.job_main RUN_ID SPEC``.
 
-`jobs` starts it, with a pipe as standard input. It builds, writes its progress as events and as tags of the run, and
-closes the run. SIGTERM cancels it, and so does the end of the program that started it, which closes the pipe.
+`jobs` starts it, with a pipe as standard input. It builds or measures, writes its progress as events and as tags of the
+run, and closes the run. SIGTERM cancels it, and so does the end of the program that started it, which closes the pipe.
 """
 
 from __future__ import annotations
@@ -19,14 +19,17 @@ from phi3core.parent_process import on_parent_exit
 from phi3core.settings import load_settings
 from phi3core.store.client import mlflow_client, translate_errors
 
-from . import steps
+from . import measure_again, steps
 from .job_files import append_event, log_path
 from .spec import BuildSpec
 from .steps import Progress
 
 
 def main(run_id: str, spec_json: str) -> int:
-    """Build, and close the run, also after an error. Returns the exit status."""
+    """Build or measure, and close the run, also after an error. Returns the exit status.
+
+    spec_json: a `BuildSpec`, or ``{"measures": REF}``.
+    """
     config = load_settings()
     work = config.tmp / run_id
     work.mkdir(parents=True, exist_ok=True)
@@ -38,8 +41,8 @@ def main(run_id: str, spec_json: str) -> int:
     def watch(progress: Progress) -> None:
         nonlocal last
         cancellation.check()  # a library may have swallowed what the signal raised
-        if progress.step == "register":
-            cancellation.over = True  # the point of no return: a version is there or it is not
+        if progress.step in ("register", "record"):
+            cancellation.over = True  # the point of no return: a version, or its figures, are there or they are not
         append_event(config, run_id, asdict(progress))
         if progress.step != last:
             last = progress.step
@@ -48,7 +51,11 @@ def main(run_id: str, spec_json: str) -> int:
 
     status, reason = "FINISHED", ""
     try:
-        steps.run_build(config, run_id, BuildSpec(**json.loads(spec_json)), watch)
+        asked = json.loads(spec_json)
+        if "measures" in asked:
+            measure_again.run_measurement(config, run_id, asked["measures"], watch)
+        else:
+            steps.run_build(config, run_id, BuildSpec(**asked), watch)
     except Exception as error:
         import traceback
 

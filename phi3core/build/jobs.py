@@ -1,4 +1,4 @@
-"""Builds as child processes: started, watched, cancelled, listed.
+"""Builds and measurements as child processes: started, watched, cancelled, listed.
 
 A job is an MLflow run in the experiment of builds; its steps are tags of the run, and its progress is in a file on its
 machine (`job_files`). A job goes on when the page that started it closes, and ends when the program that started it
@@ -18,7 +18,7 @@ import sys
 import time
 from collections.abc import Iterator
 from dataclasses import asdict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from phi3core import tags
 from phi3core.access import roles
@@ -28,10 +28,10 @@ from phi3core.errors import BadInput, NotFound
 from phi3core.settings import Settings
 from phi3core.store.client import experiment_id, mlflow_client, translate_errors
 
-from . import process_tree, steps
+from . import measure_again, process_tree, steps
 from .job import Job, is_unclosed, job_from_run
 from .job_files import append_event, log_path, read_events
-from .spec import BuildSpec, is_build_run
+from .spec import MEASURES, BuildSpec, is_job_run
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -48,23 +48,49 @@ def start(config: Settings, spec: BuildSpec, person: Person | None = None) -> st
     person = person or roles.local_person(config)
     roles.require(person, "releaser", "building a version")
     spec = spec.validated()
+    fields = {name: value for name, value in asdict(spec).items() if value != ""}
+    parent = os.environ.get("MLFLOW_RUN_ID", "")  # set by “mlflow run”
+    return _start(config, person, spec, fields, "", parent)
+
+
+def start_measuring(config: Settings, ref: str, person: Person | None = None) -> str:
+    """Start measuring a registered version anew in a child process and return the run id of the job.
+
+    Raises Forbidden unless the person is a releaser, BadInput for what can't be measured, NotFound or StoreDown, before
+    anything starts.
+    """
+    person = person or roles.local_person(config)
+    roles.require(person, "releaser", f"measuring {ref}")
+    version = measure_again.find_measurable(config, ref)
+    fields = {"name": version.name, "wrapper": version.wrapper, "source": version.tags.get(tags.SOURCE, "unknown")}
+    spec = BuildSpec(**fields)  # type: ignore[arg-type]
+    return _start(config, person, spec, fields, version.ref, version.run_id)
+
+
+def _start(
+    config: Settings, person: Person, spec: BuildSpec, fields: dict[str, Any], measures: str, parent: str
+) -> str:
+    """Start a job and return its run id. fields: what is recorded of the specification. parent: a run id or ""."""
     store, home = mlflow_client(config), experiment_id(config, tags.BUILDS)
     tag_values = {tags.MODEL_NAME: spec.name, tags.WRAPPER: spec.wrapper, tags.HOST: socket.gethostname()}
     tag_values[tags.USER] = person.name
-    if parent := os.environ.get("MLFLOW_RUN_ID"):
-        tag_values["mlflow.parentRunId"] = parent  # started by “mlflow run”
+    if parent:
+        tag_values["mlflow.parentRunId"] = parent
+    params = {f"build.{name}": str(value) for name, value in fields.items()}
+    if measures:
+        params[MEASURES] = measures
+    asked = {"measures": measures} if measures else asdict(spec)
     with translate_errors(config):
         from mlflow.entities import Param
 
-        run = store.create_run(home, tags=tag_values, run_name=f"{spec.name} {spec.wrapper}")
+        title = f"{measures} measured again" if measures else f"{spec.name} {spec.wrapper}"
+        run = store.create_run(home, tags=tag_values, run_name=title)
         run_id = str(run.info.run_id)
-        store.log_batch(
-            run_id, params=[Param(f"build.{name}", str(value)) for name, value in asdict(spec).items() if value != ""]
-        )
+        store.log_batch(run_id, params=[Param(name, value) for name, value in params.items()])
     append_event(config, run_id, {"started": time.time()})  # from here on the job is known to be this machine's
     with log_path(config, run_id).open("ab") as log:
         child = subprocess.Popen(
-            [sys.executable, "-m", "phi3core.build.job_main", run_id, json.dumps(asdict(spec))],
+            [sys.executable, "-m", "phi3core.build.job_main", run_id, json.dumps(asked)],
             stdin=subprocess.PIPE,
             stdout=log,
             stderr=subprocess.STDOUT,
@@ -77,24 +103,24 @@ def start(config: Settings, spec: BuildSpec, person: Person | None = None) -> st
 
 
 def get(config: Settings, run_id: str) -> Job:
-    """A build as it stands now. A job whose process is gone is closed as failed on the way."""
+    """A job as it stands now. A job whose process is gone is closed as failed on the way."""
     with translate_errors(config):
         run = mlflow_client(config).get_run(run_id)
-    if not is_build_run(run.data.params):
+    if not is_job_run(run.data.params):
         raise NotFound(f"The run {run_id} is not a build.")
     return _job(config, run)
 
 
 def list_recent(config: Settings, limit: int = 20) -> list[Job]:
-    """The latest builds, newest first, failed ones included."""
+    """The latest jobs, newest first, failed ones included."""
     home = experiment_id(config, tags.BUILDS)
     with translate_errors(config):
         runs = mlflow_client(config).search_runs([home], max_results=limit, order_by=["attributes.start_time DESC"])
-    return [_job(config, run) for run in runs if is_build_run(run.data.params)]
+    return [_job(config, run) for run in runs if is_job_run(run.data.params)]
 
 
 def follow(config: Settings, run_id: str, clock: Clock = SYSTEM) -> Iterator[Job]:
-    """The build, again and again, until it has ended."""
+    """The job, again and again, until it has ended."""
     while True:
         job = get(config, run_id)
         yield job
@@ -104,17 +130,17 @@ def follow(config: Settings, run_id: str, clock: Clock = SYSTEM) -> Iterator[Job
 
 
 def cancel(config: Settings, run_id: str, person: Person | None = None, clock: Clock = SYSTEM) -> Job:
-    """Stop a build and everything it started; it registers nothing.
+    """Stop a job and everything it started; it registers and records nothing.
 
     Raises Forbidden unless the person is a releaser, BadInput when it is over already.
     """
     roles.require(person or roles.local_person(config), "releaser", "cancelling a build")
     job = get(config, run_id)
     if not job.running:
-        raise BadInput(f"This build has ended already ({job.status.lower()}); there is nothing to cancel.")
+        raise BadInput(f"This job has ended already ({job.status.lower()}); there is nothing to cancel.")
     process = process_tree.living_process(run_id, read_events(config, run_id))
     if process is None:
-        raise NotFound("This build runs on another machine: cancel it there.")
+        raise NotFound("This job runs on another machine: cancel it there.")
     # In the file too: the signal may come before the process has its handler.
     append_event(config, run_id, {"cancelled": True})
     with contextlib.suppress(ProcessLookupError):
@@ -154,4 +180,4 @@ def _close_dead(config: Settings, run_id: str) -> None:
     if any(event.get("cancelled") for event in events):
         steps.close_run(config, run_id, "KILLED", "Cancelled.")
     else:
-        steps.close_run(config, run_id, "FAILED", "The build's process was killed, most likely because memory ran out.")
+        steps.close_run(config, run_id, "FAILED", "The job's process was killed, most likely because memory ran out.")

@@ -90,8 +90,12 @@ def default_options(folder: Path, spec: BuildSpec) -> dict[str, Any]:
     }
 
 
-def is_build_run(params: dict[str, str]) -> bool:
-    """Whether a run was made by a build: other programs may log runs into the same experiment."""
+MEASURES = "measure.ref"
+"""The parameter of a job that measures a version anew: which one. What it was built from is recorded as for a build."""
+
+
+def is_job_run(params: dict[str, str]) -> bool:
+    """Whether a run is a job's: other programs may log runs into the same experiment."""
     return params.get("build.wrapper") in tags.WRAPPERS
 
 

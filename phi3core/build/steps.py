@@ -37,13 +37,16 @@ if TYPE_CHECKING:
 STEPS = {
     "transformers": ("weights", "measure", "log", "register"),
     "onnx": ("weights", "convert", "measure", "log", "register"),
+    "measure": ("weights", "idle", "measure", "record"),  # of a registered version: see measure_again
 }
 STEP_TITLES = {
     "weights": "Get the weights",
     "convert": "Convert to ONNX",
+    "idle": "Wait until the machine is idle",
     "measure": "Try it out",
     "log": "Log the model",
     "register": "Register the version",
+    "record": "Record the figures",
 }
 
 
@@ -72,20 +75,20 @@ def run_build(settings: Settings, run_id: str, spec: BuildSpec, watch: Watcher) 
     work = settings.tmp / run_id
     try:
         with _translate_full_disk(settings), translate_errors(settings), mlflow.start_run(run_id=run_id):
-            with _step("weights", watch) as report:
+            with step("weights", watch) as report:
                 weights = fetch_weights(parse_source(spec.source), settings.cache, report, spec.base)
                 signature = fit.check_fit(weights.folder, weights.format, spec.wrapper, spec.signature)
                 spec = replace(spec, signature=signature)
             folder = weights.folder
             if spec.wrapper == "onnx":
-                with _step("convert", watch) as report:
+                with step("convert", watch) as report:
                     log = settings.logs / f"build-{run_id}.log"
                     folder = convert.convert_to_onnx(weights, spec.precision, settings.cache, log, report)
             precision = spec.precision if weights.format == "transformers" else "as published"
-            with _step("measure", watch) as report:
+            with step("measure", watch) as report:
                 report(None, "loading the model and letting it answer")
                 measured = measure.measure_model(folder, spec.wrapper, "auto" if spec.wrapper == "onnx" else precision)
-            with _step("log", watch) as report:
+            with step("log", watch) as report:
                 size = hashing.folder_size(folder)
                 _check_space(settings, 2 * size)
                 report(None, "copying the model into the store")
@@ -94,7 +97,7 @@ def run_build(settings: Settings, run_id: str, spec: BuildSpec, watch: Watcher) 
                     info = _log(spec, folder, precision, options)
                 tag_values = _tags(settings, spec, weights, precision, info)
                 _log_run(tag_values, measured, time.monotonic() - started)
-            with _step("register", watch) as report:
+            with step("register", watch) as report:
                 number = _register(settings, run_id, spec, info, tag_values, weights.note)
                 store.set_tag(run_id, tags.VERSION, str(number))
         return number
@@ -140,7 +143,8 @@ def close_run(settings: Settings, run_id: str, status: str, reason: str) -> None
 
 
 @contextmanager
-def _step(name: str, watch: Watcher) -> Iterator[Report]:
+def step(name: str, watch: Watcher) -> Iterator[Report]:
+    """Tell that the step begins and ends; what it is given tells how far the step is."""
     started = time.monotonic()
     watch(Progress(name, "starting"))
     yield lambda fraction, text: watch(Progress(name, text, fraction))
@@ -204,15 +208,14 @@ def _log_run(
 
     mlflow.log_metrics(
         {
-            tags.TOKENS_PER_SECOND: measured.tokens_per_second,
-            tags.FIRST_TOKEN_MS: measured.first_token_ms,
-            tags.PEAK_MEMORY: measured.peak_memory_bytes,
+            **measured.metrics,
             tags.SIZE_METRIC: float(tag_values[tags.SIZE]),
             tags.SECONDS: seconds,
-        }
+        },
+        step=0,
     )
     mlflow.log_text(measured.sample, "sample.txt")
-    mlflow.set_tags(tag_values)
+    mlflow.set_tags(tag_values | measured.conditions.as_tag(0))
 
 
 def _register(

@@ -1,10 +1,11 @@
-"""Building versions, and the demo."""
+"""Building versions, the demo, and measuring versions anew."""
 
 from __future__ import annotations
 
 import contextlib
 import json
 import re
+from collections.abc import Callable
 from typing import Any
 
 import click
@@ -16,7 +17,7 @@ from phi3core.access.roles import Person
 from phi3core.errors import BadInput, Cancelled, Phi3Error
 from phi3core.settings import Settings, load_settings
 
-from .group import main
+from .group import REF_HELP, main
 
 
 @main.command()
@@ -76,6 +77,19 @@ def inspect(source: str, base: str, as_json: bool) -> None:
         raise click.exceptions.Exit(1)
 
 
+@main.command(help=f"Measure a version's speed anew, once this machine is idle. Ctrl-C stops it. {REF_HELP}")
+@click.argument("ref")
+def measure(ref: str) -> None:
+    """What was stopped has recorded nothing."""
+    from phi3core.build import jobs
+    from phi3core.registry import reader
+
+    config = load_settings()
+    job = _follow(config, lambda: jobs.start_measuring(config, ref), "Stopped; nothing was recorded.")
+    version = reader.get_version(config, job.ref)
+    click.echo(f"{job.ref}: {version.metrics[tags.TOKENS_PER_SECOND]:,.0f} tokens/s on {version.measured}.")
+
+
 def prepare_demo(config: Settings) -> None:
     """Build what is missing of the demo, one version after the other."""
     from phi3core.build.spec import BuildSpec
@@ -101,14 +115,30 @@ def prepare_demo(config: Settings) -> None:
 
 
 def _build(config: Settings, spec: Any, err: bool = False, person: Person | None = None) -> Any:
-    """Build, printing each step with its progress until it has ended; Ctrl-C cancels it."""
+    from phi3core.build import jobs
+
+    stopped = "Stopped; nothing was registered. Run it again to go on from what is prepared."
+    return _follow(config, lambda: jobs.start(config, spec, person), stopped, err, person)
+
+
+def _follow(
+    config: Settings, start: Callable[[], str], stopped: str, err: bool = False, person: Person | None = None
+) -> Any:
+    """Start a job and print each step with its progress until it has ended; Ctrl-C cancels it.
+
+    Args:
+        start: starts it and returns its run id.
+        stopped: the sentence for a job that was cancelled.
+        err: print to standard error.
+        person: who cancels it; None for the user of this machine.
+    """
     from phi3core.build import job_files, jobs
     from phi3core.build.steps import STEP_TITLES
 
     shown: dict[str, str] = {}
     job, run_id = None, ""
     try:
-        run_id = jobs.start(config, spec, person)
+        run_id = start()
         for job in jobs.follow(config, run_id):
             for number, step in enumerate(job.steps, start=1):
                 if step.state == "waiting":
@@ -127,7 +157,7 @@ def _build(config: Settings, spec: Any, err: bool = False, person: Person | None
                 jobs.cancel(config, run_id, person)
         job = jobs.get(config, run_id) if run_id else None
         if job is None or job.status != "FINISHED":  # it may have been past the point of no return
-            raise Cancelled("Stopped; nothing was registered. Run it again to go on from what is prepared.") from None
+            raise Cancelled(stopped) from None
     assert job is not None
     if job.status != "FINISHED":
         raise Phi3Error(f"{job.reason} The log is {job_files.log_path(config, run_id)}.")

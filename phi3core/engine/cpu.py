@@ -1,4 +1,4 @@
-"""What this machine's CPU computes with: how many threads, and in which precision.
+"""This machine's CPU: its name, with how many threads it computes, and in which precision.
 
 Imports no PyTorch: the app estimates a model's memory by it.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import platform
+import subprocess
 import sys
 from functools import cache
 from pathlib import Path
@@ -24,6 +25,15 @@ def thread_count() -> int:
     allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else cores
     wanted = os.environ.get("OMP_NUM_THREADS", "")
     return max(1, min(cores, allowed, int(wanted) if wanted.isdecimal() else cores))
+
+
+def cpu_name() -> str:
+    """The CPU's model, such as ``AMD EPYC 9R14``; its architecture where the system does not tell more."""
+    if sys.platform == "darwin":
+        told = subprocess.run(["sysctl", "-n", "machdep.cpu.brand_string"], capture_output=True, text=True).stdout
+        return told.strip() or platform.machine()
+    named = (value for name, value in _cpuinfo(Path("/proc/cpuinfo")) if name == "model name")
+    return next(named, "") or platform.processor() or platform.machine()
 
 
 def cpu_dtype(saved: str) -> str:
@@ -45,9 +55,14 @@ def has_bfloat16() -> bool:
 
 
 def _cpu_flags(cpuinfo: Path) -> set[str]:
+    return {flag for name, value in _cpuinfo(cpuinfo) if name in ("flags", "Features") for flag in value.split()}
+
+
+def _cpuinfo(path: Path) -> list[tuple[str, str]]:
+    """Linux's names and values, of each core one after the other; none on other systems."""
     try:
-        lines = cpuinfo.read_text().splitlines()
+        lines = path.read_text().splitlines()
     except OSError:
-        return set()
+        return []
     named = (line.split(":", 1) for line in lines if ":" in line)
-    return {flag for name, value in named if name.strip() in ("flags", "Features") for flag in value.split()}
+    return [(name.strip(), value.strip()) for name, value in named]

@@ -235,7 +235,8 @@ def _logged(
     from mlflow.entities import Metric, Param
 
     with translate_errors(there):
-        run_id = store.create_run(home, tags=tag_values, run_name=f"copy of {version.ref}").info.run_id
+        measured = version.measured.as_tag(0) if version.measured else {}
+        run_id = store.create_run(home, tags=tag_values | measured, run_name=f"copy of {version.ref}").info.run_id
     model: Any = None
     try:
         with translate_errors(there):

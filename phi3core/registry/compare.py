@@ -25,6 +25,7 @@ _UNITS = {
     tags.TOKENS_PER_SECOND: "tokens/s",
     tags.FIRST_TOKEN_MS: "ms",
     tags.PEAK_MEMORY: "bytes",
+    tags.LOAD: "%",
     tags.SIZE_METRIC: "bytes",
     tags.SECONDS: "s",
 }

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from phi3core import tags
 from phi3core.timestamps import from_ms
 
+from .conditions import Conditions
 from .reference import Reference
 
 if TYPE_CHECKING:
@@ -76,7 +77,7 @@ class Version:
 
     stage: the one that it is in (`Places` says by what). mlflow_stage: what MLflow's own stage says, which may have
     been changed outside; the same in a store without stages. owner: who made it, by its tag phi3.user, else its run's;
-    empty where neither names one.
+    empty where neither names one. measured: the conditions of its metrics; None where none were recorded.
     """
 
     name: str
@@ -92,6 +93,7 @@ class Version:
     metrics: dict[str, float]
     owner: str = ""
     mlflow_stage: str = "None"
+    measured: Conditions | None = None
 
     @property
     def ref(self) -> str:
@@ -144,12 +146,13 @@ class ModelPage:
 
 @dataclass(frozen=True)
 class Run:
-    """What a version takes from its source run."""
+    """What a version takes from its source run. measured: the conditions of the newest metrics."""
 
     metrics: dict[str, float] = field(default_factory=dict)
     parameters: dict[str, str] = field(default_factory=dict)
     experiment_id: str = ""
     owner: str = ""
+    measured: Conditions | None = None
 
 
 @dataclass(frozen=True)
@@ -183,7 +186,8 @@ def to_dict(value: Model | Version) -> dict[str, Any]:
         name: item.isoformat() if isinstance(item, datetime) else item for name, item in asdict(value).items()
     }
     if isinstance(value, Version):
-        plain |= {"ref": value.ref, "wrapper": value.wrapper, "size_bytes": value.size}
+        measured = value.measured.to_dict() if value.measured else None
+        plain |= {"ref": value.ref, "wrapper": value.wrapper, "size_bytes": value.size, "measured": measured}
     else:
         plain |= {"production": value.production, "staging": value.staging}
     return plain
@@ -231,6 +235,7 @@ def version_from_mlflow(found: ModelVersion, places: Places, run: Run, stages: b
         metrics=run.metrics,
         owner=tag_values.get(tags.USER) or run.owner or found.user_id or "",
         mlflow_stage=mlflow_stage,
+        measured=run.measured,
     )
 
 

@@ -15,6 +15,7 @@ from phi3core.errors import NotFound
 from phi3core.settings import Settings
 from phi3core.store.client import find_abilities, hide_password, mlflow_client, search_pages, translate_errors
 
+from .conditions import Conditions, conditions_from_tags
 from .models import (
     Model,
     ModelPage,
@@ -175,9 +176,21 @@ def get_runs_in_batches(settings: Settings, run_ids: Iterable[str | None]) -> It
         yield {run.info.run_id: _run_from_mlflow(run) for run in runs}
 
 
+def list_measurements(settings: Settings, run_id: str, metric: str) -> list[tuple[int, float, Conditions | None]]:
+    """By step, every value of a source run's metric, with the conditions that it was measured under if recorded."""
+    store = mlflow_client(settings)
+    with translate_errors(settings):
+        history = store.get_metric_history(run_id, metric)
+        conditions = conditions_from_tags(store.get_run(run_id).data.tags)
+    ordered = sorted(history, key=lambda point: (point.step, point.timestamp))
+    values = {point.step: float(point.value) for point in ordered}  # of several in one step the last
+    return [(step, value, conditions.get(step)) for step, value in values.items()]
+
+
 def _run_from_mlflow(run: mlflow.entities.Run) -> Run:
     owner = run.data.tags.get("mlflow.user") or run.info.user_id or ""
-    return Run(dict(run.data.metrics), dict(run.data.params), str(run.info.experiment_id), owner)
+    measured = next(reversed(conditions_from_tags(run.data.tags).values()), None)
+    return Run(dict(run.data.metrics), dict(run.data.params), str(run.info.experiment_id), owner, measured)
 
 
 def _places(settings: Settings, name: str) -> Places:

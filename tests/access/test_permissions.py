@@ -43,6 +43,7 @@ RATED = Turn("One?", "phi3/1", answer="Uno.", state="done", user="vera@example.o
         (lambda config, who: history.rate(config, "0" * 32, replace(RATED, thumb=True), who), "reviewer"),
         (lambda config, who: Conversation(config, None, turns=[RATED]).rate(RATED, True, person=who), "reviewer"),  # type: ignore[arg-type]
         (lambda config, who: jobs.start(config, BuildSpec("onnx", source="/nowhere"), who), "releaser"),
+        (lambda config, who: jobs.start_measuring(config, "phi3/1", who), "releaser"),
         (lambda config, who: jobs.cancel(config, "0" * 32, who), "releaser"),
     ],
 )

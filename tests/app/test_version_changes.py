@@ -68,7 +68,7 @@ def test_tags_that_the_build_wrote_cannot_be_set_by_hand() -> None:
             "releaser",
             {
                 "registry_chat", "registry_compare", "registry_ask", "registry_move", "registry_aliases",
-                "version_describe", "version_tags",
+                "version_describe", "version_measure", "version_tags",
             },
         ),
     ],

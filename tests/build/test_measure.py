@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from phi3core.build import measure
+from phi3core.build.measure import CpuTimes, other_load
 
 
 def test_a_model_without_a_chat_template_is_tried_with_a_plain_prompt(
@@ -19,4 +20,18 @@ def test_a_model_without_a_chat_template_is_tried_with_a_plain_prompt(
 
     measure.main(str(folder), "onnx", "auto")
 
-    assert json.loads(capsys.readouterr().out)["first_token_ms"] > 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["first_token_ms"] > 0
+    conditions = told["conditions"]
+    assert conditions["cpu"]
+    assert conditions["cores"] >= conditions["threads"] >= 1
+    assert conditions["memory_bytes"] > 1e8
+
+
+def test_the_load_is_what_others_took_of_all_cores() -> None:
+    before = CpuTimes(total=100.0, busy=50.0, own=10.0)
+
+    assert other_load(before, CpuTimes(102.0, 51.5, 11.0)) == pytest.approx(0.25)
+    assert other_load(before, CpuTimes(102.0, 51.0, 11.0)) == 0
+    assert other_load(before, CpuTimes(102.0, 51.0, 11.01)) == 0, "the system counts by hundredths"
+    assert other_load(before, before) is None

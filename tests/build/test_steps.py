@@ -18,6 +18,7 @@ from phi3core.registry import reader
 from phi3core.settings import Settings
 from phi3core.store.client import experiment_id, mlflow_client
 from tests.conftest import MODEL, Built
+from tests.support.conditions import QUIET
 from tests.support.fakes import CountingClient
 
 # ---------------------------------------------------------------- what is asked for
@@ -226,7 +227,7 @@ def test_without_a_chat_template_a_pipeline_takes_prompts(
     import mlflow
 
     (tiny / "chat_template.jinja").unlink()
-    monkeypatch.setattr(measure, "measure_model", lambda *_: measure.Measurement(1.0, 1.0, 1.0, "text"))
+    monkeypatch.setattr(measure, "measure_model", lambda *_: measure.Measurement(1.0, 1.0, 1.0, "text", QUIET))
 
     number = bench.run(BuildSpec("transformers", str(tiny), "tiny", max_tokens=3))
 
@@ -268,6 +269,8 @@ def test_a_registered_version_says_what_it_is(
     assert version.metrics[tags.PEAK_MEMORY] > 50_000_000
     assert version.metrics[tags.SIZE_METRIC] == version.size
     assert version.metrics[tags.SECONDS] > 0
+    assert version.measured is not None
+    assert version.measured.cores >= version.measured.threads >= 1
 
 
 @pytest.mark.model

@@ -1,10 +1,11 @@
-"""How many threads compute."""
+"""What the CPU is called, and how many threads compute."""
 
 from __future__ import annotations
 
 import pytest
 
-from phi3core.engine.cpu import thread_count
+from phi3core.engine import cpu
+from phi3core.engine.cpu import cpu_name, thread_count
 
 
 @pytest.fixture
@@ -29,3 +30,12 @@ def test_a_core_that_the_process_may_not_use_computes_nothing(monkeypatch: pytes
     monkeypatch.setattr("os.sched_getaffinity", lambda _: {3}, raising=False)
 
     assert thread_count() == 1
+
+
+def test_the_cpu_has_the_name_that_linux_tells_else_its_architectures(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.platform", "linux")
+    monkeypatch.setattr("platform.processor", lambda: "")
+    monkeypatch.setattr("platform.machine", lambda: "aarch64")
+    for told, name in (([("processor", "0"), ("model name", "AMD EPYC 9R14")], "AMD EPYC 9R14"), ([], "aarch64")):
+        monkeypatch.setattr(cpu, "_cpuinfo", lambda _, told=told: told)
+        assert cpu_name() == name

@@ -19,6 +19,7 @@ from phi3core.registry import artifacts, reader
 from phi3core.settings import Settings
 from phi3core.store.client import mlflow_client
 from tests.support import fakes, logged
+from tests.support.conditions import QUIET
 from tests.support.stores import free_port
 
 ADA = Person("ada@example.org", "releaser")
@@ -113,6 +114,9 @@ def test_a_copy_to_another_database_has_its_own_files(
     monkeypatch.chdir(tmp_path)  # where a database keeps its artifacts unless it is told otherwise
     shutil.copy(empty_store, tmp_path / "other.db")
     uri = f"sqlite:///{tmp_path / 'other.db'}"
+    run_id = reader.get_version(settings, ref).run_id
+    for name, value in QUIET.as_tag(3).items():
+        mlflow_client(settings).set_tag(run_id, name, value)
     copied = copy_version(settings, ref, "phi3", ADA, uri)  # the same name is free there
     there = replace(settings, tracking_uri=uri)
     made = reader.get_version(there, copied.ref)
@@ -120,6 +124,7 @@ def test_a_copy_to_another_database_has_its_own_files(
     assert folder is not None
     assert folder != artifacts.local_folder(settings, reader.get_version(settings, ref))
     assert hashing.hash_folder(folder) == made.tags[tags.DIGEST]
+    assert made.measured == QUIET, "it tells where its figures come from, too"
 
 
 def test_this_process_keeps_its_own_store_after_a_copy_to_another(

@@ -1,4 +1,4 @@
-"""A build as it is drawn: its steps, its end, its log."""
+"""A job as it is drawn: its steps, its end, its log."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from phi3core.build.steps import STEP_TITLES
 from phi3core.errors import Phi3Error
 from phi3core.markdown import safe_markdown
 
-STATUS = {
+_STATUS = {
     "RUNNING": (":blue[:material/progress_activity:]", "running, started"),
     "SCHEDULED": (":blue[:material/schedule:]", "waiting, since"),
     "FINISHED": (":green[:material/check_circle:]", "built"),
@@ -27,8 +27,8 @@ _STEP_ICONS = {
 
 
 def show(job: Job) -> None:
-    """One build, whatever its state."""
-    icon, word = STATUS[job.status]
+    """One job, whatever its state."""
+    icon, word = status(job)
     with st.container(border=True, key=f"build_{job.run_id}"):
         st.markdown(f"{icon} {line(job)} :gray[· {word} {ui.ago(job.started)}]")
         if job.running:
@@ -47,13 +47,21 @@ def show(job: Job) -> None:
         elif job.status == "FAILED":
             ui.show_error(job.reason or "It ended without a reason.")
         else:
-            st.caption(f"{safe_markdown(job.reason)} Nothing was registered.")
+            st.caption(f"{safe_markdown(job.reason)} Nothing was {'recorded' if job.measures else 'registered'}.")
         if not job.running:
             _show_more(job)
 
 
+def status(job: Job) -> tuple[str, str]:
+    """An icon, as Markdown, and the word that stands before when it began."""
+    icon, word = _STATUS[job.status]
+    return icon, "measured" if job.measures and job.status == "FINISHED" else word
+
+
 def line(job: Job) -> str:
     """Markdown: what is built from what. The run's parameters are escaped: they may come from outside."""
+    if job.measures:
+        return f"**{safe_markdown(job.measures)}** {ui.wrapper(job.spec.wrapper)} measured again"
     name, source = safe_markdown(job.ref or job.spec.name), ui.code(job.spec.source)
     return f"**{name}** {ui.wrapper(job.spec.wrapper)} from {source}"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 from collections.abc import Mapping, Sequence
 from datetime import date
 
@@ -32,8 +33,8 @@ def speed(versions: Sequence[Version]) -> None:
             name=name,
             line={"width": 1.5, "color": _color(at)},
             marker={"size": [12 if v.stage == "Production" else 8 for v in own], "color": _color(at)},
-            customdata=[[v.ref, "" if v.stage == "None" else f" · {v.stage}"] for v in own],
-            hovertemplate="%{customdata[0]}%{customdata[1]}<br>%{y:,.0f} tokens/s<extra></extra>",
+            customdata=[[v.ref, "" if v.stage == "None" else f" · {v.stage}", _measured(v)] for v in own],
+            hovertemplate="%{customdata[0]}%{customdata[1]}<br>%{y:,.0f} tokens/s%{customdata[2]}<extra></extra>",
         )
     chart.update_layout(yaxis={"title": "tokens/s"}, xaxis={"nticks": 4})
     _draw(chart, "home_speed", "Speed of versions over time")
@@ -62,6 +63,10 @@ def use(counts: Mapping[tuple[date, str], int]) -> None:
     if max(counts.values()) <= 4:  # else an axis of few answers is labelled by halves
         chart.update_layout(yaxis={"dtick": 1})
     _draw(chart, "home_use", "Answers of versions by day")
+
+
+def _measured(version: Version) -> str:
+    return f"<br>{html.escape(str(version.measured))}" if version.measured else ""
 
 
 def _color(at: int) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import streamlit as st
 
-from pages.components.build.build_card import STATUS, line
+from pages.components.build.build_card import line, status
 from pages.components.shared import ui
 from pages.components.shared.escape import escape, short
 from phi3core import tags
@@ -76,7 +76,7 @@ def _in_production(row: ModelSummary, records: Sequence[Record]) -> None:
         facts = [_since(ref, records)]
         facts += ["by MLflow’s stage alone: its page offers to adopt it"] if known and known.lacks_alias else []
         facts += [ui.wrapper(known.wrapper), known.precision, ui.megabytes(known.size)] if known else []
-        facts += [f"{speed:.0f} tokens/s when it was built"] if speed else []
+        facts += [f"{speed:.0f} tokens/s {ui.measured(known)}"] if known and speed else []
         st.caption(" · ".join(fact for fact in facts if fact))
 
 
@@ -107,7 +107,7 @@ def builds(listed: Sequence[Job]) -> None:
     for job in listed:
         if job in failed[1:]:
             continue
-        icon, word = STATUS[job.status]
+        icon, word = status(job)
         more = f" and {len(failed) - 1} more before it" if job in failed and len(failed) > 1 else ""
         st.markdown(f"{icon} {line(job)} :gray[· {word} {ui.ago(job.started)}{more}]")
     if listed:

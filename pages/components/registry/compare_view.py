@@ -11,9 +11,10 @@ import streamlit as st
 
 from pages.components.shared import reads, ui
 from pages.components.shared.escape import escape, short
+from phi3core import tags
 from phi3core.errors import Phi3Error
 from phi3core.registry import compare, reader
-from phi3core.registry.compare import CHAT_TEMPLATE, SIGNATURE, Comparison, Difference
+from phi3core.registry.compare import CHAT_TEMPLATE, METRICS, SIGNATURE, Comparison, Difference
 from phi3core.registry.models import Version
 from phi3core.registry.reference import parse_reference
 from phi3core.settings import Settings
@@ -173,9 +174,20 @@ def _sections(found: Comparison, one: Version, other: Version, everything: bool)
             _template(listed[0], one, other)
         else:
             _table(listed, one, other)
+        if section == METRICS:
+            _measured(one, other)
     alike = [s for s in compare.SECTIONS if s not in {d.section for d in differing} and _has(found, s)]
     if alike and not everything:
         st.caption(f"No differences in: {', '.join(section.lower() for section in alike)}.")
+
+
+def _measured(*versions: Version) -> None:
+    """Where the figures come from: those of two machines, or of a busy one, do not compare."""
+    said = [f"{short(v.ref)} was measured {ui.measured(v)}." for v in versions if tags.TOKENS_PER_SECOND in v.metrics]
+    if any(v.measured and v.measured.busy for v in versions):
+        said.append("One that was measured on a busy machine is faster than that: its page measures it again.")
+    if said:
+        st.caption(" ".join(said))
 
 
 def _has(found: Comparison, section: str) -> bool:

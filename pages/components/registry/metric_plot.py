@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import html
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from phi3core import tags
+from phi3core.registry.conditions import Conditions
 from phi3core.registry.models import Version
 
 if TYPE_CHECKING:
@@ -18,6 +20,7 @@ TITLES = {
     tags.PEAK_MEMORY: "Memory, MB",
     tags.SIZE_METRIC: "Size, MB",
     tags.SECONDS: "Building it, s",
+    tags.LOAD: "Load of other programs, %",
 }
 _SCALES = {tags.PEAK_MEMORY: 1e-6, tags.SIZE_METRIC: 1e-6}
 
@@ -50,14 +53,43 @@ def figure(versions: Sequence[Version], metric: str, here: int) -> go.Figure:
             showlegend=False,
         )
     )
-    few = len(known) <= 12
+    _lay_out(chart, "version", [version.version for version in known])
+    return chart
+
+
+def steps_figure(measurements: Sequence[tuple[int, float, Conditions | None]], metric: str) -> go.Figure:
+    """A point for each time that a version was measured, the build's first; hollow where the machine was busy."""
+    import plotly.graph_objects as go
+
+    chart = go.Figure(
+        go.Scatter(
+            x=[step for step, _, _ in measurements],
+            y=[value * _SCALES.get(metric, 1.0) for _, value, _ in measurements],
+            mode="lines+markers",
+            line={"color": _LINE, "width": 1.5},
+            marker={
+                "size": 9,
+                "color": _HERE,
+                "symbol": ["circle-open" if found and found.busy else "circle" for _, _, found in measurements],
+            },
+            customdata=[html.escape(str(found)) if found else "not recorded where" for _, _, found in measurements],
+            hovertemplate="measurement %{x}<br>%{y:,.4~g}<br>%{customdata}<extra></extra>",
+            showlegend=False,
+        )
+    )
+    _lay_out(chart, "measurement", [step for step, _, _ in measurements])
+    return chart
+
+
+def _lay_out(chart: go.Figure, title: str, numbers: Sequence[int]) -> None:
+    """For whole numbers from left to right, each with its tick where they are few."""
     chart.update_layout(
         height=260,
         margin={"l": 0, "r": 8, "t": 8, "b": 0},
         dragmode=False,
         xaxis={
-            "title": "version",
-            "tickvals": [version.version for version in known] if few else None,
+            "title": title,
+            "tickvals": list(numbers) if len(numbers) <= 12 else None,
             "tickformat": "d",
             "showgrid": False,
             "zeroline": False,
@@ -65,7 +97,6 @@ def figure(versions: Sequence[Version], metric: str, here: int) -> go.Figure:
         },
         yaxis={"rangemode": "tozero", "automargin": True, "fixedrange": True, "zeroline": False, "nticks": 5},
     )
-    return chart
 
 
 def _color(version: Version, here: int) -> str:

@@ -26,6 +26,7 @@ from . import (
     aliases_dialog,
     copy_dialog,
     delete_dialog,
+    measuring,
     model_state,
     move_dialog,
     navigation,
@@ -34,7 +35,7 @@ from . import (
 from .model_state import ModelState
 from .tabs import files, metrics, overview, record, reviews, signature, usage
 
-_MEASURED = "Measured once, when the version was built, on the machine that built it."
+_MEASURED = "The newest measurement: the build’s, or one since."
 _TABS = ("Overview", "Signature", "Metrics", "Files", "Reviews", "Record", "Use it")
 _COPY, _DELETE, _ROLL_BACK = "Copy to …", "Delete …", "Roll back Production …"
 _ICONS = {_COPY: "content_copy", _DELETE: "delete", _ROLL_BACK: "undo"}
@@ -64,6 +65,7 @@ def show(name: str, asked: str, changed: bool) -> None:
     if state and (mine := [r for r in state.requests if r.version == version.version]):
         requests_list.show(mine)
     _figures(version, listed)
+    measuring.show(version)
     _tabs(version, listed)
 
 

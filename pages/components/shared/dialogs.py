@@ -53,17 +53,19 @@ def run(change: Callable[[], str], *reasons: str) -> None:
     st.rerun()
 
 
-def set_result(sentence: str) -> None:
-    """Have the page say it when it is drawn next, without the dialog."""
-    st.session_state[_RESULT] = sentence
+def set_result(sentence: str, done: bool = True) -> None:
+    """Have the page say it when it is drawn next, without the dialog. done: whether what was wanted was done."""
+    st.session_state[_RESULT] = (sentence, done)
 
 
 def show_result() -> bool:
-    """Say what the dialog that has just closed did. Returns whether there was one."""
-    sentence = st.session_state.pop(_RESULT, "")
-    if sentence:
+    """Say what the dialog that has just closed did. Returns whether it did it."""
+    sentence, done = st.session_state.pop(_RESULT, ("", False))
+    if done:
         st.success(escape(sentence), icon=":material/check_circle:")
-    return bool(sentence)
+    elif sentence:
+        ui.show_warning(sentence)
+    return bool(done)
 
 
 def still_as_shown(key: str, about: str, lines: Sequence[str], pressed: bool) -> bool:

@@ -25,6 +25,7 @@ from phi3core.store.client import ensure_reachable, hide_password
 from phi3core.text import plural
 
 from . import reads
+from .escape import short
 
 STAGE_COLORS = {"Production": "green", "Staging": "orange", "Archived": "gray", "None": "gray"}
 STAGE_ICONS = {
@@ -164,6 +165,13 @@ def alias_badges(version: Version) -> str:
 
 def wrapper(name: str) -> str:
     return f"{WRAPPER_ICONS.get(name, ':material/help:')} {name or 'not ours'}"
+
+
+def measured(version: Version) -> str:
+    """Markdown: where a version's figures come from, to stand behind one of them."""
+    if version.measured is None:
+        return "when it was built"
+    return f"on {short(str(version.measured), 200)}"
 
 
 def target_line(version: Version | None, endpoint: Endpoint | None) -> str:
