@@ -1,5 +1,7 @@
 """Build: from weights to a registered version, watched step by step."""
 
+import itertools
+from collections.abc import Iterator
 from typing import Literal
 
 import streamlit as st
@@ -37,10 +39,11 @@ running = [job.run_id for job in listed if job.running]
 
 
 @st.fragment(run_every=1.0 if running else None)
-def _running() -> None:
+def _running(runs: Iterator[int]) -> None:
     with ui.stop_on_error():
         now = [jobs.get(ui.config(), run_id) for run_id in running]
-    if any(not job.running for job in now):
+    # Not with the page's own run, the first: what was pressed, further down, would be lost.
+    if next(runs) and any(not job.running for job in now):
         reads.invalidate()
         st.rerun()  # it belongs in the list below now
     for job in now:
@@ -56,7 +59,7 @@ def _ended() -> None:
             build_card.show(job)
 
 
-_running()
+_running(itertools.count())
 if not ui.person().may("releaser"):
     st.info("To build a version takes the role releaser; an admin can give it.", icon=":material/lock:")
     _ended()
