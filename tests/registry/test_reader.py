@@ -13,7 +13,7 @@ from phi3core.registry import reader
 from phi3core.settings import Settings
 from phi3core.store.client import mlflow_client
 from tests.conftest import MODEL, Built
-from tests.support.fakes import CountingClient, register
+from tests.support.fakes import CountingClient, only_for, register
 
 
 def test_a_number_an_alias_and_a_stage_resolve_to_the_same_version(settings: Settings) -> None:
@@ -136,7 +136,7 @@ def test_a_list_takes_the_same_few_calls_whatever_its_length(
         register(settings, "phi3", metrics={"speed": float(number)})
         register(settings, f"model-{number}")
     counting = CountingClient(mlflow_client(settings))
-    monkeypatch.setattr(reader, "mlflow_client", lambda _: counting)
+    monkeypatch.setattr(reader, "mlflow_client", only_for(settings, counting))
 
     assert len(reader.list_versions(settings, "phi3")) == rows
     assert dict(counting.calls) == {
@@ -158,7 +158,7 @@ def test_a_page_of_models_takes_three_calls_whatever_its_length(
     for number in range(models):
         register(settings, f"model-{number}", metrics={"speed": float(number)})
     counting = CountingClient(mlflow_client(settings))
-    monkeypatch.setattr(reader, "mlflow_client", lambda _: counting)
+    monkeypatch.setattr(reader, "mlflow_client", only_for(settings, counting))
 
     page = reader.search_models(settings)
 

@@ -14,7 +14,7 @@ from phi3core.settings import Settings
 from phi3core.store import client as store_module
 from phi3core.store.client import mlflow_client
 from tests.registry.hits import refs
-from tests.support.fakes import CountingClient, register
+from tests.support.fakes import CountingClient, only_for, register
 
 
 @pytest.mark.parametrize("versions", [3, 30])
@@ -25,7 +25,7 @@ def test_a_reading_takes_as_many_calls_as_there_are_pages(
         register(settings, f"model-{number}", metrics={"speed": 1.0})
     counting = CountingClient(mlflow_client(settings))
     for module in (reader, scan_module):
-        monkeypatch.setattr(module, "mlflow_client", lambda _: counting)
+        monkeypatch.setattr(module, "mlflow_client", only_for(settings, counting))
     made = Index(settings)
 
     made.refresh()

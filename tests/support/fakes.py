@@ -68,6 +68,11 @@ class CountingClient:
         return counted
 
 
+def only_for(settings: Settings, counting: CountingClient) -> Callable[[Settings], Any]:
+    """What stands for `mlflow_client`: what another test has left running asks its own store, and is not counted."""
+    return lambda asked: counting if asked == settings else mlflow_client(asked)
+
+
 class FakeEngine:
     """Answers with the words it was given, one by one; every letter of a prompt is a token."""
 
