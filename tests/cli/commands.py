@@ -60,7 +60,7 @@ def lines_of(process: subprocess.Popen[str]) -> queue.Queue[str]:
     return lines
 
 
-def wait_for(lines: queue.Queue[str], text: str, seconds: float = 120) -> None:
+def wait_for(lines: queue.Queue[str], text: str, seconds: float = 300) -> None:
     deadline, seen = time.monotonic() + seconds, []
     while True:
         line = lines.get(timeout=max(0.1, deadline - time.monotonic()))

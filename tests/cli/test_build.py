@@ -80,7 +80,7 @@ def test_a_demo_interrupted_twice_ends_with_exactly_its_two_versions(settings: S
     assert [(v.version, v.wrapper) for v in reader.list_versions(settings, "phi3-embedded")] == [(1, "transformers")]
 
     ended = start("demo")
-    told, errors = ended.communicate(timeout=120)
+    told, errors = ended.communicate(timeout=300)
     assert ended.returncode == 0, errors
     assert "1 of 2" not in told
     listed = reader.list_versions(settings, "phi3-embedded")
