@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from pages.components.chat import server_state
 from phi3core.build.spec import MAX_TOKENS
 from phi3core.chat import live_conversations
 from tests.app.chatting import answers, ask, settled
@@ -49,6 +50,19 @@ def test_asking_again_takes_the_sidebar_as_it_is_now(
     assert answers(at) == ["Hello", "The capital is Madrid."]
     assert (engine.asked[-1].temperature, engine.asked[-1].seed) == (1.5, 7)
     assert engine.prompts == ["<system>Old.<user>Hello", "<system>New.<user>Hello"]
+
+
+def test_what_is_pressed_is_done_where_the_server_comes_to_be_known_in_the_same_run(
+    open_page: Open, register: Register, engine: fakes.FakeEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    register()
+    at = open_page("chat")
+    ask(at, "Hello")
+    unknown = iter([True])
+    monkeypatch.setattr(server_state, "_unsettled", lambda *_: next(unknown, False))
+    settled(at.button(key="chat_again").click().run())
+    assert not at.exception
+    assert len(engine.asked) == 2
 
 
 @pytest.fixture

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Iterator
 from typing import Any
 
 import streamlit as st
@@ -23,12 +25,15 @@ def show(chosen: Selection, conversation: Conversation, system: str) -> None:
         return
     measured = _measure(chosen, conversation, system)
     st.session_state["chat_measured"] = measured
-    st.fragment(_follow, run_every=None if measured else 1.0)(chosen, conversation, system, bool(measured))
+    st.fragment(_follow, run_every=None if measured else 1.0)(
+        chosen, conversation, system, bool(measured), itertools.count()
+    )  # fmt: skip
 
 
-def _follow(chosen: Selection, conversation: Conversation, system: str, known: bool) -> None:
+def _follow(chosen: Selection, conversation: Conversation, system: str, known: bool, runs: Iterator[int]) -> None:
     measured = _measure(chosen, conversation, system)
-    if measured and not known:
+    # Not with the page's own run, the first: what was pressed, further down, would be lost.
+    if next(runs) and measured and not known:
         st.rerun()
     _draw_bar(conversation, measured)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -63,7 +65,7 @@ def show(chosen: Selection, conversation: Conversation) -> None:
     late = _waiting(conversation)
     busy = state.status is not None and state.status.state == "busy"
     every = 1.0 if _unsettled(chosen, conversation, state) else 3.0 if late or busy else None
-    st.fragment(_show, run_every=every)(chosen, conversation, every)
+    st.fragment(_show, run_every=every)(chosen, conversation, every, itertools.count())
 
 
 def _unsettled(chosen: Selection, conversation: Conversation, state: ServerState) -> bool:
@@ -81,9 +83,10 @@ def _opening(chosen: Selection, conversation: Conversation) -> bool:
     return current is not None and current.ref == chosen.ref
 
 
-def _show(chosen: Selection, conversation: Conversation, every: float | None) -> None:
+def _show(chosen: Selection, conversation: Conversation, every: float | None, runs: Iterator[int]) -> None:
     state = read(chosen)
-    if every == 1.0 and not _unsettled(chosen, conversation, state):
+    # Not with the page's own run, the first: what was pressed, further down, would be lost.
+    if next(runs) and every == 1.0 and not _unsettled(chosen, conversation, state):
         st.rerun()  # what it can do is known now: everything else is drawn by it
     if chosen.version is not None:
         _show_server(chosen, conversation, state)
