@@ -62,7 +62,20 @@ class Child:
         return self._process.pid
 
     def alive(self) -> bool:
-        return self._process.poll() is None
+        """Whether it runs. One that was killed answers nothing more, while its last threads may still be ending."""
+        if self._process.poll() is None and self._main_thread_ended():
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(1)
+            return False
+        return self._process.returncode is None
+
+    def _main_thread_ended(self) -> bool:
+        # The system tells a process's end only when all of its threads are gone, and its socket takes requests
+        # until then: what is sent to it would be lost.
+        try:
+            return psutil.Process(self.pid).status() == psutil.STATUS_ZOMBIE
+        except psutil.Error:
+            return False  # it ended between the two questions: `poll` tells it from now on
 
     @property
     def exit_code(self) -> int | None:

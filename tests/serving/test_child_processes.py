@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +18,7 @@ from phi3core.errors import ServerError
 from phi3core.registry import reader
 from phi3core.serving.handle import ModelServer
 from phi3core.serving.pool import Pool, PoolTimeouts
+from phi3core.serving.spawn import Child
 from phi3core.settings import Settings
 from tests.conftest import MODEL, Built
 from tests.support import children
@@ -207,6 +209,19 @@ def test_a_killed_child_has_failed_and_opening_again_starts_another(settings: Se
     finally:
         pool.close()
     assert not psutil.pid_exists(again.pid)
+
+
+def test_a_process_whose_main_thread_has_ended_is_asked_nothing_more(tmp_path: Path) -> None:
+    # What a killed process looks like until its last thread is gone.
+    ends = "import ctypes, threading, time; threading.Thread(target=time.sleep, args=(0.5,)).start()"
+    child = Child(tmp_path / "log", (sys.executable, "-c", f"{ends}; ctypes.CDLL(None).pthread_exit(None)"))
+    try:
+        until(lambda: psutil.Process(child.pid).status() == psutil.STATUS_ZOMBIE)
+
+        assert not child.alive()
+        assert child.exit_code is not None, "it is waited for, so that its reason can be told"
+    finally:
+        child.end()
 
 
 def test_a_child_that_holds_its_interpreter_does_not_answer_but_its_effort_shows(tmp_path: Path) -> None:
