@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import gc
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -43,20 +42,6 @@ def _components_scanned_once() -> Iterator[None]:
         scan = functools.cache(manifest_scanner.scan_component_manifests)
         patch.setattr(manifest_scanner, "scan_component_manifests", scan)
         yield
-
-
-@pytest.fixture(scope="package", autouse=True)
-def _heap_collected_once() -> Iterator[None]:
-    """Streamlit has all garbage collected after every run of a page, the index after every scan.
-
-    With all that a test process has imported each takes as long as a test, so that only what comes after is looked at.
-    """
-    gc.collect()
-    gc.freeze()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(index, "_freeze_for_garbage_collector", lambda: None)
-        yield
-    gc.unfreeze()
 
 
 @pytest.fixture(autouse=True)
