@@ -5,12 +5,15 @@ docs/embedded-model.md says what it is and why.
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import hashlib
 import shutil
 import subprocess
 import sys
 import time
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -83,14 +86,26 @@ def _repack(gguf: Path, folder: Path, report: Report) -> None:
 
     started = time.monotonic()
     report(0.1, "reading the weights")
-    llama = AutoModelForCausalLM.from_pretrained(gguf.parent, gguf_file=gguf.name, dtype=torch.float32)
+    with garbage_collection_off():
+        llama = AutoModelForCausalLM.from_pretrained(gguf.parent, gguf_file=gguf.name, dtype=torch.float32)
     report(0.5, f"stacking them the way Phi-3 does ({time.monotonic() - started:.0f} s)")
     as_phi3(llama).save_pretrained(folder)
     report(0.7, "reading the tokenizer")
-    tokenizer = AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)
+    with garbage_collection_off():
+        tokenizer = AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)
     tokenizer.model_max_length = llama.config.max_position_embeddings
     tokenizer.save_pretrained(folder)
     (folder / "README.md").write_text(_CARD)
+
+
+@contextlib.contextmanager
+def garbage_collection_off() -> Iterator[None]:
+    """Around the reading of a GGUF file: it makes a million small objects, none of them garbage (a third of its time)."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
 
 
 def as_phi3(llama: Any) -> Any:

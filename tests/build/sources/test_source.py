@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import gc
 import json
 from pathlib import Path
 
@@ -265,13 +264,10 @@ def test_the_repacked_model_computes_exactly_what_the_original_does(cache: Path)
 
     original_file = embedded.fetch_gguf(cache, quiet)
     embedded.verify_sha256(original_file, embedded.SHA256)
-    gc.disable()  # reading a GGUF file makes a million small objects
-    try:
+    with embedded.garbage_collection_off():
         llama = AutoModelForCausalLM.from_pretrained(
             original_file.parent, gguf_file=original_file.name, dtype=torch.float32
         ).eval()
-    finally:
-        gc.enable()
     saved = fetch_weights(Source("embedded"), cache, quiet)
     phi3 = AutoModelForCausalLM.from_pretrained(saved.folder, dtype=torch.float32).eval()
     tokens = torch.randint(0, 49152, (2, 64), generator=torch.Generator().manual_seed(3))
