@@ -20,7 +20,6 @@ from phi3core.chat import live_conversations
 from phi3core.promotion.promote import promote, set_alias
 from phi3core.promotion.record import search
 from phi3core.promotion.record.model import Record
-from phi3core.registry import index
 from phi3core.registry.index import get_index
 from phi3core.settings import Settings
 from tests.app.chatting import WORDS

@@ -31,7 +31,7 @@ class ManualClock(Clock):
         try:
             pause = 0.001
             while self._now < until and not event.wait(pause):
-                pause = min(pause * 1.5, 0.02)  # threads that a test leaves behind must not keep the others from working
+                pause = min(pause * 1.5, 0.02)  # a thread that a test left behind must take no time
         finally:
             self.waits -= 1
         return event.is_set()
