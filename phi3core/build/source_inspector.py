@@ -52,18 +52,18 @@ def inspect(text: str, base: str, config: Settings, report: Report) -> Inspectio
     source = parse_source(text)
     if source.kind == "embedded":
         raise BadInput("The embedded model needs no looking at: both wrappers build it.")
-    listing, found = _look(source, base, report)
+    listing, found = _look(source, base, report, ())
     report(None, "asking the libraries")
     free = shutil.disk_usage(config.home).free
     return replace(found, outlooks=_outlooks(listing, found), disk_free=free, memory_free=_free_memory())
 
 
-def _look(source: Source, base: str, report: Report) -> tuple[Listing, Inspection]:
-    """The files of the model, an adapter's base, and what it is."""
+def _look(source: Source, base: str, report: Report, above: tuple[Source, ...]) -> tuple[Listing, Inspection]:
+    """The files of the model, an adapter's base, and what it is; above are the adapters that are merged into it."""
     listing = list_source(source, report)
     try:
         if ADAPTER in listing.names:
-            return _look_below(source, listing, base, report)
+            return _look_below(listing, base, report, (*above, source))
         if base:
             raise BadInput(f"{source} is a model and no adapter: leave the base out.")
         report(None, "reading its configuration")
@@ -75,25 +75,27 @@ def _look(source: Source, base: str, report: Report) -> tuple[Listing, Inspectio
         raise type(error)(str(error).replace(str(listing.folder), str(source))) from error
 
 
-def _look_below(source: Source, listing: Listing, base: str, report: Report) -> tuple[Listing, Inspection]:
+def _look_below(
+    listing: Listing, base: str, report: Report, adapters: tuple[Source, ...]
+) -> tuple[Listing, Inspection]:
     adapter.check_adapter_listing(listing.folder, listing.names)
     if listing.is_here:
         adapter.check_adapter(listing.folder)
     below = parse_source(base or adapter.read_base(listing.folder))
-    if below == source:
-        raise BaseNeeded(f"{source} is an adapter and can't be its own base. {adapter.NAME_IT}")
+    adapter.check_chain(adapters, below)
     report(None, f"looking at its base, {below}")
     try:
-        model, found = _look(below, "", report)
+        model, found = _look(below, "", report, adapters)
     except Phi3Error as error:
-        raise BaseNeeded(f"The adapter's base can't be had. {error} {adapter.NAME_IT}") from error
+        why = str(error).removesuffix(adapter.NAME_IT).rstrip()
+        raise BaseNeeded(f"The adapter's base can't be had. {why} {adapter.NAME_IT}") from error
     if found.format != "transformers":
         raise BaseNeeded(
             f"An adapter is merged into weights of Transformers, and {below} holds ONNX. {adapter.NAME_IT}"
         )
     return model, replace(
         found,
-        source=str(source),
+        source=str(adapters[-1]),
         revision=listing.revision,
         licence=listing.licence if listing.licence != "unknown" else found.licence,
         template=found.template or has_template(listing.folder),

@@ -143,6 +143,17 @@ def test_a_base_that_cant_be_had_is_asked_for(
         inspect(str(adapter), base, settings, quiet)
 
 
+def test_adapters_that_name_each_other_are_refused(adapter: Path, tmp_path: Path, settings: Settings) -> None:
+    other = shutil.copytree(adapter, tmp_path / "other")
+    for folder, base in ((adapter, other), (other, adapter)):
+        told = {"peft_type": "LORA", "base_model_name_or_path": str(base)}
+        (folder / "adapter_config.json").write_text(json.dumps(told))
+
+    with pytest.raises(BaseNeeded, match=f"{adapter} and {other} are adapters that name each other") as caught:
+        inspect(str(adapter), "", settings, quiet)
+    assert str(caught.value).count("Name the base") == 1
+
+
 def test_a_base_of_what_is_no_adapter_is_refused(tiny: Path, settings: Settings) -> None:
     with pytest.raises(BadInput, match="is a model and no adapter"):
         inspect(str(tiny), str(tiny), settings, quiet)

@@ -12,11 +12,11 @@ from phi3core import tags
 from phi3core.build import measure, steps
 from phi3core.build.sources.source import parse_source
 from phi3core.build.spec import BuildSpec, default_options, spec_from_params
-from phi3core.build.steps import Progress
+from phi3core.engine.loader import open_artifact
 from phi3core.errors import BadInput, BuildError, SourceError, StoreError
-from phi3core.registry import reader
-from phi3core.settings import Settings
-from phi3core.store.client import experiment_id, mlflow_client
+from phi3core.registry import artifacts, reader
+from phi3core.store.client import mlflow_client
+from tests.build.conftest import Bench
 from tests.conftest import MODEL, Built
 from tests.support.conditions import QUIET
 from tests.support.fakes import CountingClient
@@ -124,30 +124,6 @@ def test_a_chosen_temperature_wins(tmp_path: Path) -> None:
 # ---------------------------------------------------------------- a whole build, in this process
 
 
-class Bench:
-    """Runs builds here, and keeps what they report."""
-
-    def __init__(self, settings: Settings) -> None:
-        self.settings, self.told = settings, list[Progress]()
-        self.home = experiment_id(settings, tags.BUILDS)
-        self.run_id = mlflow_client(settings).create_run(self.home).info.run_id
-
-    def run(self, spec: BuildSpec) -> int:
-        return steps.run_build(self.settings, self.run_id, spec.validated(), self.told.append)
-
-    def left_behind(self) -> list[str]:
-        """Everything that a failed build should not have left."""
-        artifacts = self.settings.home / "artifacts"
-        logged = mlflow_client(self.settings).search_logged_models([self.home])
-        files = [str(path) for path in artifacts.rglob("MLmodel")] if artifacts.is_dir() else []
-        return [model.model_id for model in logged] + files + [str(path) for path in self.settings.tmp.iterdir()]
-
-
-@pytest.fixture
-def bench(settings: Settings) -> Bench:
-    return Bench(settings)
-
-
 def test_a_build_registers_once_with_everything_it_knows(
     bench: Bench, tiny_onnx: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -219,6 +195,22 @@ def test_a_model_that_crashes_when_it_is_tried_is_not_registered(bench: Bench, t
 
     assert bench.left_behind() == []
     assert reader.list_models(bench.settings) == []
+
+
+def test_an_adapter_is_merged_converted_and_registered_with_its_base(
+    bench: Bench, lora: Path, tiny_once: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(measure, "measure_model", lambda *_: measure.Measurement(1.0, 1.0, 1.0, "text", QUIET))
+
+    number = bench.run(BuildSpec("onnx", str(lora), "tiny", "fp32", "chat", max_tokens=3))
+
+    version = reader.get_version(bench.settings, f"tiny/{number}")
+    assert (version.tags[tags.SOURCE], version.tags[tags.BASE]) == (str(lora), str(tiny_once))
+    assert f"the adapter {lora}, revision" in version.description
+    assert f"merged into {tiny_once}, revision {version.tags[tags.BASE_REVISION]}, fp32" in version.description
+    engine = open_artifact(artifacts.download(bench.settings, version))
+    *_, done = engine.stream("Hello", engine.options.but(max_tokens=2), lambda: False)
+    assert done
 
 
 def test_without_a_chat_template_a_pipeline_takes_prompts(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Set
+from collections.abc import Sequence, Set
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
@@ -17,7 +17,7 @@ from phi3core.engine.weight_files import ADAPTER, check_weights, has_template, h
 from phi3core.engine.weight_headers import check_safetensors
 from phi3core.errors import BaseNeeded, BuildError, SourceError
 
-from .source import Report, Weights
+from .source import Report, Source, Weights
 
 _WEIGHTS, _NOTE = "adapter_model.safetensors", "adapter-note.txt"
 _TOKENIZER_FILES = (
@@ -68,6 +68,20 @@ def read_base(folder: Path) -> str:
     if not named:
         raise BaseNeeded(f"This adapter does not say which model it was made for. {NAME_IT}")
     raise BaseNeeded(f"This adapter was made for {named}, which is not on this machine. {NAME_IT}")
+
+
+def check_chain(above: Sequence[Source], below: Source) -> None:
+    """Raise BaseNeeded where an adapter's base is the adapter itself, or one that is merged into it in turn.
+
+    Args:
+        above: the adapters, each of which names the next as its base.
+        below: what the last of them names.
+    """
+    if below == above[-1]:
+        raise BaseNeeded(f"{below} is an adapter and can't be its own base. {NAME_IT}")
+    if below in above:
+        named = " and ".join(map(str, above[above.index(below) :]))
+        raise BaseNeeded(f"{named} are adapters that name each other as their base: there is no model. {NAME_IT}")
 
 
 def merge(adapter: Weights, base: Weights, cache: Path, report: Report) -> Weights:

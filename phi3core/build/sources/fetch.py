@@ -29,6 +29,11 @@ def fetch_weights(source: Source, cache: Path, report: Report, base: str = "") -
         SourceError: unreachable, damaged, no model, or one that can't run here.
         BadInput: an adapter without a base, or a base for what is no adapter.
     """
+    return _fetch(source, cache, report, base, ())
+
+
+def _fetch(source: Source, cache: Path, report: Report, base: str, above: tuple[Source, ...]) -> Weights:
+    """The same; above are the adapters that are merged into it."""
     if source.kind == "embedded":
         from . import embedded
 
@@ -39,10 +44,9 @@ def fetch_weights(source: Source, cache: Path, report: Report, base: str = "") -
     if adapter.is_adapter(found.folder):
         adapter.check_adapter(found.folder)
         below = parse_source(base or adapter.read_base(found.folder))
-        if below == source:
-            raise BadInput(f"{source} is an adapter and can't be its own base. Name the model that it was made for.")
+        adapter.check_chain((*above, source), below)
         try:
-            below_it = fetch_weights(below, cache, _about_base(report))
+            below_it = _fetch(below, cache, _about_base(report), "", (*above, source))
         except (NotFound, SourceError) as error:
             raise type(error)(f"The adapter's base can't be had. {error} {adapter.NAME_IT}") from error
         return adapter.merge(found, below_it, cache, report)

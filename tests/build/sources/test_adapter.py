@@ -20,29 +20,6 @@ from tests.build.sources.test_source import quiet
 Fetch = Callable[[Path, str], Weights]
 
 
-@pytest.fixture(scope="module")
-def lora_once(tiny_once: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An adapter of the tiny model as peft saves it, trained by nobody: its numbers are drawn."""
-    import torch
-    from peft import LoraConfig, get_peft_model
-    from transformers import AutoModelForCausalLM
-
-    model: Any = AutoModelForCausalLM.from_pretrained(tiny_once)
-    model = get_peft_model(model, LoraConfig(r=4, task_type="CAUSAL_LM", target_modules=["o_proj", "qkv_proj"]))
-    torch.manual_seed(3)
-    for name, weight in model.named_parameters():
-        if "lora_B" in name:
-            torch.nn.init.normal_(weight, std=0.5)
-    folder = tmp_path_factory.mktemp("adapter") / "lora"
-    model.save_pretrained(folder)
-    return folder
-
-
-@pytest.fixture
-def lora(lora_once: Path, tmp_path: Path) -> Path:
-    return shutil.copytree(lora_once, tmp_path / "lora")
-
-
 @pytest.fixture
 def fetch(tmp_path: Path) -> Fetch:
     return lambda folder, base: fetch_weights(Source("folder", path=str(folder)), tmp_path / "cache", quiet, base)
@@ -152,3 +129,12 @@ def test_a_model_needs_no_base(tiny: Path, fetch: Fetch) -> None:
 def test_an_adapter_is_not_its_own_base(lora: Path, fetch: Fetch) -> None:
     with pytest.raises(BadInput, match="can't be its own base"):
         fetch(lora, str(lora))
+
+
+def test_adapters_that_name_each_other_are_refused(lora: Path, tmp_path: Path, fetch: Fetch) -> None:
+    other = shutil.copytree(lora, tmp_path / "other")
+    change(lora, base_model_name_or_path=str(other))
+    change(other, base_model_name_or_path=str(lora))
+
+    with pytest.raises(BadInput, match=f"^{lora} and {other} are adapters that name each other .* --base"):
+        fetch(lora, "")
