@@ -35,6 +35,10 @@ def send_event(settings: Settings, event: dict[str, Any], again: bool) -> None:
             _send_pin(settings, event["conversation"], pin_tag(event["user"]), event["pinned"])
         case "delete":
             _send_deletion(settings, event["conversation"])
+        case "delete turn":
+            with translate_errors(settings):
+                home = experiment_id(settings, tags.CONVERSATIONS)
+                mlflow_client(settings).delete_traces(home, trace_ids=[f"tr-{event['turn']}"])
 
 
 def _send_title(settings: Settings, id: str, title: str) -> None:

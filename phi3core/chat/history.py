@@ -144,6 +144,13 @@ def delete(settings: Settings, id: str, person: Person | None = None, begun_by: 
         outbox.put(settings, {"kind": "delete", "conversation": id}, send_event)
 
 
+def delete_turn(settings: Settings, id: str, turn: str, person: Person, begun_by: str) -> None:
+    """Remove a turn for good that nothing follows and that is not the only one. Raises as `delete`."""
+    require_author(settings, id, person, begun_by, "delete from")
+    outbox.drop(settings, check_conversation_id(id), turn)
+    outbox.put(settings, {"kind": "delete turn", "conversation": id, "turn": turn}, send_event)
+
+
 def require_author(settings: Settings, id: str, person: Person | None, begun_by: str, act: str) -> None:
     """Raise Forbidden unless the person began the conversation or is an admin. begun_by, raises: as in `delete`."""
     person = person or roles.local_person(settings)
@@ -192,6 +199,8 @@ def read(settings: Settings, id: str) -> StoredConversation:
     title, origin = "", pending.origin
     try:
         for stored, turn in _read_stored(settings, id) if not pending.deleted else ():
+            if turn.id in pending.deleted_turns:
+                continue
             found[turn.id] = turn
             title = title or stored.info.tags.get(tags.TITLE, "")
             origin = origin or trace.read_origin(stored.info)
@@ -259,6 +268,7 @@ class _Pending:
     renamed: str = ""
     origin: Origin | None = None
     deleted: bool = False
+    deleted_turns: set[str] = field(default_factory=set)
 
     @classmethod
     def read(cls, settings: Settings, id: str) -> _Pending:
@@ -276,4 +286,6 @@ class _Pending:
                     found.renamed = event["title"]
                 case "delete":
                     found = cls(deleted=True)
+                case "delete turn":
+                    found.deleted_turns.add(event["turn"])
         return found

@@ -6,8 +6,10 @@ import threading
 from collections import OrderedDict
 
 from phi3core.access.roles import Person
+from phi3core.errors import Conflict
 from phi3core.serving.pool import Pool
 from phi3core.settings import Settings
+from phi3core.traces.turn import Turn
 
 from . import history
 from .conversation import Conversation
@@ -63,6 +65,20 @@ def delete_conversation(settings: Settings, id: str, person: Person | None = Non
     if live is not None:
         live.mark_deleted()
     history.delete(settings, id, person, author)
+
+
+def delete_turn(settings: Settings, conversation: Conversation, turn: Turn, person: Person) -> None:
+    """Remove the last turn of a branch for good, and with the only one of a conversation that as a whole.
+
+    Raises Conflict where others follow it, Forbidden for a person who is neither its author nor an admin.
+    """
+    if any(other.parent == turn.id for other in conversation.tree.values()):
+        raise Conflict("Later turns go on from this one and repeat what it says: delete those first.")
+    if len(conversation.tree) == 1:
+        delete_conversation(settings, conversation.id, person)
+        return
+    history.delete_turn(settings, conversation.id, turn.id, person, conversation.author)
+    conversation.remove(turn)
 
 
 def find_live(id: str) -> Conversation | None:

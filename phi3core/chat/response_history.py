@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from phi3core.access.roles import Person
 from phi3core.errors import NotFound
 from phi3core.serving.pool import Pool
 from phi3core.settings import Settings
@@ -14,7 +15,7 @@ from phi3core.traces.turn import Turn
 
 from . import history
 from .conversation import Conversation
-from .live_conversations import find_live
+from .live_conversations import delete_turn, find_live
 
 Message = dict[str, str]
 
@@ -50,14 +51,27 @@ class ResponseHistory:
 
     def find(self, turn: str, user: str) -> ResponseThread:
         """The conversation up to a turn and its answer. Raises NotFound where it is not this person's; StoreDown."""
-        conversation = self._read(history.find_conversation(self._settings, turn))
-        found = conversation.tree.get(turn)
-        if found is None or found.state not in ("done", "stopped") or not _same(conversation.author, user):
-            raise NotFound("This response is not there (any more).")
+        conversation, found = self._find(turn, user)
         sent = conversation.sent_for(found)
         if found.system and sent[:1] == [{"role": "system", "content": found.system}]:
             sent = sent[1:]
         return ResponseThread(conversation, turn, [*sent, {"role": "assistant", "content": found.answer}])
+
+    def get(self, turn: str, user: str) -> Turn:
+        """A turn. Raises as `find`."""
+        return self._find(turn, user)[1]
+
+    def delete(self, turn: str, person: Person) -> None:
+        """Remove a turn for good. Raises as `find`, and Conflict where others go on from it."""
+        conversation, found = self._find(turn, person.name)
+        delete_turn(self._settings, conversation, found, person)
+
+    def _find(self, turn: str, user: str) -> tuple[Conversation, Turn]:
+        conversation = self._read(history.find_conversation(self._settings, turn))
+        found = conversation.tree.get(turn)
+        if found is None or found.state not in ("done", "stopped") or not _same(conversation.author, user):
+            raise NotFound("This response is not there (any more).")
+        return conversation, found
 
     def _read(self, id: str) -> Conversation:
         """The live one, else read from its traces; not kept in memory, where a page's would have to give way."""

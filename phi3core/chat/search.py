@@ -276,6 +276,8 @@ def _merge(
             row.origin = row.origin or (Origin(**event["origin"]) if event["origin"] else None)
             row.pending += settings.tracing
             row.matches = row.matches or _within(text, turn["question"], turn["answer"])
+        elif event["kind"] == "delete turn" and id in rows:
+            rows[id].turns.pop(event["turn"], None)
         elif event["kind"] == "rename" and id in rows:
             rows[id].title, rows[id].titled = event["title"], -1
         elif event["kind"] == "pin" and id in rows:

@@ -96,6 +96,12 @@ class Tree:
         question = {"role": "user", "content": turn.question}
         return [*self.messages(turn.system, turn.parent, turn.forgot), question]
 
+    def remove(self, turn: Turn) -> None:
+        """Take a turn out that no other follows."""
+        del self.tree[turn.id]
+        if self._leaf == turn.id:
+            self._leaf = self._latest_below(turn.parent)
+
     def count_forgotten(self, parent: Turn | str | None = None, forget: int | None = None) -> int:
         """How many of the oldest turns are left out of what is sent for a turn that follows `parent`.
 

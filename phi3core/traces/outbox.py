@@ -94,15 +94,21 @@ def flush(settings: Settings, send: Send, seconds: float) -> bool:
     return not count_pending(settings) or get_sender(settings, send).flush(seconds)
 
 
-def drop(settings: Settings, conversation: str) -> None:
-    """Delete what is not sent yet about a conversation."""
+def drop(settings: Settings, conversation: str, turn: str = "") -> None:
+    """Delete what is not sent yet about a conversation, or about one turn of it."""
+
+    def is_about(event: Event) -> bool:
+        about = event.get("turn", "")
+        about = about["id"] if isinstance(about, dict) else about
+        return event.get("conversation") == conversation and turn in ("", about)
+
     with _memory_lock:
         if events := _memory.get(settings.home):
-            events[:] = [event for event in events if event.get("conversation") != conversation]
+            events[:] = [event for event in events if not is_about(event)]
     for path in event_files(settings):
         with contextlib.suppress(FileNotFoundError):
             event = read_event(path)
-            if event and event.get("conversation") == conversation:
+            if event and is_about(event):
                 path.unlink()
 
 

@@ -86,6 +86,7 @@ def shown(
     at.text_area(key="chat_system").set_value("Be 'brief'.")
     at.number_input(key="chat_seed_phi3/1").set_value(7)
     at.number_input(key="chat_top_k_phi3/1").set_value(3)
+    at.slider(key="chat_min_p_phi3/1").set_value(0.05)
     at.multiselect(key="chat_stop_phi3/1").set_value(["\\n\\n"])
     ask(ask(at, "One"), ODD_WORDS)
     server = servers.made["phi3/1"]
@@ -101,7 +102,7 @@ def test_the_code_asks_the_last_question_again_with_all_that_the_page_sent(
 ) -> None:
     asked, prompt = replace(engine.asked[-1], prompt_cache_key=""), engine.prompts[-1]
     assert prompt == f"<system>Be 'brief'.<user>One<assistant>The capital is Madrid.<user>{ODD_WORDS}"
-    assert (asked.seed, asked.top_k, asked.stop) == (7, 3, ("\n\n",))
+    assert (asked.seed, asked.top_k, asked.min_p, asked.stop) == (7, 3, 0.05, ("\n\n",))
     for language, run in RUN.items():
         (code,) = [code.value for code in shown.code if code.language == language]
         assert run(code, tmp_path).strip() == "The capital is Madrid."

@@ -40,6 +40,7 @@ _MAIN = (
 )
 _MORE = (
     Control("top_k", "Top k", 1, 1000, 1, 50, "Only so many of the likeliest tokens."),
+    Control("min_p", "Min p", 0.0, 1.0, 0.01, 0.0, "Only tokens at least so likely as this share of the likeliest's."),
     Control("repetition_penalty", "Repetition penalty", 0.1, 2.0, 0.05, 1.0, "Above 1: what was said is less likely."),
     Control("presence_penalty", "Presence penalty", -2.0, 2.0, 0.1, 0.0, "Against tokens that the answer has already."),
     Control("frequency_penalty", "Frequency penalty", -2.0, 2.0, 0.1, 0.0, "Likewise, growing with every time."),

@@ -10,7 +10,10 @@ from phi3core.errors import BadInput, Busy, NotFound, Phi3Error, ServerError, St
 from phi3core.serving.body import RequestError
 from phi3core.serving.protocol import error_body
 
-_THERE = "GET /v1/models, POST /v1/chat/completions, POST /v1/completions and POST /v1/responses"
+_THERE = (
+    "GET /v1/models, POST /v1/chat/completions, POST /v1/completions, POST /v1/responses, and GET and DELETE "
+    "/v1/responses/ID"
+)
 
 
 class Died(ServerError):
@@ -19,6 +22,10 @@ class Died(ServerError):
 
 class Unreached(Died):
     """It was dead before the request reached it."""
+
+
+class ResponseNotFound(NotFound):
+    """A response that is not there, or is another person's."""
 
 
 def _error(
@@ -31,6 +38,8 @@ def _error(
 async def our_error(_: Request, error: Phi3Error) -> Response:
     text = str(error)
     match error:
+        case ResponseNotFound():
+            return _error(404, text, "response_not_found", param="response_id")
         case NotFound():
             return _error(404, text, "model_not_found")
         case RequestError():

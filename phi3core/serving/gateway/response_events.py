@@ -14,6 +14,8 @@ from .response_request import ResponseRequest, in_its_words
 
 RESPONSE, MESSAGE = "resp_", "msg_"
 """What the ids of responses and of the messages in them begin with; the rest is the turn's id in both."""
+STOPPED = "stopped"
+"""The finish reason of an answer that a person has stopped."""
 
 
 @dataclass
@@ -41,7 +43,8 @@ class ResponseWriter:
     def status(self) -> str:
         if self.error:
             return "failed"
-        return {"": "in_progress", "length": "incomplete"}.get(self.finish_reason, "completed")
+        told = {"": "in_progress", "length": "incomplete", STOPPED: "cancelled"}
+        return told.get(self.finish_reason, "completed")
 
     # ------------------------------------------------------------ the stream
 
@@ -119,7 +122,7 @@ class ResponseWriter:
     def _item(self, content: list[dict[str, Any]] | None = None) -> dict[str, Any]:
         """The message of the response. content: instead of all that there is."""
         content = [self._part(self.text, self._logprobs)] if content is None else content
-        status = "incomplete" if self.status == "failed" else self.status
+        status = "incomplete" if self.status in ("failed", "cancelled") else self.status
         return {"id": MESSAGE + self.id, "type": "message", "status": status, "role": "assistant", "content": content}
 
     def _part(self, text: str, logprobs: list[dict[str, Any]]) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 from starlette.exceptions import HTTPException
 
 from phi3core.access.api_keys import key_required, person_with_key
-from phi3core.access.roles import local_person
+from phi3core.access.roles import Person, local_person
 from phi3core.clean_text import clean
 from phi3core.errors import NotFound
 from phi3core.registry.models import Version
@@ -55,6 +55,12 @@ class History(Protocol):
     def find(self, turn: str, user: str) -> Thread:
         """The conversation up to a turn and its answer. Raises NotFound where it is not this user's; StoreDown."""
 
+    def get(self, turn: str, user: str) -> Turn:
+        """A turn. Raises as `find`."""
+
+    def delete(self, turn: str, person: Person) -> None:
+        """Remove a turn for good. Raises as `find`, and Conflict where others go on from it."""
+
 
 class Responses(Forward):
     """An ASGI app that answers one request."""
@@ -67,7 +73,7 @@ class Responses(Forward):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = ResponseRequest.read(parse(await read_body(receive)))
         version = await self._upstream.version(request.model)
-        user = self._user(headers_of(scope))
+        user = asking_person(self._settings, headers_of(scope)).name
         thread, messages = await self._upstream.call(self._prepare, request, user)
         chat = {**request.chat(messages, thread.id), "model": version.ref}
         writer = ResponseWriter(request, uuid.uuid4().hex, version.ref, request.kept)
@@ -79,15 +85,6 @@ class Responses(Forward):
 
         reply = ResponseReply(send, writer, bool(request.stream), keep)
         await self._upstream.run(self.answer(chat, reply), receive)
-
-    def _user(self, headers: dict[str, str]) -> str:
-        """Who asks: the owner of the key, the local user where none is needed."""
-        if not key_required(self._settings):
-            return local_person(self._settings).name
-        person = person_with_key(self._settings, key_of(headers))
-        if person is None:  # it was taken back a moment ago
-            raise HTTPException(401, "The API key is not valid any more.")
-        return person.name
 
     def _prepare(self, request: ResponseRequest, user: str) -> tuple[Thread, list[Message]]:
         """The conversation that the request belongs to, and all that the model reads but the instructions."""
@@ -108,12 +105,22 @@ class Responses(Forward):
         return thread, [*thread.messages, *messages]
 
 
+def asking_person(settings: Settings, headers: dict[str, str]) -> Person:
+    """Who asks: the owner of the key, the local user where none is needed."""
+    if not key_required(settings):
+        return local_person(settings)
+    person = person_with_key(settings, key_of(headers))
+    if person is None:  # it was taken back a moment ago
+        raise HTTPException(401, "The API key is not valid any more.")
+    return person
+
+
 def _turn(writer: ResponseWriter, version: Version, user: str, sent: list[Message], seconds: float) -> Turn:
     """The response as a turn of a conversation."""
     request, counts = writer.request, writer.usage or {}
     extra = request.model_extra or {}
     options = {"max_tokens": request.max_output_tokens, "temperature": request.temperature, "top_p": request.top_p}
-    options |= {name: extra.get(name) for name in ("seed", "stop", "top_k", "repetition_penalty")}
+    options |= {name: extra.get(name) for name in ("seed", "stop", "top_k", "min_p", "repetition_penalty")}
     options |= {name: extra.get(name) for name in ("presence_penalty", "frequency_penalty")}
     form, logged = request.format, version.source.removeprefix("models:/")
     return Turn(

@@ -4,6 +4,7 @@
     POST /v1/chat/completions  "model" is a version reference; the version is opened when it is not open yet
     POST /v1/completions       likewise
     POST /v1/responses         likewise, over chat completions; stored as a conversation
+    GET  /v1/responses/ID      one that was stored; DELETE removes it
     GET  /v1/openapi.json      what the requests may hold
 
 A request is passed on to the version's model server, and its answer comes back byte for byte as it is made
@@ -37,6 +38,7 @@ from .failures import crashed, http_error, our_error
 from .forward import Forward
 from .openapi import openapi
 from .responses import History, Responses
+from .stored_responses import StoredResponses
 from .upstream import Upstream
 
 _LISTED = 5.0
@@ -53,6 +55,7 @@ class Gateway:
         self._hosts = LOOPBACK | allowed_hosts(settings)
         self._upstream = Upstream(settings, clock)
         self._responses = Responses(settings, self._upstream)
+        self._stored = StoredResponses(settings, self._upstream)
 
     def mount(self) -> Mount:
         """For st.App's routes. Answers once `start` was called."""
@@ -63,6 +66,7 @@ class Gateway:
             Route("/openapi.json", _openapi),
             Route("/chat/completions", Forward(self._upstream, "/v1/chat/completions"), methods=["POST"]),
             Route("/responses", self._responses, methods=["POST"]),
+            Route("/responses/{id}", self._stored.answer, methods=["GET", "DELETE"]),
             Route("/completions", Forward(self._upstream, "/v1/completions"), methods=["POST"]),
         ]
         handlers: dict[Any, Any] = {HTTPException: http_error, Phi3Error: our_error, Exception: crashed}
@@ -73,7 +77,7 @@ class Gateway:
         cors = CORSMiddleware(
             guarded,
             allow_origins=origins,
-            allow_methods=("GET", "POST"),
+            allow_methods=("GET", "POST", "DELETE"),
             allow_headers=("*",),
             allow_private_network=True,
             expose_headers=("Retry-After",),
@@ -83,7 +87,7 @@ class Gateway:
     async def start(self, pool: Pool, history: History) -> None:
         """Take requests, in the event loop that runs this."""
         await self._upstream.start(pool)
-        self._responses.history = history
+        self._responses.history = self._stored.history = history
         listed = lambda _: self._upstream.call(list_references, self._settings)  # noqa: E731
         self._listed = AsyncTTLCache(listed, _LISTED, self._clock)
 

@@ -9,11 +9,13 @@ from typing import Any
 import openai
 import pytest
 
+from phi3core.access.api_keys import generate_key, hash_key
 from phi3core.registry.models import Version
 from phi3core.serving.pool import Pool
 from phi3core.settings import Settings
 from tests.support import children
 from tests.support.gateway import passing_on
+from tests.support.secrets import LOGIN
 from tests.support.serving import client_of
 from tests.support.thread_child import ThreadChild
 
@@ -45,3 +47,13 @@ def named(settings: Settings, tmp_path: Path) -> Callable[..., Version]:
         return children.register(settings, children.make(tmp_path / f"{name}-{count}", **what), name)
 
     return make
+
+
+@pytest.fixture
+def two(settings: Settings, pool: Pool) -> Iterator[tuple[openai.OpenAI, openai.OpenAI]]:
+    """Two people's clients; the second may be an admin for all that it helps."""
+    keys = {"ada@example.org": generate_key(), "vera@example.org": generate_key()}
+    lines = "".join(f'{hash_key(key)} = "{email}"\n' for email, key in keys.items())
+    settings.secrets.write_text(f'{LOGIN}[keys]\n{lines}[roles]\nadmin = ["vera@example.org"]\n')
+    with passing_on(settings, pool) as (url, _):
+        yield tuple(client_of(url, key) for key in keys.values())  # type: ignore[misc]

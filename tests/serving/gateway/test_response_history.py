@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import openai
 import pytest
 
-from phi3core.access.api_keys import generate_key, hash_key
 from phi3core.chat import history, live_conversations
 from phi3core.chat.conversation import Conversation
 from phi3core.chat.search import search_conversations
@@ -18,9 +17,6 @@ from phi3core.serving.pool import Pool
 from phi3core.settings import Settings
 from phi3core.traces import outbox
 from tests.support import children
-from tests.support.gateway import passing_on
-from tests.support.secrets import LOGIN
-from tests.support.serving import client_of
 
 
 @pytest.fixture(autouse=True)
@@ -141,16 +137,6 @@ def test_an_answer_that_broke_off_or_was_left_is_not_stored(client: openai.OpenA
 
     kept = [history.read(settings, id).turns[0] for id in conversations(settings)]
     assert all(turn.state == "done" and turn.answer == " 0 1 2" for turn in kept)
-
-
-@pytest.fixture
-def two(settings: Settings, pool: Pool) -> Iterator[tuple[openai.OpenAI, openai.OpenAI]]:
-    """Two people's clients; the second may be an admin for all that it helps."""
-    keys = {"ada@example.org": generate_key(), "vera@example.org": generate_key()}
-    lines = "".join(f'{hash_key(key)} = "{email}"\n' for email, key in keys.items())
-    settings.secrets.write_text(f'{LOGIN}[keys]\n{lines}[roles]\nadmin = ["vera@example.org"]\n')
-    with passing_on(settings, pool) as (url, _):
-        yield tuple(client_of(url, key) for key in keys.values())  # type: ignore[misc]
 
 
 def test_nobody_goes_on_from_somebody_elses(settings: Settings, two: tuple[openai.OpenAI, openai.OpenAI]) -> None:
