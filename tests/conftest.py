@@ -29,6 +29,8 @@ from tests.support.stores import fresh, http_server, postgres_server, s3_server,
 # cores from everybody: the whole suite takes twice as long. Set before PyTorch is loaded, for it reads it only then.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+gc.disable()  # until all tests are imported: none of it is garbage
+
 ROOT = Path(__file__).resolve().parent.parent
 MODEL = "phi3-embedded"
 _LONG = (
@@ -76,6 +78,7 @@ def _heap_collected_once() -> Iterator[None]:
     """
     gc.collect()
     gc.freeze()
+    gc.enable()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(index, "_freeze_for_garbage_collector", lambda: None)
         yield

@@ -15,7 +15,6 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 from tokenizers import Tokenizer
-from transformers import AutoTokenizer
 
 from phi3core.engine.genai_tokenizer import GenaiTokenizer
 from phi3core.engine.guidance import Guidance
@@ -98,6 +97,8 @@ def test_a_template_passes_every_text_on(
 
 @pytest.fixture(scope="module")
 def transformers_tokenizer(tiny_once: Path) -> Any:
+    from transformers import AutoTokenizer  # takes seconds: not in each process of the tests
+
     return AutoTokenizer.from_pretrained(tiny_once)
 
 
