@@ -1,13 +1,18 @@
 """The page table. No page is drawn before the sign-in."""
 
+import base64
+from pathlib import Path
+
 import streamlit as st
 
 from pages.components.shared import login
 from phi3core.access.roles import Person
 
-# An image of our own: Streamlit fetches an icon by name from a font server on the internet.
-st.set_page_config(page_title="Phi-3 Playground", page_icon="assets/icon.png", layout="wide")
-st.logo("assets/icon.png", size="large")
+# An image of our own: Streamlit fetches an icon by name from a font server on the internet. In the page itself: no
+# file is served before the sign-in.
+icon = "data:image/png;base64," + base64.b64encode(Path("assets/icon.png").read_bytes()).decode()
+st.set_page_config(page_title="Phi-3 Playground", page_icon=icon, layout="wide")
+st.logo(icon, size="large")
 
 visitor = login.visitor()
 inside = isinstance(visitor, Person) and visitor.may("viewer")

@@ -7,14 +7,21 @@ import os
 import signal
 import sys
 import traceback
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, NoReturn
 
 import streamlit as st
 from starlette.middleware import Middleware
+from streamlit.auth_util import get_cookie_with_chunks
+from streamlit.proto.AuthRedirect_pb2 import AuthRedirect
 from streamlit.proto.BackMsg_pb2 import BackMsg
+from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
+from streamlit.runtime import get_instance
+from streamlit.runtime.memory_uploaded_file_manager import MemoryUploadedFileManager
 from streamlit.runtime.pages_manager import PagesManager
+from streamlit.web.server.starlette.starlette_app_utils import decode_signed_value
+from streamlit.web.server.starlette.starlette_server_config import USER_COOKIE_NAME
 
 from phi3core.access.login import allowed_hosts, explain_no_login, load_login
 from phi3core.chat import history
@@ -22,8 +29,11 @@ from phi3core.chat.response_history import ResponseHistory
 from phi3core.errors import Phi3Error
 from phi3core.parent_process import on_parent_exit
 from phi3core.registry.index import get_index
+from phi3core.serving.gateway.door import Door
 from phi3core.serving.gateway.front import Front, send_at_once
 from phi3core.serving.gateway.routes import Gateway
+from phi3core.serving.gateway.safe_headers import SafeHeaders
+from phi3core.serving.gateway.uploads import UploadLimit
 from phi3core.serving.guard import LOOPBACK
 from phi3core.serving.pool import pool
 from phi3core.settings import load_settings
@@ -102,13 +112,35 @@ def readable(message: bytes) -> bool:
     return True
 
 
+RELOAD = ForwardMsg(auth_redirect=AuthRedirect(url="")).SerializeToString()
+"""A redirection to the address that a page is at."""
+
+
+def read_sign_in(cookies: Mapping[str, str]) -> bytes | None:
+    """The claims in a browser's cookies, as Streamlit verifies and reads them; None where there are none to be had."""
+    secret = login.cookie_secret if login else ""
+    decode = lambda name: decode_signed_value(secret, name, cookies.get(name, ""))  # noqa: E731
+    return get_cookie_with_chunks(decode, USER_COOKIE_NAME)
+
+
+def count_uploaded(page: str) -> int:
+    """Bytes in memory of what an open page uploaded."""
+    manager = get_instance().uploaded_file_mgr
+    assert isinstance(manager, MemoryUploadedFileManager)
+    return sum(len(file.data) for file in [*manager.file_storage.get(page, {}).values()])
+
+
 app = st.App(
     "app.py",
     lifespan=lifespan,
     routes=[gateway.mount()],
     middleware=[
+        Middleware(SafeHeaders, secure=bool(login and login.over_https)),
         Middleware(Front, hosts=LOOPBACK | allowed_hosts(config), readable=readable),
+        *([Middleware(Door, settings=config, login=login, read=read_sign_in, reload=RELOAD)] if login else []),
+        Middleware(UploadLimit, held=count_uploaded),
     ],
-    secrets={"auth": login.model_dump()} if login else None,  # Streamlit's own way to find them knows no PHI3_SECRETS
+    # Streamlit's own way to find them knows no PHI3_SECRETS.
+    secrets={"auth": login.for_streamlit()} if login else None,
     on_script_error=unexpected,
 )

@@ -79,6 +79,11 @@ class Settings:
         return self.home / "outbox"
 
     @property
+    def sessions(self) -> Path:
+        """Sign-ins that count."""
+        return self.home / "sessions"
+
+    @property
     def artifacts(self) -> Path | None:
         """Where artifacts go when the store is our own SQLite file; None when a server decides."""
         return self.home / "artifacts" if self.tracking_uri == _default_store(self.home) else None

@@ -26,7 +26,11 @@ _SECRET_LENGTH = 32  # characters: a cookie that is signed with a guessed secret
 
 
 class Login(Table):
-    """The [auth] table. Streamlit knows more keys than these; they are passed on as they are."""
+    """The [auth] table. Streamlit knows more keys than these; they are passed on as they are.
+
+    assume_email_verified: the provider never sends the claim, and vouches for every address that it tells.
+    session_hours: how long a sign-in counts, and how old a person's groups are at most.
+    """
 
     model_config = ConfigDict(extra="allow")
 
@@ -39,6 +43,17 @@ class Login(Table):
     client_id: Annotated[str, Field(min_length=1)]
     client_secret: Annotated[str, Field(min_length=1, repr=False)]
     server_metadata_url: Annotated[str, Field(min_length=1)]
+    assume_email_verified: bool = False
+    session_hours: Annotated[float, Field(gt=0, le=720, description="a number of hours, at most 720")] = 8
+
+    @property
+    def over_https(self) -> bool:
+        """Whether people reach the app over https."""
+        return self.redirect_uri.startswith("https:")
+
+    def for_streamlit(self) -> dict[str, Any]:
+        """The table without the keys that are ours alone."""
+        return self.model_dump(exclude={"assume_email_verified", "session_hours"})
 
     @field_validator("redirect_uri")
     @classmethod

@@ -16,9 +16,12 @@ import click
 
 from phi3core.access.api_keys import generate_key, hash_key
 from phi3core.access.login import explain_no_login, load_login
+from phi3core.access.roles import local_person, require
+from phi3core.access.sessions import end_sessions
 from phi3core.errors import BadInput, Cancelled, NotFound, Phi3Error
 from phi3core.http_client import local_client
 from phi3core.settings import load_settings
+from phi3core.text import plural
 
 from .build import prepare_demo
 from .group import REF_HELP, main
@@ -63,6 +66,16 @@ def key(email: str) -> None:
     click.echo(f"The key, which is shown only now:\n\n    {made}\n")
     click.echo(f"This goes below [keys] in {load_settings().secrets}; take it out again, and the key opens nothing:\n")
     click.echo(f"    {hash_key(made)} = {json.dumps(email.strip(), ensure_ascii=False)}")
+
+
+@main.command("sign-out")
+@click.argument("email")
+def sign_out(email: str) -> None:
+    """End all sign-ins of EMAIL at the pages, in open tabs too."""
+    config = load_settings()
+    require(local_person(config), "admin", "signing others out")
+    ended = end_sessions(config, email)
+    click.echo(f"{ended} {plural(ended, 'sign-in')} of {email.strip()} ended.")
 
 
 @main.command()

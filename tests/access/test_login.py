@@ -53,5 +53,5 @@ def test_a_login_that_is_gone_from_the_file_opens_nothing(
 def test_what_only_streamlit_knows_in_the_table_is_passed_on(write_secrets: Callable[[str], Settings]) -> None:
     login = load_login(write_secrets(f'{LOGIN}client_kwargs = {{ prompt = "login" }}\n'))
     assert login is not None
-    assert login.model_dump()["client_kwargs"] == {"prompt": "login"}
+    assert login.for_streamlit()["client_kwargs"] == {"prompt": "login"}
     assert "0123456789abcdef" not in repr(login)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from phi3core.access import sessions
 from phi3core.access.api_keys import person_with_key
 from phi3core.access.login import load_login
 from phi3core.build import jobs
@@ -46,6 +47,17 @@ def test_a_key_is_shown_once_and_its_line_lets_it_in(settings: Settings) -> None
     assert found is not None
     assert found.name == "ada@example.org"
     assert shown not in run("key", "ada@example.org").stdout
+
+
+def test_an_admin_ends_the_sign_ins_of_a_person(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    sessions.open_session(settings, "0a", "ada@example.org", 8)
+    settings.secrets.write_text(f"{LOGIN}[roles]\nadmin = ['root@example.org']\n")
+    load_login.cache_clear()
+    assert "needs the role admin" in run("sign-out", "ada@example.org").stderr
+    assert sessions.is_open(settings, "0a")
+    monkeypatch.setenv("PHI3_USER", "root@example.org")
+    assert run("sign-out", "Ada@example.org").stdout == "1 sign-in of Ada@example.org ended.\n"
+    assert not sessions.is_open(settings, "0a")
 
 
 def test_the_app_listens_to_others_only_with_a_login(settings: Settings, taken: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ import httpx
 import oidc_provider_mock as provider
 import pytest
 from playwright.sync_api import Browser, Page, expect
+from streamlit.web.server.starlette.starlette_app_utils import create_signed_value
 
 from phi3core import tags
 from phi3core.access import roles
@@ -36,6 +38,8 @@ SIGN_IN_PAGE = [
     "Phi-3 Playground", "Sign in to go on.", "login", "Sign in", "It takes you to localhost and back to this page.",
 ]  # fmt: skip
 # “login” is the name of an icon.
+SECRET = "only-for-this-test-0123456789abcdef"
+KEPT = ("metrics", "upload_file/page/1", "script-health-check")  # below /_stcore
 VERA, NOBODY = "vera@example.org", "without-an-address"
 
 
@@ -73,7 +77,7 @@ def allow(secrets: Path, issuer: str, roles: str = "", more: str = "") -> None:
         f"""
 [auth]
 redirect_uri = "http://localhost:{{port}}/oauth2callback"
-cookie_secret = "only-for-this-test-0123456789abcdef"
+cookie_secret = "{SECRET}"
 client_id = "phi3"
 client_secret = "s"
 server_metadata_url = "{issuer}/.well-known/openid-configuration"
@@ -150,7 +154,8 @@ def test_one_reads_as_a_viewer_and_promotes_as_a_releaser_under_ones_own_address
     assert (record.user, record.role, record.version, record.reason) == (VERA, "releaser", 2, "It earned it")
     assert reader.get_version(guarded.settings, f"{MODEL}/Production").version == 2
 
-    # And out again: not even Back shows what was there.
+    # And out again: not even Back shows what was there, nor does a copy of the cookies open it.
+    copied = page.context.cookies(guarded.url)
     page.get_by_role("button", name="Sign out").click()
     page.get_by_role("button", name="End session").click()  # the provider's
     expect(page.get_by_role("button", name="Sign in")).to_be_visible()
@@ -158,6 +163,39 @@ def test_one_reads_as_a_viewer_and_promotes_as_a_releaser_under_ones_own_address
     page.goto(f"{guarded.url}/{VERSION_PAGE}")
     expect(page.get_by_role("button", name="Sign in")).to_be_visible()
     assert MODEL not in page.locator("body").inner_text()
+    page.context.add_cookies(copied)  # type: ignore[arg-type]
+    page.goto(f"{guarded.url}/{VERSION_PAGE}")
+    expect(page.get_by_role("button", name="Sign in")).to_be_visible()
+
+
+def test_before_the_sign_in_and_after_the_sign_out_nothing_is_taken_and_nothing_kept_is_given(
+    page: Page, guarded: App
+) -> None:
+    page.goto(guarded.url)
+    sign_in(page)
+    expect(page.get_by_role("button", name="Sign out")).to_be_visible()
+    signed = {cookie["name"]: cookie["value"] for cookie in page.context.cookies(guarded.url)}
+    claims = json.dumps({"email": VERA, "email_verified": True, "is_logged_in": True, "provider": "default"})
+    forged = create_signed_value(SECRET, "_streamlit_user", claims).decode()
+    ask = lambda path, cookies: httpx.get(f"{guarded.url}/{path}", cookies=cookies)  # noqa: E731
+    statuses = lambda cookies: [ask(f"_stcore/{path}", cookies).status_code for path in KEPT]  # noqa: E731
+    assert statuses(signed)[0] == 200
+    assert statuses({}) == [401] * len(KEPT)
+    assert statuses({**signed, "_streamlit_user": forged}) == [401] * len(KEPT)
+
+    # Another tab ends it, and the open one is cut off at its next step.
+    assert ask("auth/logout", signed).status_code == 302
+    assert statuses(signed) == [401] * len(KEPT)
+    page.get_by_test_id("stSidebar").get_by_text("Registry").click()
+    expect(page.get_by_role("button", name="Sign in")).to_be_visible()
+    assert MODEL not in page.locator("body").inner_text()
+
+
+@pytest.mark.parametrize("path", ["", "chat", "_stcore/health", "_stcore/host-config", "v1/models", "static/none.js"])
+def test_everything_that_is_served_says_that_no_other_page_may_frame_it(guarded: App, path: str) -> None:
+    headers = httpx.get(f"{guarded.url}/{path}").headers
+    assert "frame-ancestors 'self'" in headers["content-security-policy"]
+    assert (headers["x-content-type-options"], headers["referrer-policy"]) == ("nosniff", "same-origin")
 
 
 def test_a_sign_in_that_is_refused_or_tells_no_address_says_so_and_opens_nothing(page: Page, guarded: App) -> None:

@@ -12,11 +12,11 @@ import pandas as pd
 import streamlit as st
 
 from phi3core import tags
-from phi3core.access import roles
+from phi3core.access import roles, sign_in
 from phi3core.access.login import load_login
 from phi3core.access.roles import Person
 from phi3core.endpoints.config import Endpoint
-from phi3core.errors import BadInput, Phi3Error, StoreDown
+from phi3core.errors import Phi3Error, StoreDown
 from phi3core.markdown import safe_markdown
 from phi3core.registry.models import Version
 from phi3core.serving.pool import Pool, pool
@@ -60,12 +60,7 @@ def visitor() -> Person | None:
         return roles.local_person(config())
     if not (found := claims()):
         return None
-    email, verified = found.get("email"), found.get("email_verified")
-    if not isinstance(email, str) or not email.strip() or verified in (False, "false"):
-        raise BadInput("Your sign-in tells no e-mail address of yours that was verified, and roles go by it.")
-    groups = found.get(roles.groups_claim(config()))
-    listed = [groups] if isinstance(groups, str) else groups if isinstance(groups, list) else []
-    return roles.signed_in_person(config(), email.strip(), [str(group) for group in listed])
+    return sign_in.person_with_claims(config(), found)
 
 
 def person() -> Person:
