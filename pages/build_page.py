@@ -1,13 +1,11 @@
 """Build: from weights to a registered version, watched step by step."""
 
-import itertools
-from collections.abc import Iterator
 from typing import Literal
 
 import streamlit as st
 
 from pages.components.build import build_card, inspection_view
-from pages.components.shared import reads, ui
+from pages.components.shared import live_part, reads, ui
 from phi3core import tags
 from phi3core.build import jobs
 from phi3core.build.spec import MAX_TOKENS, PRECISIONS, BuildSpec, default_precision, suggest_model_name
@@ -38,12 +36,10 @@ with ui.stop_on_error():
 running = [job.run_id for job in listed if job.running]
 
 
-@st.fragment(run_every=1.0 if running else None)
-def _running(runs: Iterator[int]) -> None:
+def _running(by_itself: bool) -> None:
     with ui.stop_on_error():
         now = [jobs.get(ui.config(), run_id) for run_id in running]
-    # Not with the page's own run, the first: what was pressed, further down, would be lost.
-    if next(runs) and any(not job.running for job in now):
+    if by_itself and any(not job.running for job in now):
         reads.invalidate()
         st.rerun()  # it belongs in the list below now
     for job in now:
@@ -59,7 +55,7 @@ def _ended() -> None:
             build_card.show(job)
 
 
-_running(itertools.count())
+live_part.draw(_running, every=1.0 if running else None)
 if not ui.person().may("releaser"):
     st.info("To build a version takes the role releaser; an admin can give it.", icon=":material/lock:")
     _ended()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import shutil
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,14 +18,17 @@ from pages.components.registry import list_view, model_state
 from pages.components.shared import ui
 from phi3core import tags
 from phi3core.chat import live_conversations
+from phi3core.chat.conversation import Conversation
+from phi3core.chat.live_conversations import add_conversation
 from phi3core.promotion.promote import promote, set_alias
 from phi3core.promotion.record import search
 from phi3core.promotion.record.model import Record
 from phi3core.registry.index import get_index
 from phi3core.settings import Settings
-from tests.app.chatting import WORDS
+from phi3core.traces.turn import Turn
+from tests.app.chatting import WORDS, chat_version
 from tests.app.people import ANN, RUTH
-from tests.app.servers import FakePool
+from tests.app.servers import FakePool, HeldEngine
 from tests.conftest import home_of_its_own
 from tests.support import fakes
 
@@ -68,6 +72,27 @@ def engine(servers: FakePool) -> fakes.FakeEngine:
     engine = fakes.FakeEngine(WORDS)
     servers.engines = lambda ref: engine
     return engine
+
+
+@dataclass(frozen=True)
+class HeldAnswer:
+    """An answer that has come to “The capital” and goes on once `engine.go` is set."""
+
+    engine: HeldEngine
+    talk: Conversation
+    turn: Turn
+
+
+@pytest.fixture
+def held(register: Register, settings: Settings, servers: FakePool) -> HeldAnswer:
+    """The first answer of a conversation with phi3/1, held in mid-sentence."""
+    engine = HeldEngine(WORDS, hold_at=2)
+    servers.engines = lambda ref: engine
+    register()
+    talk = add_conversation(Conversation(settings, servers))  # type: ignore[arg-type]
+    turn = talk.ask(chat_version(settings), "Hello").turn
+    fakes.until(lambda: turn.answer == "The capital")
+    return HeldAnswer(engine, talk, turn)
 
 
 @pytest.fixture

@@ -5,13 +5,11 @@ from __future__ import annotations
 import pytest
 
 from phi3core.chat import live_conversations
-from phi3core.chat.conversation import Conversation
-from phi3core.chat.live_conversations import add_conversation
 from phi3core.promotion.promote import promote
 from phi3core.settings import Settings
-from tests.app.chatting import WORDS, answers, ask, chat_version, follow_link, live, settled
-from tests.app.conftest import Open, Register
-from tests.app.servers import FakePool, HeldEngine
+from tests.app.chatting import answers, ask, follow_link, live, settled
+from tests.app.conftest import HeldAnswer, Open, Register
+from tests.app.servers import FakePool
 from tests.support import fakes
 
 # ---------------------------------------------------------------- conversations
@@ -54,18 +52,10 @@ def test_the_answer_that_was_selected_is_in_the_address_for_a_reload_a_link_and_
     assert answers(open_page("chat", c=talk.id, turn="gone")) == ["One", "Another"]
 
 
-def test_a_page_opened_in_mid_answer_follows_it_to_its_end(
-    open_page: Open, register: Register, settings: Settings, servers: FakePool
-) -> None:
-    held = HeldEngine(WORDS, hold_at=2)
-    servers.engines = lambda ref: held
-    register()
-    talk = add_conversation(Conversation(settings, servers))  # type: ignore[arg-type]
-    turn = talk.ask(chat_version(settings), "Hello").turn
-    fakes.until(lambda: turn.answer == "The capital")
-    at = open_page("chat", c=talk.id)
+def test_a_page_opened_in_mid_answer_follows_it_to_its_end(open_page: Open, held: HeldAnswer) -> None:
+    at = open_page("chat", c=held.talk.id)
     assert answers(at) == ["Hello", "The capital"]
-    held.go.set()
+    held.engine.go.set()
     settled(at)
     assert answers(at) == ["Hello", "The capital is Madrid."]
     assert not at.chat_input(key="chat_input").disabled

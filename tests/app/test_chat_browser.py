@@ -9,12 +9,8 @@ from typing import Any
 from streamlit.testing.v1 import AppTest
 
 from pages.components.chat import browser
-from phi3core.chat.conversation import Conversation
-from phi3core.chat.live_conversations import add_conversation
-from phi3core.settings import Settings
-from tests.app.chatting import WORDS, ask, chat_version, live, settled
-from tests.app.conftest import Open, Register
-from tests.app.servers import FakePool, HeldEngine
+from tests.app.chatting import ask, live, settled
+from tests.app.conftest import HeldAnswer, Open, Register
 from tests.support import fakes
 
 HOSTILE = '</script><img src=x onerror="alert(1)"> `\\u0000` ${1}\n**x**'
@@ -68,16 +64,10 @@ def test_a_raw_prompts_answer_comes_into_view_once(
     assert told(at.run(), "show") == [shown]
 
 
-def test_escape_stops_an_answer(open_page: Open, register: Register, settings: Settings, servers: FakePool) -> None:
-    held = HeldEngine(WORDS, hold_at=2)
-    servers.engines = lambda ref: held
-    register()
-    talk = add_conversation(Conversation(settings, servers))  # type: ignore[arg-type]
-    turn = talk.ask(chat_version(settings), "Hello").turn
-    fakes.until(lambda: turn.answer == "The capital")
-    stop = open_page("chat", c=talk.id).button(key="chat_stop")
+def test_escape_stops_an_answer(open_page: Open, held: HeldAnswer) -> None:
+    stop = open_page("chat", c=held.talk.id).button(key="chat_stop")
     assert stop.proto.shortcut == "escape"
-    talk.stop()
+    held.talk.stop()
 
 
 def test_every_button_that_shows_an_icon_alone_has_a_spoken_name(

@@ -7,11 +7,9 @@ import time
 import pytest
 
 from pages.components.chat import turns
-from phi3core.chat.conversation import Conversation
-from phi3core.chat.live_conversations import add_conversation
 from phi3core.settings import Settings
-from tests.app.chatting import WORDS, answers, ask, chat_version, live, put_into_box, settled
-from tests.app.conftest import Open, Register, said
+from tests.app.chatting import WORDS, answers, ask, live, put_into_box, settled
+from tests.app.conftest import HeldAnswer, Open, Register, said
 from tests.app.servers import FakePool, HeldEngine
 from tests.support import fakes
 
@@ -91,23 +89,15 @@ def test_a_thumb_and_its_comment_are_kept_and_shown(
     assert turn.thumb is None
 
 
-def test_a_message_sent_while_an_answer_comes_waits_in_its_box(
-    open_page: Open, register: Register, settings: Settings, servers: FakePool
-) -> None:
-    held = HeldEngine(WORDS, hold_at=2)
-    servers.engines = lambda ref: held
-    register()
-    talk = add_conversation(Conversation(settings, servers))  # type: ignore[arg-type]
-    turn = talk.ask(chat_version(settings), "Hello").turn
-    fakes.until(lambda: turn.answer == "The capital")
-    at = open_page("chat", c=talk.id)
+def test_a_message_sent_while_an_answer_comes_waits_in_its_box(open_page: Open, held: HeldAnswer) -> None:
+    at = open_page("chat", c=held.talk.id)
     assert answers(at) == ["Hello", "The capital"]
     at.chat_input(key="chat_input").set_value("Too early").run()
     assert put_into_box(at) == "Too early"
-    assert len(talk.path) == 1
+    assert len(held.talk.path) == 1
     at.button(key="chat_stop").click().run()
     settled(at)
-    assert turn.state == "stopped"
+    assert held.turn.state == "stopped"
     assert at.button(key="chat_again").label == "Ask again"
 
 

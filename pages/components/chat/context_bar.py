@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Iterator
 from typing import Any
 
 import streamlit as st
 
-from pages.components.shared import reads
+from pages.components.shared import live_part, reads
 from phi3core.chat.context_window import count_tokens
 from phi3core.chat.conversation import Conversation
 
@@ -25,15 +23,12 @@ def show(chosen: Selection, conversation: Conversation, system: str) -> None:
         return
     measured = _measure(chosen, conversation, system)
     st.session_state["chat_measured"] = measured
-    st.fragment(_follow, run_every=None if measured else 1.0)(
-        chosen, conversation, system, bool(measured), itertools.count()
-    )  # fmt: skip
+    live_part.draw(_follow, chosen, conversation, system, bool(measured), every=None if measured else 1.0)
 
 
-def _follow(chosen: Selection, conversation: Conversation, system: str, known: bool, runs: Iterator[int]) -> None:
+def _follow(by_itself: bool, chosen: Selection, conversation: Conversation, system: str, known: bool) -> None:
     measured = _measure(chosen, conversation, system)
-    # Not with the page's own run, the first: what was pressed, further down, would be lost.
-    if next(runs) and measured and not known:
+    if by_itself and measured and not known:
         st.rerun()
     _draw_bar(conversation, measured)
 

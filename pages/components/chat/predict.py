@@ -7,7 +7,7 @@ from typing import Any
 
 import streamlit as st
 
-from pages.components.shared import reads, ui
+from pages.components.shared import live_part, reads, ui
 from phi3core.chat.model_client import invoke_server
 from phi3core.errors import Phi3Error
 
@@ -38,14 +38,14 @@ def show(chosen: Selection, state: ServerState) -> None:
         st.session_state["chat_prediction"] = (chosen.ref, reads.start(invoke_server, server, body))
     ref, coming = st.session_state.get("chat_prediction", ("", None))
     if ref == chosen.ref and coming is not None:
-        st.fragment(_show_result, run_every=None if coming.done() else 0.5)(coming, coming.done())
+        live_part.draw(_show_result, coming, coming.done(), every=None if coming.done() else 0.5)
 
 
-def _show_result(coming: Any, done: bool) -> None:
+def _show_result(by_itself: bool, coming: Any, done: bool) -> None:
     if not coming.done():
         st.caption(":material/progress_activity: The model works on it …")
         return
-    if not done:
+    if by_itself and not done:
         st.rerun()
     try:
         found = coming.result()

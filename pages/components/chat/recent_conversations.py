@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import streamlit as st
 
 from pages.components.conversations import conversation_menu
-from pages.components.shared import reads, ui
+from pages.components.shared import live_part, reads, ui
 from pages.components.shared.escape import short
 from phi3core.access.login import load_login
 from phi3core.access.roles import Person
@@ -88,16 +88,14 @@ def _read(me: Person, text: str) -> Recent | str:
         return reading.value
     if reading.error:
         return _AWAY
-    _look_again([])
+    live_part.draw(_look_again, every=1.0)
     return ":material/progress_activity: Reading them …"
 
 
-@st.fragment(run_every=1.0)
-def _look_again(drawn: list[bool]) -> None:
+def _look_again(by_itself: bool) -> None:
     """Nothing is known yet: the page is drawn again in a second, and this with it."""
-    if drawn:
+    if by_itself:
         st.rerun()
-    drawn.append(True)
 
 
 def _with_open_one(found: Recent, conversation: Conversation) -> Recent:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 import streamlit as st
 
-from pages.components.shared import reads, ui
+from pages.components.shared import live_part, reads, ui
 from phi3core.chat import history
 from phi3core.chat.conversation import Conversation
 from phi3core.chat.model_client import model_properties
@@ -65,7 +63,7 @@ def show(chosen: Selection, conversation: Conversation) -> None:
     late = _waiting(conversation)
     busy = state.status is not None and state.status.state == "busy"
     every = 1.0 if _unsettled(chosen, conversation, state) else 3.0 if late or busy else None
-    st.fragment(_show, run_every=every)(chosen, conversation, every, itertools.count())
+    live_part.draw(_show, chosen, conversation, every, every=every)
 
 
 def _unsettled(chosen: Selection, conversation: Conversation, state: ServerState) -> bool:
@@ -83,10 +81,9 @@ def _opening(chosen: Selection, conversation: Conversation) -> bool:
     return current is not None and current.ref == chosen.ref
 
 
-def _show(chosen: Selection, conversation: Conversation, every: float | None, runs: Iterator[int]) -> None:
+def _show(by_itself: bool, chosen: Selection, conversation: Conversation, every: float | None) -> None:
     state = read(chosen)
-    # Not with the page's own run, the first: what was pressed, further down, would be lost.
-    if next(runs) and every == 1.0 and not _unsettled(chosen, conversation, state):
+    if by_itself and every == 1.0 and not _unsettled(chosen, conversation, state):
         st.rerun()  # what it can do is known now: everything else is drawn by it
     if chosen.version is not None:
         _show_server(chosen, conversation, state)

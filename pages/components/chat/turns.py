@@ -8,7 +8,7 @@ from contextlib import nullcontext
 
 import streamlit as st
 
-from pages.components.shared import reads, ui
+from pages.components.shared import live_part, reads, ui
 from phi3core.chat.context_window import count_tokens, count_turns_to_forget
 from phi3core.chat.conversation import Conversation
 from phi3core.chat.live_turn import LiveTurn
@@ -87,17 +87,16 @@ def _show_running(live: LiveTurn) -> None:
         # Outside the live part: a click runs the page, which does not wait for the answer.
         st.button("Stop", icon=":material/stop_circle:", key="chat_stop", on_click=_stop, args=(live,), shortcut="Esc")
         with answer:
-            # One look only: until the page's own run has ended, what it drew before stays on the screen beside this.
-            st.session_state["chat_one_look"] = True
-            _follow(live)
+            live_part.draw(_follow, live, every=_NEXT)
 
 
-@st.fragment(run_every=_NEXT)
-def _follow(live: LiveTurn) -> None:
-    """A stretch of the answer as it comes; short, so that what is clicked elsewhere has its turn."""
+def _follow(by_itself: bool, live: LiveTurn) -> None:
+    """A stretch of the answer as it comes; short, so that what is clicked elsewhere has its turn.
+
+    With the page one look only: until its run has ended, what it drew before stays on the screen beside this.
+    """
     turn = live.turn
     text, waiting = st.empty(), st.empty()
-    once = st.session_state.pop("chat_one_look", False)
     until, shown = time.monotonic() + _SLICE, None
     while True:
         now = (len(turn.answer), live.waiting, turn.state)
@@ -109,9 +108,9 @@ def _follow(live: LiveTurn) -> None:
             else:
                 waiting.empty()
             shown = now
-        if turn.state != "running":
+        if by_itself and turn.state != "running":
             st.rerun()  # draw it as ended, with its figures
-        if once or time.monotonic() > until:
+        if not by_itself or time.monotonic() > until:
             return
         # The longer it is, the longer a browser needs to draw it.
         time.sleep(_EVERY + len(turn.answer) / 200_000)

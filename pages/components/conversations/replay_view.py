@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from pages.components.shared import links, reads, ui
+from pages.components.shared import links, live_part, reads, ui
 from pages.components.shared.escape import differences, escape, short
 from phi3core.chat import replay
 from phi3core.chat.conversation import Conversation
@@ -31,13 +31,7 @@ def show(conversation_id: str) -> None:
         _ended(original, repeated, under_way)
         return
 
-    @st.fragment(run_every=0.5)
-    def progress() -> None:
-        if under_way.state != "running":
-            st.rerun()  # with its figures and chart, and without looking again
-        _running(under_way)
-
-    progress()
+    live_part.draw(_running, under_way, every=0.5)
 
 
 def _load(conversation_id: str, pool: Pool) -> tuple[Conversation, Conversation, Replay | None]:
@@ -56,7 +50,9 @@ def _load(conversation_id: str, pool: Pool) -> tuple[Conversation, Conversation,
     return repeated, original, None
 
 
-def _running(under_way: Replay) -> None:
+def _running(by_itself: bool, under_way: Replay) -> None:
+    if by_itself and under_way.state != "running":
+        st.rerun()  # with its figures and chart, and without looking again
     at, total = min(under_way.done + 1, under_way.total), under_way.total
     live = under_way.conversation.live
     waiting = f" · {live.waiting}" if live and live.waiting else ""

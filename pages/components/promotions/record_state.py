@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import streamlit as st
 
-from pages.components.shared import dialogs, reads, ui
+from pages.components.shared import dialogs, live_part, reads, ui
 from pages.components.shared.escape import escape, short
 from phi3core.errors import Phi3Error
 from phi3core.promotion.reconcile import Reconciliation, reconcile
@@ -93,7 +92,7 @@ def _verified(models: tuple[str, ...]) -> list[str]:
     """What is wrong with all records of the models, as far as it is known: every one is read, in the background."""
     state = _verification(models, 0.3)
     if state.value is None and state.pending:
-        _await(models, itertools.count())
+        live_part.draw(_await, models, every=1.0)
     return state.value or []
 
 
@@ -106,11 +105,9 @@ def _verify(config: Settings, models: tuple[str, ...]) -> list[str]:
     return [sentence for name in (*models, "") for sentence in search.verify(config, name)]
 
 
-@st.fragment(run_every=1.0)
-def _await(models: tuple[str, ...], runs: Iterator[int]) -> None:
+def _await(by_itself: bool, models: tuple[str, ...]) -> None:
     """The page is drawn anew once it is known."""
-    # Not with the page's own run, the first: what was pressed would be lost.
-    if next(runs) and not _verification(models, 0).pending:
+    if by_itself and not _verification(models, 0).pending:
         st.rerun()
 
 

@@ -7,7 +7,7 @@ import time
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from pages.components.shared import reads, ui
+from pages.components.shared import live_part, reads, ui
 from pages.components.shared.escape import short
 from phi3core.errors import Phi3Error
 from phi3core.registry import reader
@@ -176,7 +176,7 @@ def _nothing_yet() -> None:
 
 def _filling(found: Index) -> None:
     """Until the index has read the store once: some models straight from the store."""
-    _wait(found)
+    live_part.draw(_wait, found, every=1.0)
     with ui.stop_on_error():
         first = reads.wait_for("Reading the first models …", reader.search_models, ui.config())
     listed = [(row.model.name, [row.version] if row.version else []) for row in first.summaries]
@@ -188,9 +188,8 @@ def _filling(found: Index) -> None:
         st.skeleton(height=320)
 
 
-@st.fragment(run_every=1.0)
-def _wait(found: Index) -> None:
-    if found.ready:
+def _wait(by_itself: bool, found: Index) -> None:
+    if by_itself and found.ready:
         st.rerun()
     if found.error:
         ui.show_error(found.error)

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import streamlit as st
 
-from pages.components.shared import reads, ui
+from pages.components.shared import live_part, reads, ui
 from pages.components.shared.escape import short
 from pages.components.shared.reads import Reading
 from phi3core.errors import NotFound, Phi3Error
@@ -81,15 +80,13 @@ def follow(name: str, reading: Reading[ModelState]) -> None:
     """Say that the store is still being asked, or why it does not answer; draw the page anew once it differs."""
     at_work = reading.value is not None and reading.value.look is not None and reading.value.look.in_flight
     if reading.error or reading.pending or at_work:
-        _follow(name, reading.value, itertools.count())
+        live_part.draw(_follow, name, reading.value, every=1.0)
 
 
-@st.fragment(run_every=1.0)
-def _follow(name: str, shown: ModelState | None, runs: Iterator[int]) -> None:
+def _follow(by_itself: bool, name: str, shown: ModelState | None) -> None:
     reading = _latest(name, 0.0)
     news = not reading.pending and not reading.error and _differs(name, shown, reading.value)
-    # Not with the page's own run, the first: what was pressed would be lost.
-    if next(runs) and news and st.session_state.get("registry_may_redraw"):
+    if by_itself and news and st.session_state.get("registry_may_redraw"):
         st.session_state["registry_redrawn"] = True
         st.rerun()
     if reading.error:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import streamlit as st
 
-from pages.components.shared import reads, ui
+from pages.components.shared import live_part, reads, ui
 from phi3core.promotion.policy import requests
 from phi3core.registry.models import Version
 from phi3core.settings import Settings
@@ -67,7 +66,7 @@ def refresh() -> None:
 
 def _await_first(*functions: Callable[[Settings], object]) -> None:
     if any(_unread(function, _PATIENCE) for function in functions if _unread(function, 0)):
-        _redraw_when_read(itertools.count())
+        live_part.draw(_redraw_when_read, every=0.7)
 
 
 def _unread(function: Callable[[Settings], object], patience: float) -> bool:
@@ -76,9 +75,7 @@ def _unread(function: Callable[[Settings], object], patience: float) -> bool:
     return reading.value is None and reading.pending
 
 
-@st.fragment(run_every=0.7)
-def _redraw_when_read(runs: Iterator[int]) -> None:
+def _redraw_when_read(by_itself: bool) -> None:
     functions: list[Callable[[Settings], object]] = [requests.waiting, feedback.count_reviews]
-    # Not with the page's own run, the first: what was pressed would be lost.
-    if next(runs) and not any(reads.latest(function, ui.config(), patience=0).pending for function in functions):
+    if by_itself and not any(reads.latest(function, ui.config(), patience=0).pending for function in functions):
         st.rerun()

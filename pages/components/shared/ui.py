@@ -24,7 +24,7 @@ from phi3core.settings import Settings, load_settings
 from phi3core.store.client import ensure_reachable, hide_password
 from phi3core.text import plural
 
-from . import reads
+from . import live_part, reads
 from .escape import short
 
 STAGE_COLORS = {"Production": "green", "Staging": "orange", "Archived": "gray", "None": "gray"}
@@ -99,18 +99,16 @@ def show_errors() -> Iterator[None]:
 
 def rerun_when_store_answers() -> None:
     """Say that the page goes on by itself, and ask the store in the background until it answers."""
-    _wait_for_store([])
+    live_part.draw(_wait_for_store, time.monotonic(), every=2.0)
 
 
-@st.fragment(run_every=2.0)
-def _wait_for_store(runs: list[float]) -> None:
+def _wait_for_store(by_itself: bool, drawn: float) -> None:
     st.caption(":material/autorenew: This page goes on by itself when the store answers.")
     # What was asked in one run is used in a later one, and on a busy machine that may be long after: any answer counts
     # that came since the page was drawn.
     answer = reads.latest(ensure_reachable, config(), max_age=3, patience=0)
-    if runs and not answer.error and answer.age is not None and answer.age < time.monotonic() - runs[0]:
+    if by_itself and not answer.error and answer.age is not None and answer.age < time.monotonic() - drawn:
         st.rerun()
-    runs.append(time.monotonic())  # drawn with its page, it must not end it: a message may have just been sent
 
 
 def show_error(text: str) -> None:
