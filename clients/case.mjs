@@ -2,6 +2,7 @@
 
 export const BASE = process.env.BASE ?? "http://localhost:8501/v1";
 export const REF = process.env.REF ?? "phi3-embedded/2";
+export const NO_OPTIONS = process.env.NO_OPTIONS ?? "no-options/1";
 export const QUESTION = "What is the capital of Spain?";
 
 export async function attempt(name, work) {

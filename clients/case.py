@@ -1,6 +1,6 @@
 """What the Python scripts here share: one line of JSON for each thing that a client is asked to do.
 
-BASE and REF of the environment say where the app is and which version is asked.
+BASE, REF and NO_OPTIONS of the environment say where the app is, which version is asked, and which takes no options.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import Any
 
 BASE = os.environ.get("BASE", "http://localhost:8501/v1")
 REF = os.environ.get("REF", "phi3-embedded/2")
+NO_OPTIONS = os.environ.get("NO_OPTIONS", "no-options/1")
 QUESTION = "What is the capital of Spain?"
 SCHEMA = {
     "type": "object",

@@ -3,7 +3,7 @@ import { AIMessage, HumanMessage, SystemMessage } from "@langchain/core/messages
 import { tool } from "@langchain/core/tools";
 import { ChatOpenAI, OpenAI, OpenAIEmbeddings } from "@langchain/openai";
 import { z } from "zod";
-import { BASE, QUESTION, REF, attempt, pieces } from "./case.mjs";
+import { BASE, NO_OPTIONS, QUESTION, REF, attempt, pieces } from "./case.mjs";
 
 const common = { model: REF, apiKey: "none", maxRetries: 0, configuration: { baseURL: BASE } };
 const chat = new ChatOpenAI({ ...common, maxTokens: 20, temperature: 0 });
@@ -19,6 +19,10 @@ const talk = [
 ];
 
 await attempt("chat", async () => (await chat.invoke(QUESTION)).text);
+await attempt("no options", async () => {
+  const chat = new ChatOpenAI({ ...common, model: NO_OPTIONS, maxTokens: 20, temperature: 0 });
+  return (await chat.invoke(QUESTION)).text;
+});
 await attempt("stream", async () => pieces(await chat.stream(QUESTION), (chunk) => chunk.text));
 await attempt("history", async () => (await chat.invoke(talk)).text);
 await attempt("schema", () => longer.withStructuredOutput(person, { method: "jsonSchema" }).invoke("Ana is 30"));

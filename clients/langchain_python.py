@@ -1,6 +1,6 @@
 """LangChain for Python."""
 
-from case import BASE, QUESTION, REF, case, pieces
+from case import BASE, NO_OPTIONS, QUESTION, REF, case, pieces
 from langchain_core.messages import AIMessage, HumanMessage, SystemMessage
 from langchain_core.tools import tool
 from langchain_openai import ChatOpenAI, OpenAI, OpenAIEmbeddings
@@ -26,6 +26,7 @@ def weather(city: str) -> str:
 talk = [SystemMessage("Be brief."), HumanMessage(QUESTION), AIMessage("Madrid."), HumanMessage("And of France?")]
 
 case("chat", lambda: chat.invoke(QUESTION).content)
+case("no options", lambda: ChatOpenAI(**{**common, "model": NO_OPTIONS}).invoke(QUESTION).content)
 case("stream", lambda: pieces([chunk.content for chunk in chat.stream(QUESTION)]))
 case("history", lambda: chat.invoke(talk).content)
 case("schema", lambda: longer.with_structured_output(Person, method="json_schema").invoke("Ana is 30 years old"))

@@ -3,7 +3,7 @@
 import json
 
 import litellm
-from case import BASE, QUESTION, REF, SCHEMA, WEATHER, case, pieces
+from case import BASE, NO_OPTIONS, QUESTION, REF, SCHEMA, WEATHER, case, pieces
 
 asked = {"model": f"openai/{REF}", "api_base": BASE, "api_key": "none", "max_tokens": 20, "num_retries": 0}
 messages = [{"role": "user", "content": QUESTION}]
@@ -18,6 +18,10 @@ def text(answer: object) -> str:
 
 
 case("chat", lambda: text(litellm.completion(**asked, messages=messages)))
+case(
+    "no options",
+    lambda: text(litellm.completion(**{**asked, "model": f"openai/{NO_OPTIONS}"}, temperature=0, messages=messages)),
+)
 case(
     "stream",
     lambda: pieces(

@@ -1,6 +1,6 @@
 """LlamaIndex, by its OpenAILike (and OpenAIResponses)."""
 
-from case import BASE, QUESTION, REF, case, pieces
+from case import BASE, NO_OPTIONS, QUESTION, REF, case, pieces
 from llama_index.core.llms import ChatMessage
 from llama_index.llms.openai import OpenAIResponses
 from llama_index.llms.openai_like import OpenAILike
@@ -16,6 +16,12 @@ talk = [
 ]
 
 case("chat", lambda: chat.chat(question).message.content)
+case(
+    "no options",
+    lambda: (
+        OpenAILike(**{**common, "model": NO_OPTIONS}, is_chat_model=True, max_tokens=20).chat(question).message.content
+    ),
+)
 case("stream", lambda: pieces([chunk.delta or "" for chunk in chat.stream_chat(question)]))
 case("history", lambda: chat.chat(talk).message.content)
 case("completions", lambda: OpenAILike(**common, is_chat_model=False, max_tokens=10).complete("Once").text)

@@ -1,6 +1,6 @@
 // OpenAI's own client for JavaScript.
 import OpenAI from "openai";
-import { BASE, QUESTION, REF, attempt, pieces } from "./case.mjs";
+import { BASE, NO_OPTIONS, QUESTION, REF, attempt, pieces } from "./case.mjs";
 
 const client = new OpenAI({ baseURL: BASE, apiKey: "none", maxRetries: 0 });
 const messages = [{ role: "user", content: QUESTION }];
@@ -19,6 +19,7 @@ const text = async (request) => (await client.chat.completions.create(request)).
 
 await attempt("models", async () => (await client.models.list()).data.map((model) => model.id));
 await attempt("chat", () => text(asked));
+await attempt("no options", () => text({ ...asked, model: NO_OPTIONS, temperature: 0 }));
 await attempt("stream", async () =>
   pieces(await client.chat.completions.create({ ...asked, stream: true }), (chunk) => chunk.choices[0]?.delta.content),
 );

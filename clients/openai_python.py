@@ -2,7 +2,7 @@
 
 import json
 
-from case import BASE, QUESTION, REF, SCHEMA, WEATHER, case, pieces
+from case import BASE, NO_OPTIONS, QUESTION, REF, SCHEMA, WEATHER, case, pieces
 from openai import OpenAI
 
 client = OpenAI(base_url=BASE, api_key="none", max_retries=0)
@@ -14,6 +14,10 @@ talk = [*asked["messages"], {"role": "assistant", "content": "Madrid."}, {"role"
 
 case("models", lambda: [model.id for model in client.models.list()])
 case("chat", lambda: client.chat.completions.create(**asked).choices[0].message.content)
+case(
+    "no options",
+    lambda: client.chat.completions.create(**{**asked, "model": NO_OPTIONS}, temperature=0).choices[0].message.content,
+)
 case(
     "stream",
     lambda: pieces(

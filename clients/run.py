@@ -1,7 +1,7 @@
 """Runs real clients of OpenAI's protocol against the app, and writes what came of it into docs/clients.md.
 
     python clients/run.py          starts an app of its own with the embedded model, in .clients/home
-    BASE=… REF=… python clients/run.py    asks one that runs already
+    BASE=… REF=… NO_OPTIONS=… python clients/run.py    asks one that runs already
 
 What installs the clients is scripts/install-clients.sh. Ends with 1 where something came out otherwise than expected:
 everything works, but for what REFUSED lists.
@@ -27,7 +27,7 @@ ROOT = HERE.parent
 INSTALLED = ROOT / ".clients"
 TABLE = ROOT / "docs" / "clients.md"
 CASES = [
-    "models", "chat", "stream", "history", "schema", "completions", "responses", "responses stream",
+    "models", "chat", "no options", "stream", "history", "schema", "completions", "responses", "responses stream",
     "responses schema", "responses history", "tools", "embeddings",
 ]  # fmt: skip
 REFUSED = {"tools", "embeddings"}
@@ -120,6 +120,7 @@ def app() -> Iterator[str]:
     )
     try:
         wait(f"http://127.0.0.1:{port}/v1/models", process)
+        subprocess.run([sys.executable, HERE / "no_options.py"], env=environment, check=True)
         yield f"http://127.0.0.1:{port}/v1"
     finally:
         process.terminate()

@@ -2,7 +2,7 @@
 import { createOpenAI } from "@ai-sdk/openai";
 import { Output, embed, generateText, streamText, tool } from "ai";
 import { z } from "zod";
-import { BASE, QUESTION, REF, attempt, pieces } from "./case.mjs";
+import { BASE, NO_OPTIONS, QUESTION, REF, attempt, pieces } from "./case.mjs";
 
 const openai = createOpenAI({ baseURL: BASE, apiKey: "none" });
 const common = { maxOutputTokens: 20, maxRetries: 0 };
@@ -19,6 +19,10 @@ const ana = { maxOutputTokens: 80, prompt: "Ana is 30 years old.", output: Outpu
 const quiet = { onError: () => {} };
 
 await attempt("chat", async () => (await generateText(asked)).text);
+await attempt("no options", async () => {
+  const model = openai.chat(NO_OPTIONS);
+  return (await generateText({ ...asked, model, temperature: 0 })).text;
+});
 await attempt("stream", () => pieces(streamText({ ...asked, ...quiet }).textStream, (text) => text));
 await attempt("history", async () => (await generateText({ ...common, model: asked.model, messages: talk })).text);
 await attempt("schema", async () => (await generateText({ ...asked, ...ana })).output);
