@@ -204,11 +204,16 @@ def check_room(prompt_tokens: int, context_length: int) -> int:
     if prompt_tokens == 0:
         raise BadInput("The prompt is empty: write something for the model to answer.")
     if prompt_tokens >= context_length:
-        raise ContextFull(
-            f"The conversation has {prompt_tokens:,} tokens and the model's context holds {context_length:,}. "
-            "Shorten it, or start a new conversation."
-        )
+        raise context_full(f"{prompt_tokens:,}", context_length)
     return context_length - prompt_tokens
+
+
+def context_full(prompt_tokens: str, context_length: int) -> ContextFull:
+    """The error for a prompt of so many tokens, as it is to be said."""
+    return ContextFull(
+        f"The conversation has {prompt_tokens} tokens and the model's context holds {context_length:,}. "
+        "Shorten it, or start a new conversation."
+    )
 
 
 def check_messages(messages: Messages) -> None:

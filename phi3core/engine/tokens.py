@@ -25,6 +25,7 @@ from .interface import (
     Token,
     check_messages,
     check_room,
+    context_full,
     only_text,
 )
 from .kv_cache import CachedSequence, SequenceCache, Tokens
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 
 # The part of the free memory that conversations may take with their KV caches.
 _SHARE = 0.25
+_CHARACTERS = 16  # of a text for each token of the context: several times as many as a text that fits has
 _QUESTION = 256  # tokens of a longish question, for which room is made beforehand
 
 
@@ -68,6 +70,7 @@ class TokenEngine:
         return len(self._tokens(prompt))
 
     def check(self, prompt: Prompt, options: Options) -> int:
+        self._refuse_far_too_long(prompt)
         tokens = self.count(prompt)
         room = check_room(tokens, self._runtime.context_length)
         if options.json_schema:
@@ -75,6 +78,14 @@ class TokenEngine:
 
             guidance.check(options.json_schema)
         return tokens + min(options.max_tokens, room)
+
+    def _refuse_far_too_long(self, prompt: Prompt) -> None:
+        """Raise ContextFull for a text whose beginning alone fills the context: reading all of it takes seconds."""
+        beginning = self.context_length * _CHARACTERS
+        if isinstance(prompt, str) and len(prompt) > beginning:
+            count = len(self._runtime.encode(prompt[:beginning]))
+            if count > self.context_length:
+                raise context_full(f"more than {count:,}", self.context_length)
 
     def _tokens(self, prompt: Prompt) -> Tokens:
         """The prompt's token ids. Raises BadInput for messages, and for a number that is no token."""

@@ -8,6 +8,7 @@ from typing import Any
 from phi3core.errors import BadInput
 
 _DEEPEST = 100  # lists and objects in one another; a JSON schema that people write has ten
+_MOST = 100_000  # of them in all: each takes a microsecond, while others wait
 _HALF = "holds half of a character (a lone surrogate, as a text that was cut in two leaves it)"
 
 
@@ -39,6 +40,7 @@ def check_body(body: Any) -> None:
     Neither could be passed on: UTF-8 has no halves of characters, and what reads JSON calls itself for every level.
     """
     waiting: list[tuple[str, Any, int]] = [("", body, 0)]
+    found = 0
     while waiting:
         place, value, depth = waiting.pop()
         if isinstance(value, str):
@@ -49,8 +51,12 @@ def check_body(body: Any) -> None:
             continue
         if depth == _DEEPEST:
             raise _too_deep()
+        found += 1
+        if found > _MOST:
+            raise BadInput(f"The request holds too many lists and objects: {_MOST:,} are the most.")
         if isinstance(value, list):
-            waiting += [(f"{place}[{number}]", item, depth + 1) for number, item in enumerate(value)]
+            held = (item for item in enumerate(value) if isinstance(item[1], str | dict | list))
+            waiting += [(f"{place}[{number}]", item, depth + 1) for number, item in held]
             continue
         for name, item in value.items():
             if not _is_unicode(name):

@@ -1,4 +1,4 @@
-"""What stands before a model server and before /v1: key, Host, Origin and content type of every request.
+"""What stands before a model server and before /v1: key, Host, Origin, content type and length of every request.
 
 A server on loopback can be reached by any web page in the user's browser, so being local is no protection:
 a page could post to it across origins, or rebind a name of its own to 127.0.0.1.
@@ -20,8 +20,12 @@ Refusal = tuple[int, str, str]
 Authorize = Callable[[str], Refusal | None]
 """Why a request with this key ("" without one) is refused; None where it is not."""
 
+_LONGEST = 8_000_000  # bytes of a request: several times as many as a prompt of 128,000 tokens has
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 WRONG_KEY: Refusal = (401, "The API key is missing or wrong: send it as Authorization: Bearer KEY.", "invalid_api_key")
+
+
+_TOO_LONG = f"The request is too long: {_LONGEST // 1_000_000} MB are the most."
 
 
 def require_key(key: str | None) -> Authorize:
@@ -51,7 +55,7 @@ class Guard:
 
             await error_response(*refusal)(scope, receive, send)
             return
-        await self._app(scope, receive, send)
+        await self._app(scope, _bounded(receive) if scope["type"] == "http" else receive, send)
 
     def _refuse(self, scope: Scope) -> Refusal | None:
         headers = headers_of(scope)
@@ -65,9 +69,29 @@ class Guard:
             return 403, told, "forbidden_origin"
         if scope["method"] == "POST" and headers.get("content-type", "").split(";")[0].strip() != "application/json":
             return 415, "Send the request as JSON, with the header Content-Type: application/json.", "not_json"
+        length = headers.get("content-length", "")
+        if length.isdigit() and int(length) > _LONGEST:
+            return 413, _TOO_LONG, "request_too_long"
         if scope["path"] == "/health":
             return None
         return self._authorize(key_of(headers))
+
+
+def _bounded(receive: Receive) -> Receive:
+    """A body whose length is not told beforehand, up to the most. Raises HTTPException for more."""
+    size = 0
+
+    async def bounded() -> MutableMapping[str, Any]:
+        nonlocal size
+        message = await receive()
+        size += len(message.get("body", b""))
+        if size > _LONGEST:
+            from starlette.exceptions import HTTPException
+
+            raise HTTPException(413, _TOO_LONG)
+        return message
+
+    return bounded
 
 
 def headers_of(scope: Scope) -> dict[str, str]:

@@ -7,6 +7,9 @@ from typing import Any
 
 from starlette.responses import JSONResponse
 
+PROMPT_TOKENS = "x-prompt-tokens"
+"""The header in which a model server says, before a stream, how many tokens the prompts have."""
+
 
 def sse_event(data: dict[str, Any]) -> str:
     """One server-sent event."""

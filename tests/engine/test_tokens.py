@@ -48,6 +48,29 @@ def test_a_prompt_that_fills_the_context_is_refused(runtime: FakeRuntime, length
     assert engine.count(letters(length)) == length
 
 
+def test_a_text_that_is_far_too_long_is_refused_by_its_beginning(
+    runtime: FakeRuntime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runtime.context_length = 100
+    engine, read, encode = TokenEngine(runtime, Options()), [], runtime.encode
+    monkeypatch.setattr(runtime, "encode", lambda text: read.append(len(text)) or encode(text))
+
+    with pytest.raises(ContextFull, match="has more than 1,600 tokens and the model's context holds 100"):
+        engine.check(letters(1_000_000), SAMPLED)
+    assert read == [1600]
+
+
+def test_a_long_text_of_few_tokens_is_none_that_is_too_long(
+    runtime: FakeRuntime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runtime.context_length = 100
+    engine, encode = TokenEngine(runtime, Options()), runtime.encode
+    monkeypatch.setattr(engine, "_encode", lambda text: encode(text[:1]))
+    monkeypatch.setattr(runtime, "encode", lambda text: encode(text[:1]))
+
+    assert engine.check(" " * 2000, SAMPLED.but(max_tokens=3)) == 4
+
+
 def test_an_empty_prompt_is_refused(engine: TokenEngine) -> None:
     with pytest.raises(BadInput, match="The prompt is empty"):
         engine.check("", SAMPLED)

@@ -34,6 +34,7 @@ from phi3core.errors import BadInput, Conflict, NotFound
 from phi3core.registry.reference import MLFLOW_SCHEME
 from phi3core.serving.body import parse_body
 from phi3core.serving.guard import LOOPBACK, Guard, require_key
+from phi3core.serving.protocol import PROMPT_TOKENS
 from phi3core.text import join_words
 
 from .answers import Answers, answer_all, collect, write_events
@@ -172,6 +173,8 @@ async def _answer(
 
     if request.stream:
         headers |= {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
+        counts = await asyncio.to_thread(lambda: [engine.count(prompt) or 0 for prompt in prompts])
+        headers |= {PROMPT_TOKENS: str(sum(counts))}
         return _Stream(answer, write_events(answer, form, read_ahead), headers)
 
     def whole(result: tuple[list[Choice], Done]) -> Response:

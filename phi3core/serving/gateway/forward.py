@@ -6,16 +6,24 @@ import asyncio
 import contextlib
 import json
 import time
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 from phi3core.errors import BadInput, ServerError
 from phi3core.serving.body import parse_body
 from phi3core.serving.guard import Receive, Scope, Send
 from phi3core.serving.handle import ModelServer
+from phi3core.serving.protocol import PROMPT_TOKENS
 
 from .failures import Died, Unreached
+from .rate_limit import use_of
 from .relay import JSON, Reply, read_body
 from .upstream import Upstream
+
+_LONG = 100_000  # bytes, which take a millisecond to parse
+_PIECE = b'data: {"'  # begins each piece of a stream
+
+T = TypeVar("T")
 
 
 class Forward:
@@ -24,9 +32,14 @@ class Forward:
     def __init__(self, upstream: Upstream, path: str) -> None:
         self._upstream, self._path = upstream, path
 
-    async def __call__(self, _: Scope, receive: Receive, send: Send) -> None:
-        body = parse(await read_body(receive))
-        await self._upstream.run(self.answer(body, Reply(send)), receive)
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        body = await self._read(await read_body(receive), parse)
+        await self._upstream.run(self.answer(body, Reply(send, use_of(scope))), receive)
+
+    async def _read(self, text: bytes, parse: Callable[[bytes], T]) -> T:
+        """A request's body, parsed beside the event loop where that takes a while."""
+        self._upstream.session()
+        return parse(text) if len(text) < _LONG else await self._upstream.call(parse, text)
 
     async def answer(self, body: dict[str, Any], reply: Reply) -> None:
         """Have the model server of the version that the body names answer it."""
@@ -45,7 +58,7 @@ class Forward:
         server = await self._upstream.server(body["model"])
         with server.hold():
             await self._ready(server)
-            payload = json.dumps({**body, "model": server.ref}).encode()
+            payload = await self._upstream.call(lambda: json.dumps({**body, "model": server.ref}).encode())
             await self._pass_on(server, payload, reply)
 
     async def _ready(self, server: ModelServer) -> None:
@@ -62,11 +75,14 @@ class Forward:
         try:
             async with self._upstream.session().post(server.url + self._path, data=payload, headers=headers) as answer:
                 if answer.content_type == "text/event-stream":
+                    reply.use.spend(int(answer.headers.get(PROMPT_TOKENS, 0)))
                     await reply.begin(answer.status, answer.headers)
                     async for piece in answer.content.iter_any():
+                        reply.use.spend(piece.count(_PIECE))
                         await reply.piece(piece)
                 else:
                     whole = await answer.read()  # before anything is sent: it can still fail with a status
+                    reply.use.spend(_tokens_in(whole) if answer.ok else 0)
                     await reply.begin(answer.status, answer.headers, len(whole))
                     await reply.piece(whole)
         except aiohttp.ClientError as error:
@@ -90,6 +106,12 @@ def _reason(server: ModelServer) -> str:
     while not (reason := server.failure()) and time.monotonic() < deadline:
         time.sleep(0.05)
     return reason
+
+
+def _tokens_in(answer: bytes) -> int:
+    """How many tokens a whole answer says were read and written for it."""
+    usage = json.loads(answer).get("usage") or {}
+    return int(usage.get("total_tokens") or 0)
 
 
 def parse(text: bytes) -> dict[str, Any]:

@@ -10,18 +10,19 @@ from starlette.exceptions import HTTPException
 from phi3core.serving.guard import Receive, Send
 from phi3core.serving.protocol import error_body, sse_event
 
+from .rate_limit import Use
+
 JSON = {"content-type": "application/json"}
 LEFT_OUT = "x-left-out"
 """Names what of the request was left out, because the model does not take it."""
 _PASSED_ON = ("content-type", "cache-control", "retry-after", "x-accel-buffering", LEFT_OUT)
-_MOST = 32_000_000  # bytes of a request
 
 
 class Reply:
-    """The response to the client. As little work as possible for each piece."""
+    """The response to the client. As little work as possible for each piece. use: what its tokens are counted on."""
 
-    def __init__(self, send: Send) -> None:
-        self._send = send
+    def __init__(self, send: Send, use: Use) -> None:
+        self._send, self.use = send, use
         self.begun = self._ended = self._sized = False
         self._last = b""
 
@@ -64,15 +65,12 @@ async def wait_disconnected(receive: Receive) -> None:
 
 
 async def read_body(receive: Receive) -> bytes:
-    """A request's body. Raises HTTPException for one that is too long or breaks off."""
-    pieces, size = [], 0
+    """A request's body. Raises HTTPException for one that breaks off."""
+    pieces = []
     while True:
         message = await receive()
         if message["type"] == "http.disconnect":
             raise HTTPException(400, "The request broke off.")
         pieces.append(message.get("body", b""))
-        size += len(pieces[-1])
-        if size > _MOST:
-            raise HTTPException(413, f"The request is too long: {_MOST // 1_000_000} MB are the most.")
         if not message.get("more_body"):
             return b"".join(pieces)

@@ -27,6 +27,7 @@ from phi3core.settings import Settings
 from phi3core.traces.turn import Turn
 
 from .forward import Forward, parse
+from .rate_limit import Use, use_of
 from .relay import JSON, LEFT_OUT, Reply, read_body
 from .response_events import MESSAGE, RESPONSE, ResponseWriter
 from .response_request import Message, ResponseRequest, in_its_words
@@ -71,7 +72,7 @@ class Responses(Forward):
         self.history: History | None = None  # until the app has started
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        request = ResponseRequest.read(parse(await read_body(receive)))
+        request = await self._read(await read_body(receive), lambda text: ResponseRequest.read(parse(text)))
         version = await self._upstream.version(request.model)
         user = asking_person(self._settings, headers_of(scope)).name
         thread, messages = await self._upstream.call(self._prepare, request, user)
@@ -83,7 +84,7 @@ class Responses(Forward):
             turn = _turn(writer, version, user, clean(chat["messages"]), time.monotonic() - begun)
             await self._upstream.call(thread.add, turn)
 
-        reply = ResponseReply(send, writer, bool(request.stream), keep)
+        reply = ResponseReply(send, use_of(scope), writer, bool(request.stream), keep)
         await self._upstream.run(self.answer(chat, reply), receive)
 
     def _prepare(self, request: ResponseRequest, user: str) -> tuple[Thread, list[Message]]:
@@ -150,8 +151,10 @@ def _turn(writer: ResponseWriter, version: Version, user: str, sent: list[Messag
 class ResponseReply(Reply):
     """Makes a response of the chunks of a chat completion. keep: stores it; called once it is whole."""
 
-    def __init__(self, send: Send, writer: ResponseWriter, stream: bool, keep: Callable[[], Awaitable[None]]) -> None:
-        super().__init__(send)
+    def __init__(
+        self, send: Send, use: Use, writer: ResponseWriter, stream: bool, keep: Callable[[], Awaitable[None]]
+    ) -> None:
+        super().__init__(send, use)
         self._writer, self._stream, self._keep = writer, stream, keep
         self._refusal: tuple[int, Any] | None = None
         self._headers: dict[str, str] = JSON

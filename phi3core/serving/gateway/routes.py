@@ -25,6 +25,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Mount, Route
 
 from phi3core.access.api_keys import key_required, person_with_key
+from phi3core.access.limits import read_limits
 from phi3core.access.login import allowed_hosts
 from phi3core.clock import SYSTEM, Clock
 from phi3core.errors import BadInput, NotFound, Phi3Error
@@ -37,6 +38,7 @@ from .catalogue import AsyncTTLCache, list_references
 from .failures import crashed, http_error, our_error
 from .forward import Forward
 from .openapi import openapi
+from .rate_limit import RATE_HEADERS, RateLimit
 from .responses import History, Responses
 from .stored_responses import StoredResponses
 from .upstream import Upstream
@@ -72,7 +74,7 @@ class Gateway:
         handlers: dict[Any, Any] = {HTTPException: http_error, Phi3Error: our_error, Exception: crashed}
         app = Starlette(routes=routes, exception_handlers=handlers)
         origins = self._settings.origins
-        guarded = Guard(app, self._refused, self._hosts, origins)
+        guarded = Guard(RateLimit(app, self._settings, self._clock), self._refused, self._hosts, origins)
         # Before the guard, so that a browser asks beforehand without a key, and shows its page what the guard says.
         cors = CORSMiddleware(
             guarded,
@@ -80,7 +82,7 @@ class Gateway:
             allow_methods=("GET", "POST", "DELETE"),
             allow_headers=("*",),
             allow_private_network=True,
-            expose_headers=("Retry-After",),
+            expose_headers=("Retry-After", *RATE_HEADERS),
         )
         return Mount("/v1", cors)
 
@@ -102,6 +104,7 @@ class Gateway:
     def _refused(self, key: str) -> Refusal | None:
         """Why a request with this key is refused; the secrets file is read anew for every request."""
         try:
+            read_limits(self._settings)
             if not key_required(self._settings):
                 return None
             person = person_with_key(self._settings, key)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import openai
 import pytest
@@ -14,6 +16,8 @@ import pytest
 from phi3core.errors import StoreDown
 from phi3core.registry import reader
 from phi3core.registry.models import Version
+from phi3core.serving.body import parse_body
+from phi3core.serving.gateway import forward
 from phi3core.serving.pool import Pool
 from phi3core.settings import Settings
 from tests.support.fakes import until
@@ -144,11 +148,39 @@ def test_an_address_that_is_not_there_names_those_that_are(url: str) -> None:
     assert told.startswith("There is nothing at /v1/embeddings. This app has GET /v1/models, POST /v1/chat/completions")
 
 
-def test_a_request_that_is_too_long_is_refused(url: str) -> None:
-    body = b'{"model": "' + b"x" * 33_000_000 + b'"}'
-    answer = http.post(f"{url}/v1/completions", content=body, headers={"Content-Type": "application/json"})
+@pytest.mark.parametrize("told", [True, False])
+def test_a_request_that_is_too_long_is_refused(url: str, told: bool) -> None:
+    body = b'{"model": "' + b"x" * 8_000_000 + b'"}'
+    sent = body if told else (body[at : at + 1_000_000] for at in range(0, len(body), 1_000_000))
+    answer = http.post(f"{url}/v1/completions", content=sent, headers={"Content-Type": "application/json"})
 
     assert answer.status_code == 413
+    assert answer.json()["error"]["message"] == "The request is too long: 8 MB are the most."
+
+
+@pytest.mark.parametrize("path", ["chat/completions", "completions", "responses"])
+def test_a_long_request_is_parsed_beside_the_event_loop(url: str, monkeypatch: pytest.MonkeyPatch, path: str) -> None:
+    parsed: list[str] = []
+
+    def parse(text: bytes) -> Any:
+        parsed.append(threading.current_thread().name.partition("_")[0])
+        return parse_body(text)
+
+    monkeypatch.setattr(forward, "parse_body", parse)
+    for size in (10, 200_000):
+        content = json.dumps({"model": "none/1", "input": "x" * size})
+        http.post(f"{url}/v1/{path}", content=content, headers={"Content-Type": "application/json"})
+
+    assert len(parsed) == 2
+    assert parsed[1] == "gateway" != parsed[0]
+
+
+def test_a_request_of_very_many_parts_is_refused(url: str) -> None:
+    body = b'{"model": "demo/1", "messages": [' + b"[]," * 100_000 + b"[]]}"
+    answer = http.post(f"{url}/v1/chat/completions", content=body, headers={"Content-Type": "application/json"})
+
+    assert answer.status_code == 400
+    assert "too many lists and objects" in answer.json()["error"]["message"]
 
 
 # ---------------------------------------------------------------- the end of the app
