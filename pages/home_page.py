@@ -27,12 +27,20 @@ class _Now:
     builds: list[Job]
     records: tuple[Record, ...]
     waiting: list[Request]
+    arrivals: dict[str, Record]
+    """By the reference of a version in Production: the move that brought it there."""
 
 
 def _read() -> _Now:
     config = ui.config()
     page, builds = reader.search_models(config, limit=100), jobs.list_recent(config, limit=5)
-    return _Now(page, builds, search.page(config, limit=50).records, requests.waiting(config))
+    records, arrivals = search.page(config, limit=50).records, {}
+    for model in [row.model for row in page.summaries if row.model.production][: overview.MOST]:
+        if model.production and (
+            moved := search.last_arrival(config, model.name, model.production, "Production", records)
+        ):
+            arrivals[moved.ref] = moved
+    return _Now(page, builds, records, requests.waiting(config), arrivals)
 
 
 @st.fragment
@@ -68,7 +76,7 @@ elif not in_production and not more:
 
 if in_production:
     st.subheader("In Production", anchor=False)
-    overview.production(in_production, now.records, more)
+    overview.production(in_production, now.arrivals, more)
 
 left, right = st.columns(2, gap="large")
 with left:

@@ -2,11 +2,13 @@
 
 import streamlit as st
 
-from pages.components.registry import compare_view, list_view, navigation, version_view
+from pages.components.registry import compare_view, list_view, measuring, navigation, version_view
 from pages.components.shared import dialogs
 
 navigation.follow()
 query = st.query_params
+if query.get("model") and query.get("version"):
+    measuring.settle(f"{query['model']}/{query['version']}")
 changed = dialogs.show_result()  # of a dialog that has just closed
 if "compare" in query or "with" in query:
     compare_view.show(query.get("compare", ""), query.get("with", ""))

@@ -119,6 +119,22 @@ def list_recent(config: Settings, limit: int = 20) -> list[Job]:
     return [_job(config, run) for run in runs if is_job_run(run.data.params)]
 
 
+def find_measuring(config: Settings, ref: str, run_id: str) -> str:
+    """The run id of the job that measures a version at this moment, "" where none does.
+
+    Args:
+        ref: the version.
+        run_id: its own run, under which its measurements are.
+    """
+    if not run_id:
+        return ""
+    home, below = experiment_id(config, tags.BUILDS), f"tags.`mlflow.parentRunId` = '{run_id}'"
+    with translate_errors(config):
+        runs = mlflow_client(config).search_runs([home], below, max_results=10, order_by=["attributes.start_time DESC"])
+    found = (_job(config, run) for run in runs if run.data.params.get(MEASURES) == ref and is_unclosed(run))
+    return next((job.run_id for job in found if job.running), "")
+
+
 def follow(config: Settings, run_id: str, clock: Clock = SYSTEM) -> Iterator[Job]:
     """The job, again and again, until it has ended."""
     while True:

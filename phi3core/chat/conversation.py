@@ -21,12 +21,12 @@ from phi3core.errors import BadInput
 from phi3core.serving.pool import Pool
 from phi3core.settings import Settings
 from phi3core.traces import outbox
+from phi3core.traces.titles import TITLE_LENGTH, default_title
 from phi3core.traces.turn import Origin, Turn
 
 from . import history
 from .answer import answer
 from .live_turn import LiveTurn
-from .search import TITLE_LENGTH, default_title
 from .target import Target, model_id
 from .tree import Tree, copy_turns
 

@@ -21,12 +21,12 @@ from phi3core.clean_text import clean, one_line
 from phi3core.errors import BadInput, Forbidden, NotFound, StoreDown
 from phi3core.settings import Settings
 from phi3core.traces import outbox, trace, trace_search, votes
+from phi3core.traces.titles import TITLE_LENGTH, default_title
 from phi3core.traces.trace_search import check_conversation_id, session_filter
 from phi3core.traces.turn import Origin, Turn
 from phi3core.traces.votes import Better
 
 from .events import send_event
-from .search import TITLE_LENGTH, default_title
 
 if TYPE_CHECKING:
     from mlflow.entities import Trace

@@ -10,14 +10,15 @@ import math
 import re
 import sys
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from phi3core import tags
-from phi3core.clean_text import clean, one_line
+from phi3core.clean_text import clean
 from phi3core.settings import Settings
 from phi3core.traces import outbox, trace, trace_search
+from phi3core.traces.titles import default_title
 from phi3core.traces.turn import Origin
 
 from .conversation_filter import ConversationFilter, TurnFacts, facts_of_event, facts_of_trace, pin_tag
@@ -25,7 +26,6 @@ from .conversation_filter import ConversationFilter, TurnFacts, facts_of_event, 
 if TYPE_CHECKING:
     from mlflow.entities import Trace, TraceInfo
 
-TITLE_LENGTH = 80  # characters
 ANY = ConversationFilter()
 _PAGE = 500  # traces after which their conversations are counted, and the time is checked
 _READ = 100  # the same where traces are read whole
@@ -66,11 +66,6 @@ class SearchResult:
 
     conversations: Sequence[ConversationSummary]
     since: int = 0
-
-
-def default_title(question: str) -> str:
-    """The start of a conversation's first question, on one line."""
-    return one_line(question, TITLE_LENGTH) or "…"
 
 
 def search_conversations(
@@ -158,7 +153,7 @@ def _stored_rows(
     else:
         sessions, since, complete = _newest_sessions(settings, most, deadline)
     rows: dict[str, _Row] = {}
-    for info in _infos_of_sessions(settings, sessions | pending) if complete is None else complete.values():
+    for info in trace_search.search_sessions(settings, sessions | pending) if complete is None else complete.values():
         id = info.trace_metadata[trace_search.SESSION]
         if tags.VERSION not in info.tags:
             continue  # a trace that another program wrote
@@ -253,12 +248,6 @@ def _holds(text: str, found: Trace) -> bool:
         before = [m["content"] for m in asked.get("messages", []) if m["role"] != "system"]
         return _within(text, turn.question, turn.answer, *before)
     return False
-
-
-def _infos_of_sessions(settings: Settings, sessions: set[str]) -> Iterator[TraceInfo]:
-    ids = [id for id in sessions if re.fullmatch(r"[0-9A-Za-z_-]+", id)]
-    if ids:
-        yield from trace_search.search_infos(settings, f"metadata.`{trace_search.SESSION}` RLIKE '^({'|'.join(ids)})$'")
 
 
 def _merge(

@@ -7,7 +7,7 @@ Knows nothing of live conversations or of how an answer came about.
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import TYPE_CHECKING
 
@@ -18,6 +18,7 @@ from phi3core.settings import Settings
 
 from . import trace_search
 from .thumbs import valid_thumbs
+from .titles import read_given_titles
 from .trace_search import MODEL_ID, SESSION, USER
 from .votes import Score, Vote, as_pattern, count_score, is_same_model, latest_votes, person_of, search_votes, votes_of
 
@@ -42,13 +43,14 @@ class Comment:
 class AnsweredConversation:
     """A conversation in which a version answered: its id, and the last question that the version was asked there.
 
-    when: milliseconds since 1970.
+    title: the one that a person gave it; empty where none did. when: milliseconds since 1970.
     """
 
     conversation: str
     question: str
     user: str
     when: int
+    title: str = ""
 
 
 @dataclass(frozen=True)
@@ -97,7 +99,7 @@ class Reviews:
 def read_reviews(settings: Settings, version: Version, conversations: bool = True) -> Reviews:
     """Read what people said about a version, newest comment first.
 
-    It takes two calls of the store, and one more for every 500 answers.
+    It takes three calls of the store, and one more for every 500 answers.
 
     Args:
         conversations: count those too; without, it is two calls for every 500 judged answers.
@@ -119,6 +121,8 @@ def read_reviews(settings: Settings, version: Version, conversations: bool = Tru
             answered.setdefault(session, AnsweredConversation(session, question, user, info.request_time))
         thumbs += _thumbs(info)
     votes = search_votes(settings, version)
+    latest = tuple(islice(answered.values(), _MOST_CONVERSATIONS)) if conversations else ()
+    titles = read_given_titles(settings, [talk.conversation for talk in latest])
     return Reviews(
         version,
         up=sum(thumb.up for thumb in thumbs),
@@ -127,7 +131,7 @@ def read_reviews(settings: Settings, version: Version, conversations: bool = Tru
         conversations=len(answered) if conversations else 0,
         votes=tuple(votes),
         people=tuple(sorted({thumb.user for thumb in thumbs} | {vote.user for vote in votes})),
-        latest_conversations=tuple(islice(answered.values(), _MOST_CONVERSATIONS)) if conversations else (),
+        latest_conversations=tuple(replace(talk, title=titles.get(talk.conversation, "")) for talk in latest),
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import TYPE_CHECKING
 
 from phi3core import tags
@@ -64,6 +64,14 @@ def search_traces(
 def search_infos(settings: Settings, where: str, order: str = "ASC", most: int = 100_000) -> Iterator[TraceInfo]:
     """Find them likewise, without what is in the traces."""
     return (found.info for found in search_traces(settings, where, order, most, spans=False))
+
+
+def search_sessions(settings: Settings, sessions: Collection[str], where: str = "") -> Iterator[TraceInfo]:
+    """Find the traces of some conversations, oldest first. where: a filter that they match besides."""
+    ids = [id for id in sessions if re.fullmatch(r"[0-9A-Za-z_-]+", id)]
+    if ids:
+        of_these = f"metadata.`{SESSION}` RLIKE '^({'|'.join(ids)})$'"
+        yield from search_infos(settings, f"{of_these} AND {where}" if where else of_these)
 
 
 def find_session(settings: Settings, trace_id: str) -> str:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import getpass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from phi3core.promotion.policy import requests
 from phi3core.promotion.promote import promote, set_alias
+from phi3core.promotion.record import search
 from phi3core.settings import Settings
 from phi3core.traces import use
 from tests.app.builds import past_build
@@ -60,6 +62,22 @@ def test_what_is_in_production_is_shown_with_its_figures_and_ways_to_it(
     at = open_page("home")
     at.button(key="home_chat_phi3").click().run()
     assert at.selectbox(key="chat_ref").value == "phi3/Production"
+
+
+def test_since_when_a_version_is_in_production_is_told_however_much_was_done_since(
+    open_page: Open, register: Register, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    register()
+    promote(settings, "phi3/1", "Production", person=RUTH)
+    read = search.page
+
+    def page(config: Settings, **which: Any) -> search.Page:
+        """The newest records of all models tell of other things."""
+        return read(config, **which) if which.get("model") else search.Page((), None)
+
+    monkeypatch.setattr(search, "page", page)
+
+    assert "moved there just now by ruth@example.org" in plain(open_page("home"))
 
 
 def test_recent_builds_are_listed_newest_first_with_how_they_ended(open_page: Open, settings: Settings) -> None:

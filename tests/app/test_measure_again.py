@@ -104,6 +104,32 @@ def test_measure_again_is_followed_on_the_page_until_its_figures_are_there(
     assert at.button(key="version_measure")
 
 
+def test_a_measurement_is_shown_on_the_versions_page_in_every_session(
+    open_page: Open, register: Register, settings: Settings
+) -> None:
+    register(), register()
+    events: list[dict[str, object]] = [{"step": "idle", "text": "idle, so far", "fraction": None, "seconds": None}]
+    run_id = running_build(settings, os.getpid(), events, "phi3/1")
+    mlflow_client(settings).set_tag(run_id, "mlflow.parentRunId", reader.get_version(settings, "phi3/1").run_id)
+    path = settings.jobs / f"{run_id}.jsonl"
+    _, *rest = path.read_text().splitlines()
+    started = json.dumps({"pid": os.getpid(), "born": start_of_this_process()})
+    path.write_text("\n".join([started, *rest]) + "\n")
+
+    here, there = open_page("registry", model="phi3", version="1"), open_page("registry", model="phi3", version="2")
+
+    assert "Wait until the machine is idle :gray[· idle, so far]" in said(here)
+    assert "Wait until the machine is idle" not in said(there)
+    assert there.button(key="version_measure")
+
+    measured(settings, "phi3/1", QUIET, 151.0)
+    mlflow_client(settings).set_terminated(run_id)
+    here.button(key="registry_move").click().run()
+
+    assert "phi3/1 was measured again: 151 tokens/s." in said(here)
+    assert here.get("dialog"), "what was pressed as it ended is done"
+
+
 def test_a_measurement_that_was_stopped_says_so(
     open_page: Open, register: Register, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:

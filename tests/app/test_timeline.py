@@ -48,6 +48,14 @@ def test_a_bar_for_each_span_the_newest_on_top_and_the_present_one_marked(count:
     assert "– now UTC" in bars.customdata[-1][1]
 
 
+def test_the_axis_of_what_was_just_done_is_not_labelled_by_parts_of_a_second() -> None:
+    span = Span(1, NOW, None, "r1")
+
+    axis = timeline.figure([span], {}, "Production", NOW + timedelta(seconds=1)).layout.xaxis
+
+    assert axis.range[1] - axis.range[0] == timedelta(minutes=1)
+
+
 def test_pointing_at_a_bar_tells_who_and_why_and_runs_nothing(history: list[Record]) -> None:
     spans = spans_of(history)
     by_id = {record.id: record for record in history}

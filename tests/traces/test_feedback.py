@@ -54,6 +54,19 @@ def test_thumbs_and_comments_are_counted_with_the_conversations_they_were_given_
     assert (judged.up, judged.down, judged.comments) == (found.up, found.down, found.comments)
 
 
+def test_a_conversation_that_was_renamed_has_its_name_among_the_reviews_at_once(settings: Settings) -> None:
+    (one,) = versions(settings, 1)
+    named, other = kept(settings, answered(one)), kept(settings, answered(one))
+
+    history.rename(settings, named, "Capitals")
+    before = feedback.read_reviews(settings, one).latest_conversations
+    assert history.flush(settings, 60)
+    after = feedback.read_reviews(settings, one).latest_conversations
+
+    assert before == after
+    assert {talk.conversation: talk.title for talk in after} == {named: "Capitals", other: ""}
+
+
 def test_what_a_judge_or_a_script_says_does_not_count(settings: Settings) -> None:
     from mlflow.entities import AssessmentSource, Feedback
 
@@ -131,7 +144,7 @@ def test_reviews_take_the_same_few_calls_however_many_answers_were_judged(
     found = feedback.read_reviews(settings, one)
 
     assert found.up == 30
-    assert counting.calls == {"search_traces": 2}
+    assert counting.calls == {"search_traces": 3}  # answers, votes, the titles of the newest conversations
 
 
 def test_a_list_is_told_how_often_each_version_was_judged(settings: Settings) -> None:

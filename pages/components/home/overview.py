@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import streamlit as st
 
@@ -14,11 +14,11 @@ from phi3core.access.roles import Person
 from phi3core.build.job import Job
 from phi3core.promotion.policy.request_status import Request
 from phi3core.promotion.record.model import Record
-from phi3core.promotion.record.timeline import MOVES
 from phi3core.registry.models import ModelSummary
 from phi3core.text import plural
 
-_MOST = 8
+MOST = 8
+"""Of each list, at most so many are shown."""
 _CHANGES = 6
 
 
@@ -33,7 +33,7 @@ def waits(person: Person, waiting: Sequence[Request]) -> None:
     if not mine:
         return
     st.subheader(f"Waits for you · {len(mine)}", anchor=False)
-    for request in mine[:_MOST]:
+    for request in mine[:MOST]:
         with st.container(border=True, horizontal=True, vertical_alignment="center", key=f"home_wait_{request.id}"):
             with st.container():
                 badge = f":{'green' if request.status == 'approved' else 'blue'}-badge[{request.status}]"
@@ -43,22 +43,27 @@ def waits(person: Person, waiting: Sequence[Request]) -> None:
             if st.button(verb, icon=":material/how_to_reg:", type="primary", key=f"home_decide_{request.id}"):
                 query = {"view": "requests", "model": request.model}
                 st.switch_page("pages/promotions_page.py", query_params=query)
-    if len(mine) > _MOST:
+    if len(mine) > MOST:
         st.page_link("pages/promotions_page.py", label=f"All {len(mine)} requests", icon=":material/front_hand:")
 
 
-def production(rows: Sequence[ModelSummary], records: Sequence[Record], more: bool) -> None:
-    """The versions in Production and since when. records: the newest, of all models. more: there are other models."""
-    for row in rows[:_MOST]:
-        _in_production(row, records)
-    if len(rows) > _MOST or more:
+def production(rows: Sequence[ModelSummary], arrivals: Mapping[str, Record], more: bool) -> None:
+    """The versions in Production and since when.
+
+    Args:
+        arrivals: by a version's reference, the move that brought it there.
+        more: whether there are other models.
+    """
+    for row in rows[:MOST]:
+        _in_production(row, arrivals)
+    if len(rows) > MOST or more:
         st.page_link(
             "pages/registry_page.py", label="All in Production", icon=":material/inventory_2:",
             query_params={"stage": "Production"},
         )  # fmt: skip
 
 
-def _in_production(row: ModelSummary, records: Sequence[Record]) -> None:
+def _in_production(row: ModelSummary, arrivals: Mapping[str, Record]) -> None:
     model, version = row.model, row.version
     ref = f"{model.name}/{model.production}"
     known = version if version is not None and version.ref == ref else None
@@ -73,18 +78,12 @@ def _in_production(row: ModelSummary, records: Sequence[Record]) -> None:
                 query = {"model": model.name, "version": str(model.production)}
                 st.switch_page("pages/registry_page.py", query_params=query)
         speed = known.metrics.get(tags.TOKENS_PER_SECOND) if known else None
-        facts = [_since(ref, records)]
+        moved = arrivals.get(ref)
+        facts = [f"moved there {ui.ago(moved.started)} by {short(moved.user)}" if moved else ""]
         facts += ["by MLflow’s stage alone: its page offers to adopt it"] if known and known.lacks_alias else []
         facts += [ui.wrapper(known.wrapper), known.precision, ui.megabytes(known.size)] if known else []
         facts += [f"{speed:.0f} tokens/s {ui.measured(known)}"] if known and speed else []
         st.caption(" · ".join(fact for fact in facts if fact))
-
-
-def _since(ref: str, records: Sequence[Record]) -> str:
-    """Since when it is there and by whom, where the newest records tell it."""
-    there = (r for r in records if r.ref == ref and r.new == "Production" and r.status == "done")
-    moved = next((record for record in there if record.action in MOVES), None)
-    return f"moved there {ui.ago(moved.started)} by {short(moved.user)}" if moved else ""
 
 
 def changes(records: Sequence[Record]) -> None:

@@ -20,9 +20,9 @@ from phi3core.registry.reference import parse_reference
 from phi3core.settings import Settings
 from phi3core.traces import feedback
 from phi3core.traces.feedback import Reviews
-from phi3core.traces.votes import Score
 
 from . import model_state, navigation
+from .tabs.reviews import won
 
 _DIFFERENCES, _EVERYTHING = "Differences", "Everything"
 _CUT = 600  # letters of a value
@@ -138,8 +138,8 @@ def _people(one: Version, other: Version) -> None:
         rows = {
             "Conversations": [f"{side.conversations:,}" for side in (left, right)],
             "Thumbs": [_thumbs(side) for side in (left, right)],
-            "Votes won": [_won(side.score) for side in (left, right)],
-            "Against the other one": [_won(left.against(other)), _won(right.against(one))],
+            "Votes won": [won(side.score) for side in (left, right)],
+            "Against the other one": [won(left.against(other)), won(right.against(one))],
             "By": [", ".join(short(person) for person in side.people[:10]) or "–" for side in (left, right)],
         }
         st.table(pd.DataFrame.from_dict(rows, orient="index", columns=[short(one.ref), short(other.ref)]))
@@ -151,11 +151,6 @@ def _reviews(config: Settings, one: Version, other: Version) -> tuple[Reviews, R
 
 def _thumbs(found: Reviews) -> str:
     return f"{found.up} up, {found.down} down" if found.up or found.down else "–"
-
-
-def _won(score: Score) -> str:
-    """A share never without what it is of: ``100 % (1 of 1)``."""
-    return "–" if score.rate is None else f"{score.rate:.0%} ({score.won:,} of {score.won + score.lost:,})"
 
 
 def _sections(found: Comparison, one: Version, other: Version, everything: bool) -> None:

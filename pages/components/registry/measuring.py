@@ -5,7 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from pages.components.build import build_card
-from pages.components.shared import dialogs, reads, ui
+from pages.components.shared import dialogs, live_part, reads, ui
 from pages.components.shared.escape import escape
 from phi3core import tags
 from phi3core.build import jobs, measure_again
@@ -14,11 +14,35 @@ from phi3core.registry import reader
 from phi3core.registry.models import Version
 from phi3core.store.client import notify_change
 
+_FRESH = 5.0  # seconds for which it is taken that no other session has started one
+
+
+def settle(ref: str) -> None:
+    """Before a version's page is drawn: where a measurement that it has shown has ended, what came of it is said."""
+    if not (run_id := st.session_state.get(_key(ref))):
+        return
+    with ui.show_errors():
+        job = jobs.get(ui.config(), run_id)
+        if job.running:
+            return
+        st.session_state.pop(_key(ref))
+        if job.status != "FINISHED":
+            dialogs.set_result(f"{ref} was not measured again: {job.reason}", done=False)
+            return
+        version = reader.get_version(ui.config(), ref)
+        dialogs.set_result(f"{ref} was measured again: {version.metrics[tags.TOKENS_PER_SECOND]:,.0f} tokens/s.")
+        reads.invalidate()
+        notify_change(ui.config(), version.name)
+
 
 def show(version: Version) -> None:
-    """Below the figures: where they come from, and the button; while it is measured again, how far that is."""
-    if run_id := st.session_state.get(_key(version)):
-        _follow(version, run_id)
+    """Below the figures: where they come from, and the button; while it is measured again, how far that is.
+
+    That is shown whoever started it, and wherever.
+    """
+    if run_id := st.session_state.get(_key(version.ref)) or _under_way(version):
+        st.session_state[_key(version.ref)] = run_id
+        live_part.draw(_follow, run_id, every=1.0)
         return
     with st.container(horizontal=True, vertical_alignment="center"):
         if said := _origin(version):
@@ -30,6 +54,12 @@ def show(version: Version) -> None:
             help=escape(hint),
         ):  # fmt: skip
             _start(version)
+
+
+def _under_way(version: Version) -> str:
+    """The run id of a job that measures it, as far as it is known in a moment; else empty."""
+    asked = (ui.config(), version.ref, version.run_id)
+    return reads.latest(jobs.find_measuring, *asked, max_age=_FRESH).value or ""
 
 
 def _origin(version: Version) -> str:
@@ -50,28 +80,18 @@ def _start(version: Version) -> None:
     except Phi3Error as error:
         ui.show_error(str(error))
         return
-    st.session_state[_key(version)] = run_id
+    st.session_state[_key(version.ref)] = run_id
     st.rerun()
 
 
-@st.fragment(run_every=1.0)
-def _follow(version: Version, run_id: str) -> None:
-    """The job's card until it has ended; then what came of it, and the page with the new figures."""
+def _follow(by_itself: bool, run_id: str) -> None:
+    """The job's card; once it has ended, the page with the new figures."""
     with ui.show_errors():
         job = jobs.get(ui.config(), run_id)
-        if job.running:
-            build_card.show(job)
-            return
-        st.session_state.pop(_key(version), None)
-        if job.status != "FINISHED":
-            dialogs.set_result(f"{version.ref} was not measured again: {job.reason}", done=False)
-        else:
-            speed = reader.get_version(ui.config(), version.ref).metrics[tags.TOKENS_PER_SECOND]
-            dialogs.set_result(f"{version.ref} was measured again: {speed:,.0f} tokens/s.")
-            reads.invalidate()
-            notify_change(ui.config(), version.name)
-        st.rerun()
+        if by_itself and not job.running:
+            st.rerun()
+        build_card.show(job)
 
 
-def _key(version: Version) -> str:
-    return f"measuring_{version.ref}"
+def _key(ref: str) -> str:
+    return f"measuring_{ref}"

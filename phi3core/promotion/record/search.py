@@ -22,6 +22,7 @@ from phi3core.timestamps import from_ms
 
 from . import seal
 from .model import Record
+from .timeline import MOVES
 
 if TYPE_CHECKING:
     from mlflow.entities import Experiment, Run
@@ -111,6 +112,22 @@ def reread(settings: Settings, record: Record) -> Record:
     """A record as it is now."""
     with translate_errors(settings):
         return of_run(mlflow_client(settings).get_run(record.id), settings.record_key)
+
+
+def last_arrival(
+    settings: Settings, model: str, version: int, stage: str, newest: Sequence[Record] = ()
+) -> Record | None:
+    """The record of the move that brought a version into a stage the last time; None where none tells it.
+
+    newest: records that have been read already; the store is asked only where it is not among them.
+    """
+
+    def found(records: Sequence[Record]) -> Record | None:
+        there = (r for r in records if (r.model, r.version, r.new, r.status) == (model, version, stage, "done"))
+        return next((record for record in there if record.action in MOVES), None)
+
+    asked = {"model": model, "version": version, "new": stage, "status": "done"}
+    return found(newest) or found(page(settings, **asked).records)  # type: ignore[arg-type]
 
 
 def of_model(settings: Settings, model: str) -> list[Record]:

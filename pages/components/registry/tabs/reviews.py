@@ -29,7 +29,7 @@ def show(version: Version, production: Version | None) -> None:
             st.caption("Conversations, the newest first")
         for talk in found.latest_conversations:
             with st.container(horizontal=True, vertical_alignment="center", gap="small"):
-                links.chat_link(talk.conversation, talk.question)
+                links.chat_link(talk.conversation, talk.title or talk.question)
                 when = ui.ago(from_ms(talk.when))
                 st.caption(f"{short(talk.user, 40)} · {when}" if talk.user else when, width="content")
         if found.conversations > len(found.latest_conversations):
@@ -46,14 +46,14 @@ def _counts(found: Reviews, production: Version | None) -> None:
         st.metric("Thumbs up", f"{found.up:,}", width="content")
         st.metric("Thumbs down", f"{found.down:,}", width="content")
         st.metric(
-            "Votes won", _won(found.score), width="content", help="Of the votes between two answers that somebody won."
+            "Votes won", won(found.score), width="content", help="Of the votes between two answers that somebody won."
         )
         if production is not None and production.version != found.version.version:
-            st.metric(f"Against {short(production.ref)}", _won(found.against(production)), width="content")
+            st.metric(f"Against {short(production.ref)}", won(found.against(production)), width="content")
     if found.people:
         st.caption(f"By {', '.join(short(person) for person in found.people[:10])}.")
 
 
-def _won(score: Score) -> str:
-    """A share is never without what it is of: “100 %” of one vote is “1 of 1”."""
-    return "–" if score.rate is None else f"{score.won:,} of {score.won + score.lost:,} · {score.rate:.0%}"
+def won(score: Score) -> str:
+    """The votes that a version has won, never as a share alone: “100 %” of one vote is “1 of 1”."""
+    return "–" if score.rate is None else f"{score.won:,} of {score.won + score.lost:,} · {score.rate * 100:.0f} %"
