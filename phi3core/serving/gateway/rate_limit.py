@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from starlette.responses import JSONResponse
+
 from phi3core.access.api_keys import hash_key, key_required, person_with_key
 from phi3core.access.limits import Limit, Limits, read_limits
 from phi3core.clock import SYSTEM, Clock
@@ -119,7 +121,10 @@ class RateLimit:
         accounts = self._accounts_of(key_of(headers_of(scope)))
         refusals = [refusal for account, limit in accounts if (refusal := account.refuse(limit, now, answers))]
         own = [account for account, _ in accounts]
-        told = lambda: {n: v for account in own for n, v in account.headers().items()}  # noqa: E731
+
+        def told() -> dict[str, str]:
+            return {name: value for account in own for name, value in account.headers().items()}
+
         if refusals:
             await _refuse(max(refusals), told())(scope, receive, send)
             return
@@ -154,12 +159,12 @@ def _running(accounts: list[_Account]) -> Iterator[None]:
             account.running -= 1
 
 
-def _refuse(refusal: Refusal, headers: dict[str, str]) -> App:
+def _refuse(refusal: Refusal, headers: dict[str, str]) -> JSONResponse:
     seconds, why = refusal
     wait = max(1, math.ceil(seconds))
     answer = error_response(429, f"Rate limit reached: {why}. Try again in {wait} s.", _CODE)
     answer.headers.update(headers | {"retry-after": str(wait), "retry-after-ms": str(round(seconds * 1000))})
-    return answer  # type: ignore[return-value]
+    return answer
 
 
 def _with_headers(send: Send, told: Callable[[], dict[str, str]]) -> Send:
