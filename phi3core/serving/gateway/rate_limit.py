@@ -20,6 +20,7 @@ from phi3core.clock import SYSTEM, Clock
 from phi3core.serving.guard import App, Receive, Scope, Send, headers_of, key_of
 from phi3core.serving.protocol import error_response
 from phi3core.settings import Settings
+from phi3core.text import plural
 
 RATE_HEADERS = tuple(
     f"x-ratelimit-{what}-{of}" for of in ("requests", "tokens") for what in ("limit", "remaining", "reset")
@@ -70,10 +71,11 @@ class _Account:
         """Why another request is too much now. answers: whether it asks for an answer."""
         self._requests.fill(limit.requests_per_minute, now)
         self._tokens.fill(limit.tokens_per_minute, now)
+        most = limit.requests_per_minute
         if wait := self._requests.seconds_to(1):
-            return wait, f"{self._who} may send {limit.requests_per_minute:,} requests a minute"
+            return wait, f"{self._who} may send {most:,} {plural(most, 'request')} a minute"
         if answers and limit.running and self.running >= limit.running:
-            return 1, f"{self._who} may have {limit.running} answers under way at a time"
+            return 1, f"{self._who} may have {limit.running} {plural(limit.running, 'answer')} under way at a time"
         if answers and (wait := self._tokens.seconds_to(1)):
             return wait, f"{self._who} may use {limit.tokens_per_minute:,} tokens a minute"
         return None

@@ -71,7 +71,7 @@ def test_a_refusal_is_openais(url: str, limit: Callable[[str], None]) -> None:
     models(url, "vera")
     answer = models(url, "vera")
     assert answer.json()["error"] == {
-        "message": "Rate limit reached: vera@example.org may send 1 requests a minute. Try again in 60 s.",
+        "message": "Rate limit reached: vera@example.org may send 1 request a minute. Try again in 60 s.",
         "type": "rate_limit_error",
         "param": None,
         "code": "rate_limit_exceeded",
@@ -102,7 +102,8 @@ def test_only_so_many_answers_are_under_way_at_a_time(
         json={"model": "demo/1", "messages": HELLO, "stream": True},
         headers={"Authorization": "Bearer vera"},
     ) as stream:
-        next(stream.iter_bytes())
+        pieces = stream.iter_bytes()  # kept: the connection ends with it
+        next(pieces)
         statuses += [ask(url, "phone").status_code, models(url, "vera").status_code, ask(url, "bob").status_code]
     assert statuses == [429, 200, 200]
     until(lambda: ask(url, "vera", 1).status_code == 200)  # once the first has ended
