@@ -74,6 +74,8 @@ PINNED: Final = "phi3.pinned"
 ASKED: Final = "phi3.asked"
 PARENT: Final = "phi3.parent"
 ORIGIN: Final = "phi3.origin"
+# Whether a turn comes from a file: "true", or "false" for one that was answered here in a conversation from a file.
+IMPORTED: Final = "phi3.imported"
 TURN: Final = "phi3.turn"
 RENDERED: Final = "phi3.rendered_prompt"
 THUMB: Final = "thumb"

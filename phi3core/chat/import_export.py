@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-import math
 import uuid
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, get_args
+from typing import Any
 
 from phi3core.access import roles
 from phi3core.access.roles import Person
@@ -16,19 +15,15 @@ from phi3core.errors import BadInput
 from phi3core.serving.pool import Pool
 from phi3core.settings import Settings
 from phi3core.timestamps import now_ms
-from phi3core.traces.turn import Origin, State, Turn
+from phi3core.traces.turn import Origin, Turn
 
 from .conversation import Conversation
+from .import_checks import IMPORTED, check_amount, check_origin, check_turn, read_json
 from .live_conversations import add_conversation
 from .markdown_export import from_markdown
 
 FORMAT, VERSION = "phi3-playground/conversation", 1
 LARGEST = 50_000_000  # bytes of a file that is read
-IMPORTED = "imported"
-"""The `ref` of a turn from a file of messages, which does not name the version that answered."""
-
-_TYPES: dict[str, tuple[type, ...]] = {"str": (str,), "int": (int,), "float": (int, float), "bool": (bool,)}
-_WORDS = {"str": "text", "int": "a whole number", "float": "a number", "bool": "true or false"}
 
 
 # ---------------------------------------------------------------- export
@@ -71,8 +66,9 @@ def import_file(
 ) -> list[Conversation]:
     """Make and save new conversations from a file that was exported here, or from JSON or JSONL of OpenAI messages.
 
-    Who asked and who rated is taken over for an admin only: for another person the turns become their own, and nothing
-    in them is rated, for ratings count in a promotion.
+    Whatever the file says, its turns are marked as imported, and are evidence of nothing (traces/evidence.py). Who
+    asked and who rated is taken over for an admin only: for another person the turns become their own, and nothing in
+    them is rated.
 
     Args:
         name: the file's, for its ending and for messages about it.
@@ -81,19 +77,23 @@ def import_file(
         BadInput: it names what is wrong and where; nothing is kept then.
     """
     person = person or roles.local_person(settings)
-    text = _text(name, data)
+    parsed = _parsed(name, _text(name, data))
+    check_amount(name, [turns for _, _, turns, _ in parsed])
+    for at, turn in enumerate((turn for _, _, turns, _ in parsed for turn in turns), start=1):
+        check_origin(f"{name}, turn {at}", turn)
     made = []
-    for title, origin, turns, selected in _parsed(name, text):
+    for title, origin, turns, selected in parsed:
         conversation = Conversation(settings, pool, user=person.name)
-        conversation.adopt(turns if person.may("admin") else [_as_own(turn, person) for turn in turns], origin, title)
+        conversation.adopt([_as_imported(turn, person) for turn in turns], origin, title)
         if selected in conversation.tree:
             conversation.select(conversation.tree[selected])
         made.append(add_conversation(conversation))
     return made
 
 
-def _as_own(turn: Turn, person: Person) -> Turn:
-    return replace(turn, user=person.name, thumb=None, comment="", rated_by="")
+def _as_imported(turn: Turn, person: Person) -> Turn:
+    marked = replace(turn, imported=True)
+    return marked if person.may("admin") else replace(marked, user=person.name, thumb=None, comment="", rated_by="")
 
 
 _Parsed = tuple[str, Origin, list[Turn], str]
@@ -123,7 +123,7 @@ def _text(name: str, data: bytes) -> str:
 def _document(name: str, text: str) -> dict[str, Any] | None:
     """The file's one JSON object; None where it holds a line for each conversation."""
     try:
-        document = _json(text)
+        document = read_json(text)
     except json.JSONDecodeError as error:
         if error.msg == "Extra data":
             return None
@@ -135,23 +135,13 @@ def _document(name: str, text: str) -> dict[str, Any] | None:
     return document
 
 
-def _json(text: str) -> Any:
-    def refuse(constant: str) -> None:
-        raise ValueError(f"it holds {constant}")
-
-    try:
-        return clean(json.loads(text, parse_constant=refuse))
-    except RecursionError as error:
-        raise ValueError("it is nested too deeply") from error
-
-
 def _lines(name: str, text: str) -> list[_Parsed]:
     found = []
     for number, line in enumerate(text.split("\n"), start=1):
         if not line.strip():
             continue
         try:
-            document = _json(line)
+            document = read_json(line)
         except ValueError as error:
             raise BadInput(f"{name}, line {number}: this is no JSON ({getattr(error, 'msg', error)}).") from error
         if not isinstance(document, dict):
@@ -211,7 +201,7 @@ def _whole(name: str, document: dict[str, Any]) -> _Parsed:
     ids: dict[str, str] = {}
     turns = []
     for number, data in enumerate(listed, start=1):
-        turn = _turn(f"{name}, turn {number}", data)
+        turn = check_turn(f"{name}, turn {number}", data)
         if turn.id in ids:
             raise BadInput(f"{name}, turn {number}: its id is that of an earlier turn.")
         if turn.parent and turn.parent not in ids:
@@ -221,47 +211,3 @@ def _whole(name: str, document: dict[str, Any]) -> _Parsed:
         turns.append(turn)
     title, id, selected = (str(document.get(field) or "") for field in ("title", "id", "selected"))
     return title[:500], Origin("import", id[:100]), turns, ids.get(selected, "")
-
-
-def _turn(where: str, data: Any) -> Turn:
-    if not isinstance(data, dict) or not isinstance(data.get("question"), str) or not isinstance(data.get("ref"), str):
-        raise BadInput(f"{where}: this is no turn with a question and a ref.")
-    for name, value in data.items():
-        if (field := Turn.__dataclass_fields__.get(name)) is not None:
-            _check(f"{where}: “{name}”", str(field.type), value)
-    if not 0 <= data.get("when", 0) < 10**13 or not 0 <= data.get("took_ms", 0) < 10**10:
-        raise BadInput(f"{where}: its time is out of range.")
-    if data.get("state", "done") not in get_args(State) or data.get("state") == "running":
-        raise BadInput(f"{where}: the state must be done, stopped or failed.")
-    if not all(_is_message(message) for message in data.get("sent") or []):
-        raise BadInput(f"{where}: “sent” must be a list of messages.")
-    try:
-        return Turn.from_plain(data)
-    except (KeyError, TypeError, ValueError) as error:
-        raise BadInput(f"{where}: its tokens are damaged.") from error
-
-
-def _is_message(value: Any) -> bool:
-    return (
-        isinstance(value, dict) and {*value} == {"role", "content"} and all(isinstance(v, str) for v in value.values())
-    )
-
-
-def _check(where: str, kind: str, value: Any) -> None:
-    """Raise BadInput unless a value fits a field's type."""
-    if kind.endswith(" | None"):
-        if value is None:
-            return
-        kind = kind.removesuffix(" | None")
-    if kind in _TYPES:
-        wrong = not isinstance(value, _TYPES[kind]) or (isinstance(value, bool) and kind != "bool")
-        if wrong or (kind in ("int", "float") and not -(2**53) <= value <= 2**53) or _odd(value):
-            raise BadInput(f"{where} must be {_WORDS[kind]}.")
-    elif kind.startswith("dict") and not isinstance(value, dict):
-        raise BadInput(f"{where} must be an object.")
-    elif kind.startswith("list") and not isinstance(value, list):
-        raise BadInput(f"{where} must be a list.")
-
-
-def _odd(value: Any) -> bool:
-    return isinstance(value, float) and not math.isfinite(value)

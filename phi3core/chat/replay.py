@@ -52,8 +52,8 @@ class AnswerPair:
 
     @property
     def votable(self) -> bool:
-        """Whether a vote makes sense: two different answers of two versions."""
-        answered = all(turn.answer and turn.state == "done" for turn in (self.old, self.new))
+        """Whether a vote makes sense: two different answers of two versions, none of them from a file."""
+        answered = all(turn.answer and turn.state == "done" and not turn.imported for turn in (self.old, self.new))
         return answered and not self.same and self.old.ref != self.new.ref
 
     @property
@@ -174,7 +174,9 @@ def vote(
     """
     roles.require(person, "reviewer", "voting on answers")
     if better is not None and not pair.votable:
-        raise BadInput("There is nothing to choose between: it takes two different answers of two versions.")
+        raise BadInput(
+            "There is nothing to choose between: it takes two different answers of two versions, given in this app."
+        )
     sides = {
         name: {"ref": turn.ref, "model_id": turn.model_id, "turn": turn.id}
         for name, turn in (("new", pair.new), ("old", pair.old))

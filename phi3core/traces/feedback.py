@@ -1,12 +1,13 @@
 """What people said about a version: thumbs with comments, and votes on which of two answers is better.
 
-Both are assessments of traces, visible in MLflow. Only what people gave counts, not what a judge or a script gave.
+Both are assessments of traces, visible in MLflow. Only what is evidence counts (evidence.py).
 Knows nothing of live conversations or of how an answer came about.
 """
 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import TYPE_CHECKING
@@ -17,6 +18,7 @@ from phi3core.registry.models import Version
 from phi3core.settings import Settings
 
 from . import trace_search
+from .evidence import is_evidence
 from .thumbs import valid_thumbs
 from .titles import read_given_titles
 from .trace_search import MODEL_ID, SESSION, USER
@@ -75,6 +77,11 @@ class Reviews:
         return self.up + self.down + len(self.votes)
 
     @property
+    def reviewers(self) -> int:
+        """How many people gave them."""
+        return len(self.people)
+
+    @property
     def score(self) -> Score:
         """Against every other version together."""
         return count_score(self.version, self.votes)
@@ -115,6 +122,8 @@ def read_reviews(settings: Settings, version: Version, conversations: bool = Tru
         model_id = str((info.trace_metadata or {}).get(MODEL_ID, ""))
         if info.tags.get(tags.VERSION) != one_line(version.ref, 250) or not is_same_model(model_id, version):
             continue
+        if not is_evidence(info):
+            continue
         session, user = (info.trace_metadata.get(name, "") for name in (SESSION, USER))
         if session:
             question = info.request_preview or "…"
@@ -130,7 +139,7 @@ def read_reviews(settings: Settings, version: Version, conversations: bool = Tru
         comments=tuple(sorted((thumb for thumb in thumbs if thumb.text), key=lambda thumb: -thumb.when)),
         conversations=len(answered) if conversations else 0,
         votes=tuple(votes),
-        people=tuple(sorted({thumb.user for thumb in thumbs} | {vote.user for vote in votes})),
+        people=_people([thumb.user for thumb in thumbs] + [vote.user for vote in votes]),
         latest_conversations=tuple(replace(talk, title=titles.get(talk.conversation, "")) for talk in latest),
     )
 
@@ -145,11 +154,17 @@ def count_reviews(settings: Settings, most: int = 5000) -> dict[str, int]:
     """
     found: Counter[str] = Counter()
     for info in trace_search.search_infos(settings, f"feedback.{tags.THUMB} IS NOT NULL", "DESC", most):
-        found[info.tags.get(tags.VERSION, "")] += len(_thumbs(info))
+        if is_evidence(info):
+            found[info.tags.get(tags.VERSION, "")] += len(_thumbs(info))
     voted = trace_search.search_infos(settings, f"feedback.{tags.VOTE} IS NOT NULL", "DESC", most)
-    for vote in latest_votes(vote for info in voted for vote in votes_of(info)):
+    for vote in latest_votes(vote for info in voted if is_evidence(info) for vote in votes_of(info)):
         found.update({vote.new.ref, vote.old.ref})
     return {ref: count for ref, count in found.items() if ref and count}
+
+
+def _people(names: Iterable[str]) -> tuple[str, ...]:
+    """Each person once: an address in other letters is the same one's."""
+    return tuple(sorted({name.casefold(): name for name in names}.values()))
 
 
 def _thumbs(info: TraceInfo) -> list[Comment]:

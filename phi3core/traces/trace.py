@@ -72,6 +72,7 @@ def _info(turn: Turn, home: str, event: dict[str, Any]) -> TraceInfo:
         tags.VERSION: one_line(turn.ref, 250),
         tags.ASKED: one_line(turn.asked_ref, 250),
         tags.TITLE: event.get("title", ""),
+        tags.IMPORTED: _imported(turn, event.get("origin")),
     }
     return TraceInfo(
         trace_id=turn.trace_id,
@@ -84,6 +85,11 @@ def _info(turn: Turn, home: str, event: dict[str, Any]) -> TraceInfo:
         trace_metadata={name: value for name, value in metadata.items() if value},
         tags={name: value for name, value in tag_values.items() if value},
     )
+
+
+def _imported(turn: Turn, origin: dict[str, Any] | None) -> str:
+    in_import = origin is not None and origin["kind"] == "import"
+    return "true" if turn.imported else "false" if in_import else ""
 
 
 def _span(turn: Turn, messages: list[dict[str, str]]) -> Span:

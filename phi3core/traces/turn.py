@@ -38,9 +38,10 @@ class Turn:
     free text, ``{}`` for any JSON object, else the JSON schema that the answer follows. note: what the reader must
     know about how it was asked. full: it failed because the context is full. tokens: empty unless ``logprobs`` was
     asked for. thumb: True for up, False for down; comment: with it. when: its start, in milliseconds since 1970.
-    model_id: MLflow's id of the logged model, ``m-…``. copy_of: the id of the turn that it copies or repeats. sent:
-    the messages that were sent for it, where they do not follow from the turns before it: a repeated turn is asked
-    with the recorded answers, and stands below the new ones.
+    model_id: MLflow's id of the logged model, ``m-…``. imported: it comes from a file, and only that says which version
+    answered what. copy_of: the id of the turn that it copies or repeats. sent: the messages that were sent for it,
+    where they do not follow from the turns before it: a repeated turn is asked with the recorded answers, and stands
+    below the new ones.
     """
 
     question: str
@@ -74,6 +75,7 @@ class Turn:
     comment: str = ""
     rated_by: str = ""
     model_id: str = ""
+    imported: bool = False
     copy_of: str = ""
     sent: list[dict[str, str]] | None = None
 

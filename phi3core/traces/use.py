@@ -10,6 +10,7 @@ from phi3core.settings import Settings
 from phi3core.timestamps import from_ms
 
 from . import trace_search
+from .evidence import is_evidence
 
 
 def count_answers(settings: Settings, most: int = 1000) -> dict[tuple[date, str], int]:
@@ -23,6 +24,6 @@ def count_answers(settings: Settings, most: int = 1000) -> dict[tuple[date, str]
     """
     found: Counter[tuple[date, str]] = Counter()
     for info in trace_search.search_infos(settings, "", "DESC", most):
-        if ref := info.tags.get(tags.VERSION, ""):
+        if is_evidence(info) and (ref := info.tags.get(tags.VERSION, "")):
             found[from_ms(info.request_time).date(), ref] += 1
     return dict(found)

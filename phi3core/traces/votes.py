@@ -16,6 +16,7 @@ from phi3core.settings import Settings
 from phi3core.store.client import translate_errors
 
 from . import trace_search
+from .evidence import is_evidence
 
 if TYPE_CHECKING:
     from mlflow.entities import TraceInfo
@@ -95,7 +96,7 @@ def read_votes(settings: Settings, conversation: str, user: str) -> dict[str, Be
 def search_votes(settings: Settings, version: Version) -> list[Vote]:
     """The valid votes in which the version takes part, on any trace."""
     found = trace_search.search_infos(settings, f"feedback.{tags.VOTE} LIKE '%{as_pattern(version.ref)}%'")
-    votes = latest_votes(vote for info in found for vote in votes_of(info))
+    votes = latest_votes(vote for info in found if is_evidence(info) for vote in votes_of(info))
     return [vote for vote in votes if vote.new.is_of(version) or vote.old.is_of(version)]
 
 

@@ -160,8 +160,8 @@ def _reviews(case: Case) -> Answer:
     who = f", by {_names(found.people)}" if found.people else ""
     votes = f"{len(found.votes)} {plural(len(found.votes), 'vote')}"
     off = "" if case.settings.tracing else " Conversations are not kept (PHI3_TRACING is off), so no new ones come."
-    says = f"{found.given} of {needed} needed: {found.up} thumbs up, {found.down} down, {votes}{who}.{off}"
-    return found.given >= needed, says
+    people = f"{found.reviewers} of {needed} people needed"
+    return found.reviewers >= needed, f"{people}: {found.up} thumbs up, {found.down} down, {votes}{who}.{off}"
 
 
 def _win_rate(case: Case) -> Answer:

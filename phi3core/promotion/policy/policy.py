@@ -47,7 +47,7 @@ class Policy:
     """What a version needs before it moves to a stage; the default of each field needs nothing.
 
     approvals: of the files as they are, by so many people. other_approver: one of them did not build the version, and
-    no person approves their own request. reviews: thumbs and votes that people gave. win_rate: 0 to 1, of the
+    no person approves their own request. reviews: people who gave a thumb or a vote. win_rate: 0 to 1, of the
     votes between it and the present Production. tags: ``key`` or ``key=value``. same_signature: as the present
     Production's. damage: why the policy can't be read, a sentence; a damaged policy lets nothing through.
     """

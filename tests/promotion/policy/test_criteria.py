@@ -57,7 +57,7 @@ def test_reviews_are_thumbs_and_votes_of_people(settings: Settings, version: Ver
     voted(settings, version, other, "new", EVE)
 
     assert says(wants(settings, version, reviews=3), "reviews") == (
-        True, f"3 of 3 needed: 1 thumbs up, 1 down, 1 vote, by ada, bob, {EVE.name}.",
+        True, f"3 of 3 people needed: 1 thumbs up, 1 down, 1 vote, by ada, bob, {EVE.name}.",
     )  # fmt: skip
     assert not says(wants(settings, version, reviews=4), "reviews")[0]
 
