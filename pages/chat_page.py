@@ -19,7 +19,7 @@ from pages.components.chat import (
 from pages.components.chat.turn_foot import TurnRequest
 from pages.components.conversations import conversation_menu
 from pages.components.shared import reads, ui
-from pages.components.shared.escape import short
+from pages.components.shared.escape import as_code, short
 from phi3core import tags
 from phi3core.chat.conversation import Conversation
 from phi3core.chat.live_conversations import add_conversation, load_conversation
@@ -134,11 +134,11 @@ server_state.show(chosen, conversation)
 
 if chosen.moved:
     with st.container(horizontal=True, vertical_alignment="center", border=True):
-        now = f":material/move_up: {ui.code(chosen.asked)} is now **{chosen.moved}**"
-        st.markdown(f"{now}; this conversation talks to {chosen.ref}.")
+        now = f":material/move_up: {as_code(chosen.asked)} is now **{short(chosen.moved)}**"
+        st.markdown(f"{now}; this conversation talks to {short(chosen.ref)}.")
         st.button(
             "Follow", icon=":material/arrow_forward:", key="chat_follow", on_click=target.follow,
-            args=(conversation, chosen.moved), help=f"From the next message on, {chosen.moved} answers.",
+            args=(conversation, chosen.moved), help=f"From the next message on, {short(chosen.moved)} answers.",
         )  # fmt: skip
 
 if not conversation.path and state.chat != "none":

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from markdown_it import MarkdownIt
 
@@ -140,3 +142,22 @@ def test_prices_are_no_formula() -> None:
 @pytest.mark.parametrize("text", ["![a](" * 20_000, "![" * 20_000, "![](" + " " * 50_000])
 def test_text_made_to_be_slow_is_defused_all_the_same(text: str) -> None:
     assert "![" not in safe_markdown(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        ":green-badge[in Production]",
+        "a:red[b]",
+        ":material/verified: approved",
+        "::red[x]",
+        ":streamlit:",
+        "`open\nclosed` :green-badge[z] `",
+        ":small{.x}",
+        "[a :gray-badge[b]](http://good.example)",
+    ],
+)
+def test_no_badge_colour_or_icon_of_the_app_s_own_is_drawn(text: str) -> None:
+    shown = safe_markdown(text)
+    assert not re.search(r":(material/|streamlit:|[a-z-]+[\[{])", shown)
+    assert shown.replace("\u2060", "") == text

@@ -11,6 +11,7 @@ from phi3core.registry import reader
 from phi3core.settings import Settings
 from tests.app.conftest import said
 from tests.app.people import ANN, RAY, RUTH, VERA
+from tests.app.talks import shown
 
 DIALOGS = {
     "move": ("registry.move_dialog", "show"),
@@ -56,7 +57,7 @@ def plain(at: AppTest) -> str:
 
 
 def warned(at: AppTest) -> str:
-    return "\n".join(str(element.value) for kind in (at.warning, at.error) for element in kind)
+    return shown("\n".join(str(element.value) for kind in (at.warning, at.error) for element in kind))
 
 
 def stages(settings: Settings) -> dict[int, str]:

@@ -10,6 +10,7 @@ from phi3core.settings import Settings
 from tests.app.chatting import answers, ask, follow_link, live, settled
 from tests.app.conftest import HeldAnswer, Open, Register
 from tests.app.servers import FakePool
+from tests.app.talks import shown
 from tests.support import fakes
 
 # ---------------------------------------------------------------- conversations
@@ -70,7 +71,7 @@ def test_an_unknown_conversation_gets_a_sentence_and_a_fresh_start(
     register()
     at = open_page("chat", c=address)
     assert not at.exception
-    assert sentence in at.warning[0].value
+    assert sentence in shown(at.warning[0].value)
     assert "c" not in at.query_params
     assert answers(ask(at, "Hello")) == ["Hello", "The capital is Madrid."]
 

@@ -10,6 +10,7 @@ from pages.components.chat.line_breaks import with_line_breaks
 from tests.app.chatting import answers, ask, live, settled
 from tests.app.conftest import Open, Register, said
 from tests.app.servers import FakePool
+from tests.app.talks import shown
 from tests.support import fakes
 
 
@@ -22,7 +23,7 @@ def test_an_answer_is_shown_with_its_figures_and_the_prompt_the_model_read(
     ask(at, "What is the capital of Spain?")
     assert not at.exception
     assert answers(at) == ["What is the capital of Spain?", "The capital is Madrid."]
-    figures = at.chat_message[1].caption[0].value
+    figures = shown(at.chat_message[1].caption[0].value)
     assert figures.startswith("phi3/1 · ")
     assert "tokens/s" in figures
     assert "first token" in figures
@@ -57,7 +58,7 @@ def test_an_empty_message_is_refused_with_a_sentence(open_page: Open, register: 
     register()
     at = open_page("chat").chat_input(key="chat_input").set_value("   ").run()
     assert not at.exception
-    assert "The message is empty" in at.error[0].value
+    assert "The message is empty" in shown(at.error[0].value)
     assert servers.opened == []
 
 
@@ -138,7 +139,7 @@ def test_a_server_that_dies_is_told_and_try_again_answers(
     at = ask(open_page("chat"), "What is the capital of Spain?")
     assert not at.exception
     assert answers(at) == ["What is the capital of Spain?", "The capital"]
-    assert "died in mid-answer" in at.error[0].value
+    assert "died in mid-answer" in shown(at.error[0].value)
     again = at.button(key="chat_again")
     assert again.label == "Try again"
     settled(again.click().run())
@@ -158,5 +159,5 @@ def test_a_version_whose_model_cannot_be_loaded_says_why(
     register()
     at = ask(open_page("chat"), "Hello")
     assert not at.exception
-    assert "its files are damaged" in at.error[0].value
+    assert "its files are damaged" in shown(at.error[0].value)
     assert not at.chat_input(key="chat_input").disabled

@@ -17,6 +17,7 @@ from phi3core.settings import Settings
 from tests.app.chatting import answers, ask, live, put_into_box
 from tests.app.conftest import Open, Register, said
 from tests.app.servers import FakePool
+from tests.app.talks import shown
 from tests.support import fakes
 
 # ---------------------------------------------------------------- a store that goes away
@@ -41,7 +42,7 @@ def test_a_message_sent_while_the_store_is_down_comes_back_into_its_box(
         patch.setattr(reader, seam, down)
         st.cache_data.clear()
         ask(at, "A long thought")
-        assert at.error[0].value == "The MLflow store does not answer."
+        assert shown(at.error[0].value) == "The MLflow store does not answer."
         retry = next(button for button in at.button if button.label == "Try again")
         retry.click().run()  # still down: nothing is lost by trying
     next(button for button in at.button if button.label == "Try again").click().run()
@@ -71,12 +72,12 @@ def test_a_conversation_keeps_its_version_when_production_moves_until_it_is_told
     reads.invalidate()
     ask(at, "Two")
     assert live(at).path[-1].ref == "phi3/1"
-    assert "is now **phi3/2**; this conversation talks to phi3/1" in said(at)
+    assert "is now **phi3/2**; this conversation talks to phi3/1" in shown(said(at))
     at.button(key="chat_follow").click().run()
-    assert "is now **phi3/2**" not in said(at)
+    assert "is now **phi3/2**" not in shown(said(at))
     ask(at, "Three")
     assert live(at).path[-1].ref == "phi3/2"
-    assert "is now" not in said(at)
+    assert "is now" not in shown(said(at))
 
 
 def test_a_conversation_from_the_list_says_too_that_its_alias_has_moved(
@@ -89,7 +90,7 @@ def test_a_conversation_from_the_list_says_too_that_its_alias_has_moved(
     promote(settings, "phi3/2", "Production")
     reads.invalidate()
     at = open_page("chat", c=talk.id)
-    assert "is now **phi3/2**; this conversation talks to phi3/1" in said(at)
+    assert "is now **phi3/2**; this conversation talks to phi3/1" in shown(said(at))
 
 
 def test_a_conversation_whose_alias_is_gone_goes_on_with_its_version(
@@ -104,7 +105,7 @@ def test_a_conversation_whose_alias_is_gone_goes_on_with_its_version(
     delete_alias(settings, "phi3", "champion")
     reads.invalidate()
     at = open_page("chat", c=talk.id)
-    assert "phi3@champion is not there (any more): phi3/1 is chosen instead" in at.warning[0].value
+    assert "phi3@champion is not there (any more): phi3/1 is chosen instead" in shown(at.warning[0].value)
     ask(at, "Two")
     assert live(at).path[-1].ref == "phi3/1"
 
@@ -120,7 +121,7 @@ def test_a_conversation_whose_version_was_deleted_says_who_answers_instead(
     delete_version(settings, "phi3/1", "no longer needed")
     reads.invalidate()
     at = open_page("chat", c=talk.id)
-    assert "phi3/1 was deleted: from the next message on, phi3/2 answers" in at.warning[0].value
+    assert "phi3/1 was deleted: from the next message on, phi3/2 answers" in shown(at.warning[0].value)
 
 
 def test_a_conversation_with_an_open_version_goes_on_while_the_store_is_away(
@@ -141,11 +142,11 @@ def test_a_conversation_with_an_open_version_goes_on_while_the_store_is_away(
     reads.invalidate()
     at.run()
     assert answers(at) == ["One", "The capital is Madrid."]
-    assert "This conversation goes on with phi3/1, as it was last known" in at.warning[0].value
+    assert "This conversation goes on with phi3/1, as it was last known" in shown(at.warning[0].value)
     assert answers(ask(at, "Two")) == ["One", "The capital is Madrid.", "Two", "The capital is Madrid."]
     servers.made.clear()  # nothing can be opened without a store
     at.run()
-    assert "does not answer" in at.error[0].value
+    assert "does not answer" in shown(at.error[0].value)
     assert not at.chat_message
 
 

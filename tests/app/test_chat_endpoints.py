@@ -13,6 +13,7 @@ from phi3core.settings import Settings
 from tests.app.chatting import WORDS, answers, ask
 from tests.app.conftest import Open, Register
 from tests.app.servers import FakePool, FakeServer
+from tests.app.talks import shown
 from tests.support import fakes
 
 
@@ -76,7 +77,7 @@ def test_a_link_chooses_an_endpoint_and_one_that_is_not_there_gets_a_sentence(
     assert at.selectbox(key="chat_model").value == "endpoint:far"
     assert not at.warning
     at = open_page("chat", ref="endpoint:nowhere")
-    assert "no endpoint “nowhere”" in at.warning[0].value
+    assert "no endpoint “nowhere”" in shown(at.warning[0].value)
     assert at.selectbox(key="chat_model").value == "phi3"
 
 
@@ -90,5 +91,5 @@ def test_an_endpoint_that_is_written_wrong_is_told_and_versions_are_talked_to_al
     register()
     write_secrets(settings, '[endpoints.far]\nkind = "openai"\n', monkeypatch)
     at = open_page("chat")
-    assert "secrets.toml" in at.warning[0].value
+    assert "secrets.toml" in shown(at.warning[0].value)
     assert answers(ask(at, "Hello")) == ["Hello", "The capital is Madrid."]

@@ -13,6 +13,7 @@ from phi3core.settings import Settings
 from tests.app.chatting import ask, chat_version, live
 from tests.app.conftest import Open, Register, said
 from tests.app.servers import FakePool, TableEngine
+from tests.app.talks import shown
 from tests.support import fakes
 
 # ---------------------------------------------------------------- the model server
@@ -44,7 +45,7 @@ def test_the_state_of_the_model_server_is_told(
 ) -> None:
     register()
     servers.open(chat_version(settings)).state = status
-    assert sentence in said(open_page("chat"))
+    assert sentence in shown(said(open_page("chat")))
 
 
 def test_a_failed_model_server_says_its_last_words_and_is_opened_again(
@@ -54,8 +55,8 @@ def test_a_failed_model_server_says_its_last_words_and_is_opened_again(
     server = servers.open(chat_version(settings))
     server.state = Status("failed", 3.0, "Its process ended (exit status 3). Its last words: out of ![x](y) memory")
     at = open_page("chat")
-    assert "exit status 3" in at.error[0].value
-    assert "![" not in at.error[0].value
+    assert "exit status 3" in shown(at.error[0].value)
+    assert r"\!\[x\]" in at.error[0].value  # letters, and no image
     server.dead, server.state = True, None
     at.button(key="chat_open").click().run()
     fakes.until(lambda: "Ready" in said(at.run()))
@@ -118,7 +119,7 @@ def test_inputs_that_do_not_fit_get_a_sentence(
     at.text_area(key="chat_body_phi3/1").set_value(body)
     at.button(key="chat_predict").click().run()
     fakes.until(lambda: at.run().error)
-    assert sentence in at.error[0].value
+    assert sentence in shown(at.error[0].value)
 
 
 def test_asking_a_model_of_an_unknown_kind_finds_out_that_it_cannot_be_chatted_with(
@@ -127,7 +128,7 @@ def test_asking_a_model_of_an_unknown_kind_finds_out_that_it_cannot_be_chatted_w
     at = open_page("chat")
     assert at.segmented_control == [] or at.chat_input  # nothing but a message is offered
     ask(at, "Hello")
-    assert "holds no conversations" in at.error[0].value
+    assert "holds no conversations" in shown(at.error[0].value)
     assert "can't be chatted with" in said(at)
 
 

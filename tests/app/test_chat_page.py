@@ -9,6 +9,7 @@ from phi3core.settings import Settings
 from tests.app.chatting import ask
 from tests.app.conftest import Open, Register, links, said
 from tests.app.servers import FakePool
+from tests.app.talks import shown
 from tests.support import fakes
 
 
@@ -47,7 +48,7 @@ def test_production_comes_first_and_is_what_answers(
     assert at.selectbox(key="chat_ref").value == "phi3/Production"
     ask(at, "Hello")
     assert servers.opened == ["phi3/1"]
-    assert "phi3/1" in at.chat_message[1].caption[0].value
+    assert "phi3/1" in shown(at.chat_message[1].caption[0].value)
 
 
 def test_stages_aliases_and_numbers_can_all_be_chosen(open_page: Open, register: Register, settings: Settings) -> None:
@@ -93,7 +94,7 @@ def test_a_link_to_what_is_not_there_gets_a_sentence_and_another_version(
     register()
     at = open_page("chat", ref=ref)
     assert not at.exception
-    assert sentence in "\n".join(w.value for w in at.warning)
+    assert sentence in shown("\n".join(w.value for w in at.warning))
     assert at.selectbox(key="chat_ref").value == "phi3/1"
     assert not at.chat_input(key="chat_input").disabled
 

@@ -15,7 +15,7 @@ from phi3core.errors import StoreDown
 from phi3core.settings import Settings
 from tests.app.conftest import Open, said
 from tests.app.servers import FakePool
-from tests.app.talks import rows, talk, tick
+from tests.app.talks import rows, shown, talk, tick
 
 
 def test_the_ticked_ones_are_exported_and_what_has_no_answer_is_counted(open_page: Open, settings: Settings) -> None:
@@ -39,7 +39,7 @@ def test_an_export_that_fails_says_why(open_page: Open, settings: Settings, monk
     at.checkbox(key=tick(id)).check().run()
     monkeypatch.setattr(conversation_list, "load_conversation", down)
     at.button(key="conversations_export").click().run()
-    assert at.error[0].value == "The MLflow store does not answer."
+    assert shown(at.error[0].value) == "The MLflow store does not answer."
     assert not at.download_button
 
 
@@ -70,15 +70,15 @@ def test_a_file_of_two_lines_makes_two_conversations_with_links(open_page: Open,
 
 def test_a_wrong_line_is_named_and_nothing_is_kept(open_page: Open, settings: Settings) -> None:
     at = imported(open_page("conversations"), ("talks.jsonl", line("One", "1") + '{"messages": [{"role": "bot"}]}'))
-    assert "talks.jsonl, line 2" in at.error[0].value
-    assert "Nothing of this file was kept" in at.error[0].value
+    assert "talks.jsonl, line 2" in shown(at.error[0].value)
+    assert "Nothing of this file was kept" in shown(at.error[0].value)
     assert search_conversations(settings).conversations == []
 
 
 def test_of_two_files_the_good_one_is_kept_and_the_other_is_told(open_page: Open, settings: Settings) -> None:
     at = imported(open_page("conversations"), ("a.jsonl", line("One", "1")), ("b.json", "{"))
     assert "1 conversation imported" in said(at)
-    assert "b.json, line 1" in at.error[0].value
+    assert "b.json, line 1" in shown(at.error[0].value)
 
 
 def test_what_was_exported_comes_back_whole(open_page: Open, settings: Settings, servers: FakePool) -> None:
@@ -97,5 +97,5 @@ def test_markdown_that_was_exported_comes_back_and_other_markdown_is_told(
     text = markdown_export.to_markdown(load_conversation(settings, servers, id))  # type: ignore[arg-type]
     at = imported(open_page("conversations"), ("talk.md", text), ("notes.md", "# Notes"))
     assert "1 conversation imported" in said(at)
-    assert "notes.md is no conversation that was exported here" in at.error[0].value
+    assert "notes.md is no conversation that was exported here" in shown(at.error[0].value)
     assert [summary.title for summary in search_conversations(settings).conversations] == ["My talk", "My talk"]

@@ -130,7 +130,7 @@ def test_what_waits_for_the_store_is_told_with_the_reason(
     assert "3 changes wait on this machine to be saved in MLflow" in said(open_page("conversations"))
     monkeypatch.setattr(history, "sending_error", lambda _: "The MLflow store at http://x does not answer.")
     at = open_page("conversations")
-    assert "3 changes wait on this machine to be saved in MLflow. The MLflow store at" in at.warning[0].value
+    assert "3 changes wait on this machine to be saved in MLflow. The MLflow store at" in shown(at.warning[0].value)
 
 
 def test_with_tracing_off_the_page_says_that_nothing_is_saved(
@@ -139,7 +139,7 @@ def test_with_tracing_off_the_page_says_that_nothing_is_saved(
     monkeypatch.setenv("PHI3_TRACING", "off")
     at = open_page("conversations")
     assert not at.exception
-    assert "Conversations are not saved" in at.warning[0].value
+    assert "Conversations are not saved" in shown(at.warning[0].value)
 
 
 # ---------------------------------------------------------------- changing them
@@ -165,7 +165,7 @@ def test_an_empty_title_is_refused_in_words(open_page: Open, settings: Settings)
     at.text_input(key=f"share_title_{id}").set_value("  ")
     at.menu_button(key=f"conversations_menu_{id}").click("Rename")
     at.button(key="share_rename_confirm").click().run()
-    assert "The title is empty" in at.error[0].value
+    assert "The title is empty" in shown(at.error[0].value)
     assert rows(at) == ["One"]
 
 

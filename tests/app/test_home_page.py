@@ -17,6 +17,7 @@ from phi3core.traces import use
 from tests.app.builds import past_build
 from tests.app.conftest import Open, Register, links, said
 from tests.app.dialogs import RAY, RUTH, VERA, become, keys_of, plain
+from tests.app.talks import shown
 from tests.support.judging import answered, kept, version_with_files
 
 
@@ -24,11 +25,11 @@ def test_an_empty_registry_says_what_to_do_first(open_page: Open, settings: Sett
     at = open_page("home")
     assert not at.exception
     assert at.title[0].value == "Phi-3 Playground"
-    assert "Build your first version" in said(at)
+    assert "Build your first version" in shown(said(at))
     assert "home_build" in keys_of(at)
-    assert "No builds yet" in said(at)
-    assert str(settings.home / "mlflow.db") in said(at)
-    assert "0 registered models" in said(at)
+    assert "No builds yet" in shown(said(at))
+    assert str(settings.home / "mlflow.db") in shown(said(at))
+    assert "0 registered models" in shown(said(at))
 
 
 def test_versions_without_production_lead_to_chat_and_registry(open_page: Open, register: Register) -> None:
@@ -49,14 +50,14 @@ def test_what_is_in_production_is_shown_with_its_figures_and_ways_to_it(
     at = open_page("home")
     assert not at.exception
     assert "In Production" in [heading.value for heading in at.subheader]
-    shown = said(at)
-    assert "**phi3/1**" in shown
-    assert "**phi3/2**" not in shown
-    assert "@champion" in shown
-    assert "int4" in shown
-    assert "117 MB" in shown
-    assert "123 tokens/s" in shown
-    assert f"moved there just now by {getpass.getuser()}" in shown
+    told = shown(said(at))
+    assert "**phi3/1**" in told
+    assert "**phi3/2**" not in told
+    assert "@champion" in told
+    assert "int4" in told
+    assert "117 MB" in told
+    assert "123 tokens/s" in told
+    assert f"moved there just now by {getpass.getuser()}" in told
     at.button(key="home_details_phi3").click().run()
     assert at.title[0].value.replace("\\", "") == "phi3/1"
     at = open_page("home")
@@ -84,7 +85,7 @@ def test_recent_builds_are_listed_newest_first_with_how_they_ended(open_page: Op
     past_build(settings, "FINISHED", name="first", version=1)
     past_build(settings, "FAILED", name="second", reason="The disk is full.")
     at = open_page("home")
-    lines = [m.value for m in at.markdown if "from `" in m.value]
+    lines = [shown(m.value) for m in at.markdown if "from `" in m.value]
     assert "**second**" in lines[0]
     assert "failed" in lines[0]
     assert "**first/1**" in lines[1]
@@ -135,13 +136,13 @@ def test_a_promotion_made_elsewhere_is_shown_at_the_next_look(
     register()
     promote(settings, "phi3/1", "Production")
     at = open_page("home")
-    assert "**phi3/1**" in said(at)
+    assert "**phi3/1**" in shown(said(at))
     promote(settings, "phi3/2", "Production")  # what the page has read of the registry is a moment old
     at.run()
     assert not at.exception
     assert not at.error
-    assert "**phi3/2**" in said(at)
-    assert "**phi3/1**" not in said(at)
+    assert "**phi3/2**" in shown(said(at))
+    assert "**phi3/1**" not in shown(said(at))
 
 
 def test_a_version_taken_out_of_production_elsewhere_breaks_nothing(

@@ -21,6 +21,7 @@ from phi3core.traces.turn import Turn
 from tests.app.builds import past_build
 from tests.app.conftest import ROOT, Open, Register, said
 from tests.app.servers import FakePool
+from tests.app.talks import shown
 from tests.support.secrets import LOGIN
 
 PAGES = sorted(path.stem.removesuffix("_page") for path in Path(ROOT / "pages").glob("*_page.py"))
@@ -103,7 +104,7 @@ def test_an_address_that_nobody_vouches_for_gives_no_role(
 ) -> None:
     sign_in({**VERA, **change}, 'admin = ["vera@example.org"]')
     at = open_page("home")
-    assert "tells no e-mail address" in at.error[0].value
+    assert "tells no e-mail address" in shown(at.error[0].value)
     assert keys_of(at) == {"sign_in_again", "sign_out"}
 
 
@@ -115,7 +116,7 @@ def test_a_secrets_file_that_is_damaged_while_the_app_runs_lets_nobody_act(
     assert open_page("home").title
     settings.secrets.write_text("[roles")
     at = open_page("home")
-    assert "secrets.toml is not written as TOML" in at.error[0].value
+    assert "secrets.toml is not written as TOML" in shown(at.error[0].value)
     assert "secret-model" not in drawn(at)
     settings.secrets.write_text(LOGIN)
     assert at.button(key="sign_in_again").click().run().title[0].value == "Phi-3 Playground"
@@ -142,7 +143,7 @@ def test_a_viewer_sees_builds_and_can_neither_start_nor_cancel_one(
     past_build(settings, status="FAILED", reason="It broke.")
     sign_in(VERA)
     at = open_page("build")
-    assert "It broke." in said(at)
+    assert "It broke." in shown(said(at))
     assert keys_of(at) == {"sign_out"}
 
 

@@ -44,7 +44,7 @@ def test_a_policy_is_told_in_words_and_only_an_admin_changes_it(
     policy.write(settings, "phi3", "Production", wanted, ANN)
     become(RUTH, settings, monkeypatch)
     at = open_page("promotions", view="policies", model="phi3")
-    for words in ("3 reviews", "`tokens_per_second` at least 20", "the tags `phi3.licence`"):
+    for words in ("a thumb or a vote by 3 people", "`tokens_per_second` at least 20", "the tags `phi3.licence`"):
         assert words in plain(at)
     assert not [key for key in keys_of(at) if key.startswith("policy_")]
     become(ANN, settings, monkeypatch)

@@ -20,6 +20,7 @@ from phi3core.settings import Settings
 from phi3core.traces.turn import Turn
 from tests.app.conftest import said
 from tests.app.servers import FakePool
+from tests.app.talks import shown
 
 
 def _button() -> None:
@@ -177,7 +178,7 @@ def test_a_store_that_is_down_is_one_sentence_in_the_dialog(
     monkeypatch.setattr(prompts, "search_prompts", down)
     at = library()
     assert not at.exception
-    assert [error.value for error in at.error] == ["The MLflow store does not answer."]
+    assert [shown(error.value) for error in at.error] == ["The MLflow store does not answer."]
 
 
 # ---------------------------------------------------------------- a conversation's menu

@@ -13,6 +13,7 @@ from phi3core.registry import reader
 from phi3core.settings import Settings
 from tests.app.conftest import Register
 from tests.app.dialogs import ANN, RAY, RUTH, become, opened, plain, stages, warned
+from tests.app.talks import shown
 from tests.support.judging import folder_of, version_with_files
 
 # ---------------------------------------------------------------- aliases
@@ -77,7 +78,7 @@ def test_a_rollback_over_changed_files_is_told_and_left_to_an_admin(
     assert not at.checkbox
     at.text_area(key="rollback_reason").set_value("It loops.").run()
     at.button(key="rollback_confirm").click().run()
-    assert "an admin can roll back to it all the same" in str(at.error[0].value)
+    assert "an admin can roll back to it all the same" in str(shown(at.error[0].value))
     assert stages(settings) == {1: "Archived", 2: "Production"}
 
     become(ANN, settings, monkeypatch)

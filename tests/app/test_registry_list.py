@@ -20,6 +20,7 @@ from phi3core.store.client import mlflow_client
 from phi3core.traces import feedback
 from tests.app.conftest import Open, Register, links
 from tests.app.registry import ADA, rows, said
+from tests.app.talks import shown
 from tests.support import fakes
 
 
@@ -226,7 +227,7 @@ def test_a_store_that_goes_away_leaves_the_list_with_its_age_and_the_reason(
         fakes.until(lambda: get_index(settings).error)
         at.run()
         assert rows(at) == ["phi3/1"]
-        assert at.warning[0].value.startswith("The MLflow store does not answer. What is shown was read ")
+        assert shown(at.warning[0].value).startswith("The MLflow store does not answer. What is shown was read ")
     at.button(key="registry_refresh").click().run()
     assert not at.warning
     assert "read just now" in said(at)

@@ -7,6 +7,7 @@ import pytest
 from phi3core.errors import StoreDown
 from phi3core.registry import reader
 from tests.app.conftest import Open, Register, said
+from tests.app.talks import shown
 
 PAGES = ("home", "chat", "conversations", "registry", "build")
 
@@ -19,7 +20,7 @@ def test_every_page_says_that_the_store_is_down(
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
     at = open_page(page)
     assert not at.exception
-    errors = [error.value for error in at.error]
+    errors = [shown(error.value) for error in at.error]
     assert errors, said(at)
     assert all("does not answer" in error and "Check that it runs" in error for error in errors)
     assert "Traceback" not in said(at)
@@ -39,7 +40,7 @@ def test_a_page_comes_back_when_the_store_does(
 
     monkeypatch.setattr(reader, "search_models", down)
     at.run()
-    assert at.error[0].value == "The MLflow store does not answer."
+    assert shown(at.error[0].value) == "The MLflow store does not answer."
     assert "goes on by itself when the store answers" in said(at)
     monkeypatch.setattr(reader, "search_models", real)
     retry = next(button for button in at.button if button.label == "Try again")

@@ -5,11 +5,11 @@ from __future__ import annotations
 import streamlit as st
 
 from pages.components.shared import links, ui
+from pages.components.shared.escape import as_code, escape, short
 from phi3core.build import job_files, jobs
 from phi3core.build.job import Job, Step
 from phi3core.build.steps import STEP_TITLES
 from phi3core.errors import Phi3Error
-from phi3core.markdown import safe_markdown
 
 _STATUS = {
     "RUNNING": (":blue[:material/progress_activity:]", "running, started"),
@@ -47,7 +47,7 @@ def show(job: Job) -> None:
         elif job.status == "FAILED":
             ui.show_error(job.reason or "It ended without a reason.")
         else:
-            st.caption(f"{safe_markdown(job.reason)} Nothing was {'recorded' if job.measures else 'registered'}.")
+            st.caption(f"{escape(job.reason)} Nothing was {'recorded' if job.measures else 'registered'}.")
         if not job.running:
             _show_more(job)
 
@@ -61,8 +61,8 @@ def status(job: Job) -> tuple[str, str]:
 def line(job: Job) -> str:
     """Markdown: what is built from what. The run's parameters are escaped: they may come from outside."""
     if job.measures:
-        return f"**{safe_markdown(job.measures)}** {ui.wrapper(job.spec.wrapper)} measured again"
-    name, source = safe_markdown(job.ref or job.spec.name), ui.code(job.spec.source)
+        return f"**{short(job.measures)}** {ui.wrapper(job.spec.wrapper)} measured again"
+    name, source = short(job.ref or job.spec.name), as_code(job.spec.source)
     return f"**{name}** {ui.wrapper(job.spec.wrapper)} from {source}"
 
 
@@ -71,7 +71,7 @@ def _show_step(step: Step) -> None:
     if step.state == "done" and step.seconds is not None:
         line += f" :gray[· {step.seconds:.1f} s]"
     if step.state == "running" and step.text:
-        line += f" :gray[· {safe_markdown(step.text)}]"
+        line += f" :gray[· {short(step.text, 200)}]"
     st.markdown(line)
     if step.state == "running" and step.fraction is not None:
         st.progress(step.fraction)
@@ -80,7 +80,7 @@ def _show_step(step: Step) -> None:
 def _show_links(job: Job) -> None:
     with st.container(horizontal=True, vertical_alignment="center"):
         query = {"model": job.spec.name, "version": str(job.version)}
-        st.page_link("pages/registry_page.py", label=job.ref, icon=":material/inventory_2:", query_params=query)
+        st.page_link("pages/registry_page.py", label=short(job.ref), icon=":material/inventory_2:", query_params=query)
         st.page_link("pages/chat_page.py", label="Chat with it", icon=":material/chat:", query_params={"ref": job.ref})
         links.run_link(job.experiment_id, job.run_id)
 
@@ -107,4 +107,4 @@ def _cancel(run_id: str) -> None:
     try:
         jobs.cancel(ui.config(), run_id, ui.person())
     except Phi3Error as error:
-        st.toast(str(error), icon=":material/info:")
+        st.toast(escape(str(error)), icon=":material/info:")

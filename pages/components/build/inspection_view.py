@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import streamlit as st
 
 from pages.components.shared import reads, ui
-from pages.components.shared.escape import escape, short
+from pages.components.shared.escape import as_code, escape, short
 from phi3core.build import inspection
 from phi3core.build.inspection import Inspection, Outlook
 from phi3core.build.sources.source import parse_source
@@ -49,7 +49,7 @@ def look_at(spec: BuildSpec, to_build: bool) -> bool:
     Returns:
         Whether it can be made.
     """
-    words = f"Looking at {ui.code(spec.source)}: its configuration, not its weights …"
+    words = f"Looking at {as_code(spec.source)}: its configuration, not its weights …"
     try:
         found = reads.read(words, inspection.inspect_apart, spec.source, spec.base, max_age=_FRESH)
     except Phi3Error as error:
@@ -82,8 +82,8 @@ def show(look: Look, wrapper: str) -> None:
     if (found := look.found) is None:
         return
     with st.container(border=True, key="build_inspection"):
-        below = f" :gray[· an adapter of] {ui.code(found.base)}" if found.base else ""
-        st.markdown(f":material/search: **{ui.code(found.source)}**{below}")
+        below = f" :gray[· an adapter of] {as_code(found.base)}" if found.base else ""
+        st.markdown(f":material/search: **{as_code(found.source)}**{below}")
         st.markdown(" :gray[·] ".join(_facts(found)))
         for outlook in found.outlooks:
             if not refusal or outlook.problem != refusal:  # said above
@@ -98,7 +98,7 @@ def _facts(found: Inspection) -> list[str]:
         f"context {found.context:,} tokens" if found.context else "context not told",
         f"licence {short(found.licence)}",
         "chat template" if found.template else "no chat template",
-        f"revision {ui.code(found.revision[:12])}" if found.revision else "",
+        f"revision {as_code(found.revision[:12])}" if found.revision else "",
     ]
     return [fact for fact in facts if fact]
 

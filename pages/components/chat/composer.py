@@ -9,7 +9,7 @@ from typing import Any
 
 import streamlit as st
 
-from pages.components.shared import reads
+from pages.components.shared import reads, ui
 from phi3core.chat.answer import read_schema
 from phi3core.chat.conversation import Conversation
 from phi3core.chat.model_client import render_prompt
@@ -116,7 +116,7 @@ def _schema() -> str:
             of = f"A schema with {count} {'property' if count == 1 else 'properties'}."
             st.caption(f":material/check: {of if found else 'Any JSON object.'}")
         except BadInput as error:
-            st.error(str(error), icon=":material/error:")
+            ui.show_error(str(error))
         st.button(
             "Insert an example", icon=":material/input:", key="chat_schema_example", type="tertiary",
             on_click=st.session_state.update, args=({"chat_schema": json.dumps(_EXAMPLE, indent=2)},),

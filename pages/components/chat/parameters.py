@@ -17,6 +17,7 @@ from . import prompt_library
 from .server_state import ServerState
 from .target import Selection
 
+_MOST_STOPS = 16
 _SEEDS = 2**53 - 1  # the largest whole number that a browser counts exactly
 ALTERNATIVES = 5  # likeliest tokens shown beside each token, with their probabilities
 
@@ -109,9 +110,20 @@ def _seed_state(ref: str, conversation: Conversation, own: dict[str, Any], suppo
 
 
 def _start(name: str, value: Any) -> Any:
-    """A value as its control takes it, moved into its range; None where it is unknown."""
+    """A value as its control takes it, moved into its range; None where it is unknown, or none that it could take.
+
+    A model's default is whatever its author wrote.
+    """
+    try:
+        return _in_range(name, value)
+    except (TypeError, ValueError, OverflowError):
+        return None
+
+
+def _in_range(name: str, value: Any) -> Any:
     if name == "stop":
-        return [part.replace("\n", "\\n") for part in value or ()]
+        listed = [value] if isinstance(value, str) else value or ()
+        return [str(part).replace("\n", "\\n") for part in listed][:_MOST_STOPS]
     if name == "logprobs":
         return bool(value)
     if value is None:
@@ -170,7 +182,7 @@ def _special(chosen: Selection, supported: set[str]) -> dict[str, Any]:
     if "stop" in supported:
         key = _key("stop", chosen.ref)
         values["stop"] = st.multiselect(
-            "Stop sequences", st.session_state[key], key=key, accept_new_options=True, max_selections=16,
+            "Stop sequences", st.session_state[key], key=key, accept_new_options=True, max_selections=_MOST_STOPS,
             placeholder="Type one, press Enter", help="The answer ends before any of these. \\n is a line break.",
         )  # fmt: skip
     if "logprobs" in supported:

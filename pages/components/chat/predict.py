@@ -8,6 +8,7 @@ from typing import Any
 import streamlit as st
 
 from pages.components.shared import live_part, reads, ui
+from pages.components.shared.escape import as_code
 from phi3core.chat.model_client import invoke_server
 from phi3core.errors import Phi3Error
 
@@ -21,7 +22,7 @@ def show(chosen: Selection, state: ServerState) -> None:
     assert state.server is not None
     signature = state.props.get("signature") or {}
     st.info(
-        f"{ui.code(chosen.ref)} can't be chatted with: it takes neither messages nor one text. Ask it with inputs of "
+        f"{as_code(chosen.ref)} can't be chatted with: it takes neither messages nor one text. Ask it with inputs of "
         "its own, as MLflow's /invocations takes them.",
         icon=":material/data_object:",
     )

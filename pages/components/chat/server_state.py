@@ -8,6 +8,7 @@ from typing import Any
 import streamlit as st
 
 from pages.components.shared import live_part, reads, ui
+from pages.components.shared.escape import escape, short
 from phi3core.chat import history
 from phi3core.chat.conversation import Conversation
 from phi3core.chat.model_client import model_properties
@@ -90,7 +91,7 @@ def _show(by_itself: bool, chosen: Selection, conversation: Conversation, every:
     if not conversation.saved:
         st.caption(":material/cloud_off: Tracing is off (PHI3_TRACING=off): this conversation is not saved.")
     elif late := _waiting(conversation):
-        st.caption(f":material/cloud_sync: {late}")
+        st.caption(f":material/cloud_sync: {escape(late)}")
 
 
 def _show_server(chosen: Selection, conversation: Conversation, state: ServerState) -> None:
@@ -105,7 +106,7 @@ def _show_server(chosen: Selection, conversation: Conversation, state: ServerSta
             st.caption(":material/progress_activity: Looking at the model server …")
         elif status.state in _COMING:
             doing = {"starting": "Starting", "loading": "Loading"}[status.state]
-            words = f"{doing} {status.detail}".strip()
+            words = f"{doing} {short(status.detail)}".strip()
             st.caption(f":material/progress_activity: {words} · {status.seconds:.0f} s")
         elif status.state == "failed":
             _show_failure(chosen, conversation, status.reason)
@@ -113,7 +114,7 @@ def _show_server(chosen: Selection, conversation: Conversation, state: ServerSta
         else:
             icon = ":green[:material/check_circle:]" if status.state == "ready" else ":material/hourglass_top:"
             word = "Ready" if status.state == "ready" else "Busy"
-            st.caption(f"{icon} {word}{' · ' + status.detail if status.detail else ''}{_kind(state)}")
+            st.caption(f"{icon} {word}{' · ' + short(status.detail) if status.detail else ''}{_kind(state)}")
 
 
 def _show_failure(chosen: Selection, conversation: Conversation, reason: str) -> None:

@@ -10,11 +10,10 @@ from typing import Any
 import streamlit as st
 
 from pages.components.shared import ui
-from pages.components.shared.escape import escape
+from pages.components.shared.escape import as_code, escape, short
 from phi3core.chat.conversation import Conversation
 from phi3core.chat.live_conversations import add_conversation
 from phi3core.errors import Phi3Error
-from phi3core.markdown import safe_markdown
 from phi3core.text import plural
 from phi3core.traces.turn import Turn
 
@@ -161,7 +160,7 @@ def _toast_error(act: Callable[[], None]) -> None:
     try:
         act()
     except Phi3Error as error:
-        st.toast(safe_markdown(str(error)), icon=":material/error:")
+        st.toast(escape(str(error)), icon=":material/error:")
 
 
 def _branch(conversation: Conversation, turn: Turn) -> None:
@@ -178,7 +177,9 @@ def _branch(conversation: Conversation, turn: Turn) -> None:
 
 def figures(turn: Turn) -> str:
     """One line: who answered, how fast, how much."""
-    parts = [ui.code(turn.ref) if turn.ref.startswith("endpoint:") else turn.ref]
+    parts = [as_code(turn.ref) if turn.ref.startswith("endpoint:") else short(turn.ref, 250)]
+    if turn.imported:
+        parts.append("imported: only its file says so")
     if turn.tokens_per_second:
         parts.append(f"{turn.tokens_per_second:.0f} tokens/s")
     if turn.first_token_ms:

@@ -9,6 +9,7 @@ from contextlib import nullcontext
 import streamlit as st
 
 from pages.components.shared import live_part, reads, ui
+from pages.components.shared.escape import escape
 from phi3core.chat.context_window import count_tokens, count_turns_to_forget
 from phi3core.chat.conversation import Conversation
 from phi3core.chat.live_turn import LiveTurn
@@ -104,7 +105,7 @@ def _follow(by_itself: bool, live: LiveTurn) -> None:
             with text.container():
                 show_text(turn.answer)
             if live.waiting:
-                waiting.caption(f":material/progress_activity: {live.waiting} …")
+                waiting.caption(f":material/progress_activity: {escape(live.waiting)} …")
             else:
                 waiting.empty()
             shown = now
@@ -142,7 +143,7 @@ def _show_ended(request: TurnRequest, turn: Turn, last: bool) -> None:
 
 def _show_answer(turn: Turn) -> None:
     if turn.note:
-        st.caption(f":material/info: {safe_markdown(turn.note)}")
+        st.caption(f":material/info: {escape(turn.note)}")
     if turn.schema is not None and turn.answer:
         if (pretty := _pretty(turn.answer)) is None:
             st.caption(":material/data_object: Not valid JSON, shown as it came.")

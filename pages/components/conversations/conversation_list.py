@@ -9,7 +9,7 @@ import streamlit as st
 
 from pages.components.shared import links, reads, ui
 from pages.components.shared.escape import short
-from phi3core.chat import history, import_export, search
+from phi3core.chat import history, import_checks, import_export, search
 from phi3core.chat.conversation_filter import ConversationFilter
 from phi3core.chat.live_conversations import load_conversation
 from phi3core.chat.search import ANY, ConversationSummary, SearchResult
@@ -200,7 +200,7 @@ def _row(summary: ConversationSummary) -> None:
 
 
 def _facts(summary: ConversationSummary) -> str:
-    facts = [short(summary.ref, 60)] if summary.ref and summary.ref != import_export.IMPORTED else []
+    facts = [short(summary.ref, 60)] if summary.ref and summary.ref != import_checks.IMPORTED else []
     facts += [ui.counted(summary.turns, "turn"), _when(summary.when)]
     facts += [short(summary.user, 40)] if summary.user else []
     facts += [_ORIGINS[summary.origin.kind]] if summary.origin and summary.origin.kind in _ORIGINS else []

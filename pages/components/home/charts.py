@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import html
 from collections.abc import Mapping, Sequence
 from datetime import date
 
 import plotly.graph_objects as go
 import streamlit as st
 
+from pages.components.shared.escape import in_chart
 from phi3core import tags
 from phi3core.registry.models import Version
 
@@ -30,11 +30,11 @@ def speed(versions: Sequence[Version]) -> None:
             x=[v.created for v in own],
             y=[v.metrics[tags.TOKENS_PER_SECOND] for v in own],
             mode="lines+markers",
-            name=name,
+            name=in_chart(name),
             line={"width": 1.5, "color": _color(at)},
             marker={"size": [12 if v.stage == "Production" else 8 for v in own], "color": _color(at)},
-            customdata=[[v.ref, "" if v.stage == "None" else f" · {v.stage}", _measured(v)] for v in own],
-            hovertemplate="%{customdata[0]}%{customdata[1]}<br>%{y:,.0f} tokens/s%{customdata[2]}<extra></extra>",
+            customdata=[[v.ref, in_chart(v.ref) + _stage(v), _measured(v)] for v in own],
+            hovertemplate="%{customdata[1]}<br>%{y:,.0f} tokens/s%{customdata[2]}<extra></extra>",
         )
     chart.update_layout(yaxis={"title": "tokens/s"}, xaxis={"nticks": 4})
     _draw(chart, "home_speed", "Speed of versions over time")
@@ -52,10 +52,10 @@ def use(counts: Mapping[tuple[date, str], int]) -> None:
         chart.add_bar(
             x=days,
             y=[counts[day, ref] for day in days],
-            name=ref,
+            name=in_chart(ref),
             marker={"color": _color(at)},
-            customdata=[[ref, ""]] * len(days),
-            hovertemplate="%{customdata[0]}<br>%{y:,} answers on %{x|%Y-%m-%d}<extra></extra>",
+            customdata=[[ref, in_chart(ref)]] * len(days),
+            hovertemplate="%{customdata[1]}<br>%{y:,} answers on %{x|%Y-%m-%d}<extra></extra>",
         )
     few = len({day for day, _ in counts}) <= 10
     days_axis = {"dtick": 86_400_000 if few else None, "tickformat": "%b %d"}
@@ -65,8 +65,12 @@ def use(counts: Mapping[tuple[date, str], int]) -> None:
     _draw(chart, "home_use", "Answers of versions by day")
 
 
+def _stage(version: Version) -> str:
+    return "" if version.stage == "None" else f" · {version.stage}"
+
+
 def _measured(version: Version) -> str:
-    return f"<br>{html.escape(str(version.measured))}" if version.measured else ""
+    return f"<br>{in_chart(str(version.measured))}" if version.measured else ""
 
 
 def _color(at: int) -> str:

@@ -70,7 +70,7 @@ def _in_production(row: ModelSummary, arrivals: Mapping[str, Record]) -> None:
     with st.container(border=True, key=f"home_production_{model.name}"):
         with st.container(horizontal=True, vertical_alignment="center"):
             badges = ui.contrary_badge(known) + ui.alias_badges(known) if known else ""
-            st.markdown(f"**{ref}** {ui.stage_badge('Production')} {badges}")
+            st.markdown(f"**{short(ref)}** {ui.stage_badge('Production')} {badges}")
             st.space("stretch")
             if st.button("Chat", icon=":material/chat:", type="primary", key=f"home_chat_{model.name}"):
                 st.switch_page("pages/chat_page.py", query_params={"ref": f"{model.name}/Production"})
@@ -81,7 +81,7 @@ def _in_production(row: ModelSummary, arrivals: Mapping[str, Record]) -> None:
         moved = arrivals.get(ref)
         facts = [f"moved there {ui.ago(moved.started)} by {short(moved.user)}" if moved else ""]
         facts += ["by MLflow’s stage alone: its page offers to adopt it"] if known and known.lacks_alias else []
-        facts += [ui.wrapper(known.wrapper), known.precision, ui.megabytes(known.size)] if known else []
+        facts += [ui.wrapper(known.wrapper), short(known.precision), ui.megabytes(known.size)] if known else []
         facts += [f"{speed:.0f} tokens/s {ui.measured(known)}"] if known and speed else []
         st.caption(" · ".join(fact for fact in facts if fact))
 
@@ -118,5 +118,5 @@ def builds(listed: Sequence[Job]) -> None:
 def store(count: int, more: bool) -> None:
     """Where all of it is kept. count: registered models; more: there are others."""
     words = f"{'more than ' if more else ''}{count} {plural(count, 'registered model')}".capitalize()
-    st.markdown(f":material/database: {ui.store_name(ui.config().tracking_uri)}")
+    st.markdown(f":material/database: {short(ui.store_name(ui.config().tracking_uri), 250)}")
     st.caption(f"{words}. Everything that lasts is in MLflow; this app has no database of its own.")

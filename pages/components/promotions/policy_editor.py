@@ -8,7 +8,7 @@ import pandas as pd
 import streamlit as st
 
 from pages.components.shared import dialogs, ui
-from pages.components.shared.escape import short
+from pages.components.shared.escape import as_code, short
 from phi3core.promotion.policy import policy
 from phi3core.promotion.policy.policy import Policy, Threshold
 from phi3core.text import join_words, plural
@@ -52,13 +52,13 @@ def sentences(wanted: Policy) -> list[str]:
     elif wanted.other_approver:
         lines.append("an approval by somebody who is not its author")
     if wanted.reviews:
-        lines.append(f"{wanted.reviews} {plural(wanted.reviews, 'review')}")
+        lines.append(f"a thumb or a vote by {wanted.reviews} {'person' if wanted.reviews == 1 else 'people'}")
     if wanted.win_rate is not None:
         lines.append(f"a win rate of {wanted.win_rate:.0%} or more against the present Production")
     for limit in wanted.metrics:
-        lines.append(f"{ui.code(limit.metric)} {_range(limit)}")
+        lines.append(f"{as_code(limit.metric)} {_range(limit)}")
     if wanted.tags:
-        lines.append("the tags " + ", ".join(ui.code(tag) for tag in wanted.tags))
+        lines.append("the tags " + ", ".join(as_code(tag) for tag in wanted.tags))
     if wanted.same_signature:
         lines.append("the signature of the present Production, so that no client breaks")
     return lines or ["nothing"]
@@ -76,7 +76,7 @@ def edit(model: str, stage: str, now: Policy) -> None:
     approvals, reviews = st.columns(2)
     count = approvals.number_input("Approvals", 0, policy.MOST["approvals"], now.approvals, key="policy_approvals")
     other = approvals.checkbox("One approver is not the author", now.other_approver, key="policy_other")
-    least = reviews.number_input("Reviews", 0, policy.MOST["reviews"], now.reviews, key="policy_reviews")
+    least = reviews.number_input("People who reviewed it", 0, policy.MOST["reviews"], now.reviews, key="policy_reviews")
     signature = reviews.checkbox("Same signature as Production", now.same_signature, key="policy_signature")
     percent = round(now.win_rate * 100, 4) if now.win_rate is not None else None
     rate = st.number_input(

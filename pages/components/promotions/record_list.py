@@ -82,7 +82,7 @@ def _table(records: Sequence[Record]) -> pd.DataFrame:
 def detail(record: Record, link: bool = False) -> None:
     """All that a record holds. link: whether to link to the version's page."""
     with st.container(border=True):
-        title = f"**{short(record.ref)}** · {record.action}"
+        title = f"**{short(record.ref)}** · {short(record.action)}"
         if moved := change(record):
             title += f" · {short(moved)}"
         st.markdown(f"{title} {badge(record)}")

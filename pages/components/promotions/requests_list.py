@@ -64,7 +64,7 @@ def _head(request: Request) -> None:
     st.markdown(f"**{short(request.ref)}** → {ui.stage_badge(request.stage)} {badge}")
     if request.reason:
         st.markdown(escape(request.reason))
-    digest = f" · files {request.digest[:12]}" if request.digest else ""
+    digest = f" · files {short(request.digest[:12])}" if request.digest else ""
     st.caption(f"Asked by {short(request.by)} {ui.ago(request.when)}{digest}")
     if request.why:
         st.markdown(f":orange[:material/info:] {short(request.why, 500)}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import textwrap
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
@@ -12,7 +11,7 @@ import streamlit as st
 
 from pages.components.registry import rollback_dialog
 from pages.components.shared import store_reads, ui
-from pages.components.shared.escape import short
+from pages.components.shared.escape import in_chart, short
 from phi3core.promotion.record import timeline
 from phi3core.promotion.record.model import Record
 from phi3core.promotion.record.timeline import Span
@@ -120,7 +119,7 @@ def _hover(span: Span, record: Record | None, stage: str) -> str:
     lines = [f"<b>version {span.version}</b> in {stage}", f"{span.start:%Y-%m-%d %H:%M} – {until} UTC"]
     if record is None:
         return "<br>".join([*lines, "not by a promotion that is on record"])
-    lines.append(f"{record.action} by {html.escape(record.user)}")
+    lines.append(f"{in_chart(record.action)} by {in_chart(record.user)}")
     reason = textwrap.shorten(record.reason, _WORDS, placeholder=" …")
-    lines += [html.escape(part) for part in textwrap.wrap(reason, _LINE)] or ["no reason given"]
+    lines += [in_chart(part) for part in textwrap.wrap(reason, _LINE)] or ["no reason given"]
     return "<br>".join(lines)

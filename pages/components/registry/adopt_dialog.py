@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import streamlit as st
 
 from pages.components.shared import dialogs, store_reads, ui
-from pages.components.shared.escape import short
+from pages.components.shared.escape import as_code, short
 from phi3core.errors import Phi3Error
 from phi3core.promotion.adopt import adopt
 from phi3core.registry.models import Version
@@ -52,7 +52,7 @@ def _show(name: str) -> None:
 def _sentences(listed: Sequence[Version]) -> list[str]:
     """Markdown, one thing that happens a line."""
     found = [
-        f"**{short(version.ref)}** gets {ui.code(f'@{version.stage.lower()}')}, and stays in "
+        f"**{short(version.ref)}** gets {as_code(f'@{version.stage.lower()}')}, and stays in "
         f"{ui.stage_badge(version.stage)}."
         for version in listed
         if version.lacks_alias

@@ -7,7 +7,7 @@ from functools import partial
 import streamlit as st
 
 from pages.components.shared import dialogs, ui
-from pages.components.shared.escape import escape, short
+from pages.components.shared.escape import as_code, escape, short
 from phi3core import tags
 from phi3core.errors import Phi3Error
 from phi3core.promotion.promote import delete_alias, set_alias
@@ -30,7 +30,7 @@ def show(version: Version, listed: list[Version]) -> None:
     holder = next((v for v in listed if alias in v.aliases and v.version != version.version), None)
     if alias:
         leaves = f"leaves {short(holder.ref)} and " if holder else ""
-        st.markdown(f"- {ui.code('@' + alias)} {leaves}points at {short(version.ref)} from then on.")
+        st.markdown(f"- {as_code('@' + alias)} {leaves}points at {short(version.ref)} from then on.")
     reason = dialogs.reason_input("alias_reason", version.ref)
     if st.button("Set alias", type="primary", disabled=not alias, key="alias_set", width="stretch"):
         dialogs.run(lambda: _set(version, alias, reason), "alias_reason")

@@ -124,7 +124,7 @@ def _warn(rows: Sequence[Version]) -> None:
     """Say it where MLflow's stages say something else than counts."""
     if not (wrong := [version for version in rows if version.contrary_stage]):
         return
-    which = short(wrong[0].ref) + (f" (and {len(wrong) - 1} more)" if len(wrong) > 1 else "")
+    which = wrong[0].ref + (f" (and {len(wrong) - 1} more)" if len(wrong) > 1 else "")
     if any(version.lacks_alias for version in model_state.indexed_versions(wrong[0].name)):
         ui.show_warning(f"MLflow has another version of a higher number in the stage of {which}: that one counts.")
     else:

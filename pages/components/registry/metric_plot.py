@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import html
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from pages.components.shared.escape import in_chart
 from phi3core import tags
 from phi3core.registry.conditions import Conditions
 from phi3core.registry.models import Version
@@ -72,7 +72,7 @@ def steps_figure(measurements: Sequence[tuple[int, float, Conditions | None]], m
                 "color": _HERE,
                 "symbol": ["circle-open" if found and found.busy else "circle" for _, _, found in measurements],
             },
-            customdata=[html.escape(str(found)) if found else "not recorded where" for _, _, found in measurements],
+            customdata=[in_chart(str(found)) if found else "not recorded where" for _, _, found in measurements],
             hovertemplate="measurement %{x}<br>%{y:,.4~g}<br>%{customdata}<extra></extra>",
             showlegend=False,
         )

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import streamlit as st
 
 from pages.components.shared import reads, store_reads, ui
-from pages.components.shared.escape import escape, short
+from pages.components.shared.escape import as_code, escape, short
 from phi3core.promotion.aliases import EXCLUSIVE_STAGES
 from phi3core.promotion.plan import Plan, plan_move
 from phi3core.promotion.promote import Promotion
@@ -31,7 +31,7 @@ def as_now(version: Version, listed: list[Version]) -> tuple[Version, list[Versi
 
 def sentences(plan: Plan) -> list[str]:
     """Markdown, one thing that happens a line."""
-    name, ref, alias = short(plan.version.name), short(plan.version.ref), ui.code(f"@{plan.stage.lower()}")
+    name, ref, alias = short(plan.version.name), short(plan.version.ref), as_code(f"@{plan.stage.lower()}")
     found = []
     for left in plan.leaving:
         loses = f" and loses {alias}" if plan.stage.lower() in left.aliases and not plan.unguarded else ""
@@ -40,9 +40,9 @@ def sentences(plan: Plan) -> list[str]:
     does = [
         f"moves from {ui.stage_badge(change.old)} to {ui.stage_badge(change.new)}"
         if change.what == "stage"
-        else f"gets {ui.code(change.new)}"
+        else f"gets {as_code(change.new)}"
         if change.new
-        else f"loses {ui.code(change.old)}"
+        else f"loses {as_code(change.old)}"
         for change in own
     ]
     if does:
@@ -50,7 +50,7 @@ def sentences(plan: Plan) -> list[str]:
     for change in plan.changes:
         if change.what == "alias" and change.ref != plan.version.ref:
             found.append(
-                f"**{short(change.ref)}** stays where MLflow’s stage has put it, and gets {ui.code(change.new)}."
+                f"**{short(change.ref)}** stays where MLflow’s stage has put it, and gets {as_code(change.new)}."
             )
     if plan.stage in EXCLUSIVE_STAGES:
         found.append(f"{name}/{plan.stage} and {alias} mean {ref} from then on, for every client that asks for them.")

@@ -16,6 +16,7 @@ from pages.components.shared import ui
 from pages.components.shared.escape import escape, short
 from pages.components.shared.reads import Reading
 from phi3core import tags
+from phi3core.clean_text import one_line
 from phi3core.promotion.reconcile import Reconciliation
 from phi3core.registry.models import Version
 from phi3core.store.client import Abilities
@@ -88,9 +89,13 @@ def _not_there(name: str, asked: str, reading: Reading[ModelState], listed: Sequ
         st.page_link("pages/build_page.py", label="Build a version", icon=":material/construction:")
         return
     if not listed:
-        ui.show_warning(f"There is no registered model “{short(name)}”. It was deleted, or the address is wrong.")
+        ui.show_warning(
+            f"There is no registered model “{one_line(name, 80)}”. It was deleted, or the address is wrong."
+        )
         return
-    ui.show_warning(f"{short(name)} has no version {short(asked)}. It was deleted, or the address is wrong.")
+    ui.show_warning(
+        f"{one_line(name, 80)} has no version {one_line(asked, 80)}. It was deleted, or the address is wrong."
+    )
     newest = listed[0]
     query = {"model": name, "version": str(newest.version)}
     label = f"The newest, {short(newest.ref)}"
@@ -183,7 +188,7 @@ def _figures(version: Version, listed: Sequence[Version]) -> None:
             "First token": (_number(version, first, "ms"), _delta(version, other, first, "ms"), "inverse"),
         }
         for label, (value, delta, color) in shown.items():
-            hint = _MEASURED + (f" Below: against {other.ref}, in Production." if delta and other else "")
+            hint = _MEASURED + (f" Below: against {short(other.ref)}, in Production." if delta and other else "")
             st.metric(label, value, delta, delta_color=color, width="content", help=hint)
         st.metric("Memory", ui.megabytes(version.metrics.get(tags.PEAK_MEMORY)), width="content")
         st.metric("Size", ui.megabytes(version.size), width="content")

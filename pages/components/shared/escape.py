@@ -1,7 +1,13 @@
-"""Text escaped for Markdown, so that it shows letter by letter whatever it holds."""
+"""Text as Markdown that shows it letter by letter, whatever it holds.
+
+Whatever people, files, models or stores wrote passes through here where it is drawn, and nowhere before: `escape` for a
+whole text, `short` for a line, `as_code` for a name, `in_chart` for a chart. A model's answer and a version's
+description, which are meant as Markdown, are drawn by `phi3core.markdown.safe_markdown` instead.
+"""
 
 from __future__ import annotations
 
+import html
 import re
 from collections.abc import Iterable
 
@@ -26,6 +32,16 @@ def escape(text: str) -> str:
 def short(text: str, length: int = 80) -> str:
     """Markdown that shows the start of the text as it is, on one line."""
     return _line(one_line(text, length))
+
+
+def as_code(text: str, length: int = 250) -> str:
+    """Markdown that shows the start of the text as code, on one line. Not within :red[…], which a bracket would end."""
+    return f"`{one_line(text, length).replace('`', chr(39)).replace('![', f'!{_JOINER}[')}`"
+
+
+def in_chart(text: str, length: int = 200) -> str:
+    """The start of the text on one line for a chart: Plotly takes some HTML in its texts, links too."""
+    return html.escape(one_line(text, length))
 
 
 def differences(pieces: Iterable[DiffPiece], side: str) -> str:

@@ -11,7 +11,7 @@ from phi3core.registry.reference import parse_reference
 from phi3core.store.client import hide_password
 
 from . import ui
-from .escape import short
+from .escape import as_code, short
 
 
 def chat_link(conversation_id: str, label: str, icon: str | None = ":material/chat:") -> None:
@@ -50,6 +50,6 @@ def run_link(experiment_id: str, run_id: str) -> None:
         st.link_button("Run in MLflow", url, icon=":material/open_in_new:", type="tertiary")
         return
     with st.popover("Run", icon=":material/science:", type="tertiary"):
-        st.markdown(f"Run `{run_id}`. To see it in MLflow's own UI, start that once:")
+        st.markdown(f"Run {as_code(run_id)}. To see it in MLflow's own UI, start that once:")
         st.code(f"mlflow ui --backend-store-uri {uri}", language="sh", wrap_lines=True)
         st.link_button("Open the run there", f"http://127.0.0.1:5000{path}", icon=":material/open_in_new:")

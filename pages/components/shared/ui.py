@@ -17,7 +17,6 @@ from phi3core.access.login import load_login
 from phi3core.access.roles import Person
 from phi3core.endpoints.config import Endpoint
 from phi3core.errors import Phi3Error, StoreDown
-from phi3core.markdown import safe_markdown
 from phi3core.registry.models import Version
 from phi3core.serving.pool import Pool, pool
 from phi3core.settings import Settings, load_settings
@@ -25,7 +24,7 @@ from phi3core.store.client import ensure_reachable, hide_password
 from phi3core.text import plural
 
 from . import live_part, reads
-from .escape import short
+from .escape import as_code, escape, short
 
 STAGE_COLORS = {"Production": "green", "Staging": "orange", "Archived": "gray", "None": "gray"}
 STAGE_ICONS = {
@@ -113,22 +112,17 @@ def _wait_for_store(by_itself: bool, drawn: float) -> None:
 
 def show_error(text: str) -> None:
     """Show an error's sentence, escaped: it may quote what a model's code printed, and error boxes render Markdown."""
-    st.error(safe_markdown(text), icon=":material/error:")
+    st.error(escape(text), icon=":material/error:")
 
 
 def show_warning(text: str) -> None:
     """Show a warning's sentence, escaped: it may quote an address from outside."""
-    st.warning(safe_markdown(text), icon=":material/warning:")
-
-
-def code(text: str) -> str:
-    """Markdown that shows any text as code."""
-    return safe_markdown("`" + " ".join(text.replace("`", "'").split()) + "`")
+    st.warning(escape(text), icon=":material/warning:")
 
 
 def show_table(rows: dict[str, str]) -> None:
-    """A table of names and values. Its cells render Markdown, so the values are escaped."""
-    table = pd.DataFrame({"": [safe_markdown(value) for value in rows.values()]}, index=list(rows))
+    """A table of names and values. Its cells render Markdown, so that both are escaped."""
+    table = pd.DataFrame({"": [escape(value) for value in rows.values()]}, index=[short(name, 250) for name in rows])
     st.table(table, hide_header=True, border="horizontal")
 
 
@@ -147,17 +141,18 @@ def version_stage(version: Version) -> str:
 
 def contrary_badge(version: Version) -> str:
     """Markdown for what MLflow's own stage says where that is another one; else ""."""
-    return f":red-badge[:material/warning: MLflow: {version.contrary_stage}]" if version.contrary_stage else ""
+    return f":red-badge[:material/warning: MLflow: {short(version.contrary_stage)}]" if version.contrary_stage else ""
 
 
 def alias_badges(version: Version) -> str:
     """Markdown; the reserved aliases are left out, because the stage says the same."""
     shown = [alias for alias in version.aliases if alias not in tags.RESERVED_ALIASES]
-    return " ".join(f":blue-badge[@{alias}]" for alias in shown)
+    return " ".join(f":blue-badge[@{short(alias)}]" for alias in shown)
 
 
 def wrapper(name: str) -> str:
-    return f"{WRAPPER_ICONS.get(name, ':material/help:')} {name or 'not ours'}"
+    """Markdown. name: as the version's tag has it, which anybody may have written."""
+    return f"{WRAPPER_ICONS.get(name, ':material/help:')} {short(name, 40) or 'not ours'}"
 
 
 def measured(version: Version) -> str:
@@ -170,10 +165,10 @@ def measured(version: Version) -> str:
 def target_line(version: Version | None, endpoint: Endpoint | None) -> str:
     """Markdown: the version with its stage and aliases, or the endpoint, that a conversation is had with."""
     if endpoint is not None:
-        return f":material/cloud: **{safe_markdown(code(endpoint.name))}** {code(endpoint.model or endpoint.dialect)}"
+        return f":material/cloud: **{as_code(endpoint.name)}** {as_code(endpoint.model or endpoint.dialect)}"
     assert version is not None
     badge = version_stage(version) if version.stage != "None" or version.contrary_stage else ""
-    return f"{wrapper(version.wrapper)} **{version.ref}** {badge} {alias_badges(version)}"
+    return f"{wrapper(version.wrapper)} **{short(version.ref)}** {badge} {alias_badges(version)}"
 
 
 def counted(count: int, noun: str) -> str:

@@ -27,9 +27,9 @@ def show(version: Version, listed: Sequence[Version]) -> None:
         figure = metric_plot.figure(listed, metric, version.version)
         title = f"{metric_plot.title(metric)}, over the versions of {version.name}"
         st.plotly_chart(figure, key="version_plot", config={"displayModeBar": False}, alt=title)
-        st.caption(f"{title}. Blue is {short(version.ref)}, green is in Production.")
+        st.caption(f"{short(title, 250)}. Blue is {short(version.ref)}, green is in Production.")
     elif metric not in version.metrics:
-        st.caption(f"{short(version.ref)} has no {metric}.")
+        st.caption(f"{short(version.ref)} has no {short(metric)}.")
     if metric in version.metrics:
         _measurements(version, metric)
     if version.metrics:

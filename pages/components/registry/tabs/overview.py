@@ -43,7 +43,7 @@ def show(version: Version) -> None:
     rows = {"Wrapper": version.wrapper or "not one of ours"}
     rows |= {name: version.tags[key] for key, name in _TAG_NAMES.items() if version.tags.get(key)}
     rows |= {"Registered": f"{version.created:%Y-%m-%d %H:%M} UTC", "Logged model": version.source}
-    ui.show_table({name: escape(value) for name, value in rows.items()})
+    ui.show_table(rows)
     with st.container(horizontal=True, vertical_alignment="center"):
         _edits(version)
         _trail(version, detail)

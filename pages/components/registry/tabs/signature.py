@@ -23,9 +23,9 @@ def show(version: Version) -> None:
                 st.markdown(f"**{title}**\n" + "\n".join(f"- {escape(words(column))}" for column in columns))
         if detail.options:
             st.markdown("**Generation options it was logged with**")
-            ui.show_table({name: escape(str(value)) for name, value in sorted(detail.options.items())})
+            ui.show_table({name: str(value) for name, value in sorted(detail.options.items())})
         st.markdown("**Parameters of its run**")
         if detail.parameters:
-            ui.show_table({name: escape(value) for name, value in sorted(detail.parameters.items())})
+            ui.show_table(dict(sorted(detail.parameters.items())))
         else:
             st.caption("The source run recorded none.")

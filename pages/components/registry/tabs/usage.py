@@ -12,6 +12,7 @@ from pages.components.chat import code_snippets
 from pages.components.shared import links, store_reads, ui
 from pages.components.shared.escape import short
 from phi3core import tags
+from phi3core.clean_text import one_line
 from phi3core.registry import signature
 from phi3core.registry.models import Version, VersionDetails
 from phi3core.registry.reference import parse_reference
@@ -90,7 +91,8 @@ def _ask(detail: VersionDetails) -> str:
     if not inputs:
         return "print(model.predict(...))  # it was logged without a signature: nothing says what it takes"
     row = ", ".join(f"{json.dumps(name)}: ..." for name in inputs)
-    return f"# {signature.describe_signature(detail.signature)}\nprint(model.predict([{{{row}}}]))"
+    words = one_line(signature.describe_signature(detail.signature), 500)  # a line break would end the comment
+    return f"# {words}\nprint(model.predict([{{{row}}}]))"
 
 
 def _store() -> str:
