@@ -118,6 +118,7 @@ def load_settings() -> Settings:
         origins=frozenset(_origin(name) for name in _names("PHI3_ORIGINS")),
         record_key=os.environ.get("PHI3_RECORD_KEY", ""),
     )
+    _switch("PHI3_CELL")  # cell.py reads it, in processes that have no settings
     os.environ["PHI3_HOME"], os.environ["MLFLOW_TRACKING_URI"] = str(home), uri
     for name, value in _STORE_PATIENCE.items():
         os.environ.setdefault(name, value)

@@ -1,25 +1,26 @@
 """Transformers weights to an ONNX Runtime GenAI folder, by onnxruntime-genai's own model builder.
 
-The builder runs in a child process (it holds several times the model in memory and prints pages), its
-output goes to a log. Results are cached under what they were made from.
+The builder runs in a child process (it holds several times the model in memory and prints pages), in a cell, for the
+weights may be a stranger's; its output goes to a log. Results are cached under what they were made from.
 """
 
 from __future__ import annotations
 
 import errno
 import json
-import os
 import re
 import shutil
 import subprocess
-import sys
 from importlib.metadata import version
 from pathlib import Path
 
 from phi3core import folder_cache, hashing
 from phi3core.build.sources.source import Report, Weights
+from phi3core.cell import environment, run
+from phi3core.cell.cell import Cell
 from phi3core.engine.weight_files import check_weights
 from phi3core.errors import BadInput, BuildError
+from phi3core.links import linked_files
 
 _INT4 = ["accuracy_level=4", "block_size=32"]
 # For each precision, the builder's own and its extra options.
@@ -52,11 +53,14 @@ def convert_to_onnx(weights: Weights, precision: str, cache: Path, log: Path, re
 
 
 def _build(source: Path, target: Path, precision: str, log: Path, report: Report) -> None:
-    command = [sys.executable, "-m", "onnxruntime_genai.models.builder", "-o", str(target)]
-    command += ["-i", str(_with_windows(source, target / "builder-source") if _slides(source) else source)]
-    command += ["-p", _OPTIONS[precision][0], "-e", "cpu", "-c", str(target / "builder-cache")]
+    cache = target / "builder-cache"
+    cache.mkdir()
+    read = _with_windows(source, target / "builder-source") if _slides(source) else source
+    arguments = ["-o", str(target), "-i", str(read), "-p", _OPTIONS[precision][0], "-e", "cpu", "-c", str(cache)]
     if extra := _extra(source, precision):
-        command += ["--extra_options", *extra]
+        arguments += ["--extra_options", *extra]
+    shut_in = Cell((source, *linked_files(source)), target, home=cache.name)
+    command = run.command(shut_in, "onnxruntime_genai.models.builder", arguments)
     layers = int(json.loads((source / "config.json").read_text()).get("num_hidden_layers") or 0)
     report(0.0, "starting the converter")
     tail: list[str] = []
@@ -67,8 +71,7 @@ def _build(source: Path, target: Path, precision: str, log: Path, report: Report
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             stdin=subprocess.DEVNULL,
-            cwd=target,
-            env={**os.environ, "PYTHONUNBUFFERED": "1"},
+            env=environment.allowed(str(cache)) | {"PYTHONUNBUFFERED": "1"},
         ) as child,
     ):
         assert child.stdout

@@ -1,15 +1,15 @@
 """What a model costs to run: tokens per second, time to first token, memory; and how busy the machine was meanwhile.
 
 Runs in a process of its own, so that the memory is the model's alone and a model that crashes the runtime
-takes nothing else down.
+takes nothing else down; and in a cell, for the model may be a stranger's.
 """
 
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
+import tempfile
 import time
 import traceback
 from dataclasses import dataclass
@@ -20,13 +20,17 @@ import psutil
 from pydantic import TypeAdapter
 
 from phi3core import tags
+from phi3core.cell import environment, run
+from phi3core.cell.cell import Cell
 from phi3core.engine import cpu
 from phi3core.errors import BuildError, Phi3Error
+from phi3core.links import linked_files
 from phi3core.registry.conditions import Conditions
 
 _QUESTION, _WARMING = "Write a short story about the sea.", "Count to ten."
 _TOLD = 3  # exit status: the last line of stderr is a sentence of ours
 _TOKENS = 64
+_FILE = 1_000_000_000  # bytes of the largest file that a model may write when it is tried
 
 
 @dataclass(frozen=True)
@@ -71,8 +75,11 @@ def measure_model(folder: Path, kind: str, precision: str = "auto") -> Measureme
         kind: ``logged``, or the wrapper of weights that are not logged yet.
         precision: of weights for the Transformers wrapper.
     """
-    command = [sys.executable, "-m", "phi3core.build.measure", str(folder), kind, precision]
-    done = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL, env=os.environ)
+    with tempfile.TemporaryDirectory(prefix="phi3-trial-") as own:
+        shut_in = Cell((folder, *linked_files(folder)), Path(own), file_size=_FILE)
+        command = run.command(shut_in, "phi3core.build.measure", [str(folder), kind, precision])
+        given = environment.allowed(own)
+        done = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL, env=given)
     if done.returncode == 0:
         return _FORM.validate_json(done.stdout.splitlines()[-1])
     if done.returncode < 0:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import signal
@@ -18,7 +17,7 @@ from phi3core.access.api_keys import generate_key, hash_key
 from phi3core.access.login import explain_no_login, load_login
 from phi3core.access.roles import local_person, require
 from phi3core.access.sessions import end_sessions
-from phi3core.errors import BadInput, Cancelled, NotFound, Phi3Error
+from phi3core.errors import BadInput, Cancelled, NotFound, Phi3Error, ServerError
 from phi3core.http_client import local_client
 from phi3core.settings import load_settings
 from phi3core.text import plural
@@ -36,26 +35,42 @@ _BESIDE = Path(__file__).resolve().parents[2]  # the checkout, or site-packages
 @click.option("--api-key", default=None, envvar="PHI3_API_KEY", help="Ask clients for this key.")
 def serve(ref: str, host: str, port: int, api_key: str | None) -> None:
     """Serve until Ctrl-C."""
-    from phi3core.engine.loader import open_artifact
+    from phi3core.hashing import folder_size
     from phi3core.registry import artifacts, reader
     from phi3core.registry.reference import MLFLOW_SCHEME
-    from phi3core.serving.child.app import bind_socket, create_app, run_app
+    from phi3core.serving import memory, spawn
+    from phi3core.serving.child.app import bind_socket
     from phi3core.serving.guard import LOOPBACK
+    from phi3core.serving.handle import ModelServer
+    from phi3core.serving.order import make_order
 
     if host not in LOOPBACK and not api_key:
         raise BadInput(f"Listening on {host} lets others in: set --api-key too, or stay on 127.0.0.1.")
-    sock = bind_socket(host, port)
+    bind_socket(host, port).close()
     config = load_settings()
     version = reader.get_version(config, ref)
     folder = artifacts.download(config, version)
     click.echo(f"Loading {version.ref} …")
-    engine = open_artifact(folder, version.name in config.trusted)
+    size = folder_size(folder)
+    need = memory.needed(folder, size, version.wrapper)
     names = list(dict.fromkeys([version.ref, ref.removeprefix(MLFLOW_SCHEME)]))
-    local = host in LOOPBACK
-    app = create_app(lambda: engine, names, api_key, local, config.parallel, config.queue, strict=config.strict)
-    click.echo(f"Serving {version.ref} on http://{host}:{sock.getsockname()[1]}/v1 (Ctrl-C stops)")
-    with contextlib.suppress(KeyboardInterrupt):  # uvicorn raises it again once it has ended tidily
-        run_app(app, sock)
+    order = make_order(config, version, need) | {"names": names, "local": host in LOOPBACK}
+    log = config.logs / f"serve-{version.name}-{version.version}-{os.getpid()}.log"
+    asked = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}.get(host, host)  # noqa: S104
+    # A process of its own: this one has the store's credentials, and threads that could not be shut in.
+    child = spawn.Child(log, (*spawn.COMMAND, host, str(port)), api_key or "", asked)
+    server = ModelServer(version, child, order, log, size, need)
+    try:
+        server.load(folder)
+        server.wait_ready()
+        click.echo(f"Serving {version.ref} on http://{host}:{child.port}/v1 (Ctrl-C stops)")
+        while server.alive():
+            time.sleep(0.2)
+        raise ServerError(f"The model server ended. {server.failure()}")
+    except KeyboardInterrupt:
+        pass
+    finally:
+        child.end()
 
 
 @main.command()

@@ -141,6 +141,10 @@ def _check_there(folder: Path, names: Set[str], wanted: list[str]) -> None:
 def _check_external_data(folder: Path, graph: Path) -> None:
     for data, needed in find_external_data(graph).items():
         path = folder / data
+        if not path.resolve().is_relative_to(folder.resolve()) and not path.is_symlink():
+            raise SourceError(
+                f"{graph} names weights outside of its folder ({data}), which are not read. Put them beside it."
+            )
         _check_there(folder, {data} if path.is_file() else set(), [data])
         refuse_pointer(path)
         if path.stat().st_size < needed:

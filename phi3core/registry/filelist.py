@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from phi3core import hashing
 from phi3core.errors import NotFound, StoreError
+from phi3core.links import find_link_out
 from phi3core.settings import Settings
 from phi3core.store.timeouts import allow_transfer_time
 
@@ -91,7 +92,9 @@ def fetched_file(settings: Settings, uri: str, name: str) -> Iterator[Path]:
 
 
 def local_files(folder: Path) -> dict[str, Path]:
-    """What was logged of a folder, by relative name."""
+    """What was logged of a folder, by relative name. Raises StoreError where a link leads out of it."""
+    if link := find_link_out(folder):
+        raise StoreError(f"{link} is a link out of the model's folder, and is not read. Put the file itself there.")
     return {name: path for name, path in hashing.walk_files(folder).items() if name != MLFLOW_META_FILE}
 
 

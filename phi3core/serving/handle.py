@@ -67,7 +67,7 @@ class ModelServer:
         self.started_at = self.used_at = clock.now()
         self.ready = self.closed = False
         self.asked_at = 0.0  # of the last health check
-        self._child, self._order = child, order
+        self._child, self._order, self._ordered = child, order, False
         self._log_start = log.stat().st_size if log.is_file() else 0
         self._health: dict[str, Any] = {}
         self._answered_at = self._answered_asked_at = 0.0  # the last answer to a health check, and when it was asked
@@ -76,7 +76,11 @@ class ModelServer:
         self._error = ""
         self._holders = 0
         self._lock = threading.Lock()
-        child.send({**order, "log": str(log)})
+
+    def load(self, folder: Path) -> None:
+        """Have it load the version from its files; until then it waits, and is downloading for all who ask."""
+        self._child.send({**self._order, "artifact": str(folder), "log": str(self.log)})
+        self._ordered = True
 
     @property
     def url(self) -> str:
@@ -98,6 +102,11 @@ class ModelServer:
     def memory_taken(self) -> int:
         """Bytes that ending it gives back: what it has, or will have once it is loaded."""
         return self.memory if self.ready else max(self.memory, self.memory_needed)
+
+    @property
+    def disk_used(self) -> int:
+        """Bytes that it has written to the disk."""
+        return self._child.disk_used()
 
     @property
     def active_requests(self) -> int:
@@ -159,7 +168,7 @@ class ModelServer:
 
     def check_health(self, timeout: float) -> None:
         """Ask the process how it is, and keep its answer, or that there was none within so many seconds."""
-        if self._error or not self.alive():
+        if self._error or not self._ordered or not self.alive():
             return
         self.asked_at = asked_at = self._clock.now()
         health = self._child.health(timeout)
@@ -220,7 +229,7 @@ class ModelServer:
             self._error = self._error or reason
 
     def _loading_detail(self) -> str:
-        if not self._order.get("artifact") and not self._child.folder:
+        if not self._ordered:
             return "downloading" + (f" {memory.format_size(self.size)}" if self.size else "")
         grown = max(0, self._child.rss() - self._child.base)
         return memory.format_size(min(grown, self.size), self.size) if self.size else ""

@@ -43,6 +43,11 @@ def needed(folder: Path | None, size: int, wrapper: str) -> int:
     return size + overhead
 
 
+def ceiling(need: int) -> int:
+    """The most that the process of a model which somebody else wrote may take: far more than it is estimated to."""
+    return 3 * need + 4_000_000_000
+
+
 def available() -> int:
     """What new processes may take: what the machine has left, or this container where that is less."""
     return max(0, min([psutil.virtual_memory().available, *_left_in_groups()]))

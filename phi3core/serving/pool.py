@@ -12,7 +12,6 @@ import os
 import threading
 import traceback
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
@@ -25,27 +24,12 @@ from phi3core.settings import Settings
 
 from . import memory
 from .handle import ModelServer
+from .order import make_order
+from .pool_timeouts import PoolTimeouts
 from .spawn import Child
 
+DISK = 2_000_000_000  # bytes that a model server may write in all
 _SPARE_RETRY = 60.0  # seconds until a spare child is started again where the last one died or could not be started
-
-
-@dataclass(frozen=True)
-class PoolTimeouts:
-    """When the pool acts by itself; all in seconds.
-
-    poll: between two rounds of its thread, each of which sees what has died. health: between two health checks of a
-    child that has loaded. hung: silence after which a child is ended. A custom model may hold the interpreter through
-    a whole prediction, and a machine that swaps is slow; but a reader waits no longer than a minute for a word.
-    restart: a process that dies again within this time is not started again. grace: a server that was used so recently
-    is not stopped for its memory, because what opened it is about to ask.
-    """
-
-    poll: float = 0.5
-    health: float = 5.0
-    hung: float = 60.0
-    restart: float = 300.0
-    grace: float = 10.0
 
 
 class Pool:
@@ -140,13 +124,7 @@ class Pool:
         size = folder_size(folder) if folder else version.size or 0
         need = memory.needed(folder, size, version.wrapper)
         log = self._settings.logs / f"server-{version.name}-{version.version}-{os.getpid()}.log"
-        order = {
-            "ref": version.ref,
-            "names": [version.ref],
-            "artifact": str(folder) if folder else None,
-            "trusted": version.name in self._settings.trusted,
-            **{name: getattr(self._settings, name) for name in ("parallel", "queue", "strict")},
-        }
+        order = make_order(self._settings, version, need)
         with self._room:
             for old in [held for held in self._table() if held.startswith(f"{version.ref} ")]:
                 with self._lock:
@@ -161,7 +139,21 @@ class Pool:
                 server = ModelServer(version, child, order, log, size, need, restart_reason, self._clock)
                 self._servers[key] = server
                 self._start_watching()
+        if folder:
+            server.load(folder)
+        else:
+            threading.Thread(target=self._fetch, args=(server,), daemon=True).start()
         return server
+
+    def _fetch(self, server: ModelServer) -> None:
+        """Bring the version's files to this machine: the server has neither the store's address nor a connection."""
+        try:
+            server.load(artifacts.download(self._settings, server.version))
+        except Phi3Error as error:
+            server.end(str(error))
+        except Exception as error:
+            traceback.print_exc()
+            server.end(f"Its files can't be had: {error!r}.")
 
     def _take_child(self, log: Path) -> Child:
         spare, self._spare = self._spare, None
@@ -253,7 +245,9 @@ class Pool:
             return
         if not server.ready or server.seconds_silent or self._clock.now() - server.asked_at >= timeouts.health:
             server.check_health(min(2.0, timeouts.hung / 4))
-        if (silent := server.seconds_silent) >= timeouts.hung:
+        if server.disk_used > DISK:
+            server.end(f"It had written more than {memory.format_size(DISK)} to the disk, so its process was ended.")
+        elif (silent := server.seconds_silent) >= timeouts.hung:
             server.end(f"It stopped answering: nothing for {silent:.0f} s, so its process was ended.", patience=0)
         elif self._clock.now() - server.used_at >= idle:
             self._stop(key, f"It was stopped: nobody had used it for {self._settings.idle_minutes:g} minutes.", idle)

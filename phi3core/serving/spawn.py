@@ -1,7 +1,7 @@
 """A child process that will serve one version: started, told what to serve, asked how it is, ended.
 
 It listens on loopback with a secret of its own, and ends when its standard input closes, so that none outlives a killed
-parent. child/main.py is the program that runs in it.
+parent. child/main.py is the program that runs in it. Its environment is none of ours: see phi3core/cell.
 """
 
 from __future__ import annotations
@@ -10,49 +10,61 @@ import contextlib
 import json
 import os
 import secrets
+import shutil
 import subprocess
 import sys
+import tempfile
 import threading
 from pathlib import Path
 from typing import Any
 
 import psutil
 
+from phi3core.cell import environment
 from phi3core.http_client import local_client
 
 COMMAND = (sys.executable, "-m", "phi3core.serving.child.main")
 
 
-def _environment(key: str) -> dict[str, str]:
+_FIRST_LINE = 1000  # bytes of it, at most
+# The child itself lets pickles in, once it is told to serve a model that is trusted.
+_NO_PICKLES = {"MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false"}
+
+
+def _first_environment(folder: str) -> dict[str, str]:
+    """What it begins with; its own comes with its order."""
     tunables = [os.environ.get("GLIBC_TUNABLES", ""), "glibc.malloc.hugetlb=1"]
-    return {
-        **os.environ,
-        "PHI3_SERVER_KEY": key,
-        # The child itself lets pickles in, once it is told to serve a model that is trusted.
-        "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
+    return environment.allowed(folder) | {
         # Weights and KV caches in large pages, where Linux gives them: decisions/0014.
         "GLIBC_TUNABLES": ":".join(filter(None, tunables)),
+        # numpy would start threads when it is imported, and a thread that is older than its cell is not in it.
+        "OPENBLAS_NUM_THREADS": "1",
     }
 
 
 class Child:
     """A process that waits for its order; a spare one has imported meanwhile what every order needs.
 
+    key: what its clients must send, "" for nothing, None for a secret of its own. host: where it can be asked.
+
     Raises OSError where the process can't be started.
     """
 
-    def __init__(self, log: Path, command: tuple[str, ...] = COMMAND) -> None:
-        self.key = secrets.token_urlsafe(32)
+    def __init__(
+        self, log: Path, command: tuple[str, ...] = COMMAND, key: str | None = None, host: str = "127.0.0.1"
+    ) -> None:
+        self.key = secrets.token_urlsafe(32) if key is None else key
+        self._at = f"[{host}]" if ":" in host else host
         self.port: int | None = None
         self.base = 0  # resident bytes when it had its port, before any model
-        self.folder = ""  # where the model's files are, once the child has said so
+        self._folder = tempfile.mkdtemp(prefix="phi3-model-")  # the only one in which it may write
         with log.open("ab") as file:
             self._process = subprocess.Popen(
                 command,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=file,
-                env=_environment(self.key),
+                env=_first_environment(self._folder),
                 start_new_session=True,  # Ctrl-C in the terminal is the app's to handle
             )
         threading.Thread(target=self._read_output, daemon=True).start()
@@ -85,8 +97,10 @@ class Child:
     def send(self, order: dict[str, Any]) -> None:
         """Tell it what to serve: see child/main.py. That it has died meanwhile is found by the next health check."""
         assert self._process.stdin
+        own = environment.allowed(self._folder, order["network"]) | _NO_PICKLES
+        told = {**order, "key": self.key, "folder": self._folder, "environment": own}
         with contextlib.suppress(OSError):
-            self._process.stdin.write(json.dumps(order).encode() + b"\n")
+            self._process.stdin.write(json.dumps(told).encode() + b"\n")
             self._process.stdin.flush()
 
     def health(self, timeout: float) -> dict[str, Any] | None:
@@ -96,7 +110,7 @@ class Child:
         import httpx2
 
         try:
-            answer = local_client().get(f"http://127.0.0.1:{self.port}/health", timeout=timeout)
+            answer = local_client().get(f"http://{self._at}:{self.port}/health", timeout=timeout)
             found: dict[str, Any] = answer.raise_for_status().json()
         except (httpx2.HTTPError, ValueError):
             return None
@@ -134,11 +148,23 @@ class Child:
             self._process.kill()
             self._process.wait()
 
+    def disk_used(self) -> int:
+        """Bytes of disk that the files in its folder take."""
+        taken = 0
+        for folder, _, names in os.walk(self._folder):
+            for name in names:
+                with contextlib.suppress(OSError):  # it was removed meanwhile
+                    taken += (Path(folder) / name).lstat().st_blocks * 512
+        return taken
+
     def _read_output(self) -> None:
-        assert self._process.stdout
-        for line in self._process.stdout:  # a model may print: it is dropped, but the pipe must not fill
-            if self.port is None or line.startswith(b'{"folder":'):
-                with contextlib.suppress(ValueError, AttributeError):
-                    message = json.loads(line)
-                    self.base = self.base or self.rss()
-                    self.port, self.folder = message.get("port", self.port), message.get("folder", self.folder)
+        output = self._process.stdout
+        assert output
+        with contextlib.suppress(ValueError, AttributeError):
+            port = json.loads(output.readline(_FIRST_LINE)).get("port")
+            self.base = self.rss()
+            self.port = port
+        while os.read(output.fileno(), 65536):  # a model may print: it is dropped, but the pipe must not fill
+            pass
+        self._process.wait()
+        shutil.rmtree(self._folder, ignore_errors=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 from pathlib import Path
@@ -40,6 +41,19 @@ def read(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 # ---------------------------------------------------------------- here
+
+
+def test_a_link_out_of_a_versions_files_is_not_read(settings: Settings, version: Version, tmp_path: Path) -> None:
+    (tmp_path / "secrets.toml").write_text("cookie_secret")
+    (folder_of(version) / "notes.md").symlink_to(tmp_path / "secrets.toml")
+    (folder_of(version) / "on itself.md").symlink_to("on itself.md")
+
+    for read in (
+        lambda: artifacts.read_text(settings, version, "notes.md"),
+        lambda: artifacts.compute_digest(settings, version),
+    ):
+        with pytest.raises(StoreError, match="notes.md is a link out of the model's folder"):
+            read()
 
 
 def test_the_digest_is_of_every_name_and_content(settings: Settings, version: Version) -> None:
@@ -117,11 +131,16 @@ def test_what_mlflow_writes_beside_a_model_when_it_loads_it_is_no_part_of_it(
     assert "registered_model_meta" not in [file.path for file in artifacts.list_files(settings, version)]
 
 
-def test_files_that_are_gone_or_cannot_be_read_are_told(settings: Settings, version: Version) -> None:
-    (folder_of(version) / WEIGHTS).unlink()
-    (folder_of(version) / WEIGHTS).symlink_to("/proc/self/mem")
-    with pytest.raises(StoreError, match="files of phi3/1 can't be read"):
-        artifacts.compute_digest(settings, version)
+def test_files_that_are_gone_or_cannot_be_read_are_told(
+    settings: Settings, version: Version, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(path: Path) -> str:
+        raise OSError(errno.EIO, os.strerror(errno.EIO), str(path))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(hashing, "hash_file", broken)
+        with pytest.raises(StoreError, match="files of phi3/1 can't be read"):
+            artifacts.compute_digest(settings, version)
     (folder_of(version) / "MLmodel").unlink()
     with pytest.raises(NotFound, match="gone"):
         artifacts.compute_digest(settings, version)

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
-from phi3core.errors import ServerError
+from phi3core.errors import ServerError, StoreDown
 from phi3core.registry import artifacts
 from phi3core.registry.models import Version
 from phi3core.serving.pool import Pool
 from tests.support.clock import ManualClock
 from tests.support.fake_child import Children
+from tests.support.fakes import until
 
 
 def test_loading_tells_how_much_of_the_model_is_in_memory(
@@ -31,17 +34,38 @@ def test_loading_tells_how_much_of_the_model_is_in_memory(
     assert details == ["0 of 120 MB", "10 of 120 MB", "70 of 120 MB", "119 of 120 MB", "120 of 120 MB"]
 
 
-def test_files_that_are_elsewhere_are_downloading_until_the_child_says_where_it_has_them(
-    pool: Pool, named: Callable[..., Version], started: Children, monkeypatch: pytest.MonkeyPatch
+def test_files_that_are_elsewhere_are_downloading_until_they_are_here(
+    pool: Pool, named: Callable[..., Version], started: Children, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
+    here = threading.Event()
     monkeypatch.setattr(artifacts, "local_folder", lambda *_: None)
+    monkeypatch.setattr(artifacts, "download", lambda *_: here.wait(20) and tmp_path)
     started.loading = True
     server = pool.open(replace(named("far"), source="s3://bucket/model"))
     assert (server.status().state, server.status().detail) == ("loading", "downloading")
+    assert started[0].order == {}, "it is told nothing yet"
+    assert started[0].checks == 0, "nor asked"
 
-    started[0].folder = "/somewhere"
+    here.set()
+    until(lambda: started[0].order)
 
+    assert started[0].order["artifact"] == str(tmp_path)
     assert (server.status().state, server.status().detail) == ("loading", "")
+
+
+def test_files_that_cannot_be_had_are_told_as_the_servers_failure(
+    pool: Pool, named: Callable[..., Version], started: Children, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def gone(*_: object) -> Path:
+        raise StoreDown("The store is away.")
+
+    monkeypatch.setattr(artifacts, "local_folder", lambda *_: None)
+    monkeypatch.setattr(artifacts, "download", gone)
+    server = pool.open(replace(named("far"), source="s3://bucket/model"))
+
+    until(lambda: not started[0].alive())
+
+    assert (server.status().state, server.status().reason) == ("failed", "The store is away.")
 
 
 def test_what_answers_is_busy_and_ready_after(

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from phi3core.cell import cell
 from phi3core.errors import NotFound, ServerError
 from phi3core.registry import artifacts
 from phi3core.registry.models import Version
@@ -64,6 +65,11 @@ def test_what_is_served_is_told_to_the_child(
         "queue": 32,
         "strict": False,
         "log": str(server.log),
+        "local": True,
+        "network": False,
+        "cell": {"network": False, "memory": 5_500_000_000, "file_size": 1_000_000_000}
+        if not cell.why_none()
+        else None,
     }
 
 

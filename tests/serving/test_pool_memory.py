@@ -156,3 +156,19 @@ def test_the_size_of_files_that_are_elsewhere_is_their_tag(
 
     with pytest.raises(ServerError, match=r"far/1 needs about 9.2 GB of memory, and 5.0 GB are free"):
         pool.open(far)
+
+
+def test_a_model_server_that_fills_the_disk_is_ended(
+    pool: Pool, named: Callable[..., Version], started: Children
+) -> None:
+    server = pool.open(named("writer"))
+    server.wait_ready()
+    started[0].written = 1_999_999_999
+    pool.tend()
+    assert server.alive()
+
+    started[0].written = 2_000_000_001
+    pool.tend()
+
+    assert server.status().reason == "It had written more than 2.0 GB to the disk, so its process was ended."
+    assert not started[0].alive()

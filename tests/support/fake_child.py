@@ -15,7 +15,7 @@ class FakeChild:
     def __init__(self, log: Path) -> None:
         self.pid, self.log, self.key = next(self._pids), log, "key"
         self.port: int | None = self.pid - 100_000
-        self.base, self.folder, self.resident, self.cpu_seconds = 0, "", 0, 0.0
+        self.base, self.resident, self.cpu_seconds, self.written = 0, 0, 0.0, 0
         self.exit_code: int | None = None
         self.order: dict[str, Any] = {}
         self.status, self.error, self.running, self.waiting = "ready", "", 0, 0
@@ -40,6 +40,9 @@ class FakeChild:
 
     def effort(self) -> tuple[float, int]:
         return self.cpu_seconds, self.rss()
+
+    def disk_used(self) -> int:
+        return self.written
 
     def request_exit(self) -> None:
         if self.responsive and self.alive():

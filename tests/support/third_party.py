@@ -2,17 +2,19 @@
 
     folder = third_party.save(tmp_path / "model", "chat")
 
-What they do depends on what they are asked: the words `raise`, `exit`, `interrupt`, `print`, `import` and `slow`
-make them do just that.
+What they do depends on what they are asked: the words `raise`, `exit`, `interrupt`, `print`, `import`, `slow`,
+`environ` and `read FILE` make them do just that.
 """
 
 from __future__ import annotations
 
+import contextlib
+import sys
 from pathlib import Path
 from typing import Any
 
 _DO = """
-import sys, time
+import os, sys, time
 import mlflow
 
 def do(text):
@@ -28,6 +30,13 @@ def do(text):
         print("noise " * 2000, flush=True)
     if text == "slow":
         time.sleep(60)
+    if text == "environ":
+        return " ".join(os.environ)
+    if text.startswith("read "):
+        try:
+            return str(open(text.removeprefix("read "), "rb").read())
+        except OSError as error:
+            return type(error).__name__
     return text
 """
 
@@ -205,6 +214,7 @@ def save_pickled(folder: Path, mark: Path) -> Path:
     import mlflow.pyfunc
 
     save_code(folder, _SOURCES["text"], **_signature("text"))
+    cloudpickle.register_pickle_by_value(sys.modules[__name__])  # a model server can't import the tests
     (folder / "python_model.pkl").write_bytes(cloudpickle.dumps(_Bomb(str(mark))))
     mlmodel = mlflow.models.Model.load(folder)
     flavor = mlmodel.flavors["python_function"]
@@ -225,7 +235,8 @@ class _Bomb:
 def _explode(mark: str) -> Any:
     import mlflow.pyfunc
 
-    Path(mark).touch()
+    with contextlib.suppress(PermissionError):  # in a cell
+        Path(mark).touch()
 
     class Quiet(mlflow.pyfunc.PythonModel):
         def predict(self, context: Any, model_input: Any, params: Any = None) -> Any:

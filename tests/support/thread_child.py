@@ -18,7 +18,7 @@ class ThreadChild:
     """What phi3core.serving.spawn.Child offers, without a process: a hundred times as soon there, and it can't die."""
 
     _pids = count(200_001)
-    base, folder, key = 0, "", "key"
+    base, key = 0, "key"
 
     def __init__(self, log: Path) -> None:
         self.pid, self.exit_code = next(self._pids), None  # type: int, int | None
@@ -54,6 +54,9 @@ class ThreadChild:
 
     def effort(self) -> tuple[float, int]:
         return 0.0, 0
+
+    def disk_used(self) -> int:
+        return 0
 
     def request_exit(self) -> None:
         if self._server:

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from phi3core.errors import BadInput, NotFound
+from phi3core.errors import BadInput, NotFound, SourceError
+from phi3core.links import find_link_out
 
 Report = Callable[[float | None, str], None]
 """How far a step is (0 to 1, or None when it is not known) and what it is doing, in words."""
@@ -106,11 +107,18 @@ def parse_source(text: str) -> Source:
 
 
 def find_folder(source: Source) -> Path:
-    """The folder of a source of that kind. Raises NotFound."""
+    """The folder of a source of that kind.
+
+    Raises:
+        NotFound: there is none.
+        SourceError: a link in it leads out of it.
+    """
     folder = Path(source.path)
     if not folder.is_dir():
         raise NotFound(
             f"There is no folder {folder}. Check the path, which is read on the machine that runs the app; "
             "a Hugging Face repository is written hf:owner/repo."
         )
+    if link := find_link_out(folder):
+        raise SourceError(f"{link} is a link out of the model's folder. Put the file itself in its place.")
     return folder

@@ -1,9 +1,10 @@
 """The child process of pool.py: a model server that is told what to serve after it has started.
 
 It imports what every model server needs, listens on a free loopback port, prints ``{"port": N}`` and reads one
-line of JSON from standard input: {"ref", "names", "artifact": folder or null, "log", "trusted", "parallel", "queue",
-"strict"}.
-Then it loads and serves. It ends when standard input closes, whatever it is doing.
+line of JSON from standard input: {"ref", "names", "artifact": folder, "log", "trusted", "parallel", "queue",
+"strict", "local", "key": of its clients, "folder": the one in which it may write, "environment", "cell": {"network",
+"memory", "file_size"} or null}. Then it shuts itself in (phi3core/cell), loads and serves. It ends when standard input
+closes, whatever it is doing.
 """
 
 from __future__ import annotations
@@ -13,14 +14,15 @@ import importlib
 import json
 import os
 import re
+import shutil
 import sys
 from pathlib import Path
 from typing import Any
 
+from phi3core.cell import cell
 from phi3core.engine.interface import Engine
 from phi3core.errors import Phi3Error, ServerError
 from phi3core.parent_process import on_parent_exit
-from phi3core.settings import load_settings
 
 from .app import bind_socket, create_app, run_app
 
@@ -31,20 +33,22 @@ _NO_MEMORY = re.compile(r"MemoryError|bad_alloc|out of memory|(failed|can't|cann
 
 def main() -> None:
     """Serve what the parent says."""
-    sock = bind_socket("127.0.0.1", 0)
+    host, port = sys.argv[1:3] or ("127.0.0.1", "0")
+    sock = bind_socket(host, int(port))
     _be_called("phi3-spare")
     for module in _AHEAD:
         with contextlib.suppress(ImportError):  # a version that needs it will say so
             importlib.import_module(module)
     print(json.dumps({"port": sock.getsockname()[1]}), flush=True)
     order = _order()
-    # Not sys.exit: a generation may be running in another thread, and its client has ended.
-    on_parent_exit(lambda: os._exit(0))
     _settle(order)
+    _shut_in(order)
+    on_parent_exit(lambda: _end(order))
     app = create_app(
         lambda: load(order),
         order["names"],
-        os.environ["PHI3_SERVER_KEY"],
+        order["key"],
+        order["local"],
         parallel=order["parallel"],
         queue=order["queue"],
         on_hung=_hung,
@@ -61,11 +65,11 @@ def _hung() -> None:
 
 
 def load(order: dict[str, Any]) -> Engine:
-    """The engine of the version, from its folder where that is known, else asked from the store and downloaded."""
+    """The engine of the version."""
     from phi3core.engine.loader import open_artifact
 
     try:
-        return open_artifact(Path(order["artifact"] or _download(order["ref"])), order["trusted"])
+        return open_artifact(Path(order["artifact"]), order["trusted"])
     except (MemoryError, Phi3Error) as error:
         if any(_NO_MEMORY.search(repr(one)) for one in (error, error.__cause__)):
             raise ServerError(
@@ -74,13 +78,23 @@ def load(order: dict[str, Any]) -> Engine:
         raise
 
 
-def _download(ref: str) -> str:
-    from phi3core.registry import artifacts, reader
+def _shut_in(order: dict[str, Any]) -> None:
+    """Enter the cell, before there is another thread and before anything of the model is read."""
+    os.environ.clear()
+    os.environ.update(order["environment"])
+    os.chdir(order["folder"])
+    if (limits := order["cell"]) is None:
+        return
+    try:
+        cell.enter(cell.Cell((Path(order["artifact"]),), Path(order["folder"]), **limits))
+    except ServerError as error:
+        print(error, file=sys.stderr, flush=True)
+        os._exit(1)
 
-    config = load_settings()
-    folder = str(artifacts.download(config, reader.get_version(config, ref)))
-    print(json.dumps({"folder": folder}), flush=True)  # so that the pool tells loading from downloading
-    return folder
+
+def _end(order: dict[str, Any]) -> None:
+    shutil.rmtree(order["folder"], ignore_errors=True)  # its parent does it, unless that was killed
+    os._exit(0)  # not sys.exit: a generation may be running in another thread, and its client has ended
 
 
 def _order() -> dict[str, Any]:

@@ -7,6 +7,7 @@ import os
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -16,6 +17,7 @@ from typing import Any
 import psutil
 import pytest
 
+from phi3core.cell import cell
 from phi3core.errors import ServerError
 from phi3core.registry import artifacts
 from phi3core.serving import spawn
@@ -29,9 +31,7 @@ from tests.support.serving import http
 @contextmanager
 def started(command: tuple[str, ...] = spawn.COMMAND) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
     """A child that has told its port and was told nothing yet."""
-    child = subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env={**os.environ, "PHI3_SERVER_KEY": "key"}
-    )
+    child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     assert child.stdout
     try:
         yield child, int(json.loads(child.stdout.readline())["port"])
@@ -43,7 +43,8 @@ def started(command: tuple[str, ...] = spawn.COMMAND) -> Iterator[tuple[subproce
 def tell(child: subprocess.Popen[bytes], folder: Path, **more: Any) -> None:
     assert child.stdin
     order = {"ref": "x/1", "names": ["x/1"], "artifact": str(folder), "log": str(folder / "log")}
-    order |= {"trusted": False, "parallel": 8, "queue": 32, "strict": False, **more}
+    order |= {"trusted": False, "parallel": 8, "queue": 32, "strict": False, "key": "key", "cell": None, "local": True}
+    order |= {"folder": str(folder), "environment": dict(os.environ), **more}
     child.stdin.write(json.dumps(order).encode() + b"\n")
     child.stdin.flush()
 
@@ -121,11 +122,13 @@ def test_a_pickle_of_a_model_that_is_trusted_is_opened(settings: Settings, tmp_p
     folder = third_party.save_pickled(tmp_path / "pickled", tmp_path / "it ran")
     pool = Pool(replace(settings, trusted=frozenset({"pickled"})))
     try:
-        pool.open(children.register(settings, folder)).wait_ready(60)
+        server = pool.open(children.register(settings, folder))
+        server.wait_ready(60)
+        assert server.status().state == "ready"
     finally:
         pool.close()
 
-    assert (tmp_path / "it ran").exists()
+    assert (tmp_path / "it ran").exists() == bool(cell.why_none()), "it runs, and writes nowhere"
 
 
 def test_one_trusted_model_makes_no_other_one_trusted(
@@ -148,26 +151,31 @@ def test_a_model_of_somebody_else_from_code_is_served(pool: Pool, settings: Sett
     server = pool.open(children.register(settings, third_party.save(tmp_path / "echo", "chat")))
     server.wait_ready(60)
 
-    answer = http.post(
-        f"{server.url}/v1/chat/completions",
-        json={"messages": [{"role": "user", "content": "hello there"}]},
-        headers={"Authorization": f"Bearer {server.key}"},
-        timeout=60,
-    )
+    def says(text: str) -> str:
+        body = {"messages": [{"role": "user", "content": text}]}
+        key = {"Authorization": f"Bearer {server.key}"}
+        answer = http.post(f"{server.url}/v1/chat/completions", json=body, headers=key, timeout=60)
+        return str(answer.json()["choices"][0]["message"]["content"])
 
-    assert answer.json()["choices"][0]["message"]["content"].startswith("hello there")
+    assert says("hello there").startswith("hello there")
+    assert "PATH" in says("environ")
+    assert "PHI3_HOME" in os.environ
+    assert "PHI3" not in says("environ")
+    assert "MLFLOW_TRACKING" not in says("environ")
+    assert says(f"read {settings.home / 'mlflow.db'}").startswith("PermissionError")
 
 
-def test_files_that_are_not_on_this_machine_are_had_by_the_child(
+def test_files_that_are_not_on_this_machine_are_downloaded_for_the_child(
     pool: Pool, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     version = children.register(settings, third_party.save(tmp_path / "far", "chat"))
-    monkeypatch.setattr(artifacts, "local_folder", lambda *_: None)  # in this process only
+    real, seen = artifacts.download, threading.Event()
+    monkeypatch.setattr(artifacts, "download", lambda *given: seen.wait(20) and real(*given))
+    monkeypatch.setattr(artifacts, "local_folder", lambda *_: None)
 
     server = pool.open(version)
-    states = []
-    while not (status := server.status()).open:
-        assert status.state != "failed", status.reason
-        states.append((status.state, status.detail))
+    until(lambda: (server.status().state, server.status().detail) == ("loading", "downloading"))
+    seen.set()
+    server.wait_ready(60)
 
-    assert ("loading", "downloading") in states
+    assert server.status().state == "ready"
