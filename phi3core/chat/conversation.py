@@ -15,9 +15,10 @@ from dataclasses import replace
 from typing import Any
 
 from phi3core.access import roles
+from phi3core.access.login import load_login
 from phi3core.access.roles import Person
 from phi3core.clean_text import clean, one_line
-from phi3core.errors import BadInput
+from phi3core.errors import BadInput, Forbidden
 from phi3core.serving.pool import Pool
 from phi3core.settings import Settings
 from phi3core.traces import outbox
@@ -78,6 +79,13 @@ class Conversation(Tree):
         """Whether its turns are kept in the store; otherwise they are gone with this process."""
         return self._settings.tracing
 
+    def may_write(self, user: str) -> bool:
+        """Whether a person goes on with it: its author does; others read it, and branch.
+
+        Where people do not sign in, a name is only what a user calls himself: everybody goes on with everything.
+        """
+        return not load_login(self._settings) or self.author.casefold() in ("", user.casefold())
+
     # ------------------------------------------------------------ asking
 
     def ask(
@@ -106,6 +114,7 @@ class Conversation(Tree):
 
         Raises:
             BadInput: the question is empty, or another answer is running.
+            Forbidden: another person began the conversation.
         """
         turn = Turn(
             clean(question), target.ref, clean(system), _checked_options(options), user=user or self.user,
@@ -158,8 +167,21 @@ class Conversation(Tree):
         )  # fmt: skip
         return self._begin(turn, target, None, old.forgot)
 
-    def stop(self) -> None:
-        """End the answer that is coming, if any; what came so far is kept."""
+    def stop(self, person: Person | None = None) -> None:
+        """End the answer that is coming, if any; what came so far is kept.
+
+        Args:
+            person: who does; by default the user of this machine.
+
+        Raises:
+            Forbidden: the person is neither its author nor an admin.
+        """
+        person = person or roles.local_person(self._settings)
+        if not person.may("admin") and not self.may_write(person.name):
+            raise Forbidden(f"Only {self.author} may stop this answer, or an admin.")
+        self._stop()
+
+    def _stop(self) -> None:
         if self.live is not None and self.running:
             self.live.stop()
 
@@ -215,7 +237,7 @@ class Conversation(Tree):
     def mark_deleted(self) -> None:
         """Stop its answer, and save nothing of it any more."""
         self._deleted = True
-        self.stop()
+        self._stop()
 
     def adopt(self, turns: Iterable[Turn], origin: Origin | None = None, title: str = "") -> None:
         """Add turns that have ended elsewhere, and save them; for branches and imports."""
@@ -231,6 +253,8 @@ class Conversation(Tree):
     def _begin(self, turn: Turn, target: Target, parent: Turn | str | None, forget: int | None) -> LiveTurn:
         if not turn.question.strip():
             raise BadInput("The message is empty: write something for the model to answer.")
+        if not self.may_write(turn.user):
+            raise Forbidden(f"Only {self.author} writes into this conversation: branch it to go on from here.")
         with self._lock:
             if self.running:
                 raise BadInput("An answer is still coming: wait for it, or stop it.")

@@ -76,10 +76,11 @@ class Replay:
         self._turns = turns
         self._stop = threading.Event()
 
-    def stop(self) -> None:
-        """End it, and the answer that is coming; what was answered is kept."""
+    def stop(self, person: Person | None = None) -> None:
+        """End it, and the answer that is coming; what was answered is kept. As `Conversation.stop`."""
+        self.conversation.stop(person)
         self._stop.set()
-        self.conversation.stop()
+        self.conversation.stop(person)  # an answer may have begun in between
 
     def follow(self, every: float = 0.1) -> Iterator[Replay]:
         """Yield the replay every so many seconds until it has ended, and then once more."""

@@ -15,6 +15,7 @@ from phi3core.access.roles import Person
 from phi3core.chat import history, prompts
 from phi3core.chat.conversation import Conversation
 from phi3core.chat.live_conversations import add_conversation, load_conversation
+from phi3core.chat.live_turn import LiveTurn
 from phi3core.errors import Forbidden
 from phi3core.settings import Settings
 from phi3core.traces.turn import Turn
@@ -156,7 +157,7 @@ def talk(settings: Settings, servers: FakePool) -> str:
     return add_conversation(made).id
 
 
-def test_a_viewer_can_go_on_with_somebodys_conversation_but_not_rate_rename_or_delete_it(
+def test_a_viewer_reads_somebodys_conversation_and_goes_on_from_it_in_one_of_their_own(
     open_page: Open, register: Register, settings: Settings, sign_in: Callable[..., None], talk: str
 ) -> None:
     register()
@@ -168,11 +169,35 @@ def test_a_viewer_can_go_on_with_somebodys_conversation_but_not_rate_rename_or_d
     assert not keys & {f"share_rename_{talk}", f"share_delete_{talk}"}
     assert all(widget.disabled for widget in at.feedback)
     assert not [key for key in keys if key.startswith("turn_comment_save")]
+    assert not [key for key in keys if key == "chat_again" or key.startswith("turn_edit_open_")]
+    assert not at.chat_input
+    assert "conversation: you read it" in said(at)
 
+    at.button(key="chat_branch").click().run()
     at.chat_input(key="chat_input").set_value("Hello").run()
 
-    asked = load_conversation(settings, None, talk).path[-1]  # type: ignore[arg-type]
-    assert (asked.question, asked.user) == ("Hello", "vera@example.org")
+    own = load_conversation(settings, None, str(at.query_params["c"]))  # type: ignore[arg-type]
+    assert [(turn.question, turn.user) for turn in own.path] == [(q, "vera@example.org") for q in ("One?", "Hello")]
+    assert own.id != talk
+    assert len(load_conversation(settings, None, talk).tree) == 1  # type: ignore[arg-type]
+
+
+def test_what_another_has_asked_is_stopped_by_them_or_an_admin(
+    open_page: Open, register: Register, sign_in: Callable[..., None], servers: FakePool, settings: Settings, talk: str
+) -> None:
+    register()
+    going = load_conversation(settings, servers, talk)  # type: ignore[arg-type]
+    turn = Turn("Two?", "phi3/1", parent=going.path[-1].id, user="ada@example.org")
+    going.tree[turn.id], going.live, going._leaf = turn, LiveTurn(turn), turn.id
+    for claims, roles, may in (
+        (VERA, 'releaser = ["vera@example.org"]', False),
+        ({**VERA, "email": "ada@example.org"}, "", True),
+        (VERA, 'admin = ["vera@example.org"]', True),
+    ):
+        sign_in(claims, roles)
+        at = open_page("chat", c=talk)
+        assert ("chat_stop" in keys_of(at)) == may
+    turn.state = "stopped"
 
 
 def test_its_author_and_an_admin_may_rename_and_delete_it(

@@ -10,12 +10,13 @@ from typing import Any
 import streamlit as st
 
 from pages.components.shared import reads, ui
+from pages.components.shared.escape import short
 from phi3core.chat.answer import read_schema
 from phi3core.chat.conversation import Conversation
 from phi3core.chat.model_client import render_prompt
 from phi3core.errors import BadInput
 
-from . import context_bar, prompt_library
+from . import context_bar, prompt_library, turn_foot
 from .server_state import ServerState
 from .target import Selection
 
@@ -38,6 +39,9 @@ class Message:
 
 def show(chosen: Selection, conversation: Conversation, state: ServerState, system: str) -> Message | None:
     """Draw it below the page, and return what was sent just now. Raises BadInput for a schema that is none."""
+    if not conversation.may_write(ui.person().name):
+        _show_whose(conversation)
+        return None
     modes = _modes(chosen, state)
     if st.session_state.get("chat_mode") not in modes:
         st.session_state["chat_mode"] = modes[0]
@@ -59,6 +63,16 @@ def show(chosen: Selection, conversation: Conversation, state: ServerState, syst
             return _raw(conversation, state, system)
     # Not in st.bottom, where it comes by itself: only so does the page stay at its end while an answer grows.
     return _message(conversation, mode, schema)
+
+
+def _show_whose(conversation: Conversation) -> None:
+    """In place of the box for messages: another person's conversation is read."""
+    with st.bottom, st.container(horizontal=True, vertical_alignment="center", key="chat_of_another"):
+        st.markdown(f":material/lock: This is **{short(conversation.author)}**'s conversation: you read it.")
+        last = next(reversed(conversation.path), None)
+        busy = last is None or last.state == "running"
+        if st.button("Branch to go on", icon=":material/call_split:", key="chat_branch", disabled=busy) and last:
+            turn_foot.branch(conversation, last)
 
 
 def _modes(chosen: Selection, state: ServerState) -> list[str]:

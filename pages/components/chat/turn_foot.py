@@ -48,6 +48,11 @@ class TurnRequest:
     system: str
     options: dict[str, Any]
 
+    @property
+    def may_write(self) -> bool:
+        """Whether the person who looks goes on with the conversation."""
+        return self.conversation.may_write(ui.person().name)
+
     def again(self, turn: Turn, question: str | None = None, forget: int | None = None) -> None:
         """Ask the turn again and draw the page anew, or show the error.
 
@@ -71,14 +76,16 @@ def show(request: TurnRequest, turn: Turn, last: bool) -> None:
     st.caption(figures(turn))
     with st.container(horizontal=True, vertical_alignment="center", gap="xsmall"):  # one row on a phone too
         _thumbs(request.conversation, turn)
+        own = request.may_write
         label = {"failed": "Try again", "stopped": "Ask again"}.get(turn.state, "Regenerate")
         key = "chat_again" if last else f"turn_again_{turn.id}"
-        if st.button(label if last else "", icon=":material/refresh:", key=key, type="tertiary", help=_AGAIN):
+        name = label if last else ""
+        if own and st.button(name, icon=":material/refresh:", key=key, type="tertiary", help=_AGAIN):
             request.again(turn)
-        if st.button("", icon=":material/edit:", key=f"turn_edit_open_{turn.id}", type="tertiary", help=_EDIT):
+        if own and st.button("", icon=":material/edit:", key=f"turn_edit_open_{turn.id}", type="tertiary", help=_EDIT):
             open_edit(turn)
         if st.button("", icon=":material/call_split:", key=f"turn_branch_{turn.id}", type="tertiary", help=_BRANCH):
-            _branch(request.conversation, turn)
+            branch(request.conversation, turn)
         if turn.answer:
             browser.copy_button(turn.answer, key=f"turn_copy_{turn.id}")
         _popover("", ":material/code:", _SENT, f"turn_sent_{turn.id}", lambda: _sent(turn))
@@ -163,7 +170,8 @@ def _toast_error(act: Callable[[], None]) -> None:
         st.toast(escape(str(error)), icon=":material/error:")
 
 
-def _branch(conversation: Conversation, turn: Turn) -> None:
+def branch(conversation: Conversation, turn: Turn) -> None:
+    """Go on from a turn in a new conversation, or show the error."""
     try:
         made = add_conversation(conversation.branch(turn, ui.person().name))
     except Phi3Error as error:

@@ -14,7 +14,7 @@ from phi3core.chat.context_window import count_tokens, count_turns_to_forget
 from phi3core.chat.conversation import Conversation
 from phi3core.chat.live_turn import LiveTurn
 from phi3core.clean_text import without_control
-from phi3core.errors import ServerError
+from phi3core.errors import Forbidden, ServerError
 from phi3core.markdown import safe_markdown
 from phi3core.registry.models import Version
 from phi3core.traces.turn import Turn
@@ -51,7 +51,7 @@ def show_all(request: TurnRequest) -> None:
 def _show_turn(request: TurnRequest, turn: Turn, last: bool) -> None:
     live = request.conversation.live
     if turn.state == "running" and live is not None:
-        _show_running(live)
+        _show_running(request.conversation, live)
     else:
         _show_ended(request, turn, last)
 
@@ -80,13 +80,18 @@ def _show_question(turn: Turn) -> None:
 # ---------------------------------------------------------------- while the answer comes
 
 
-def _show_running(live: LiveTurn) -> None:
+def _show_running(conversation: Conversation, live: LiveTurn) -> None:
     with st.chat_message("user", avatar=_USER):
         _show_question(live.turn)
     with st.chat_message("assistant", avatar=_MODEL):
         answer = st.container()
         # Outside the live part: a click runs the page, which does not wait for the answer.
-        st.button("Stop", icon=":material/stop_circle:", key="chat_stop", on_click=_stop, args=(live,), shortcut="Esc")
+        me = ui.person()
+        if me.may("admin") or conversation.may_write(me.name):
+            st.button(
+                "Stop", icon=":material/stop_circle:", key="chat_stop", on_click=_stop, args=(conversation, live),
+                shortcut="Esc",
+            )  # fmt: skip
         with answer:
             live_part.draw(_follow, live, every=_NEXT)
 
@@ -117,8 +122,12 @@ def _follow(by_itself: bool, live: LiveTurn) -> None:
         time.sleep(_EVERY + len(turn.answer) / 200_000)
 
 
-def _stop(live: LiveTurn) -> None:
-    live.stop()
+def _stop(conversation: Conversation, live: LiveTurn) -> None:
+    try:
+        conversation.stop(ui.person())
+    except Forbidden as error:
+        ui.show_error(str(error))
+        return
     deadline = time.monotonic() + 2  # within a token or two
     while live.turn.state == "running" and time.monotonic() < deadline:
         time.sleep(0.02)
@@ -136,7 +145,7 @@ def _show_ended(request: TurnRequest, turn: Turn, last: bool) -> None:
             _siblings(request.conversation, turn)
     with st.chat_message("assistant", avatar=_MODEL):
         _show_answer(turn)
-        if (turn.full or turn.filled) and last:
+        if (turn.full or turn.filled) and last and request.may_write:
             _make_room(request, turn)
         turn_foot.show(request, turn, last)
 

@@ -13,7 +13,7 @@ from phi3core.chat import replay
 from phi3core.chat.conversation import Conversation
 from phi3core.chat.live_conversations import load_conversation
 from phi3core.chat.replay import AnswerPair, Replay
-from phi3core.errors import BadInput, NotFound, Phi3Error
+from phi3core.errors import BadInput, Forbidden, NotFound, Phi3Error
 from phi3core.serving.pool import Pool
 from phi3core.traces.turn import Turn
 from phi3core.traces.votes import Better
@@ -58,9 +58,16 @@ def _running(by_itself: bool, under_way: Replay) -> None:
     waiting = f" · {live.waiting}" if live and live.waiting else ""
     with st.container(horizontal=True, vertical_alignment="center"):
         st.progress(under_way.done / max(total, 1), f"Asking question {at} of {total}{escape(waiting)}")
-        st.button("Stop", icon=":material/stop_circle:", key="replay_stop", on_click=under_way.stop)
+        st.button("Stop", icon=":material/stop_circle:", key="replay_stop", on_click=_stop, args=(under_way,))
     for pair_at, pair in enumerate(under_way.pairs, start=1):
         _pair(pair_at, pair)
+
+
+def _stop(under_way: Replay) -> None:
+    try:
+        under_way.stop(ui.person())
+    except Forbidden as error:
+        st.toast(escape(str(error)), icon=":material/error:")
 
 
 def _ended(original: Conversation, repeated: Conversation, under_way: Replay | None) -> None:
