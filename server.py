@@ -28,6 +28,7 @@ from phi3core.chat import history
 from phi3core.chat.response_history import ResponseHistory
 from phi3core.errors import Phi3Error
 from phi3core.parent_process import on_parent_exit
+from phi3core.private_files import make_all_private
 from phi3core.registry.index import get_index
 from phi3core.serving.gateway.door import Door
 from phi3core.serving.gateway.front import Front, send_at_once
@@ -55,6 +56,9 @@ try:
     gateway = Gateway(config)
 except Phi3Error as error:
     refuse(str(error))
+os.umask(0o077)  # what is written from now on, by children too, is this user's alone; so is what is there
+if left := make_all_private(config.home):
+    print(f"Other users of this machine may read {left[0]} and {len(left) - 1} more: it belongs to another user.")
 
 
 @asynccontextmanager

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from .errors import BadInput
+from .private_files import make_private
 
 # MLflow waits minutes for a dead server by default. A person is waiting here: four seconds, and store/timeouts.py sees
 # to it that the second try is for what broke at once, not for a silence, and that files are given more time.
@@ -127,6 +128,7 @@ def load_settings() -> Settings:
     try:
         for folder in (home, cache, settings.jobs, settings.logs, settings.tmp, settings.locks, settings.outbox):
             folder.mkdir(parents=True, exist_ok=True)
+        make_private(home)
     except OSError as error:
         raise BadInput(
             f"{error.filename} can't be made ({error.strerror}): set PHI3_HOME to another folder."

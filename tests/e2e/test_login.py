@@ -198,6 +198,12 @@ def test_everything_that_is_served_says_that_no_other_page_may_frame_it(guarded:
     assert (headers["x-content-type-options"], headers["referrer-policy"]) == ("nosniff", "same-origin")
 
 
+def test_what_the_app_keeps_is_its_users_alone(guarded: App) -> None:
+    home = guarded.settings.home
+    others = [path for path in (home, *home.rglob("*")) if path.lstat().st_mode & 0o077 and not path.is_symlink()]
+    assert others == []
+
+
 def test_a_sign_in_that_is_refused_or_tells_no_address_says_so_and_opens_nothing(page: Page, guarded: App) -> None:
     page.goto(f"{guarded.url}/{VERSION_PAGE}")
     page.get_by_role("button", name="Sign in").click()
