@@ -37,6 +37,8 @@ class Settings:
     api_key: a key of /v1 that is the local user's (``PHI3_API_KEY``).
     hosts: names under which the app may be asked for, besides loopback's and the login's (``PHI3_HOSTS``, separated
     by commas).
+    artifact_hosts: hosts besides the store's that may be sent its credentials for a version's files, as ``host:port``
+    (``PHI3_ARTIFACT_HOSTS``, separated by commas).
     origins: web pages of other addresses that may call /v1 from a browser, as ``https://tool.example``
     (``PHI3_ORIGINS``, separated by commas).
     record_key: what seals the records of promotions, so that they can't be forged without it (``PHI3_RECORD_KEY``).
@@ -55,6 +57,7 @@ class Settings:
     user: str = ""
     api_key: str = field(default="", repr=False)
     hosts: frozenset[str] = frozenset()
+    artifact_hosts: frozenset[str] = frozenset()
     origins: frozenset[str] = frozenset()
     record_key: str = field(default="", repr=False)
 
@@ -116,6 +119,7 @@ def load_settings() -> Settings:
         user=os.environ.get("PHI3_USER", "").strip(),
         api_key=os.environ.get("PHI3_API_KEY", ""),
         hosts=frozenset(name.lower() for name in _names("PHI3_HOSTS")),
+        artifact_hosts=_names("PHI3_ARTIFACT_HOSTS"),
         origins=frozenset(_origin(name) for name in _names("PHI3_ORIGINS")),
         record_key=os.environ.get("PHI3_RECORD_KEY", ""),
     )

@@ -2,6 +2,9 @@
 
 from typing import Final
 
+OURS: Final = "phi3."
+"""What the names of our tags begin with: the programs write them, and no person."""
+
 # Experiments.
 BUILDS: Final = "phi3-builds"
 PROMOTIONS: Final = "phi3-promotions"

@@ -50,7 +50,12 @@ def _cut(value: str) -> str:
 @main.command(help=f"Copy a version to another registered model or tracking server. {REF_HELP}")
 @click.argument("ref")
 @click.argument("name")
-@click.option("--to", default="", metavar="URI", help="Another tracking server. Default: this one.")
+@click.option(
+    "--to",
+    default="",
+    metavar="NAME",
+    help="Another tracking server, as [copy.NAME] of the secrets file. Default: this one.",
+)
 @click.option("--reason", default="", help="Why; kept on the record.")
 @click.option("--json", "as_json", is_flag=True, help="Print the copy as JSON.")
 def copy(ref: str, name: str, to: str, reason: str, as_json: bool) -> None:

@@ -28,6 +28,7 @@ from .models import Version
 
 _LARGEST_TEXT = 4_000_000  # bytes of a text file that is read whole
 _URIS = 10_000  # that are remembered
+_WITH_THE_TOKEN = ("http", "https", "mlflow-artifacts")  # schemes whose servers MLflow sends its own credentials
 _uris: dict[tuple[str, str, int, str], str] = {}
 
 
@@ -118,12 +119,28 @@ def list_files(settings: Settings, version: Version, read: bool = False) -> list
 
 
 def artifact_uri(settings: Settings, version: Version) -> str:
-    """Where a version's files are: a path or URI that MLflow's artifact stores understand."""
+    """Where a version's files are: a path or URI that MLflow's artifact stores understand.
+
+    Raises StoreError where they are on a web server other than the store: whoever registered the version chose it, and
+    MLflow would send it the store's own token.
+    """
     store = mlflow_client(settings)
     with translate_errors(settings):
         if version.source.startswith("models:/m-"):
-            return str(store.get_logged_model(version.source.removeprefix("models:/")).artifact_location)
-        return str(store.get_model_version_download_uri(version.name, str(version.version)))
+            uri = str(store.get_logged_model(version.source.removeprefix("models:/")).artifact_location)
+        else:
+            uri = str(store.get_model_version_download_uri(version.name, str(version.version)))
+    host = _host(uri) if urlsplit(uri).scheme in _WITH_THE_TOKEN else ""
+    if host and host not in settings.artifact_hosts | {_host(settings.tracking_uri)}:
+        raise StoreError(
+            f"The files of {version.ref} are said to be at {host}, which is not the store: nothing is fetched from "
+            "there, because the store's credentials would go along. An admin can allow that with PHI3_ARTIFACT_HOSTS."
+        )
+    return uri
+
+
+def _host(uri: str) -> str:
+    return urlsplit(uri).netloc.rpartition("@")[2].lower()
 
 
 def local_folder(settings: Settings, version: Version, uri: str = "") -> Path | None:

@@ -12,6 +12,7 @@ import pytest
 from phi3core import hashing, tags
 from phi3core.access.roles import Person
 from phi3core.errors import BadInput, Conflict, Forbidden, NotFound, Phi3Error, StoreDown
+from phi3core.promotion import copy, copy_sender
 from phi3core.promotion.copy import copy_version
 from phi3core.promotion.record import search
 from phi3core.promotion.record.model import Record
@@ -37,6 +38,18 @@ def ref(settings: Settings, saved: Path) -> str:
     mlflow_client(settings).update_model_version("phi3", str(version.version), "It echoes.")
     mlflow_client(settings).log_param(version.run_id, "rate", "0.1")
     return made
+
+
+@pytest.fixture(autouse=True)
+def _sent_from_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a process of its own, which takes seconds to start; test_copy_credentials.py has that."""
+    monkeypatch.setattr(copy, "send_apart", lambda target, parcel, report: copy_sender.send(target.uri, parcel, report))
+
+
+def allow(settings: Settings, uri: str) -> str:
+    """Name a server in the secrets file, and return its name."""
+    settings.secrets.write_text(f'[copy.there]\nuri = "{uri}"\n')
+    return "there"
 
 
 def last_record(settings: Settings) -> Record:
@@ -85,7 +98,13 @@ def test_a_copy_on_another_server_has_everything_and_answers(
     server = str(request.getfixturevalue(f"{kind}_server"))
     told: list[tuple[float, str]] = []
     copied = copy_version(
-        settings, ref, fresh, ADA, server, "Goes live there.", lambda share, text: told.append((share, text))
+        settings,
+        ref,
+        fresh,
+        ADA,
+        allow(settings, server),
+        "Goes live there.",
+        lambda share, text: told.append((share, text)),
     )
     assert (copied.ref, copied.uri) == (f"{fresh}/1", server)
     there = replace(settings, tracking_uri=server, cache=tmp_path / "cache")
@@ -117,7 +136,7 @@ def test_a_copy_to_another_database_has_its_own_files(
     run_id = reader.get_version(settings, ref).run_id
     for name, value in QUIET.as_tag(3).items():
         mlflow_client(settings).set_tag(run_id, name, value)
-    copied = copy_version(settings, ref, "phi3", ADA, uri)  # the same name is free there
+    copied = copy_version(settings, ref, "phi3", ADA, allow(settings, uri))  # the same name is free there
     there = replace(settings, tracking_uri=uri)
     made = reader.get_version(there, copied.ref)
     folder = artifacts.local_folder(there, made)
@@ -132,7 +151,7 @@ def test_this_process_keeps_its_own_store_after_a_copy_to_another(
 ) -> None:
     import mlflow
 
-    copy_version(settings, ref, fresh, ADA, http_server)
+    copy_version(settings, ref, fresh, ADA, allow(settings, http_server))
     assert mlflow.get_tracking_uri() == mlflow.get_registry_uri() == settings.tracking_uri
     assert [model.name for model in reader.list_models(settings)] == ["phi3"]
 
@@ -157,7 +176,7 @@ def test_a_copy_that_breaks_off_registers_nothing_and_its_record_says_so(
 
     monkeypatch.setattr(MlflowArtifactsRepository, "log_artifact", breaking)
     with pytest.raises(StoreDown, match="the line is cut"):
-        copy_version(settings, ref, fresh, ADA, http_server)
+        copy_version(settings, ref, fresh, ADA, allow(settings, http_server))
     assert sent
     there = replace(settings, tracking_uri=http_server)
     with pytest.raises(NotFound):
@@ -195,7 +214,7 @@ def test_files_that_are_not_what_was_registered_are_not_sent(
     ref = logged.register(settings, "phi3", folder)
     (folder / "requirements.txt").write_text("mlflow\nsomething-else\n")
     with pytest.raises(Conflict, match="not what was registered"):
-        copy_version(settings, ref, fresh, ADA, http_server)
+        copy_version(settings, ref, fresh, ADA, allow(settings, http_server))
     with pytest.raises(NotFound):
         reader.list_versions(replace(settings, tracking_uri=http_server), fresh)
 
@@ -217,10 +236,11 @@ def test_copying_needs_a_releaser(settings: Settings, ref: str, role: str) -> No
         ("", "", "Give the registered model a name"),
         ("a/b", "", "Give the registered model a name"),
         ("a@b", "", "Give the registered model a name"),
-        ("edge", "ftp://elsewhere", "is no tracking URI"),
-        ("edge", "mlflow.example.org", "is no tracking URI"),
-        ("edge", "sqlite:///{missing}", "There is no MLflow store in"),
-        ("edge", "{here}", "That is this store"),
+        ("edge", "http://mlflow.example.org", "is no place that versions may be copied to"),
+        ("edge", "sqlite:///{missing}.other", "is no place that versions may be copied to"),
+        ("edge", "nobody", "Those are: gone, odd, own"),
+        ("edge", "gone", "There is no MLflow store in"),
+        ("edge", "own", "That is this store"),
     ],
 )
 def test_a_copy_that_makes_no_sense_is_refused_before_anything_is_done(
@@ -228,8 +248,12 @@ def test_a_copy_that_makes_no_sense_is_refused_before_anything_is_done(
 ) -> None:
     before = len(search.of_model(settings, "phi3"))
     missing = tmp_path / "missing.db"
+    settings.secrets.write_text(
+        f'[copy.gone]\nuri = "sqlite:///{missing}"\n[copy.own]\nuri = "{settings.tracking_uri}"\n'
+        '[copy.odd]\nuri = "http://127.0.0.1:1"\n'
+    )
     with pytest.raises(BadInput, match=told):
-        copy_version(settings, ref, name, ADA, to.format(missing=missing, here=settings.tracking_uri))
+        copy_version(settings, ref, name, ADA, to.format(missing=missing))
     assert not missing.exists()
     assert len(search.of_model(settings, "phi3")) == before
     assert [model.name for model in reader.list_models(settings)] == ["phi3"]
@@ -238,13 +262,13 @@ def test_a_copy_that_makes_no_sense_is_refused_before_anything_is_done(
 def test_a_server_that_is_not_there_is_told_in_one_sentence_soon(settings: Settings, ref: str) -> None:
     uri, begun = f"http://127.0.0.1:{free_port()}", time.monotonic()
     with pytest.raises(StoreDown, match=uri):
-        copy_version(settings, ref, "edge", ADA, uri)
+        copy_version(settings, ref, "edge", ADA, allow(settings, uri))
     assert time.monotonic() - begun < 6
 
 
 def test_a_password_in_the_address_is_kept_nowhere(settings: Settings, ref: str, http_server: str, fresh: str) -> None:
     secret = http_server.replace("http://", "http://ada:sesame@")
-    copied = copy_version(settings, ref, fresh, ADA, secret)
+    copied = copy_version(settings, ref, fresh, ADA, allow(settings, secret))
     assert "sesame" not in copied.uri
     assert "sesame" not in last_record(settings).new
     made = reader.get_version(replace(settings, tracking_uri=http_server), copied.ref)

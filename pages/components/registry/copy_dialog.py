@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from concurrent.futures import Future
-from urllib.parse import urlsplit
 
 import streamlit as st
 
@@ -12,6 +11,7 @@ from pages.components.shared import dialogs, reads, ui
 from pages.components.shared.escape import escape, short
 from phi3core.errors import Phi3Error
 from phi3core.promotion.copy import Copied, copy_version
+from phi3core.promotion.copy_targets import load_targets
 from phi3core.registry.models import Version
 
 _HERE, _THERE = "This store", "Another tracking server"
@@ -37,7 +37,7 @@ def show(version: Version) -> None:
     )
     to = ""
     if where == _THERE:
-        to = st.text_input("Tracking URI", placeholder="http://mlflow.example.org:5000", key="copy_to").strip()
+        to = _server()
     default = version.name if where == _THERE else ""
     name = st.text_input(
         "Registered model", default, placeholder="phi3-edge", key=f"copy_name_{where}", help="Made where there is none."
@@ -53,18 +53,37 @@ def show(version: Version) -> None:
         _follow(version.ref, future, progress)
 
 
+def _server() -> str:
+    """The name of one of the servers that a version may be copied to; "" where there is none."""
+    try:
+        names = sorted(load_targets(ui.config()))
+    except Phi3Error as error:
+        ui.show_error(str(error))
+        return ""
+    if not names:
+        st.info(
+            "There is no other server that versions may be copied to. An admin names each in the secrets file, as "
+            "[copy.NAME] with its uri and credentials.",
+            icon=":material/lock:",
+        )
+        return ""
+    return str(st.selectbox("Server", names, key="copy_to"))
+
+
 def _consequences(version: Version, name: str, to: str, far: bool) -> list[str]:
     target = f"a new version of {short(name)}" if name else "a new version"
     if not far:
         return [
             f"{short(version.ref)} becomes {target} as well. Both share the same files: nothing is sent.",
-            "Description and tags go along, and tags that say where it came from. Stage and aliases do not.",
+            "Description and tags go along, and tags that say where it came from. Stage and aliases do not, nor do "
+            "tags that the other model's policy asks for.",
         ]
     size = f" ({ui.megabytes(version.size)})" if version.size else ""
-    host = short(urlsplit(to).hostname or to) if to else "the other server"
+    host = short(to) if to else "the other server"
     return [
         f"The files{size}, metrics and parameters go to {host}; when all is there, they are registered as {target}.",
-        "Description and tags go along, and tags that say where it came from. Stage, aliases and conversations do not.",
+        "Description and tags go along, and tags that say where it came from. Stage, aliases and conversations do not, "
+        "nor do tags that a policy there asks for.",
         "It goes on when this is closed.",
     ]
 

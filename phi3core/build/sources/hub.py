@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from phi3core import hashing
 from phi3core.errors import BadInput, NotFound, SourceError
 
+from .hub_token import hub_token
 from .source import Listing, Report, Source, Weights
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ def fetch_from_hub(source: Source, report: Report) -> Weights:
             raise NotFound(f"{source} has no such folder. Look at the repository's files and write the folder's name.")
         total = sum(file.size or 0 for file in wanted)
         with _watch_download(source.repo, total, report):
-            root = snapshot_download(source.repo, revision=revision, allow_patterns=patterns)
+            root = snapshot_download(source.repo, revision=revision, allow_patterns=patterns, token=hub_token())
     folder = Path(root) / source.path if source.path else Path(root)
     key = hashing.hash_texts("hub", source.repo, revision, source.path)
     return Weights(folder, "transformers", str(source), revision, _licence(info), key)
@@ -62,8 +63,9 @@ def list_repository(source: Source, report: Report) -> Listing:
         report(None, "fetching its configuration")
         wanted = _SMALL if "tokenizer.json" in inside else [*_SMALL, *_OLD_TOKENIZER]
         root = snapshot_download(
-            source.repo, revision=str(info.sha), allow_patterns=[f"{prefix}{name}" for name in wanted]
-        )
+            source.repo, revision=str(info.sha), allow_patterns=[f"{prefix}{name}" for name in wanted],
+            token=hub_token(),
+        )  # fmt: skip
     variants = sorted({name.rpartition("/")[0] for name in files if name.endswith("/genai_config.json")})
     return Listing(
         Path(root) / source.path,
@@ -80,7 +82,8 @@ def _ask(source: Source, report: Report) -> ModelInfo:
     from huggingface_hub import HfApi
 
     report(None, f"asking the hub about {source.repo}")
-    return HfApi().model_info(source.repo, revision=source.revision or None, files_metadata=True, timeout=15)
+    hub = HfApi(token=hub_token())
+    return hub.model_info(source.repo, revision=source.revision or None, files_metadata=True, timeout=15)
 
 
 def _licence(info: ModelInfo) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Final
 
@@ -121,6 +121,11 @@ def words(policy: Policy) -> str:
     parts += [f"the tag {tag}" for tag in policy.tags]
     parts += ["the signature of Production" if policy.same_signature else "", policy.damage]
     return ", ".join(part for part in parts if part) or "nothing"
+
+
+def named_tags(policies: Mapping[str, Policy]) -> frozenset[str]:
+    """The tags that a model's policies, by stage, ask for."""
+    return frozenset(tag.partition("=")[0] for one in policies.values() for tag in one.tags)
 
 
 # ---------------------------------------------------------------- its JSON
