@@ -1,4 +1,4 @@
-"""Small pieces of sentences: a noun in its plural, a list in words."""
+"""Small pieces of sentences: a noun in its plural, a list in words, a size."""
 
 from __future__ import annotations
 
@@ -8,6 +8,17 @@ from collections.abc import Iterable
 def plural(count: int, noun: str) -> str:
     """The noun as it stands behind the count: ``file`` behind 1, ``files`` behind any other."""
     return noun if count == 1 else f"{noun}s"
+
+
+def bytes_in_words(count: float) -> str:
+    """A number of bytes in the unit that suits it: ``1.2 GB``, ``117 MB``, ``3.4 MB``, ``378 kB``."""
+    for unit, size in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if count >= size:
+            number = count / size
+            return (
+                f"{number:,.1f} {unit}" if unit == "GB" or (unit == "MB" and number < 10) else f"{number:,.0f} {unit}"
+            )
+    return f"{count:.0f} {plural(round(count), 'byte')}"
 
 
 def join_words(items: Iterable[str]) -> str:

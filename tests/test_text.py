@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from phi3core.text import join_words, plural
+from phi3core.text import bytes_in_words, join_words, plural
 from phi3core.timestamps import from_ms, now_ms, to_ms
 
 
@@ -24,3 +24,14 @@ def test_milliseconds_are_a_time_in_utc_and_back() -> None:
     assert from_ms(to_ms(when)) == when
     assert to_ms(when.replace(microsecond=250_999)) == to_ms(when)
     assert abs(now_ms() - to_ms(datetime.now(UTC))) < 1000
+
+
+@pytest.mark.parametrize(
+    ("count", "words"),
+    [
+        (1, "1 byte"), (999, "999 bytes"), (378_112, "378 kB"), (1_000_000, "1.0 MB"), (3_440_000, "3.4 MB"),
+        (117_000_000, "117 MB"), (2_722_861_056, "2.7 GB"),
+    ],
+)  # fmt: skip
+def test_a_size_is_told_in_the_unit_that_suits_it(count: int, words: str) -> None:
+    assert bytes_in_words(count) == words

@@ -14,6 +14,7 @@ import time
 from dataclasses import dataclass
 
 from phi3core.errors import BaseNeeded, SourceError
+from phi3core.text import bytes_in_words
 
 from .fit import NO_TEMPLATE
 
@@ -106,12 +107,12 @@ def describe(found: Inspection) -> str:
     count = f", {found.parameters / 1e6:,.1f} million parameters" if found.parameters else ""
     lines = [
         found.source + (f", an adapter of {found.base}" if found.base else ""),
-        f"  {found.architecture}{count}, {found.size / 1e6:,.1f} MB of weights, licence {found.licence}",
+        f"  {found.architecture}{count}, {bytes_in_words(found.size)} of weights, licence {found.licence}",
         f"  context: {f'{found.context:,} tokens' if found.context else 'not told'}; "
         f"{'a' if found.template else 'no'} chat template",
     ]
     for one in found.outlooks:
-        needs = f" Needs about {one.disk / 1e9:,.1f} GB of disk and {one.memory / 1e9:,.1f} GB of memory."
+        needs = f" Needs about {bytes_in_words(one.disk)} of disk and {bytes_in_words(one.memory)} of memory."
         lines.append(f"  {one.wrapper}: {one.makes + needs if not one.problem else one.problem}")
-    free = f"{found.disk_free / 1e9:,.1f} GB of disk and {found.memory_free / 1e9:,.1f} GB of memory"
+    free = f"{bytes_in_words(found.disk_free)} of disk and {bytes_in_words(found.memory_free)} of memory"
     return "\n".join([*lines, f"  This machine has {free} left."])

@@ -193,7 +193,7 @@ def _outlook(listing: Listing, found: Inspection, wrapper: str, refused: str, be
     if found.format == "onnx":
         makes = f"Logged as it was published; takes {takes}."
         return Outlook(wrapper, makes, "", before + 2 * found.size, int(1.2 * found.size) + _GB)
-    makes = f"Converted to ONNX, at int4 unless you choose otherwise; takes {takes}."
+    makes = f"Converted, at int4 unless you choose otherwise; takes {takes}."
     return Outlook(wrapper, makes, "", before + int(4 * numbers * _INT4), 3 * found.size + _GB)
 
 

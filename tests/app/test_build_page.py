@@ -46,7 +46,7 @@ PHI3 = Inspection(
     licence="mit",
     template=True,
     outlooks=(
-        Outlook("onnx", "Converted to ONNX.", "", 20_000_000_000, 24_000_000_000),
+        Outlook("onnx", "Converted.", "", 20_000_000_000, 24_000_000_000),
         Outlook("transformers", "A pipeline.", "", 15_000_000_000, 12_000_000_000),
     ),
     disk_free=100_000_000_000,

@@ -140,3 +140,23 @@ def test_a_click_elsewhere_ends_the_wait_and_not_the_reading(store: Store, monke
         reads.read("Reading …", store.ask, max_age=60)
     store.open.set()
     fakes.until(lambda: reads.latest(store.ask, patience=0).value == "1")
+
+
+def test_a_wait_that_may_be_long_offers_its_end(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    offered: list[tuple[str, str]] = []
+
+    class Place:
+        def button(self, label: str, icon: str, key: str) -> None:
+            offered.append((label, key))
+            store.open.set()
+
+        def empty(self) -> None:
+            """Nothing is taken away here."""
+
+    monkeypatch.setattr(st, "empty", Place)
+    assert reads.read("Reading …", store.ask, max_age=0) == "1"
+    assert offered == []  # it was there in a moment
+
+    store.open.clear()
+    assert reads.read("Reading …", store.ask, max_age=0, stop="stop_reading") == "2"
+    assert offered == [("Stop", "stop_reading")]

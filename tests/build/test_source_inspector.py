@@ -45,7 +45,7 @@ def test_a_model_is_described_without_its_weights_being_loaded(tiny: Path, setti
     assert (found.context, found.licence, found.template) == (128, "mit", True)
     assert found.parameters
     assert found.parameters * 4 < found.size < found.parameters * 4 + 10_000
-    assert "Converted to ONNX" in outlook(found, "onnx").makes
+    assert "Converted, at int4" in outlook(found, "onnx").makes
     assert "takes chat messages" in outlook(found, "transformers").makes
     assert found.refusal("onnx", "chat") == found.refusal("transformers", "chat") == ""
     assert found.disk_free > outlook(found, "onnx").disk > 0

@@ -51,7 +51,8 @@ def look_at(spec: BuildSpec, to_build: bool) -> bool:
     """
     words = f"Looking at {as_code(spec.source)}: its configuration, not its weights …"
     try:
-        found = reads.read(words, inspection.inspect_apart, spec.source, spec.base, max_age=_FRESH)
+        asked = (spec.source, spec.base)
+        found = reads.read(words, inspection.inspect_apart, *asked, max_age=_FRESH, stop="build_stop_looking")
     except Phi3Error as error:
         needed = isinstance(error, BaseNeeded)
         st.session_state[_KEY] = Look(spec.source, spec.wrapper, problem=str(error), base_needed=needed)
@@ -94,7 +95,7 @@ def _facts(found: Inspection) -> list[str]:
     facts = [
         f"**{short(found.architecture)}**",
         _count(found.parameters),
-        f"{ui.megabytes(found.size)} of weights",
+        f"{ui.size(found.size)} of weights",
         f"context {found.context:,} tokens" if found.context else "context not told",
         f"licence {short(found.licence)}",
         "chat template" if found.template else "no chat template",
@@ -122,5 +123,5 @@ def _show_outlook(outlook: Outlook, found: Inspection) -> None:
 
 
 def _need(what: str, needed: int, free: int) -> str:
-    words = f"{ui.megabytes(needed)} of {what} ({ui.megabytes(free)} free)"
+    words = f"{ui.size(needed)} of {what} ({ui.size(free)} free)"
     return f":orange[**{words}**]" if needed > free else f":gray[{words}]"

@@ -81,7 +81,7 @@ def _in_production(row: ModelSummary, arrivals: Mapping[str, Record]) -> None:
         moved = arrivals.get(ref)
         facts = [f"moved there {ui.ago(moved.started)} by {short(moved.user)}" if moved else ""]
         facts += ["by MLflow’s stage alone: its page offers to adopt it"] if known and known.lacks_alias else []
-        facts += [ui.wrapper(known.wrapper), short(known.precision), ui.megabytes(known.size)] if known else []
+        facts += [ui.wrapper(known.wrapper), short(known.precision), ui.size(known.size)] if known else []
         facts += [f"{speed:.0f} tokens/s {ui.measured(known)}"] if known and speed else []
         st.caption(" · ".join(fact for fact in facts if fact))
 

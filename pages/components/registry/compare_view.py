@@ -65,7 +65,7 @@ def show(left: str, right: str) -> None:
 
 
 def _sizes(one: Version, other: Version) -> str:
-    return ui.megabytes((one.size or 0) + (other.size or 0)) if one.size and other.size else "of unknown size"
+    return ui.size((one.size or 0) + (other.size or 0)) if one.size and other.size else "of unknown size"
 
 
 def _both(left: str, right: str) -> tuple[Version, Version]:

@@ -78,7 +78,7 @@ def _consequences(version: Version, name: str, to: str, far: bool) -> list[str]:
             "Description and tags go along, and tags that say where it came from. Stage and aliases do not, nor do "
             "tags that the other model's policy asks for.",
         ]
-    size = f" ({ui.megabytes(version.size)})" if version.size else ""
+    size = f" ({ui.size(version.size)})" if version.size else ""
     host = short(to) if to else "the other server"
     return [
         f"The files{size}, metrics and parameters go to {host}; when all is there, they are registered as {target}.",

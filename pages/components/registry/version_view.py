@@ -190,8 +190,8 @@ def _figures(version: Version, listed: Sequence[Version]) -> None:
         for label, (value, delta, color) in shown.items():
             hint = _MEASURED + (f" Below: against {short(other.ref)}, in Production." if delta and other else "")
             st.metric(label, value, delta, delta_color=color, width="content", help=hint)
-        st.metric("Memory", ui.megabytes(version.metrics.get(tags.PEAK_MEMORY)), width="content")
-        st.metric("Size", ui.megabytes(version.size), width="content")
+        st.metric("Memory", ui.size(version.metrics.get(tags.PEAK_MEMORY)), width="content")
+        st.metric("Size", ui.size(version.size), width="content")
 
 
 def _number(version: Version, metric: str, unit: str) -> str:

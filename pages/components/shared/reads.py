@@ -48,13 +48,21 @@ def wait_for(label: str, function: Callable[..., T], *arguments: object) -> T:
     return _await(label, start(function, *arguments))
 
 
-def read(label: str, function: Callable[..., T], *arguments: object, max_age: float, key: Hashable | None = None) -> T:
+def read(
+    label: str,
+    function: Callable[..., T],
+    *arguments: object,
+    max_age: float,
+    key: Hashable | None = None,
+    stop: str = "",
+) -> T:
     """As `wait_for`, where it was not read within the last `max_age` seconds; with 0 it is read anew.
 
-    key: what stands for the function and its arguments, which must be hashable without one.
+    key: what stands for the function and its arguments, which must be hashable without one. stop: the key of a button
+    that ends the wait, for what may take long; the reading goes on, and serves whoever asks next.
     """
     entry = _table().entry(key, function, arguments, max_age)
-    found: T = _await(label, entry.newest.future)
+    found: T = _await(label, entry.newest.future, stop)
     return found
 
 
@@ -93,15 +101,19 @@ def _run(future: Future[T], function: Callable[..., T], arguments: tuple[object,
         future.set_exception(error)
 
 
-def _await(label: str, future: Future[T]) -> T:
+def _await(label: str, future: Future[T], stop: str = "") -> T:
     # There, slow or not: a live part that still runs from the draw before would write over what has moved.
     beat = st.empty()
     wait([future], _MOMENT)
     if not future.done():
-        with st.spinner(label):
+        with st.spinner(label, show_time=bool(stop)):
+            way_out = st.empty()
+            if stop:  # pressed, it draws the page anew, as every button does
+                way_out.button("Stop", icon=":material/stop_circle:", key=stop)
             while not future.done():
                 wait([future], _MOMENT)
                 beat.empty()  # Streamlit lets go of a script only where it draws
+            way_out.empty()
     return future.result()
 
 

@@ -21,7 +21,7 @@ from phi3core.registry.models import Version
 from phi3core.serving.pool import Pool, pool
 from phi3core.settings import Settings, load_settings
 from phi3core.store.client import ensure_reachable, hide_password
-from phi3core.text import plural
+from phi3core.text import bytes_in_words, plural
 
 from . import live_part, reads
 from .escape import as_code, escape, short
@@ -176,10 +176,8 @@ def counted(count: int, noun: str) -> str:
     return f"{count:,} {plural(count, noun)}"
 
 
-def megabytes(size: float | None) -> str:
-    if not size:
-        return "–"
-    return f"{size / 1e9:,.1f} GB" if size >= 1e9 else f"{size / 1e6:,.0f} MB"
+def size(count: float | None) -> str:
+    return bytes_in_words(count) if count else "–"
 
 
 def ago(when: datetime) -> str:

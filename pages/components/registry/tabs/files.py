@@ -21,7 +21,7 @@ def show(version: Version) -> None:
     with ui.show_errors():
         found, remote = reads.read("Listing the files …", _files, ui.config(), version, max_age=_FRESH)
         total = sum(file.size for file in found)
-        st.caption(f"{len(found)} {plural(len(found), 'file')}, {ui.megabytes(total)}.")
+        st.caption(f"{len(found)} {plural(len(found), 'file')}, {ui.size(total)}.")
         table = {"File": [f.path for f in found], "Size, KB": [f.size / 1e3 for f in found]}
         table["SHA-256"] = [file.sha256 or "not fetched" for file in found]
         st.dataframe(

@@ -57,7 +57,7 @@ def _machine(measured: Conditions) -> dict[str, str]:
     return {
         "CPU": measured.cpu,
         "Cores, threads used": f"{measured.cores}, {measured.threads}",
-        "Memory of the machine": ui.megabytes(measured.memory_bytes),
+        "Memory of the machine": ui.size(measured.memory_bytes),
         "Cores that other programs took": load,
         "Measured": f"{measured.when:%Y-%m-%d %H:%M} UTC",
     }
