@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import streamlit as st
 
+from pages.components.compare.candidates import suggested
 from pages.components.home import charts, overview
 from pages.components.registry.list_view import started_index
 from pages.components.shared import reads, ui
@@ -74,6 +75,8 @@ elif not in_production and not more:
             if st.button("Promote one", icon=":material/verified:", key="home_promote"):
                 st.switch_page("pages/registry_page.py")
 
+if models:
+    overview.compare(suggested(started_index().search(sort="created", per_page=200).versions))
 if in_production:
     st.subheader("In Production", anchor=False)
     overview.production(in_production, now.arrivals, more)

@@ -17,6 +17,7 @@ PAGES = {
     "home": "pages/home_page.py",
     "conversations": "pages/conversations_page.py",
     "chat": "pages/chat_page.py",
+    "compare": "pages/compare_page.py",
     "registry": "pages/registry_page.py",
     "promotions": "pages/promotions_page.py",
     "build": "pages/build_page.py",

@@ -88,7 +88,7 @@ def _ask_server(server: ModelServer, live: LiveTurn, messages: list[dict[str, st
             f"{turn.ref} holds no conversations: its signature takes neither messages nor one text. "
             "Ask it with the JSON form on the Chat page, or talk to another version."
         )
-    if turn.copy_of:  # a replay can't leave out by hand what this version does not take
+    if live.lenient:
         drop_unsupported_options(live, supported)
     if "seed" not in turn.options and "seed" not in supported:
         live.drop_seed()
@@ -98,7 +98,10 @@ def _ask_server(server: ModelServer, live: LiveTurn, messages: list[dict[str, st
     if kind == "template" and not turn.raw:
         prompt = apply_template(server, messages)
     live.set_prompt(prompt, waiting="Reading the prompt")
-    stream_answer(f"{server.url}/v1", server.key, turn.ref, live, messages, conversation)
+    try:
+        stream_answer(f"{server.url}/v1", server.key, turn.ref, live, messages, conversation)
+    finally:
+        live.set_memory(server.memory)
 
 
 def _only_question(live: LiveTurn, messages: list[dict[str, str]]) -> list[dict[str, str]]:
@@ -116,7 +119,7 @@ def _only_question(live: LiveTurn, messages: list[dict[str, str]]) -> list[dict[
 
 def _ask_endpoint(endpoint: Endpoint, live: LiveTurn, messages: list[dict[str, str]]) -> None:
     turn = live.turn
-    if turn.copy_of:
+    if live.lenient:
         drop_unsupported_options(live, ENDPOINT_OPTIONS[endpoint.kind])
     if endpoint.kind == "openai":
         live.set_prompt(turn.question if turn.raw else "", waiting=f"Waiting for {endpoint.name}")

@@ -28,6 +28,7 @@ from phi3core.traces.turn import Origin, Turn
 from . import history
 from .answer import answer
 from .live_turn import LiveTurn
+from .supported_options import check_options
 from .target import Target, model_id
 from .tree import Tree, copy_turns
 
@@ -101,6 +102,8 @@ class Conversation(Tree):
         forget: int | None = None,
         asked_ref: str = "",
         user: str = "",
+        seed: int | None = None,
+        lenient: bool = False,
     ) -> LiveTurn:
         """Ask a version or an endpoint; the answer comes in the background, into the turn that is returned.
 
@@ -111,16 +114,19 @@ class Conversation(Tree):
             schema: the answer must be JSON, ``{}`` for any object, else a JSON schema.
             forget: how many of the oldest turns are left out of what is sent; None for as many as the turn before.
             asked_ref: the reference as the user chose it, such as ``phi3/Production``.
+            seed: the one that is used where the options name none; None for one that is drawn.
+            lenient: leave out what the model does not take, and have the turn say so; else such a turn fails.
 
         Raises:
             BadInput: the question is empty, or another answer is running.
             Forbidden: another person began the conversation.
         """
         turn = Turn(
-            clean(question), target.ref, clean(system), _checked_options(options), user=user or self.user,
+            clean(question), target.ref, clean(system), check_options(options), user=user or self.user,
             asked_ref=asked_ref, raw=raw, schema=clean(schema), model_id=model_id(target),
         )  # fmt: skip
-        return self._begin(turn, target, parent, forget)
+        turn.seed = turn.options.get("seed", seed)
+        return self._begin(turn, target, parent, forget, lenient)
 
     def ask_again(
         self,
@@ -165,7 +171,8 @@ class Conversation(Tree):
             old.question, target.ref, old.system, dict(old.options), user=self.user, asked_ref=asked_ref, raw=old.raw,
             schema=old.schema, seed=old.seed, model_id=model_id(target), copy_of=old.id, sent=messages,
         )  # fmt: skip
-        return self._begin(turn, target, None, old.forgot)
+        # It can't leave out by hand what this version does not take.
+        return self._begin(turn, target, None, old.forgot, lenient=True)
 
     def stop(self, person: Person | None = None) -> None:
         """End the answer that is coming, if any; what came so far is kept.
@@ -250,7 +257,9 @@ class Conversation(Tree):
 
     # ------------------------------------------------------------ inside
 
-    def _begin(self, turn: Turn, target: Target, parent: Turn | str | None, forget: int | None) -> LiveTurn:
+    def _begin(
+        self, turn: Turn, target: Target, parent: Turn | str | None, forget: int | None, lenient: bool = False
+    ) -> LiveTurn:
         if not turn.question.strip():
             raise BadInput("The message is empty: write something for the model to answer.")
         if not self.may_write(turn.user):
@@ -263,7 +272,8 @@ class Conversation(Tree):
             if turn.seed is None:
                 turn.seed = turn.options.get("seed", secrets.randbelow(2**31))
             sent = self.sent_for(turn)
-            self.live = live = LiveTurn(turn, waiting="Opening the version")  # before the turn can be found running
+            # Before the turn can be found running.
+            self.live = live = LiveTurn(turn, waiting="Opening the version", lenient=lenient)
             self.tree[turn.id] = turn
             self._leaf = turn.id
             self._thread = threading.Thread(target=self._answer, args=(live, target, sent), daemon=True)
@@ -285,13 +295,3 @@ class Conversation(Tree):
     def _save(self, turn: Turn, messages: list[dict[str, str]], sync: bool = True) -> None:
         if not self._deleted:
             history.save(self._settings, self.id, turn, messages, self.origin, self._title, sync)
-
-
-def _checked_options(options: dict[str, Any] | None) -> dict[str, Any]:
-    """The options that have a value. Raises BadInput for several answers at once."""
-    given = {name: value for name, value in (options or {}).items() if value is not None}
-    if given.pop("n", 1) != 1:
-        raise BadInput("A conversation takes one answer at a time: leave n out, or ask again for another.")
-    if given.get("seed") == -1:  # none: one is drawn, and kept, so that the answer can be had again
-        del given["seed"]
-    return dict(clean(given))

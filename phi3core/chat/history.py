@@ -24,7 +24,7 @@ from phi3core.traces import outbox, trace, trace_search, votes
 from phi3core.traces.titles import TITLE_LENGTH, default_title
 from phi3core.traces.trace_search import check_conversation_id, session_filter
 from phi3core.traces.turn import Origin, Turn
-from phi3core.traces.votes import Better
+from phi3core.traces.votes import Better, Pair
 
 from .events import send_event
 
@@ -105,14 +105,22 @@ def vote(settings: Settings, id: str, event: dict[str, Any]) -> None:
     outbox.put(settings, {"kind": "vote", "conversation": check_conversation_id(id), **clean(event)}, send_event)
 
 
-def read_votes(settings: Settings, id: str, user: str) -> dict[str, Better]:
-    """A person's votes on the answers of a conversation, by the repeated turn's id. Raises StoreDown."""
+def read_votes(settings: Settings, id: str, user: str) -> dict[Pair, Better]:
+    """A person's votes on the answers of a conversation: the pair of turns → which is better. Raises StoreDown."""
     pending = _pending_events(settings, id, "vote")  # before the store: what is sent in between is not missed
     found = votes.read_votes(settings, id, user) if settings.tracing else {}
+    return _with_pending_votes(found, pending, user)
+
+
+def unsent_votes(settings: Settings, id: str, user: str) -> dict[Pair, Better]:
+    """The same, of what the store has not been sent yet alone."""
+    return _with_pending_votes({}, _pending_events(settings, id, "vote"), user)
+
+
+def _with_pending_votes(found: dict[Pair, Better], pending: Sequence[dict[str, Any]], user: str) -> dict[Pair, Better]:
     for event in pending:
         if event["user"].casefold() == user.casefold():
-            found.pop(event["turn"], None)
-            found |= {event["turn"]: event["better"]} if event["better"] else {}
+            votes.apply_event(found, event)
     return found
 
 

@@ -27,11 +27,15 @@ class Outcome:
 
 
 class LiveTurn:
-    """The handle of a running turn. waiting: what its answer is waiting for, in words; empty while it is not."""
+    """The handle of a running turn. waiting: what its answer is waiting for, in words; empty while it is not.
 
-    def __init__(self, turn: Turn, waiting: str = "") -> None:
+    lenient: what the model does not take is left out, and the turn says so; else such a turn fails.
+    """
+
+    def __init__(self, turn: Turn, waiting: str = "", lenient: bool = False) -> None:
         self.turn = turn
         self.waiting = waiting
+        self.lenient = lenient
         self._changed = threading.Condition()
         self._changes = 0
         self._stop = threading.Event()
@@ -130,6 +134,10 @@ class LiveTurn:
     def set_speed(self, first_token_ms: float, tokens_per_second: float) -> None:
         """Set how fast it came; 0 where that is not known."""
         self.turn.first_token_ms, self.turn.tokens_per_second = first_token_ms, tokens_per_second
+
+    def set_memory(self, memory: int) -> None:
+        """Set the bytes that its model server has."""
+        self.turn.memory = memory
 
     # ------------------------------------------------------------ its end
 

@@ -14,14 +14,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from phi3core.access import roles
 from phi3core.access.roles import Person
 from phi3core.errors import BadInput, Phi3Error
-from phi3core.settings import Settings
 from phi3core.traces.turn import Origin, Turn
-from phi3core.traces.votes import Better
 
-from . import history
 from .conversation import Conversation
 from .live_conversations import add_conversation
 from .target import Target
@@ -49,12 +45,6 @@ class AnswerPair:
     def same(self) -> bool:
         """Whether both answers are the same to the letter."""
         return self.old.answer == self.new.answer
-
-    @property
-    def votable(self) -> bool:
-        """Whether a vote makes sense: two different answers of two versions, none of them from a file."""
-        answered = all(turn.answer and turn.state == "done" and not turn.imported for turn in (self.old, self.new))
-        return answered and not self.same and self.old.ref != self.new.ref
 
     @property
     def diff(self) -> list[DiffPiece]:
@@ -152,43 +142,6 @@ def compare(original: Conversation, repeated: Conversation) -> list[AnswerPair]:
     """The pairs of turns of which the second repeats the first, in order; also for a replay that was read again."""
     pairs = [(original.tree.get(turn.copy_of), turn) for turn in repeated.path if turn.state != "running"]
     return [AnswerPair(old, new) for old, new in pairs if old is not None]
-
-
-def vote(
-    settings: Settings,
-    repeated: Conversation,
-    pair: AnswerPair,
-    better: Better | None,
-    person: Person,
-    comment: str = "",
-) -> None:
-    """Say which of the two answers is better; a person's latest vote counts.
-
-    It is kept as an assessment on the new answer's trace, and may wait for the store as turns do.
-
-    Args:
-        better: None takes the vote back.
-
-    Raises:
-        Forbidden: the person is a viewer.
-        BadInput: there is nothing to choose between.
-    """
-    roles.require(person, "reviewer", "voting on answers")
-    if better is not None and not pair.votable:
-        raise BadInput(
-            "There is nothing to choose between: it takes two different answers of two versions, given in this app."
-        )
-    sides = {
-        name: {"ref": turn.ref, "model_id": turn.model_id, "turn": turn.id}
-        for name, turn in (("new", pair.new), ("old", pair.old))
-    }
-    event = {"turn": pair.new.id, "better": better, "user": person.name, "comment": comment, **sides}
-    history.vote(settings, repeated.id, event)
-
-
-def read_votes(settings: Settings, repeated: Conversation, person: Person) -> dict[str, Better]:
-    """The person's votes on a replay: the new turn's id → which answer is better. Raises StoreDown."""
-    return history.read_votes(settings, repeated.id, person.name)
 
 
 def diff(old: str, new: str) -> list[DiffPiece]:

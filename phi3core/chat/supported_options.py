@@ -1,10 +1,13 @@
-"""What of a recorded turn's options another model takes: the rest is left out, and the turn says so."""
+"""The options that a turn is asked with: checked, and without those that its model does not take, which it says."""
 
 from __future__ import annotations
 
 from collections.abc import Collection
+from typing import Any
 
+from phi3core.clean_text import clean
 from phi3core.engine.interface import ALL_OPTIONS, has_effect
+from phi3core.errors import BadInput
 from phi3core.text import join_words
 
 from .live_turn import LiveTurn
@@ -41,3 +44,13 @@ def drop_unsupported_options(live: LiveTurn, supported: Collection[str]) -> None
 
 def _asks(name: str, value: object) -> bool:
     return value is not False and has_effect(name, value)
+
+
+def check_options(options: dict[str, Any] | None) -> dict[str, Any]:
+    """The options that have a value. Raises BadInput for several answers at once."""
+    given = {name: value for name, value in (options or {}).items() if value is not None}
+    if given.pop("n", 1) != 1:
+        raise BadInput("A conversation takes one answer at a time: leave n out, or ask again for another.")
+    if given.get("seed") == -1:  # none: one is drawn, and kept, so that the answer can be had again
+        del given["seed"]
+    return dict(clean(given))

@@ -22,7 +22,7 @@ from .evidence import is_evidence
 from .thumbs import valid_thumbs
 from .titles import read_given_titles
 from .trace_search import MODEL_ID, SESSION, USER
-from .votes import Score, Vote, as_pattern, count_score, is_same_model, latest_votes, person_of, search_votes, votes_of
+from .votes import Score, Vote, as_pattern, count_score, counted_votes, is_same_model, person_of, search_votes, votes_of
 
 if TYPE_CHECKING:
     from mlflow.entities import TraceInfo
@@ -98,6 +98,11 @@ class Reviews:
     def ties(self) -> int:
         return self.score.ties
 
+    @property
+    def bad(self) -> int:
+        """Votes that called its answer and the other one bad."""
+        return self.score.bad
+
     def against(self, other: Version) -> Score:
         """Against one other version."""
         return count_score(self.version, (vote for vote in self.votes if vote.between(self.version, other)))
@@ -157,7 +162,7 @@ def count_reviews(settings: Settings, most: int = 5000) -> dict[str, int]:
         if is_evidence(info):
             found[info.tags.get(tags.VERSION, "")] += len(_thumbs(info))
     voted = trace_search.search_infos(settings, f"feedback.{tags.VOTE} IS NOT NULL", "DESC", most)
-    for vote in latest_votes(vote for info in voted if is_evidence(info) for vote in votes_of(info)):
+    for vote in counted_votes(vote for info in voted if is_evidence(info) for vote in votes_of(info)):
         found.update({vote.new.ref, vote.old.ref})
     return {ref: count for ref, count in found.items() if ref and count}
 

@@ -158,5 +158,6 @@ def read_origin(info: TraceInfo) -> Origin | None:
     """Where the trace's conversation came from."""
     with contextlib.suppress(ValueError, KeyError, TypeError):
         saved = json.loads(info.trace_metadata[tags.ORIGIN])
-        return Origin(str(saved["kind"]), str(saved["conversation"]), str(saved["turn"]))
+        more = int(saved.get("compared", 0)), bool(saved.get("blind", True))
+        return Origin(str(saved["kind"]), str(saved["conversation"]), str(saved["turn"]), *more)
     return None

@@ -17,19 +17,22 @@ State = Literal["running", "done", "stopped", "failed"]
 
 @dataclass(frozen=True)
 class Origin:
-    """Where a conversation came from. kind: ``branch``, ``replay`` or ``import``.
+    """Where a conversation came from. kind: ``branch``, ``replay``, ``import`` or ``compare``.
 
-    conversation and turn: the ids there, where they are known.
+    conversation and turn: the ids there, where they are known; of ``compare`` the comparison's id. compared: how many
+    conversations that comparison has. blind: whether it hides from its author, too, whose answer is whose.
     """
 
     kind: str
     conversation: str = ""
     turn: str = ""
+    compared: int = 0
+    blind: bool = True
 
 
 @dataclass
 class Turn:
-    """A question and its answer. Times are in milliseconds and tokens per second.
+    """A question and its answer. Times are in milliseconds, speeds in tokens per second, memory in bytes.
 
     ref: the concrete version that answers, ``name/3``, or ``endpoint:NAME``; asked_ref: how it was asked for, such
     as ``name/Production``. options: what was asked for under OpenAI's names, None left out; seed: the one that was
@@ -41,7 +44,7 @@ class Turn:
     model_id: MLflow's id of the logged model, ``m-…``. imported: it comes from a file, and only that says which version
     answered what. copy_of: the id of the turn that it copies or repeats. sent: the messages that were sent for it,
     where they do not follow from the turns before it: a repeated turn is asked with the recorded answers, and stands
-    below the new ones.
+    below the new ones. memory: what the model server had when it ended; 0 where that is not known.
     """
 
     question: str
@@ -78,6 +81,7 @@ class Turn:
     imported: bool = False
     copy_of: str = ""
     sent: list[dict[str, str]] | None = None
+    memory: int = 0
 
     @property
     def filled(self) -> bool:

@@ -1,13 +1,15 @@
-"""Votes: which of two answers to the same question is better, as an assessment of the repeated answer's trace.
+"""Votes: which of two answers to the same question is better, as an assessment of one answer's trace.
 
-The assessment names both answers with their versions. A person's latest vote on a pair of answers counts.
+The assessment names both answers with their versions. A person's latest vote on a pair of answers counts, and where
+votes are cast blind there is one: who has voted knows whose answers they are.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import hashlib
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from phi3core import tags
 from phi3core.clean_text import one_line, without_control
@@ -21,8 +23,18 @@ from .evidence import is_evidence
 if TYPE_CHECKING:
     from mlflow.entities import TraceInfo
 
-Better = Literal["new", "old", "tie"]
-"""Which of two answers to the same question is better: the repeated one, the recorded one, or neither."""
+Better = Literal["new", "old", "tie", "bad", "seen"]
+"""Which of two answers to the same question is better: the one whose trace has the vote, the other one, or neither,
+because they are as good as each other (``tie``) or no good (``bad``).
+
+``seen`` is no vote: the person looked whose answers they are, and has none any more.
+"""
+Pair = tuple[str, str]
+"""The ids of two turns, the one whose trace has the vote first."""
+
+
+_BETTER: Mapping[str, Better] = {better: better for better in get_args(Better)}
+_SIGNS: Mapping[Better, str] = {"tie": "=", "bad": "≠", "seen": "?"}
 
 
 @dataclass(frozen=True)
@@ -49,9 +61,13 @@ class Vote:
     when: int
     id: str = ""
 
+    @property
+    def pair(self) -> Pair:
+        return self.new.turn, self.old.turn
+
     def won_by(self, version: Version) -> bool | None:
-        """Whether the version's answer was the better one; None for a tie."""
-        if self.better == "tie":
+        """Whether the version's answer was the better one; None where neither was."""
+        if self.better not in ("new", "old"):
             return None
         return (self.new if self.better == "new" else self.old).is_of(version)
 
@@ -62,11 +78,12 @@ class Vote:
 
 @dataclass(frozen=True)
 class Score:
-    """How a version did in votes; `rate` leaves ties out."""
+    """How a version did in votes; `rate` leaves out ties, and votes that called both answers bad."""
 
     won: int = 0
     lost: int = 0
     ties: int = 0
+    bad: int = 0
 
     @property
     def rate(self) -> float | None:
@@ -77,26 +94,27 @@ class Score:
 
 def count_score(version: Version, votes: Iterable[Vote]) -> Score:
     """How the version did in votes in which it takes part."""
-    outcomes = [vote.won_by(version) for vote in votes]
-    return Score(outcomes.count(True), outcomes.count(False), outcomes.count(None))
+    given = [*votes]
+    outcomes, better = [vote.won_by(version) for vote in given], [vote.better for vote in given]
+    return Score(outcomes.count(True), outcomes.count(False), better.count("tie"), better.count("bad"))
 
 
 # ---------------------------------------------------------------- reading
 
 
-def read_votes(settings: Settings, conversation: str, user: str) -> dict[str, Better]:
-    """A person's valid votes on the answers of a conversation: the repeated turn's id → which is better."""
+def read_votes(settings: Settings, conversation: str, user: str) -> dict[Pair, Better]:
+    """A person's valid votes on the answers of a conversation, and what they looked up: the pair → which is better."""
     found = trace_search.search_infos(
         settings, f"{trace_search.session_filter(conversation)} AND feedback.{tags.VOTE} IS NOT NULL"
     )
     votes = latest_votes(vote for info in found for vote in votes_of(info))
-    return {vote.new.turn: vote.better for vote in votes if _is_same_person(vote.user, user)}
+    return {vote.pair: vote.better for vote in votes if _is_same_person(vote.user, user)}
 
 
 def search_votes(settings: Settings, version: Version) -> list[Vote]:
     """The valid votes in which the version takes part, on any trace."""
     found = trace_search.search_infos(settings, f"feedback.{tags.VOTE} LIKE '%{as_pattern(version.ref)}%'")
-    votes = latest_votes(vote for info in found if is_evidence(info) for vote in votes_of(info))
+    votes = counted_votes(vote for info in found if is_evidence(info) for vote in votes_of(info))
     return [vote for vote in votes if vote.new.is_of(version) or vote.old.is_of(version)]
 
 
@@ -105,8 +123,8 @@ def votes_of(info: TraceInfo) -> list[Vote]:
     found = []
     for given in info.assessments or []:
         metadata = getattr(given, "metadata", None) or {}
-        user, better = person_of(given), metadata.get(tags.BETTER)
-        if given.name != tags.VOTE or given.valid is False or not user or better not in ("new", "old", "tie"):
+        user, better = person_of(given), _BETTER.get(metadata.get(tags.BETTER, ""))
+        if given.name != tags.VOTE or given.valid is False or not user or better is None:
             continue
         new = VotedAnswer(
             metadata.get(tags.NEW, ""), metadata.get(tags.NEW_MODEL, ""), info.trace_id.removeprefix("tr-")
@@ -122,6 +140,11 @@ def latest_votes(votes: Iterable[Vote]) -> list[Vote]:
     for vote in sorted(votes, key=lambda vote: vote.when):
         found[vote.user.casefold(), vote.new.turn, vote.old.turn] = vote
     return [*found.values()]
+
+
+def counted_votes(votes: Iterable[Vote]) -> list[Vote]:
+    """The latest of each person on each pair of answers, but for those who only looked whose they are."""
+    return [vote for vote in latest_votes(votes) if vote.better != "seen"]
 
 
 def person_of(assessment: Any) -> str:
@@ -151,13 +174,24 @@ def _is_same_person(one: str, other: str) -> bool:
 # ---------------------------------------------------------------- writing
 
 
+def apply_event(known: dict[Pair, Better], event: Mapping[str, Any]) -> None:
+    """Change what is known of a person's votes to what it will be once their event (see `send_vote`) is sent."""
+    pair, better = (event["turn"], event["old"]["turn"]), event["better"]
+    if pair in known and event.get("once") and better != "seen":
+        return
+    known.pop(pair, None)
+    if better:
+        known[pair] = better
+
+
 def send_vote(settings: Settings, event: dict[str, Any]) -> None:
     """Make a person's vote on a pair of answers what the event says.
 
-    The event: turn, better (None takes the vote back), user, new and old (ref, model_id, turn each). Raises NotFound
-    when the trace is gone.
+    The event: turn, better (None takes the vote back), user, new and old (ref, model_id, turn each), comment, once (the
+    person's first vote stands, and only ``seen`` may replace it). Raises NotFound when the trace is gone.
     """
     from mlflow.entities import AssessmentSource, Feedback
+    from mlflow.exceptions import MlflowException
 
     tracing, trace_id = trace_search.tracing_client(settings), f"tr-{event['turn']}"
     new, old, better = VotedAnswer(**event["new"]), VotedAnswer(**event["old"]), event["better"]
@@ -176,7 +210,7 @@ def send_vote(settings: Settings, event: dict[str, Any]) -> None:
                 tracing.delete_assessment(trace_id, own[-1].id)
                 own = own_votes()
             return
-        if own and own[-1].better == better:
+        if own and (own[-1].better == better or (event.get("once") and better != "seen")):
             return
         won, lost = (new, old) if better != "old" else (old, new)
         metadata = {
@@ -186,10 +220,25 @@ def send_vote(settings: Settings, event: dict[str, Any]) -> None:
         }  # fmt: skip
         feedback = Feedback(
             name=tags.VOTE,
-            value=f"{won.ref} {'=' if better == 'tie' else '>'} {lost.ref}",  # what is searched for, and read in MLflow
+            value=f"{won.ref} {_SIGNS.get(better, '>')} {lost.ref}",  # what is searched for, and read in MLflow
             source=AssessmentSource(source_type="HUMAN", source_id=user),
             rationale=without_control(event.get("comment", "")) or None,
             metadata={name: value for name, value in metadata.items() if value},
             overrides=own[-1].id if own else None,
         )
-        tracing.log_assessment(trace_id, feedback)
+        if event.get("once"):
+            feedback.assessment_id = _assessment_id(user, (new.turn, old.turn), better)
+        try:
+            tracing.log_assessment(trace_id, feedback)
+        except MlflowException:
+            # Another machine may have sent it since we looked: the store takes no id twice.
+            there = [str(given.assessment_id) for given in tracing.get_trace_info(trace_id).assessments or []]
+            if not event.get("once") or feedback.assessment_id not in there:
+                raise
+
+
+def _assessment_id(user: str, pair: Pair, better: Better) -> str:
+    """An id made from the reviewer and the item, so that the store keeps one vote however often it is sent."""
+    kind = "seen" if better == "seen" else "vote"
+    made = hashlib.sha256("\n".join([user.casefold(), *pair, kind]).encode(errors="surrogatepass"))
+    return f"a-{made.hexdigest()[:32]}"

@@ -83,6 +83,8 @@ class TableEngine(FakeEngine):
 class FakeServer:
     """What phi3core.serving.pool.ModelServer offers. `die_after`: pieces of an answer until it breaks off, dead."""
 
+    memory = memory_taken = 123_000_000
+
     def __init__(self, version: Version, engine: FakeEngine) -> None:
         self.ref, self.version, self.engine = version.ref, version, engine
         self.key = secrets.token_urlsafe(8)
@@ -154,6 +156,8 @@ class FakePool:
 
     def servers(self) -> list[FakeServer]:
         return list(self.made.values())
+
+    running = servers
 
     def close(self) -> None:
         for server in self.made.values():

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from typing import Any
 
 import pytest
 from streamlit.testing.v1 import AppTest
@@ -16,7 +15,7 @@ from phi3core.settings import Settings
 from phi3core.traces import feedback
 from phi3core.traces.votes import Score
 from tests.app.chatting import WORDS
-from tests.app.conftest import Open, Register, said
+from tests.app.conftest import Open, Register, links, said
 from tests.app.servers import FakePool, HeldEngine
 from tests.app.talks import shown, talk
 from tests.support import fakes
@@ -132,38 +131,29 @@ def test_a_replay_that_fails_says_why(
     assert "failed" in str([badge.value for badge in at.markdown])
 
 
-def vote_of(at: AppTest) -> Any:
-    """The choice below the only pair of answers that differ."""
-    (control,) = (found for found in at.button_group if str(found.key).startswith("replay_vote_"))
-    return control
+VOTE = "Vote, without names"
 
 
-def test_a_vote_on_two_answers_is_kept_found_again_and_can_be_changed_and_taken_back(
+def test_answers_of_two_versions_are_voted_on_at_compare_where_no_name_is_seen(
     open_page: Open, register: Register, settings: Settings, engine: fakes.FakeEngine
 ) -> None:
     register()
     register()
     id = talk(settings, ("Capital?", "The town is Madrid."), ("Again?", "The capital is Madrid."))
     at = ended(replayed(open_page("conversations"), id, version="phi3/2"))
+    made = at.query_params["replay"]
+    assert links(at)[VOTE] == f"compare?replay={made}"
+    assert not at.button_group
+
+    voting = open_page("compare", replay=made)
+    voting.button(key="compare_vote_tie").click().run()
+    assert not voting.exception
+    assert history.flush(settings)
     one, two = (reader.get_version(settings, f"phi3/{number}") for number in (1, 2))
-    assert [shown(option) for option in vote_of(at).options] == [
-        "Recorded · phi3/1",
-        "As good as each other",
-        "Replayed · phi3/2",
-    ]
-    assert vote_of(at).value is None
-
-    at = vote_of(at).set_value("new").run()
-    assert not at.exception
-    assert history.flush(settings)
-    assert feedback.read_reviews(settings, two).against(one) == Score(won=1)
-    again = open_page("conversations", replay=at.query_params["replay"])
-    assert vote_of(again).value == "new"
-
-    vote_of(again).set_value("tie").run()
-    assert history.flush(settings)
-    assert feedback.read_reviews(settings, one).against(two) == Score(ties=1)
-    vote_of(at).set_value(None).run()
+    assert feedback.read_reviews(settings, two).against(one) == Score(ties=1)
+    again = open_page("compare", replay=made)
+    assert "Your vote: as good as each other." in said(again)
+    again.button(key="compare_back_0").click().run()
     assert history.flush(settings)
     assert feedback.read_reviews(settings, one).against(two) == Score()
 
@@ -175,10 +165,10 @@ def test_there_is_nothing_to_vote_on_between_answers_of_one_version(
     id = talk(settings, ("Capital?", "The town is Madrid."))
     at = ended(replayed(open_page("conversations"), id))
     assert "The answer is different." in said(at)
-    assert not at.button_group
+    assert VOTE not in links(at)
 
 
-def test_a_viewer_sees_the_choice_and_cannot_make_it(
+def test_a_viewer_is_offered_no_vote(
     open_page: Open, register: Register, settings: Settings, engine: fakes.FakeEngine
 ) -> None:
     register()
@@ -188,9 +178,7 @@ def test_a_viewer_sees_the_choice_and_cannot_make_it(
     target = reader.get_version(settings, "phi3/2")
     again = replay.start(load_conversation(settings, ui.servers(), id), target)
     fakes.until(lambda: again.state != "running")
-    at = open_page("conversations", replay=again.conversation.id)
-    assert vote_of(at).proto.disabled
-    assert "Voting needs the role reviewer." in vote_of(at).proto.help
+    assert VOTE not in links(open_page("conversations", replay=again.conversation.id))
 
 
 @pytest.mark.parametrize("id", ["nothing", "0" * 32, "a'b\"<script>"])

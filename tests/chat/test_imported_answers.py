@@ -13,14 +13,16 @@ from phi3core import tags
 from phi3core.chat import history, import_checks, import_export
 from phi3core.chat.conversation import Conversation
 from phi3core.chat.live_conversations import load_conversation
-from phi3core.chat.replay import AnswerPair, vote
 from phi3core.errors import BadInput
+from phi3core.evaluation import ballot
+from phi3core.evaluation.ballot import TIE
 from phi3core.registry.models import Version
 from phi3core.settings import Settings
 from phi3core.traces import evidence, feedback, use
 from phi3core.traces.turn import Origin, Turn
 from tests.chat.files import counting, read
 from tests.support.judging import ADA, BOB
+from tests.support.rounds import round_of
 from tests.support.saved_turns import keep, traces_of
 
 
@@ -83,11 +85,10 @@ def test_what_was_imported_before_it_was_marked_is_no_evidence(settings: Setting
 
 def test_nobody_votes_on_an_imported_answer(settings: Settings) -> None:
     old = Turn("Q", "phi3/1", answer="A", state="done", imported=True)
-    pair = AnswerPair(old, Turn("Q", "phi3/2", answer="B", state="done", copy_of=old.id))
-    assert not pair.votable
-    assert AnswerPair(replace(old, imported=False), pair.new).votable
+    new = Turn("Q", "phi3/2", answer="B", state="done", copy_of=old.id)
+    assert round_of(replace(old, imported=False), new).pairs
     with pytest.raises(BadInput, match="given in this app"):
-        vote(settings, Conversation(settings, None), pair, "new", BOB)  # type: ignore[arg-type]
+        ballot.cast(settings, round_of(old, new), TIE, BOB)
 
 
 def test_a_person_is_one_reviewer_however_often_they_judge(settings: Settings, version: Version) -> None:

@@ -9,8 +9,7 @@ from pathlib import Path
 
 from phi3core import tags
 from phi3core.access.roles import Person
-from phi3core.chat import history, replay
-from phi3core.chat.conversation import Conversation
+from phi3core.chat import history
 from phi3core.chat.replay import AnswerPair
 from phi3core.errors import Conflict
 from phi3core.registry import reader
@@ -19,7 +18,6 @@ from phi3core.settings import Settings
 from phi3core.store.client import experiment_id, mlflow_client, translate_errors
 from phi3core.traces.turn import Turn
 from phi3core.traces.votes import Better
-from tests.app.servers import FakePool
 from tests.support.fakes import register
 
 ADA, BOB, EVE = (Person(f"{name}@example.org", "reviewer") for name in ("ada", "bob", "eve"))
@@ -108,11 +106,13 @@ def kept(settings: Settings, *turns: Turn, id: str = "") -> str:
     return id
 
 
-class Talk(Conversation):
-    """As much of a conversation as a vote needs: its id."""
-
-    def __init__(self, settings: Settings, id: str) -> None:
-        super().__init__(settings, FakePool(), id)  # type: ignore[arg-type]
+def vote(settings: Settings, conversation: str, pair: AnswerPair, better: Better | None, person: Person) -> None:
+    """Keep a vote that a later one of the person replaces, and None takes back; `ballot.cast` keeps the first."""
+    sides = {
+        name: {"ref": turn.ref, "model_id": turn.model_id, "turn": turn.id}
+        for name, turn in (("new", pair.new), ("old", pair.old))
+    }
+    history.vote(settings, conversation, {"turn": pair.new.id, "better": better, "user": person.name, **sides})
 
 
 def voted(
@@ -128,7 +128,7 @@ def voted(
         pair = AnswerPair(answered(old), answered(new, "Paris."))
         kept(settings, pair.old)
         kept(settings, pair.new, id=talk_of(pair))
-    replay.vote(settings, Talk(settings, talk_of(pair)), pair, better, person)
+    vote(settings, talk_of(pair), pair, better, person)
     assert history.flush(settings, 60)
     return pair
 

@@ -18,7 +18,7 @@ from .server_state import ServerState
 from .target import Selection
 
 _MOST_STOPS = 16
-_SEEDS = 2**53 - 1  # the largest whole number that a browser counts exactly
+LARGEST_SEED = 2**53 - 1  # the largest whole number that a browser counts exactly
 ALTERNATIVES = 5  # likeliest tokens shown beside each token, with their probabilities
 
 
@@ -35,18 +35,18 @@ class Control:
     help: str = ""
 
 
-_MAIN = (
+MAIN = (
     Control("temperature", "Temperature", 0.0, 2.0, 0.05, 0.2, "0 always takes the likeliest token."),
     Control("top_p", "Top p", 0.01, 1.0, 0.01, 0.9, "Only the likeliest tokens that together have this probability."),
 )
-_MORE = (
+MORE = (
     Control("top_k", "Top k", 1, 1000, 1, 50, "Only so many of the likeliest tokens."),
     Control("min_p", "Min p", 0.0, 1.0, 0.01, 0.0, "Only tokens at least so likely as this share of the likeliest's."),
     Control("repetition_penalty", "Repetition penalty", 0.1, 2.0, 0.05, 1.0, "Above 1: what was said is less likely."),
     Control("presence_penalty", "Presence penalty", -2.0, 2.0, 0.1, 0.0, "Against tokens that the answer has already."),
     Control("frequency_penalty", "Frequency penalty", -2.0, 2.0, 0.1, 0.0, "Likewise, growing with every time."),
 )
-_ALL = (*(c.name for c in (*_MAIN, *_MORE)), "max_tokens", "seed", "stop", "logprobs")
+_ALL = (*(c.name for c in (*MAIN, *MORE)), "max_tokens", "seed", "stop", "logprobs")
 
 
 def show(chosen: Selection, conversation: Conversation, state: ServerState) -> tuple[str, dict[str, Any]]:
@@ -129,16 +129,16 @@ def _in_range(name: str, value: Any) -> Any:
     if value is None:
         return None
     if name == "seed":  # -1 is how a logged version says that there is none
-        return int(value) if 0 <= int(value) <= _SEEDS else None
+        return int(value) if 0 <= int(value) <= LARGEST_SEED else None
     if name == "max_tokens":
         return min(max(int(value), 1), MAX_TOKENS)
-    control = next(c for c in (*_MAIN, *_MORE) if c.name == name)
+    control = next(c for c in (*MAIN, *MORE) if c.name == name)
     return min(max(type(control.low)(value), control.low), control.high)
 
 
 def _draw(chosen: Selection, supported: set[str]) -> dict[str, Any]:
     values: dict[str, Any] = {}
-    for control in _these(_MAIN, supported):
+    for control in _these(MAIN, supported):
         values[control.name] = _number(control, chosen)
     if "max_tokens" in supported:
         key = _key("max_tokens", chosen.ref)
@@ -147,7 +147,7 @@ def _draw(chosen: Selection, supported: set[str]) -> dict[str, Any]:
         values["max_tokens"] = st.number_input(
             "Longest answer, in tokens", 1, MAX_TOKENS, None, key=key, placeholder="its own"
         )
-    more = _these(_MORE, supported)
+    more = _these(MORE, supported)
     if more or supported & {"seed", "stop", "logprobs"}:
         with st.expander("Advanced", icon=":material/tune:"):
             for control in more:
@@ -178,7 +178,7 @@ def _special(chosen: Selection, supported: set[str]) -> dict[str, Any]:
     values: dict[str, Any] = {}
     if "seed" in supported:
         key = _key("seed", chosen.ref)
-        values["seed"] = st.number_input("Seed", 0, _SEEDS, None, key=key, placeholder="random")
+        values["seed"] = st.number_input("Seed", 0, LARGEST_SEED, None, key=key, placeholder="random")
     if "stop" in supported:
         key = _key("stop", chosen.ref)
         values["stop"] = st.multiselect(

@@ -46,11 +46,12 @@ def show(conversation: Conversation) -> None:
 def read_recent(settings: Settings, person: str, everybody: bool, text: str) -> Recent:
     """Read them from the store. everybody: not only what this person has asked. Raises StoreDown."""
     wanted = ConversationFilter(user="" if everybody else person)
-    newest = search_conversations(settings, text, 2 * _MOST, seconds=_SECONDS, wanted=wanted).conversations
+    newest = search_conversations(settings, text, 3 * _MOST, seconds=_SECONDS, wanted=wanted).conversations
     pinned = search_conversations(
         settings, text, 50, seconds=_SECONDS, wanted=ConversationFilter(pinned_by=person)
     ).conversations
-    return Recent(pinned, [summary for summary in newest if not summary.pinned_by(person)][:_MOST])
+    others = [s for s in newest if not s.pinned_by(person) and not (s.origin and s.origin.kind == "compare")]
+    return Recent(pinned, others[:_MOST])
 
 
 def _show(conversation: Conversation) -> None:

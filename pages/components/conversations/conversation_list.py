@@ -25,6 +25,7 @@ _ORIGINS = {
     "branch": ":material/alt_route: branch",
     "replay": ":material/replay: replay",
     "import": ":material/upload: imported",
+    "compare": ":material/compare: comparison",
 }
 _INDENT = "\u2060\u2002"  # a link has a margin, so what stands below it needs one; a space alone is cut off
 _RENAME, _REPLAY, _COMPARE, _EXPORT, _DELETE = "Rename", "Replay", "Compare", "Export", "Delete"
@@ -189,7 +190,7 @@ def _row(summary: ConversationSummary) -> None:
             st.caption(_INDENT + _facts(summary))
         own = conversation_menu.may_change(summary.author)
         options = [_RENAME, _REPLAY, _EXPORT, _DELETE] if own else [_REPLAY, _EXPORT]
-        if summary.origin and summary.origin.kind == "replay":
+        if summary.origin and summary.origin.kind in ("replay", "compare"):
             options.insert(options.index(_REPLAY) + 1, _COMPARE)
         action = st.menu_button(
             ":material/more_vert:", options, type="tertiary", key=f"conversations_menu_{summary.id}",
@@ -222,6 +223,8 @@ def _do(action: str, summary: ConversationSummary) -> None:
     elif action == _DELETE:
         conversation_menu.delete([(summary.id, summary.title, summary.turns)])
     elif action == _COMPARE:
+        if summary.origin and summary.origin.kind == "compare":
+            st.switch_page("pages/compare_page.py", query_params={"c": summary.origin.conversation})
         st.switch_page("pages/conversations_page.py", query_params={"replay": summary.id})
     else:
         try:

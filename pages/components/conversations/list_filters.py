@@ -12,7 +12,13 @@ from phi3core.chat.conversation_filter import BEGUN_HERE, ConversationFilter
 from phi3core.chat.search import ConversationSummary
 
 _RATINGS = {"Thumbs up": "up", "Thumbs down": "down", "Not rated": "none"}
-_ORIGINS = {"Begun here": BEGUN_HERE, "Branched": "branch", "Replayed": "replay", "Imported": "import"}
+_ORIGINS = {
+    "Begun here": BEGUN_HERE,
+    "Branched": "branch",
+    "Replayed": "replay",
+    "Compared": "compare",
+    "Imported": "import",
+}
 _EMPTY = {"ref": None, "user": None, "rating": None, "origin": None, "dates": ()}
 
 

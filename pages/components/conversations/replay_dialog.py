@@ -14,7 +14,7 @@ from phi3core.errors import NotFound, Phi3Error
 from phi3core.registry import reader
 from phi3core.registry.models import Model
 
-_PAGE = "pages/conversations_page.py"
+_PAGE, _COMPARE = "pages/conversations_page.py", "pages/compare_page.py"
 
 
 @st.dialog("Replay", icon=":material/replay:")
@@ -27,13 +27,17 @@ def show(conversation: Conversation) -> None:
     )
     with ui.stop_on_error():
         ref = _pick(conversation)
+    blind = st.toggle(
+        "Vote on the answers", key="replay_blind", disabled=not ui.person().may("reviewer"),
+        help="They are shown one pair after the other, and whose they are once you have voted.",
+    )  # fmt: skip
     if st.button("Start", type="primary", icon=":material/replay:", key="replay_start", width="stretch"):
         try:
             started = reads.wait_for("Starting …", _start, conversation, ref, ui.person().name)
         except Phi3Error as error:
             ui.show_error(str(error))
             return
-        st.switch_page(_PAGE, query_params={"replay": started.conversation.id})
+        st.switch_page(_COMPARE if blind else _PAGE, query_params={"replay": started.conversation.id})
 
 
 def _start(conversation: Conversation, ref: str, user: str) -> Replay:

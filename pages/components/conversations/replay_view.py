@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import streamlit as st
-from streamlit.delta_generator import DeltaGenerator
 
 from pages.components.shared import links, live_part, reads, ui
 from pages.components.shared.escape import differences, escape, short
@@ -13,10 +12,10 @@ from phi3core.chat import replay
 from phi3core.chat.conversation import Conversation
 from phi3core.chat.live_conversations import load_conversation
 from phi3core.chat.replay import AnswerPair, Replay
-from phi3core.errors import BadInput, Forbidden, NotFound, Phi3Error
+from phi3core.errors import BadInput, Forbidden, NotFound
+from phi3core.evaluation.comparison import Comparison
 from phi3core.serving.pool import Pool
 from phi3core.traces.turn import Turn
-from phi3core.traces.votes import Better
 
 
 def show(conversation_id: str) -> None:
@@ -82,11 +81,14 @@ def _ended(original: Conversation, repeated: Conversation, under_way: Replay | N
         st.info("No answer came, so there is nothing to compare.", icon=":material/compare_arrows:")
         return
     _summary(pairs)
-    votes = _my_votes(repeated) if any(pair.votable for pair in pairs) else {}
+    compared = Comparison(repeated.id, [original, repeated], replayed=True)
+    if ui.person().may("reviewer") and any(round.pairs for round in compared.rounds):
+        st.page_link(
+            "pages/compare_page.py", label="Vote, without names", icon=":material/how_to_vote:",
+            query_params={"replay": repeated.id},
+        )  # fmt: skip
     for at, pair in enumerate(pairs, start=1):
-        with _pair(at, pair):
-            if pair.votable:
-                _vote(repeated, pair, votes.get(pair.new.id))
+        _pair(at, pair)
     _speeds(pairs)
 
 
@@ -104,10 +106,9 @@ def _summary(pairs: Sequence[AnswerPair]) -> None:
     st.caption("On :red-background[red], what only the recorded answer has; on :green-background[green], the new one.")
 
 
-def _pair(at: int, pair: AnswerPair) -> DeltaGenerator:
-    """A question with both answers, in a frame to which more can be added."""
-    frame = st.container(border=True, key=f"replay_pair_{at}")
-    with frame:
+def _pair(at: int, pair: AnswerPair) -> None:
+    """A question with both answers, in a frame."""
+    with st.container(border=True, key=f"replay_pair_{at}"):
         with st.container(horizontal=True, vertical_alignment="center", wrap=False):
             st.markdown(f"**{at}** · {short(pair.old.question, 300)}", width="stretch")
             _badge(pair)
@@ -115,7 +116,7 @@ def _pair(at: int, pair: AnswerPair) -> DeltaGenerator:
             st.markdown(escape(pair.old.answer))
             for name, turn in (("Recorded", pair.old), ("Replayed", pair.new)):
                 _head(name, turn)
-            return frame
+            return
         recorded, replayed = st.columns(2, gap="medium")
         pieces = pair.diff
         for column, name, side, turn in (
@@ -130,7 +131,6 @@ def _pair(at: int, pair: AnswerPair) -> DeltaGenerator:
                     st.caption("No answer.")
                 if turn.error:
                     ui.show_error(turn.error)
-    return frame
 
 
 def _head(name: str, turn: Turn) -> None:
@@ -153,43 +153,6 @@ def _figures(turn: Turn) -> str:
     figures += [f"{turn.completion_tokens:,} tokens"] if turn.completion_tokens else []
     figures += [f"{turn.tokens_per_second:,.0f} tokens/s"] if turn.tokens_per_second else []
     return " · ".join(figures)
-
-
-# ---------------------------------------------------------------- voting
-
-
-def _my_votes(repeated: Conversation) -> dict[str, Better]:
-    """The votes of this person on this replay, read once."""
-    person, kept = ui.person(), f"replay_votes_{repeated.id}"
-    if kept not in st.session_state:
-        try:
-            st.session_state[kept] = reads.wait_for(
-                "Reading your votes …", replay.read_votes, ui.config(), repeated, person
-            )
-        except Phi3Error as error:
-            ui.show_warning(f"What you voted before can't be read. {error}")
-            return {}
-    return dict(st.session_state[kept])
-
-
-def _vote(repeated: Conversation, pair: AnswerPair, before: Better | None) -> None:
-    """Which of the two answers is better. Choosing the chosen one again takes the vote back."""
-    may, key = ui.person().may("reviewer"), f"replay_vote_{pair.new.id}"
-    words = {"old": f"Recorded · {pair.old.ref}", "tie": "As good as each other", "new": f"Replayed · {pair.new.ref}"}
-    st.segmented_control(
-        "Which answer is better?", list(words), default=before, format_func=lambda better: short(words[better]),
-        key=key, disabled=not may, on_change=_voted, args=(repeated, pair, key),
-        help=None if may else "Voting needs the role reviewer.",
-    )  # fmt: skip
-    if error := st.session_state.pop(f"{key}_error", ""):
-        ui.show_error(error)
-
-
-def _voted(repeated: Conversation, pair: AnswerPair, key: str) -> None:
-    try:
-        replay.vote(ui.config(), repeated, pair, st.session_state[key], ui.person())
-    except (Phi3Error, OSError) as error:
-        st.session_state[f"{key}_error"] = f"Your vote is not kept: {error}"
 
 
 # ---------------------------------------------------------------- speed

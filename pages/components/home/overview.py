@@ -47,6 +47,17 @@ def waits(person: Person, waiting: Sequence[Request]) -> None:
         st.page_link("pages/promotions_page.py", label=f"All {len(mine)} requests", icon=":material/front_hand:")
 
 
+def compare(refs: Sequence[str]) -> None:
+    """The offer to compare two versions. refs: empty where there are no two."""
+    if not refs:
+        return
+    with st.container(border=True, horizontal=True, vertical_alignment="center", key="home_compare"):
+        one, other = (f"**{short(ref)}**" for ref in refs)
+        st.markdown(f"Does {one} or {other} answer better? Ask both, and vote before you know whose answer is whose.")
+        if st.button("Compare them", icon=":material/compare:", key="home_compare_them"):
+            st.switch_page("pages/compare_page.py", query_params={"with": list(refs)})
+
+
 def production(rows: Sequence[ModelSummary], arrivals: Mapping[str, Record], more: bool) -> None:
     """The versions in Production and since when.
 

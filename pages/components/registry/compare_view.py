@@ -50,6 +50,8 @@ def show(left: str, right: str) -> None:
         return
     _verdict(found, one, other)
     _people(one, other)
+    if st.button("Compare their answers", icon=":material/compare:", key="compare_answers"):
+        st.switch_page("pages/compare_page.py", query_params={"with": [one.ref, other.ref]})
     for sentence in found.unread:
         ui.show_warning(sentence)
     if any(difference.unsure for difference in found.differences):
@@ -140,6 +142,7 @@ def _people(one: Version, other: Version) -> None:
             "Thumbs": [_thumbs(side) for side in (left, right)],
             "Votes won": [won(side.score) for side in (left, right)],
             "Against the other one": [won(left.against(other)), won(right.against(one))],
+            "Ties, both bad": [f"{s.ties:,}, {s.bad:,}" for s in (left.against(other), right.against(one))],
             "By": [", ".join(short(person) for person in side.people[:10]) or "–" for side in (left, right)],
         }
         st.table(pd.DataFrame.from_dict(rows, orient="index", columns=[short(one.ref), short(other.ref)]))
