@@ -66,7 +66,7 @@ def _foot(shown: ShownAnswer, turn: Turn, key: str) -> None:
         st.caption("The model ended its answer without a word.")
     if turn.finish_reason == "length":
         st.caption(":material/content_cut: Cut off at the longest answer allowed.")
-    memory = f" · {ui.megabytes(turn.memory)} of memory" if turn.memory else ""
+    memory = f" · {ui.size(turn.memory)} of memory" if turn.memory else ""
     st.caption(f"{figures(turn)}{memory}")
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         links.chat_link(shown.conversation, "Go on in Chat")
