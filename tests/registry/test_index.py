@@ -9,7 +9,8 @@ from datetime import timedelta
 
 import pytest
 
-from phi3core.registry import editor, index, reader
+from phi3core.promotion import edit
+from phi3core.registry import index, reader
 from phi3core.registry.index import INTERVAL, Index, _freeze_for_garbage_collector
 from phi3core.registry.search import IndexEntry
 from phi3core.settings import Settings, load_settings
@@ -160,7 +161,7 @@ def test_what_this_process_changes_is_seen_at_once(settings: Settings) -> None:
     made.start()
     until(lambda: made.ready)
     try:
-        editor.set_tag(settings, "phi3/1", "team", "search")
+        edit.set_tag(settings, "phi3/1", "team", "search")
         assert refs(made, tag="team=search") == ["phi3/1"]
 
         mlflow_client(settings).delete_registered_model("phi3")

@@ -7,7 +7,7 @@ import streamlit as st
 
 from pages.components.shared import dialogs, ui
 from pages.components.shared.escape import short
-from phi3core.registry import editor
+from phi3core.promotion import edit
 from phi3core.registry.models import Version
 
 _OURS = "phi3."
@@ -25,12 +25,13 @@ def description(version: Version) -> None:
         label_visibility="collapsed",
     )  # fmt: skip
     changed = (text or "").strip() != version.description.strip()
+    why = dialogs.reason_input("edit_description_reason", version.ref)
     if st.button("Save", type="primary", disabled=not changed, key="edit_description_save", width="stretch"):
-        dialogs.run(lambda: _describe(version, (text or "").strip()))
+        dialogs.run(lambda: _describe(version, (text or "").strip(), why), "edit_description_reason")
 
 
-def _describe(version: Version, text: str) -> str:
-    editor.set_description(ui.config(), version.ref, text, ui.person())
+def _describe(version: Version, text: str, why: str) -> str:
+    edit.set_description(ui.config(), version.ref, text, ui.person(), why)
     return f"The description of {version.ref} is saved."
 
 
@@ -38,7 +39,7 @@ def _describe(version: Version, text: str) -> str:
 def tags(version: Version) -> None:
     st.markdown(
         f"Tags of **{short(version.ref)}**: change a value, add a row, or select rows to remove them. "
-        "What the build wrote (phi3.…) is evidence, and stays."
+        "What the build wrote (phi3.…) is evidence, and stays. Tags that a policy asks for are an admin's to change."
     )
     own = {key: value for key, value in sorted(version.tags.items()) if not key.startswith(_OURS)}
     table = pd.DataFrame({"Tag": list(own), "Value": list(own.values())}, dtype="string")
@@ -50,8 +51,9 @@ def tags(version: Version) -> None:
     if wrong:
         ui.show_warning(wrong)
     changed = wanted != own
+    why = dialogs.reason_input("edit_tags_reason", version.ref)
     if st.button("Save", type="primary", disabled=bool(wrong) or not changed, key="edit_tags_save", width="stretch"):
-        dialogs.run(lambda: _tag(version, own, wanted))
+        dialogs.run(lambda: _tag(version, own, wanted, why), "edit_tags_reason")
 
 
 def read(edited: pd.DataFrame) -> tuple[dict[str, str], str]:
@@ -69,10 +71,10 @@ def read(edited: pd.DataFrame) -> tuple[dict[str, str], str]:
     return wanted, ""
 
 
-def _tag(version: Version, own: dict[str, str], wanted: dict[str, str]) -> str:
+def _tag(version: Version, own: dict[str, str], wanted: dict[str, str], why: str) -> str:
     for key in own.keys() - wanted.keys():
-        editor.delete_tag(ui.config(), version.ref, key, ui.person())
+        edit.delete_tag(ui.config(), version.ref, key, ui.person(), why)
     for key, value in wanted.items():
         if own.get(key) != value:
-            editor.set_tag(ui.config(), version.ref, key, value, ui.person())
+            edit.set_tag(ui.config(), version.ref, key, value, ui.person(), why)
     return f"The tags of {version.ref} are saved."

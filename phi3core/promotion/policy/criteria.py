@@ -12,7 +12,9 @@ from functools import cached_property
 
 from phi3core import tags
 from phi3core.errors import NotFound
-from phi3core.promotion.record.history import History
+from phi3core.promotion.record.history import History, matching
+from phi3core.promotion.record.model import SET_TAG, Record, tag_words
+from phi3core.promotion.record.trust import Trust
 from phi3core.registry import artifacts, reader, signature
 from phi3core.registry.models import Version
 from phi3core.settings import Settings
@@ -201,7 +203,18 @@ def _tag(case: Case, tag: str) -> Answer:
         return False, f"{case.version.ref} has no tag {key}; {tag if sign else 'it'} is needed."
     if sign and has != value:
         return False, f"It is “{has}”; “{value}” is needed."
+    if (record := _last_set(case, key)) and record.new == tag_words(key, has):
+        if record.role != "admin":
+            return False, f"It is “{has}”, which {record.user} set as a {record.role}; an admin has to set it."
+        return True, f"It is “{has}”, as {record.user} set it (record {record.id[:8]})."
     return True, f"It is “{has}”."
+
+
+def _last_set(case: Case, key: str) -> Record | None:
+    """The newest record of the tag's value, where one was set in this app; jobs set theirs past it."""
+    found = matching(case.settings, case.history, version=case.version.version, action=SET_TAG, status="done")
+    trust = Trust(case.settings)
+    return next((r for r in found if r.new.startswith(f"{key}=") and trust.counts(r)), None)
 
 
 def _signature(case: Case) -> Answer:

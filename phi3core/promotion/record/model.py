@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
+
+from phi3core.clean_text import one_line
+
+SET_TAG: Final = "set tag"
+DELETE_TAG: Final = "delete tag"
+DESCRIBE: Final = "describe"
+_LONGEST_VALUE = 1000  # characters
 
 
 @dataclass(frozen=True)
@@ -12,11 +19,11 @@ class Record:
     """One change that was made, or is under way.
 
     action: promote, roll back, set alias, delete alias, request, approve, reject, withdraw, set policy, delete, copy,
-    restore, repair (the reconciliation made it) or found (it was made outside of this app). old, new: a stage or
-    ``@alias``. replaced: the version that left the stage for this one, and replaced_to what that one became. checks:
-    the policy's lines, each with name, met and says. override: the reason of an admin who overrode the policy. status:
-    open, done, failed or interrupted. outcome: a sentence, empty while open. previous: the seal of the model's record
-    before. intact: the seals match what the record says now.
+    set tag, delete tag, describe, restore, repair (the reconciliation made it) or found (it was made outside of this
+    app). old, new: a stage, ``@alias`` or ``tag=value`` (`tag_words`). replaced: the version that left the stage for
+    this one, and replaced_to what that one became. checks: the policy's lines, each with name, met and says. override:
+    the reason of an admin who overrode the policy. status: open, done, failed or interrupted. outcome: a sentence,
+    empty while open. previous: the seal of the model's record before. intact: the seals match what the record says now.
     """
 
     id: str
@@ -73,3 +80,8 @@ def title(ref: str, action: str, old: str, new: str) -> str:
     if action in ("promote", "roll back", "repair", "found"):
         return f"{ref}: {action}, {old or 'nothing'} → {new or 'nothing'}"
     return f"{ref}: {action} {new or old}".strip()
+
+
+def tag_words(key: str, value: str) -> str:
+    """A version's tag as its record says it: ``team=search``; a long value is cut."""
+    return f"{key}={one_line(value, _LONGEST_VALUE)}"
