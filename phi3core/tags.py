@@ -10,6 +10,8 @@ BUILDS: Final = "phi3-builds"
 PROMOTIONS: Final = "phi3-promotions"
 COPIES: Final = "phi3-copies"
 CONVERSATIONS: Final = "phi3-conversations"
+PROMPT_SETS: Final = "phi3-prompt-sets"
+EVALUATIONS: Final = "phi3-evaluations"
 
 # Artifact names inside a logged model.
 ONNX_ARTIFACT: Final = "phi3-mini-onnx"
@@ -91,6 +93,16 @@ NEW_MODEL: Final = "phi3.new_model"
 OLD: Final = "phi3.old"
 OLD_MODEL: Final = "phi3.old_model"
 OLD_TURN: Final = "phi3.old_turn"
+
+# Tags of a prompt set's run, beside DIGEST and USER.
+PROMPT_SET: Final = "phi3.prompt_set"
+ITEMS: Final = "phi3.items"
+# Tags of an evaluation's run, beside those of its prompt set: what it is of, so that the same one is found again; the
+# versions, as JSON. Of the trace of an answer: the item that was asked.
+EVALUATION: Final = "phi3.evaluation"
+VERSIONS: Final = "phi3.versions"
+OPTIONS: Final = "phi3.options"
+ITEM: Final = "phi3.item"
 
 # Metrics of a build's run.
 TOKENS_PER_SECOND: Final = "tokens_per_second"

@@ -1,8 +1,9 @@
-"""Small pieces of sentences: a noun in its plural, a list in words, a size."""
+"""Small pieces of sentences and tables: a noun in its plural, a list in words, a size, a cell."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 
 def plural(count: int, noun: str) -> str:
@@ -25,3 +26,8 @@ def join_words(items: Iterable[str]) -> str:
     """The items as a list in a sentence: ``a``, ``a and b``, ``a, b and c``; empty where there are none."""
     words = list(items)
     return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
+
+
+def spreadsheet_cell(value: Any) -> Any:
+    """The value for a cell of a CSV file: a text that begins like a formula would be run by a spreadsheet."""
+    return f"'{value}" if isinstance(value, str) and value[:1] in ("=", "+", "-", "@", "\t", "\r") else value

@@ -33,7 +33,7 @@ def chat(ref: str, prompt: str | None, system: str, as_json: bool, **options: An
 
     config = load_settings()
     version = reader.get_version(config, ref)
-    with _pool(config) as pool, _flushed_history(config):
+    with open_pool(config) as pool, _flushed_history(config):
         conversation = Conversation(config, pool)
         for question in [prompt] if prompt is not None else _typed_lines(version.ref):
             live = conversation.ask(version, question, system, options, asked_ref=str(parse_reference(ref)))
@@ -114,7 +114,7 @@ def batch(ref: str, file: Path, output: Path, **options: Any) -> None:
     if output.is_dir():
         raise BadInput(f"{output} is a folder: name a file in it.")
     part = output.with_name(output.name + ".part")
-    with _pool(config) as pool, _flushed_history(config), _open_output(part) as out:
+    with open_pool(config) as pool, _flushed_history(config), open_output(part) as out:
         for number, question in enumerate(questions, start=1):
             conversation = Conversation(config, pool)
             turn = conversation.ask(version, question, options=options, asked_ref=str(parse_reference(ref))).wait()
@@ -134,7 +134,7 @@ def batch(ref: str, file: Path, output: Path, **options: Any) -> None:
 
 
 @contextlib.contextmanager
-def _open_output(path: Path) -> Iterator[Any]:
+def open_output(path: Path) -> Iterator[Any]:
     try:
         with path.open("w", encoding="utf-8", newline="") as file:
             yield file
@@ -181,9 +181,9 @@ def export(conversation_id: str, output: Path) -> None:
     if write is None:
         raise BadInput(f"{output} tells no format: end its name with {', '.join(formats)}.")
     config = load_settings()
-    with _pool(config) as pool:
+    with open_pool(config) as pool:
         text = write(found := load_conversation(config, pool, conversation_id))
-    with _open_output(output) as out:
+    with open_output(output) as out:
         out.write(text)
     click.echo(f"Wrote “{found.title}” to {output}.")
 
@@ -195,7 +195,7 @@ def import_(files: tuple[Path, ...]) -> None:
     from phi3core.chat import import_export
 
     config = load_settings()
-    with _pool(config) as pool, _flushed_history(config):
+    with open_pool(config) as pool, _flushed_history(config):
         for file in files:
             try:
                 data = file.read_bytes()
@@ -206,7 +206,7 @@ def import_(files: tuple[Path, ...]) -> None:
 
 
 @contextlib.contextmanager
-def _pool(config: Settings) -> Iterator[Any]:
+def open_pool(config: Settings) -> Iterator[Any]:
     from phi3core.serving.pool import Pool
 
     pool = Pool(config)

@@ -1,5 +1,6 @@
-"""Versions compared by people: who is asked what, who may see what of it, and what they say of it.
+"""Versions judged: by people, who compare answers without names, and by scorers, over the items of a prompt set.
 
 Nothing below imports it, and it knows nothing of pages. Its face: `comparison.begin`, `comparison.load`,
-`hiding.look`, `ballot.cast`, `ballot.reveal`, `ballot.read`, `parting.find_parting`.
+`hiding.look`, `ballot.cast`, `ballot.reveal`, `ballot.read`, `parting.find_parting`; `prompt_sets.save_set`,
+`prompt_sets.read_set`, `evaluate.evaluate`, `results.read_evaluation`.
 """

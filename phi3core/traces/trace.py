@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import contextlib
 import json
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from phi3core import tags
@@ -21,7 +22,7 @@ from .trace_search import MODEL_ID, SESSION, USER, tracing_client
 from .turn import Origin, Turn
 
 if TYPE_CHECKING:
-    from mlflow.entities import Span, Trace, TraceInfo
+    from mlflow.entities import Assessment, Span, Trace, TraceInfo
 
 _PREVIEW = 1000  # characters, as MLflow cuts them too
 
@@ -29,19 +30,30 @@ _PREVIEW = 1000  # characters, as MLflow cuts them too
 def send_turn(settings: Settings, event: dict[str, Any], again: bool) -> None:
     """Write a turn's trace. again: it may be there already, whole or in part."""
     turn = Turn.from_plain(event["turn"])
-    home = experiment_id(settings, tags.CONVERSATIONS)
+    metadata = {
+        SESSION: event["conversation"],
+        tags.PARENT: turn.parent,
+        tags.ORIGIN: json.dumps(event["origin"]) if event.get("origin") else "",
+    }
+    tag_values = {tags.TITLE: event.get("title", ""), tags.IMPORTED: _imported(turn, event.get("origin"))}
+    info = make_info(turn, experiment_id(settings, tags.CONVERSATIONS), metadata, tag_values)
+    write_trace(settings, turn, event["messages"], info, again)
+
+
+def write_trace(settings: Settings, turn: Turn, messages: list[dict[str, str]], info: TraceInfo, again: bool) -> None:
+    """Write the trace of a turn that was asked with these messages. again: it may be there already."""
     tracing = tracing_client(settings)
     with translate_errors(settings):
         if again and _is_there(settings, turn.trace_id):
             return
-        span = _span(turn, event["messages"])
-        info = tracing.start_trace(_info(turn, home, event))
+        span = _span(turn, messages)
+        written = tracing.start_trace(info)
         try:
-            tracing.log_spans(home, [span])
+            tracing.log_spans(str(info.experiment_id), [span])
         except NotImplementedError:  # an older server, or a managed one: it keeps spans as a file
             from mlflow.entities import TraceData
 
-            tracing._upload_trace_data(info, TraceData([span]))
+            tracing._upload_trace_data(written, TraceData([span]))
 
 
 def _is_there(settings: Settings, trace_id: str) -> bool:
@@ -55,28 +67,36 @@ def _is_there(settings: Settings, trace_id: str) -> bool:
         raise
 
 
-def _info(turn: Turn, home: str, event: dict[str, Any]) -> TraceInfo:
+def make_info(
+    turn: Turn,
+    experiment: str,
+    metadata: dict[str, str],
+    tag_values: dict[str, str] | None = None,
+    assessments: Sequence[Assessment] = (),
+) -> TraceInfo:
+    """What MLflow keeps of a turn beside its span.
+
+    Args:
+        experiment: the id of the one that the trace belongs to.
+        metadata, tag_values: beside those that every turn has; empty ones are left out.
+        assessments: that it has from the beginning.
+    """
     from mlflow.entities import TraceInfo, TraceLocation, TraceState
 
-    metadata = {
-        SESSION: event["conversation"],
+    metadata = metadata | {
         USER: one_line(turn.user, 250),
         MODEL_ID: turn.model_id,
-        tags.PARENT: turn.parent,
-        tags.ORIGIN: json.dumps(event["origin"]) if event.get("origin") else "",
         "mlflow.trace_schema.version": "3",
         "mlflow.trace.tokenUsage": json.dumps(usage) if (usage := _usage(turn)) else "",
     }
-    tag_values = {
+    tag_values = (tag_values or {}) | {
         "mlflow.traceName": "chat",
         tags.VERSION: one_line(turn.ref, 250),
         tags.ASKED: one_line(turn.asked_ref, 250),
-        tags.TITLE: event.get("title", ""),
-        tags.IMPORTED: _imported(turn, event.get("origin")),
     }
     return TraceInfo(
         trace_id=turn.trace_id,
-        trace_location=TraceLocation.from_experiment_id(home),
+        trace_location=TraceLocation.from_experiment_id(experiment),
         request_time=turn.when,
         execution_duration=int(turn.took_ms),
         state=TraceState.ERROR if turn.state == "failed" else TraceState.OK,
@@ -84,6 +104,7 @@ def _info(turn: Turn, home: str, event: dict[str, Any]) -> TraceInfo:
         response_preview=without_control((turn.answer or turn.error)[:_PREVIEW]),
         trace_metadata={name: value for name, value in metadata.items() if value},
         tags={name: value for name, value in tag_values.items() if value},
+        assessments=list(assessments),
     )
 
 

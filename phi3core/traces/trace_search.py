@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 SESSION, USER, MODEL_ID = "mlflow.trace.session", "mlflow.trace.user", "mlflow.modelId"
 """MLflow's names of a trace's metadata: the conversation, who asked, the logged model that answered."""
 
+RUN = "mlflow.sourceRun"
+"""Likewise: the run that it was made in."""
+
 _PAGE = 500  # traces in one answer of the store
 
 
@@ -30,9 +33,15 @@ def tracing_client(settings: Settings) -> TracingClient:
 
 
 def search_traces(
-    settings: Settings, where: str, order: str = "ASC", most: int = 100_000, spans: bool = True, page: int = _PAGE
+    settings: Settings,
+    where: str,
+    order: str = "ASC",
+    most: int = 100_000,
+    spans: bool = True,
+    page: int = _PAGE,
+    experiment: str = tags.CONVERSATIONS,
 ) -> Iterator[Trace]:
-    """Find the traces of conversations that match a filter of MLflow's.
+    """Find the traces of conversations, or of another experiment, that match a filter of MLflow's.
 
     Args:
         order: ``ASC`` or ``DESC``, by time.
@@ -43,7 +52,7 @@ def search_traces(
     Raises:
         StoreDown: the store does not answer.
     """
-    home = experiment_id(settings, tags.CONVERSATIONS)
+    home = experiment_id(settings, experiment)
     token = None
     while most > 0:
         with translate_errors(settings):
@@ -61,9 +70,12 @@ def search_traces(
             return
 
 
-def search_infos(settings: Settings, where: str, order: str = "ASC", most: int = 100_000) -> Iterator[TraceInfo]:
+def search_infos(
+    settings: Settings, where: str, order: str = "ASC", most: int = 100_000, experiment: str = tags.CONVERSATIONS
+) -> Iterator[TraceInfo]:
     """Find them likewise, without what is in the traces."""
-    return (found.info for found in search_traces(settings, where, order, most, spans=False))
+    found = search_traces(settings, where, order, most, spans=False, experiment=experiment)
+    return (trace.info for trace in found)
 
 
 def search_sessions(settings: Settings, sessions: Collection[str], where: str = "") -> Iterator[TraceInfo]:

@@ -31,7 +31,7 @@ def answering(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[F
     def ours(_: Settings) -> Iterator[FakePool]:
         yield pool
 
-    monkeypatch.setattr(chat_commands, "_pool", ours)
+    monkeypatch.setattr(chat_commands, "open_pool", ours)
     yield pool
     pool.close()
 

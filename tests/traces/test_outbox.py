@@ -181,7 +181,8 @@ def test_a_crash_in_the_middle_of_sending_is_made_whole(settings: Settings) -> N
     id, turn = new_id(), ended_turn()
     event = {"kind": "turn", "conversation": id, "turn": turn.plain(), "messages": [], "origin": None, "title": "Hello"}
     home = experiment_id(settings, tags.CONVERSATIONS)
-    trace_search.tracing_client(settings).start_trace(trace._info(turn, home, event))  # and the span never came
+    info = trace.make_info(turn, home, {trace_search.SESSION: id}, {tags.TITLE: "Hello"})
+    trace_search.tracing_client(settings).start_trace(info)  # and the span never came
     (settings.outbox / "00000000000000000001-000000-1.json").write_text(json.dumps(event))
     assert history.flush(settings)
     assert list(history.read(settings, id).turns) == [turn]

@@ -18,6 +18,7 @@ from phi3core import tags
 from phi3core.errors import BadInput, NotFound
 from phi3core.settings import Settings
 from phi3core.store.client import mlflow_client, translate_errors
+from phi3core.text import spreadsheet_cell
 from phi3core.timestamps import from_ms
 
 from . import seal
@@ -277,5 +278,4 @@ def _checks(text: str) -> tuple[dict[str, Any], ...]:
 def _cell(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return json.dumps(value, ensure_ascii=False) if value else ""
-    # A cell that begins like a formula would be run by a spreadsheet.
-    return f"'{value}" if isinstance(value, str) and value[:1] in ("=", "+", "-", "@", "\t", "\r") else value
+    return spreadsheet_cell(value)

@@ -1,0 +1,258 @@
+"""Asking versions all items of a prompt set, and scoring what they answer.
+
+An answer is a trace whose id follows from the evaluation, the version and the item, and is written with its scores in
+one piece: what was interrupted anywhere goes on with what is missing, and nothing is there twice. The same evaluation
+asked for again is the same run.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from filelock import FileLock, Timeout
+
+from phi3core import tags
+from phi3core.access import roles
+from phi3core.access.roles import Person
+from phi3core.chat.answer import answer
+from phi3core.chat.live_turn import LiveTurn
+from phi3core.chat.target import Target, model_id
+from phi3core.endpoints.config import find_endpoint
+from phi3core.errors import BadInput, Busy, Phi3Error, ServerError
+from phi3core.registry import reader
+from phi3core.serving.pool import Pool
+from phi3core.settings import Settings
+from phi3core.store.client import experiment_id, mlflow_client, translate_errors
+from phi3core.traces.trace import make_info, write_trace
+from phi3core.traces.trace_search import RUN
+from phi3core.traces.turn import Turn
+
+from . import prompt_sets, results, scorers
+from .items import Item
+from .results import Evaluation
+
+if TYPE_CHECKING:
+    from mlflow.entities import Assessment
+
+Report = Callable[[int, int], None]
+"""Is called with how many answers there are, and how many there will be."""
+
+MOST_VERSIONS = 8
+
+
+@dataclass
+class Cancel:
+    """Stops an evaluation from another thread; what was answered is kept."""
+
+    _event: threading.Event = field(default_factory=threading.Event)
+    _running: set[LiveTurn] = field(default_factory=set)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def stop(self) -> None:
+        """End it, and the answers that are coming."""
+        self._event.set()
+        with self._lock:
+            running = [*self._running]
+        for live in running:
+            live.stop()
+
+    @property
+    def stopped(self) -> bool:
+        return self._event.is_set()
+
+    def running(self, live: LiveTurn, on: bool) -> None:
+        """Note that an answer is coming, or is not any more."""
+        with self._lock:
+            (self._running.add if on else self._running.discard)(live)
+        if on and self.stopped:
+            live.stop()
+
+
+def evaluate(
+    settings: Settings,
+    pool: Pool,
+    prompt_set: str,
+    refs: Sequence[str],
+    options: dict[str, Any] | None = None,
+    person: Person | None = None,
+    again: bool = False,
+    report: Report | None = None,
+    cancel: Cancel | None = None,
+) -> Evaluation:
+    """Ask versions or endpoints every item of a prompt set, and score the answers.
+
+    Args:
+        prompt_set: ``name`` or ``name@digest``.
+        refs: versions, as everywhere, or ``endpoint:NAME``.
+        options: generation options under OpenAI's names; None left out. All versions are asked with the same ones.
+        again: make a new evaluation where the same one was made before.
+        report, cancel: to follow and to stop it.
+
+    Returns:
+        The evaluation; one that was cancelled is not complete, and goes on when it is asked for once more.
+
+    Raises:
+        Forbidden: the person is a viewer.
+        BadInput, NotFound: the prompt set, a version or an option is no good.
+        Busy: it is under way in another process of this machine.
+        ServerError: answers are missing because a version or an endpoint failed; what was answered is kept.
+        StoreDown: the store does not answer.
+    """
+    person = person or roles.local_person(settings)
+    roles.require(person, "reviewer", "evaluating versions")
+    options = {name: value for name, value in (options or {}).items() if value is not None}
+    found, items = prompt_sets.read_set(settings, prompt_set)
+    targets = _find_targets(settings, refs)
+    key = _key(found.digest, targets, options)
+    report, cancel = report or (lambda _done, _total: None), cancel or Cancel()
+    try:
+        with FileLock(settings.locks / f"evaluation-{key[:16]}.lock", timeout=0):
+            run_id = _open_run(settings, key, found, targets, options, person, again)
+            try:
+                missing = _ask_missing(settings, pool, run_id, targets, items, options, person, report, cancel)
+            except Phi3Error as error:
+                _close_run(settings, run_id, [str(error)], cancel.stopped)
+                raise
+            _close_run(settings, run_id, missing, cancel.stopped)
+    except Timeout as error:
+        raise Busy("This evaluation is under way already, in another program on this machine.") from error
+    if missing and not cancel.stopped:
+        raise ServerError(
+            f"{len(missing)} of {len(items) * len(targets)} answers are missing: {missing[0]} "
+            "The others are kept: evaluate once more, and only what is missing is asked."
+        )
+    return results.read_evaluation(settings, run_id)
+
+
+def _find_targets(settings: Settings, refs: Sequence[str]) -> list[Target]:
+    if not 1 <= len(refs) <= MOST_VERSIONS:
+        raise BadInput(f"An evaluation takes one to {MOST_VERSIONS} versions, and these are {len(refs)}.")
+    found: dict[str, Target] = {}
+    for ref in refs:
+        target: Target = (
+            find_endpoint(settings, ref.removeprefix("endpoint:"))
+            if ref.startswith("endpoint:")
+            else reader.get_version(settings, ref)
+        )
+        found[target.ref] = target
+    return [*found.values()]
+
+
+def _key(digest: str, targets: Sequence[Target], options: dict[str, Any]) -> str:
+    """What an evaluation is of. A version that was deleted and built again under its number is another one."""
+    of = [[target.ref, getattr(target, "source", ""), getattr(target, "url", "")] for target in targets]
+    text = json.dumps([digest, sorted(of), options, sorted(scorers.SCORERS)], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _open_run(
+    settings: Settings,
+    key: str,
+    found: prompt_sets.PromptSet,
+    targets: Sequence[Target],
+    options: dict[str, Any],
+    person: Person,
+    again: bool,
+) -> str:
+    store, home = mlflow_client(settings), experiment_id(settings, tags.EVALUATIONS)
+    with translate_errors(settings):
+        where = f"tags.`{tags.EVALUATION}` = '{key}'"
+        known = store.search_runs([home], where, order_by=["attributes.start_time DESC"], max_results=1)
+        # One that was interrupted goes on, also where a new one is asked for.
+        if known and not (again and known[0].info.status == "FINISHED"):
+            return str(known[0].info.run_id)
+        of = {
+            tags.EVALUATION: key,
+            tags.PROMPT_SET: found.ref,
+            tags.DIGEST: found.digest,
+            tags.ITEMS: str(found.size),
+            tags.VERSIONS: json.dumps([target.ref for target in targets]),
+            tags.OPTIONS: json.dumps(options, sort_keys=True),
+            tags.USER: person.name,
+        }
+        return str(store.create_run(home, run_name=found.name, tags=of).info.run_id)
+
+
+def _close_run(settings: Settings, run_id: str, missing: Sequence[str], stopped: bool) -> None:
+    store = mlflow_client(settings)
+    with translate_errors(settings):
+        if stopped or missing:
+            store.set_terminated(run_id, "KILLED" if stopped else "FAILED")
+            return
+        if store.get_run(run_id).info.status == "FINISHED":
+            return
+        found = results.read_evaluation(settings, run_id)
+        for ref in found.run.refs:
+            for name, mean in found.means(ref).items():
+                store.log_metric(run_id, f"{ref.replace(':', '/')}/{name}", mean.value)
+        store.set_terminated(run_id)  # last: it is complete, with its metrics
+
+
+def _ask_missing(
+    settings: Settings,
+    pool: Pool,
+    run_id: str,
+    targets: Sequence[Target],
+    items: Sequence[Item],
+    options: dict[str, Any],
+    person: Person,
+    report: Report,
+    cancel: Cancel,
+) -> list[str]:
+    """Ask what was not answered yet. Returns why answers are missing, one sentence for each."""
+    there = {info.trace_id for info in results.answers_of(settings, run_id)}
+    home, missing = experiment_id(settings, tags.EVALUATIONS), []
+    total, done = len(targets) * len(items), len(there)
+    broken: dict[str, str] = {}
+    report(done, total)
+
+    def ask(target: Target, item: Item) -> str:
+        nonlocal done
+        turn = _turn(run_id, target, item, options, person)
+        if turn.trace_id in there or cancel.stopped or target.ref in broken:
+            return "" if turn.trace_id in there else broken.get(target.ref, "It was stopped.")
+        live = LiveTurn(turn)
+        cancel.running(live, True)
+        try:
+            outcome = answer(pool, live, target, list(item.messages), "")
+        finally:
+            cancel.running(live, False)
+        live.end_answer()
+        turn = live.ended(outcome)
+        if turn.state == "stopped":
+            return "It was stopped."
+        if turn.state == "failed" and not turn.full:
+            return broken.setdefault(target.ref, turn.error)  # its other items would fail likewise
+        metadata = {RUN: run_id, tags.ITEM: item.id}
+        info = make_info(turn, home, metadata, assessments=_assessments(turn, scorers.score(item, turn)))
+        write_trace(settings, turn, list(item.messages), info, again=True)
+        done += 1
+        report(done, total)
+        return ""
+
+    for target in targets:
+        with ThreadPoolExecutor(settings.parallel) as workers:
+            missing += [why for why in workers.map(lambda item, of=target: ask(of, item), items) if why]
+    return missing
+
+
+def _turn(run_id: str, target: Target, item: Item, options: dict[str, Any], person: Person) -> Turn:
+    id = hashlib.sha256(f"{run_id}\n{target.ref}\n{item.id}".encode()).hexdigest()[:32]
+    system = item.messages[0]["content"] if item.messages[0]["role"] == "system" else ""
+    return Turn(
+        item.prompt, target.ref, system, dict(options), id, user=person.name, seed=options.get("seed"),
+        model_id=model_id(target),
+    )  # fmt: skip
+
+
+def _assessments(turn: Turn, scores: dict[str, scorers.Score]) -> list[Assessment]:
+    from mlflow.entities import AssessmentSource, Feedback
+
+    source = AssessmentSource(source_type="CODE", source_id="phi3core.evaluation.scorers")
+    return [Feedback(name=name, value=value, source=source, trace_id=turn.trace_id) for name, value in scores.items()]

@@ -1,0 +1,151 @@
+"""What came of an evaluation: every version's answer to every item, with its scores, and what follows from them.
+
+All of it is read from the store: the run says what was evaluated, the traces of its answers hold the rest.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from phi3core import tags
+from phi3core.errors import NotFound
+from phi3core.settings import Settings
+from phi3core.store.client import experiment_id, mlflow_client, search_pages, translate_errors
+from phi3core.traces import trace_search
+from phi3core.traces.trace_search import RUN
+
+from . import statistics
+from .scorers import QUALITY, SCORERS, Score
+from .statistics import Difference, Mean
+
+if TYPE_CHECKING:
+    from mlflow.entities import Run, TraceInfo
+
+_RUN_ID = r"^[0-9a-f]{32}$"
+
+
+@dataclass(frozen=True)
+class ScoredAnswer:
+    """A version's answer to an item. text: its first 1,000 characters, or why it failed. trace_id: of its trace."""
+
+    item: str
+    ref: str
+    question: str
+    text: str
+    failed: bool
+    scores: dict[str, Score]
+    trace_id: str
+
+
+@dataclass(frozen=True)
+class EvaluationRun:
+    """An evaluation as its run tells it. prompt_set: ``name@digest``. items: how many the set has.
+
+    refs: what was evaluated. complete: every item was answered by all of them. when: milliseconds since 1970.
+    """
+
+    run_id: str
+    prompt_set: str
+    items: int
+    refs: tuple[str, ...]
+    by: str
+    when: int
+    complete: bool
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """An evaluation with its answers, in the order of the items' ids."""
+
+    run: EvaluationRun
+    answers: tuple[ScoredAnswer, ...]
+
+    def of(self, ref: str) -> dict[str, ScoredAnswer]:
+        """A version's answers by item."""
+        return {answer.item: answer for answer in self.answers if answer.ref == ref}
+
+    def means(self, ref: str) -> dict[str, Mean]:
+        """A version's mean by scorer, of the scorers that applied to an item."""
+        scores: dict[str, list[Score]] = {}
+        for answer in self.of(ref).values():
+            for name, value in answer.scores.items():
+                scores.setdefault(name, []).append(value)
+        return {name: statistics.mean(scores[name]) for name in SCORERS if name in scores}
+
+    def compare(self, ref: str, other: str) -> dict[str, Difference]:
+        """One version against another by the scorers of quality, over the items that both answered."""
+        one, two = self.of(ref), self.of(other)
+        pairs: dict[str, list[tuple[Score, Score]]] = {name: [] for name in QUALITY}
+        for item in sorted(one.keys() & two.keys()):
+            for name in QUALITY:
+                if name in one[item].scores and name in two[item].scores:
+                    pairs[name].append((one[item].scores[name], two[item].scores[name]))
+        return statistics.compare(pairs)
+
+    def worse(self, ref: str, other: str, scorer: str) -> list[str]:
+        """The items on which the first one's score is the lower one."""
+        one, two = self.of(ref), self.of(other)
+        both = sorted(item for item in one.keys() & two.keys() if scorer in one[item].scores)
+        return [item for item in both if one[item].scores[scorer] < two[item].scores.get(scorer, float("-inf"))]
+
+
+def search_evaluations(settings: Settings, ref: str = "") -> list[EvaluationRun]:
+    """The evaluations in the store, newest first. ref: only those of this version."""
+    home = experiment_id(settings, tags.EVALUATIONS)
+
+    def search(**page: Any) -> Any:
+        return mlflow_client(settings).search_runs([home], order_by=["attributes.start_time DESC"], **page)
+
+    found = [_found(run) for page in search_pages(settings, search) for run in page]
+    return [one for one in found if not ref or ref in one.refs]
+
+
+def read_evaluation(settings: Settings, run_id: str) -> Evaluation:
+    """An evaluation with its answers so far. Raises NotFound or StoreDown."""
+    if not re.match(_RUN_ID, run_id):
+        raise NotFound(f"“{run_id[:60]}” is no evaluation's id. “python -m phi3core evaluations” lists them.")
+    with translate_errors(settings):
+        run = mlflow_client(settings).get_run(run_id)
+    if tags.EVALUATION not in run.data.tags:
+        raise NotFound(f"The run {run_id} is no evaluation.")
+    found = [_answer(info) for info in answers_of(settings, run_id)]
+    return Evaluation(_found(run), tuple(sorted(found, key=lambda answer: (answer.item, answer.ref))))
+
+
+def answers_of(settings: Settings, run_id: str) -> Iterator[TraceInfo]:
+    """The traces of an evaluation's answers, without what is in them."""
+    return trace_search.search_infos(settings, f"metadata.`{RUN}` = '{run_id}'", experiment=tags.EVALUATIONS)
+
+
+def _found(run: Run) -> EvaluationRun:
+    known = run.data.tags
+    return EvaluationRun(
+        run.info.run_id,
+        known.get(tags.PROMPT_SET, ""),
+        int(known.get(tags.ITEMS, "0")),
+        tuple(json.loads(known.get(tags.VERSIONS, "[]"))),
+        known.get(tags.USER, ""),
+        run.info.start_time,
+        run.info.status == "FINISHED",
+    )
+
+
+def _answer(info: TraceInfo) -> ScoredAnswer:
+    scores: dict[str, Score] = {}
+    for given in info.assessments or []:
+        value = getattr(given, "value", None)
+        if given.name in SCORERS and given.source.source_type == "CODE" and isinstance(value, bool | int | float):
+            scores[given.name] = value if isinstance(value, bool) else float(value)
+    return ScoredAnswer(
+        info.trace_metadata.get(tags.ITEM, ""),
+        info.tags.get(tags.VERSION, ""),
+        info.request_preview or "",
+        info.response_preview or "",
+        str(info.state) in ("ERROR", "TraceState.ERROR"),
+        scores,
+        info.trace_id,
+    )

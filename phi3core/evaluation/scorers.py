@@ -1,0 +1,152 @@
+"""Scores of an answer that need no other model: of what was expected, of its form, of its speed.
+
+Each is a number, or true or false; a scorer that does not apply to an item gives none.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import Counter
+from collections.abc import Callable, Mapping
+from difflib import SequenceMatcher
+from typing import Any
+
+import regex
+
+from phi3core.errors import BadInput
+from phi3core.traces.turn import Turn
+
+from .items import Item
+
+Score = bool | float
+Scorer = Callable[[Item, Turn], Score | None]
+
+_PATTERN_SECONDS = 1.0
+_NUMBER = regex.compile(r"[-+]?\d[\d,]*(?:\.\d+)?(?:[eE][-+]?\d+)?")
+_REFUSAL = regex.compile(
+    r"\b(I[’']?m sorry|I am sorry|I apologi[sz]e|I can(no|[’'])t|I am (not able|unable)|I[’']m (not able|unable)"
+    r"|as an AI|I (must|have to) decline|I won[’']t)\b",
+    regex.IGNORECASE,
+)
+_REFUSAL_WITHIN = 200  # characters: a refusal says so at once
+_WORDS_REPEATED = 4  # of how many words in a row a repetition is counted
+
+
+def exact(item: Item, turn: Turn) -> bool | None:
+    """Whether it is the expected text, but for case and for blanks and a full stop around it."""
+    return _same(turn.answer) == _same(item.expectations["exact"]) if "exact" in item.expectations else None
+
+
+def contains(item: Item, turn: Turn) -> bool | None:
+    """Whether all expected texts stand in it, in any case."""
+    wanted = item.expectations.get("contains")
+    return None if wanted is None else all(text.casefold() in turn.answer.casefold() for text in wanted)
+
+
+def matches(item: Item, turn: Turn) -> bool | None:
+    """Whether the expected pattern is found in it; one that takes longer than a second is not."""
+    if "regex" not in item.expectations:
+        return None
+    try:
+        return regex.search(item.expectations["regex"], turn.answer, timeout=_PATTERN_SECONDS) is not None
+    except TimeoutError:
+        return False
+
+
+def follows_schema(item: Item, turn: Turn) -> bool | None:
+    """Whether it is JSON that follows the expected schema."""
+    if "json_schema" not in item.expectations:
+        return None
+    import jsonschema
+
+    try:
+        jsonschema.validate(json.loads(turn.answer), item.expectations["json_schema"])
+    except (ValueError, RecursionError, jsonschema.ValidationError, jsonschema.SchemaError):
+        return False
+    return True
+
+
+def number(item: Item, turn: Turn) -> bool | None:
+    """Whether its last number is the expected one."""
+    if "number" not in item.expectations:
+        return None
+    found = _NUMBER.findall(turn.answer)
+    return bool(found) and math.isclose(float(found[-1].replace(",", "")), item.expectations["number"], rel_tol=1e-6)
+
+
+def similarity(item: Item, turn: Turn) -> float | None:
+    """How much of the reference's and the answer's words are the same in the same order, 0 to 1."""
+    if "reference" not in item.expectations:
+        return None
+    wanted, given = _same(item.expectations["reference"]).split(), _same(turn.answer).split()
+    return SequenceMatcher(a=wanted, b=given, autojunk=False).ratio()
+
+
+def repetition(_item: Item, turn: Turn) -> float:
+    """The share of its runs of four words that stood in it before, 0 to 1."""
+    words = turn.answer.casefold().split()
+    runs = [tuple(words[at : at + _WORDS_REPEATED]) for at in range(len(words) - _WORDS_REPEATED + 1)]
+    return 1 - len(Counter(runs)) / len(runs) if runs else 0.0
+
+
+def refusal(_item: Item, turn: Turn) -> bool:
+    """Whether it begins with one of the usual words with which a model refuses, in English."""
+    return _REFUSAL.search(turn.answer[:_REFUSAL_WITHIN]) is not None
+
+
+def finished(_item: Item, turn: Turn) -> bool:
+    """Whether it came to its own end, and was not cut for its length."""
+    return turn.finish_reason == "stop"
+
+
+def length(_item: Item, turn: Turn) -> float:
+    """Its words."""
+    return float(len(turn.answer.split()))
+
+
+def seconds(_item: Item, turn: Turn) -> float:
+    """The time from the question to its end."""
+    return turn.took_ms / 1000
+
+
+def tokens_per_second(_item: Item, turn: Turn) -> float | None:
+    """Its speed while decoding, beside whatever else was answered meanwhile."""
+    return turn.tokens_per_second or None
+
+
+SCORERS: Mapping[str, Scorer] = {
+    "exact": exact,
+    "contains": contains,
+    "regex": matches,
+    "json_schema": follows_schema,
+    "number": number,
+    "similarity": similarity,
+    "repetition": repetition,
+    "refusal": refusal,
+    "finished": finished,
+    "length": length,
+    "seconds": seconds,
+    "tokens_per_second": tokens_per_second,
+}
+"""By the name that its scores have as assessments in MLflow."""
+
+QUALITY = ("exact", "contains", "regex", "json_schema", "number", "similarity")
+"""Those that say how good an answer is: more is better, and versions are compared by them."""
+
+
+def score(item: Item, turn: Turn) -> dict[str, Score]:
+    """All scores of an answer. An answer that failed has those of what was expected alone, all of them false or 0."""
+    found = {name: scorer(item, turn) for name, scorer in SCORERS.items() if turn.state == "done" or name in QUALITY}
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def check_name(name: str) -> str:
+    """The scorer's name. Raises BadInput where there is none of it."""
+    if name not in SCORERS:
+        raise BadInput(f"There is no scorer “{name}”. There are: {', '.join(SCORERS)}.")
+    return name
+
+
+def _same(text: Any) -> str:
+    return " ".join(str(text).split()).casefold().strip(" .")

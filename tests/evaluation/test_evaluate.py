@@ -1,0 +1,200 @@
+"""Evaluations: every version answers every item once, whatever happens meanwhile."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from filelock import FileLock
+
+from phi3core import tags
+from phi3core.access.roles import Person
+from phi3core.chat import search
+from phi3core.errors import BadInput, Busy, Forbidden, NotFound, ServerError, StoreDown
+from phi3core.evaluation import evaluate as evaluating
+from phi3core.evaluation import prompt_sets, results
+from phi3core.evaluation.evaluate import Cancel, evaluate
+from phi3core.evaluation.items import Item
+from phi3core.evaluation.results import Evaluation
+from phi3core.registry.models import Version
+from phi3core.settings import Settings
+from phi3core.store.client import mlflow_client
+from phi3core.traces import feedback, trace
+from tests.app.servers import FakePool
+from tests.evaluation.sets import CAPITALS
+from tests.support import fakes
+
+
+@pytest.fixture(autouse=True)
+def saved(settings: Settings) -> prompt_sets.PromptSet:
+    return prompt_sets.save_set(settings, "capitals", CAPITALS)
+
+
+Engines = dict[str, fakes.FakeEngine]
+
+
+def _asked(engines: Engines) -> int:
+    return sum(len(engine.asked) for engine in engines.values())
+
+
+def run(settings: Settings, pool: FakePool, *refs: str, **more: Any) -> Evaluation:
+    one_by_one = replace(settings, parallel=1)  # the made-up engine writes one answer at a time
+    return evaluate(one_by_one, pool, "capitals", refs or ("phi3/1", "phi3/2"), **more)  # type: ignore[arg-type]
+
+
+def test_every_version_answers_every_item_and_is_scored(
+    settings: Settings, pool: FakePool, versions: list[Version], saved: prompt_sets.PromptSet
+) -> None:
+    seen: list[tuple[int, int]] = []
+
+    found = run(settings, pool, options={"temperature": 0, "top_p": None}, report=lambda *at: seen.append(at))
+
+    assert (found.run.prompt_set, found.run.refs, found.run.complete) == (saved.ref, ("phi3/1", "phi3/2"), True)
+    assert {(one.item, one.ref) for one in found.answers} == {
+        (item, version.ref) for item in ("spain", "france", "free") for version in versions[:2]
+    }
+    answer = found.of("phi3/1")["spain"]
+    assert (answer.text, answer.failed) == ("Madrid it is. ", False)
+    assert answer.scores.items() >= {"contains": True, "refusal": False, "finished": True, "length": 3.0}.items()
+    assert "contains" not in found.of("phi3/1")["free"].scores
+    assert (found.means("phi3/1")["contains"].value, found.means("phi3/1")["contains"].count) == (0.5, 2)
+    assert (seen[0], seen[-1]) == ((0, 6), (6, 6))
+    kept = mlflow_client(settings).get_run(found.run.run_id)
+    assert (kept.data.metrics["phi3/2/contains"], kept.data.tags[tags.OPTIONS]) == (0.5, '{"temperature": 0}')
+
+
+def test_an_answer_is_a_trace_of_the_run_with_its_scores_and_of_no_conversation(
+    settings: Settings, pool: FakePool, versions: list[Version]
+) -> None:
+    found = run(settings, pool, "phi3/1")
+
+    kept = mlflow_client(settings).get_trace(found.of("phi3/1")["spain"].trace_id)
+    assert {given.name: given.value for given in kept.info.assessments}["contains"] is True
+    assert {given.source.source_type for given in kept.info.assessments} == {"CODE"}
+    assert trace.read_turn(kept).question == "What is the capital of Spain?"
+    assert kept.info.trace_metadata["mlflow.sourceRun"] == found.run.run_id
+    assert search.search_conversations(settings).conversations == []
+    assert feedback.read_reviews(settings, versions[0]).conversations == 0
+
+
+def test_the_same_evaluation_is_found_and_not_made_again(
+    settings: Settings, pool: FakePool, versions: list[Version], engines: Engines
+) -> None:
+    first = run(settings, pool)
+    asked = _asked(engines)
+
+    assert run(settings, pool, "phi3/2", "phi3/1").run.run_id == first.run.run_id
+    assert _asked(engines) == asked
+    assert run(settings, pool, again=True).run.run_id != first.run.run_id
+    assert _asked(engines) == 2 * asked
+    assert run(settings, pool, options={"max_tokens": 2}).of("phi3/1")["spain"].text == "Madrid it "
+    assert len(results.search_evaluations(settings)) == 3
+    assert results.search_evaluations(settings, "phi3/9") == []
+
+
+def test_one_that_was_killed_goes_on_with_what_is_missing(
+    settings: Settings, pool: FakePool, versions: list[Version], engines: Engines, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written: list[str] = []
+
+    def dies(settings: Settings, turn: Any, *rest: Any, **more: Any) -> None:
+        if len(written) == 4:
+            raise StoreDown("The store has gone.")  # in the moment between the answer and its trace
+        written.append(turn.id)
+        trace.write_trace(settings, turn, *rest, **more)
+
+    monkeypatch.setattr(evaluating, "write_trace", dies)
+    with pytest.raises(StoreDown):
+        run(settings, pool)
+    (broken,) = results.search_evaluations(settings)
+    kept = len(results.read_evaluation(settings, broken.run_id).answers)
+    asked = _asked(engines)
+    monkeypatch.setattr(evaluating, "write_trace", trace.write_trace)
+
+    found = run(settings, pool, again=True)
+
+    assert (broken.complete, found.run.run_id, found.run.complete) == (False, broken.run_id, True)
+    assert len(found.answers) == len({one.trace_id for one in found.answers}) == 6
+    assert _asked(engines) - asked == 6 - kept
+
+
+def test_one_that_is_cancelled_keeps_what_was_answered(
+    settings: Settings, pool: FakePool, versions: list[Version], engines: Engines
+) -> None:
+    engines["phi3/2"].pause = 0.3
+    cancel = Cancel()
+
+    stopped = run(settings, pool, cancel=cancel, report=lambda done, _: cancel.stop() if done == 3 else None)
+
+    assert (len(stopped.answers), stopped.run.complete) == (3, False)
+    assert {one.ref for one in stopped.answers} == {"phi3/1"}
+    engines["phi3/2"].pause = 0
+    assert run(settings, pool).run.complete
+
+
+def test_a_version_that_fails_leaves_the_rest_and_is_told(
+    settings: Settings, pool: FakePool, versions: list[Version], engines: Engines
+) -> None:
+    engines["phi3/2"].fail_at = 2
+
+    with pytest.raises(ServerError, match="3 of 6 answers are missing: .* The others are kept"):
+        run(settings, pool)
+    engines["phi3/2"].fail_at = None
+
+    assert run(settings, pool).run.complete
+
+
+def test_an_answer_that_did_not_fit_counts_as_failed_and_holds_nothing_up(
+    settings: Settings, pool: FakePool, versions: list[Version]
+) -> None:
+    long = Item("long", ({"role": "user", "content": "x" * 500},), {"contains": ["x"]})
+    prompt_sets.save_set(settings, "capitals", [*CAPITALS, long])
+
+    found = run(settings, pool, "phi3/1")
+
+    assert found.run.complete
+    assert (found.of("phi3/1")["long"].failed, found.of("phi3/1")["long"].scores) == (True, {"contains": False})
+
+
+def test_two_programs_do_not_make_the_same_evaluation_at_once(
+    settings: Settings, pool: FakePool, versions: list[Version], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(evaluating, "_key", lambda *of: "a" * 64)
+    with FileLock(settings.locks / f"evaluation-{'a' * 16}.lock"), pytest.raises(Busy, match="under way already"):
+        run(settings, pool)
+
+
+def test_who_may_not_or_names_no_version_is_told(settings: Settings, pool: FakePool, versions: list[Version]) -> None:
+    with pytest.raises(Forbidden, match="needs the role reviewer"):
+        run(settings, pool, person=Person("vera@example.org", "viewer"))
+    with pytest.raises(NotFound, match="phi3 has no version 9"):
+        run(settings, pool, "phi3/9")
+    with pytest.raises(BadInput, match="takes one to 8 versions"):
+        run(settings, pool, *["phi3/1"] * 9)
+    with pytest.raises(NotFound, match="is no evaluation's id"):
+        results.read_evaluation(settings, "../secrets")
+    assert results.search_evaluations(settings) == []
+
+
+def test_where_one_version_lost_is_named(
+    settings: Settings, pool: FakePool, versions: list[Version], engines: Engines
+) -> None:
+    engines["phi3/2"].words = ("Paris",)
+
+    found = run(settings, pool)
+
+    change = found.compare("phi3/2", "phi3/1")["contains"]
+    assert (change.better, change.worse, change.sure) == (1, 1, False)
+    assert found.worse("phi3/2", "phi3/1", "contains") == ["spain"]
+
+
+def test_it_is_kept_in_every_store(store: Settings, fresh: str, pool: FakePool, engines: Engines) -> None:
+    fakes.register(store, fresh)
+    engines[f"{fresh}/1"] = fakes.FakeEngine()
+    prompt_sets.save_set(store, f"set {fresh}", CAPITALS)
+
+    found = evaluate(store, pool, f"set {fresh}", [f"{fresh}/1"])  # type: ignore[arg-type]
+
+    assert (found.run.complete, len(found.answers)) == (True, 3)
+    assert found.of(f"{fresh}/1")["spain"].scores["contains"] is True
