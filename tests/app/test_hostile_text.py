@@ -122,6 +122,8 @@ VIEWS = {
     "chat": ("chat", {"c": ONE}),
     "chat with a stranger's model": ("chat", {"ref": f"{NAME}/1"}),
     "chat of what is not there": ("chat", {"ref": f"{BAIT}/1"}),
+    "compare": ("compare", {}),
+    "a replay, voted on": ("compare", {"replay": TWO}),
     "registry": ("registry", {}),
     "registry, models": ("registry", {"list": "Models"}),
     "registry, nothing found": ("registry", {"q": BAIT, "tag": BAIT}),

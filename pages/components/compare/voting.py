@@ -7,6 +7,7 @@ from collections.abc import Callable
 import streamlit as st
 
 from pages.components.shared import reads, ui
+from pages.components.shared.escape import escape
 from phi3core.access.roles import Person
 from phi3core.chat import history
 from phi3core.errors import Phi3Error
@@ -87,7 +88,8 @@ def show_late() -> None:
     trouble, count = history.sending_error(ui.config()), history.count_pending(ui.config())
     if trouble and count:
         waits = "1 change waits" if count == 1 else f"{count} changes wait"
-        st.caption(f":material/cloud_sync: {waits} for the store, safe on this machine until it takes them. {trouble}")
+        words = f"{waits} for the store, safe on this machine until it takes them."
+        st.caption(f":material/cloud_sync: {words} {escape(trouble)}")
 
 
 def _do(comparison: Comparison, change: Callable[[], Votes]) -> None:

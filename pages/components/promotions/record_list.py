@@ -9,7 +9,7 @@ import pandas as pd
 import streamlit as st
 
 from pages.components.shared import ui
-from pages.components.shared.escape import escape, short
+from pages.components.shared.escape import escape, in_table, short
 from phi3core.promotion.policy.request_status import FILES
 from phi3core.promotion.record.model import Record
 
@@ -67,12 +67,12 @@ def show(records: Sequence[Record], key: str, chosen: str = "", link: bool = Fal
 def _table(records: Sequence[Record]) -> pd.DataFrame:
     table = {
         "When": [record.started for record in records],
-        "Version": [record.ref for record in records],
-        "What": [record.action for record in records],
-        "Change": [change(record) for record in records],
-        "Who": [record.user for record in records],
+        "Version": [in_table(record.ref) for record in records],
+        "What": [in_table(record.action) for record in records],
+        "Change": [in_table(change(record)) for record in records],
+        "Who": [in_table(record.user) for record in records],
         "Status": [[record.status] for record in records],
-        "Why": [record.reason for record in records],
+        "Why": [in_table(record.reason) for record in records],
     }
     if any(record.doubt for record in records):
         table = {"": [f"✗ {record.doubt}" if record.doubt else "" for record in records], **table}

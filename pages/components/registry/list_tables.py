@@ -10,7 +10,7 @@ from streamlit.delta_generator import DeltaGenerator
 from streamlit.elements.lib.column_types import ButtonColumnResult, ColumnConfig
 
 from pages.components.shared import ui
-from pages.components.shared.escape import short
+from pages.components.shared.escape import in_table, short
 from phi3core import tags
 from phi3core.registry.models import Version
 
@@ -44,9 +44,9 @@ def versions(rows: Sequence[Version], review: ReviewState, sort: str, bar: Delta
     table |= {
         "Size, MB": [version.size / 1e6 if version.size else None for version in rows],
         "Age": [version.created for version in rows],
-        "Wrapper": [version.wrapper or "–" for version in rows],
+        "Wrapper": [in_table(version.wrapper or "–") for version in rows],
         "Owner": [_owner(version) for version in rows],
-        "Precision": [version.precision or "–" for version in rows],
+        "Precision": [in_table(version.precision or "–") for version in rows],
     }
     _warn(rows)
     event = st.dataframe(
@@ -138,7 +138,7 @@ def _stage(version: Version) -> list[str]:
 
 
 def _owner(version: Version) -> str:
-    return version.owner if version.owner not in ("", "unknown") else "–"
+    return in_table(version.owner) if version.owner not in ("", "unknown") else "–"
 
 
 def _aliases(versions: Sequence[Version]) -> list[str]:

@@ -6,7 +6,7 @@ import pandas as pd
 import streamlit as st
 
 from pages.components.shared import dialogs, ui
-from pages.components.shared.escape import short
+from pages.components.shared.escape import from_table, in_table, short
 from phi3core.promotion import edit
 from phi3core.registry.models import Version
 
@@ -42,7 +42,8 @@ def tags(version: Version) -> None:
         "What the build wrote (phi3.…) is evidence, and stays. Tags that a policy asks for are an admin's to change."
     )
     own = {key: value for key, value in sorted(version.tags.items()) if not key.startswith(_OURS)}
-    table = pd.DataFrame({"Tag": list(own), "Value": list(own.values())}, dtype="string")
+    cells = {"Tag": map(in_table, own), "Value": map(in_table, own.values())}
+    table = pd.DataFrame({name: list(texts) for name, texts in cells.items()}, dtype="string")
     edited = st.data_editor(
         table, num_rows="dynamic", hide_index=True, width="stretch", key=f"edit_tags_{version.ref}",
         column_config={"Tag": st.column_config.TextColumn(required=True), "Value": st.column_config.TextColumn()},
@@ -60,14 +61,14 @@ def read(edited: pd.DataFrame) -> tuple[dict[str, str], str]:
     """The tags of an edited table, and a sentence where they can't be saved like that."""
     wanted: dict[str, str] = {}
     for name, value in zip(edited["Tag"], edited["Value"]):
-        key = "" if pd.isna(name) else str(name).strip()
+        key = "" if pd.isna(name) else from_table(str(name)).strip()
         if not key:
             continue
         if key.startswith(_OURS):
             return wanted, f"{key} can't be set by hand: phi3.… is what the build wrote."
         if key in wanted:
             return wanted, f"There are two tags named {key}. Remove one."
-        wanted[key] = "" if pd.isna(value) else str(value).strip()
+        wanted[key] = "" if pd.isna(value) else from_table(str(value)).strip()
     return wanted, ""
 
 

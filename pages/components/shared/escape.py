@@ -1,8 +1,8 @@
 """Text as Markdown that shows it letter by letter, whatever it holds.
 
 Whatever people, files, models or stores wrote passes through here where it is drawn, and nowhere before: `escape` for a
-whole text, `short` for a line, `as_code` for a name, `in_chart` for a chart. A model's answer and a version's
-description, which are meant as Markdown, are drawn by `phi3core.markdown.safe_markdown` instead.
+whole text, `short` for a line, `as_code` for a name, `in_chart` for a chart, `in_table` for a cell. A model's answer
+and a version's description, which are meant as Markdown, are drawn by `phi3core.markdown.safe_markdown` instead.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ _SPACE = "\u00a0"
 _ICON = re.compile(r":(?=[\w+/-])")
 _WWW = re.compile(r"\b(www)\.", re.IGNORECASE)
 _ARROW = re.compile(r"(?<!\S)([<>~-])([->=]{1,2})(?!\S)")
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
 _COLORS = {"old": "red", "new": "green"}
 
 
@@ -42,6 +43,16 @@ def as_code(text: str, length: int = 250) -> str:
 def in_chart(text: str, length: int = 200) -> str:
     """The start of the text on one line for a chart: Plotly takes some HTML in its texts, links too."""
     return html.escape(one_line(text, length))
+
+
+def in_table(text: str) -> str:
+    """The text for a cell of st.dataframe, which anybody can download: no spreadsheet takes it for a formula."""
+    return _JOINER + text if text.lstrip()[:1] in _FORMULA else text
+
+
+def from_table(text: str) -> str:
+    """What `in_table` was given."""
+    return text.removeprefix(_JOINER)
 
 
 def differences(pieces: Iterable[DiffPiece], side: str) -> str:

@@ -6,7 +6,7 @@ import pandas as pd
 import streamlit as st
 
 from pages.components.shared import reads, ui
-from pages.components.shared.escape import short
+from pages.components.shared.escape import in_table, short
 from phi3core import tags
 from phi3core.registry import artifacts
 from phi3core.registry.filelist import File
@@ -22,7 +22,7 @@ def show(version: Version) -> None:
         found, remote = reads.read("Listing the files …", _files, ui.config(), version, max_age=_FRESH)
         total = sum(file.size for file in found)
         st.caption(f"{len(found)} {plural(len(found), 'file')}, {ui.size(total)}.")
-        table = {"File": [f.path for f in found], "Size, KB": [f.size / 1e3 for f in found]}
+        table = {"File": [in_table(f.path) for f in found], "Size, KB": [f.size / 1e3 for f in found]}
         table["SHA-256"] = [file.sha256 or "not fetched" for file in found]
         st.dataframe(
             pd.DataFrame(table), hide_index=True, alt="Files",
