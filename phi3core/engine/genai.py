@@ -91,6 +91,7 @@ class Generator:
 
     def __init__(self, model: Model, capacity: int, vocabulary: int) -> None:
         self._model = model  # must outlive this
+        self._length, self._waiting = 0, False
         self._handle, self._floats = _Handle(), ctypes.c_float * vocabulary
         self._one = np.zeros(1, np.int32)
         self._one_pointer = self._one.ctypes.data_as(_Ints)
@@ -104,15 +105,25 @@ class Generator:
 
     def append(self, tokens: np.ndarray[Any, Any]) -> None:
         """Run the model over these token ids (int32)."""
+        self._compute()
         held = np.ascontiguousarray(tokens, np.int32)
         _check(_append_tokens(self._handle, held.ctypes.data_as(_Ints), len(held)))
+        self._length += len(held)
 
     def append_one(self, token: int) -> None:
-        self._one[0] = token
-        _check(_append_tokens(self._handle, self._one_pointer, 1))
+        """Take a token; it is computed when its logits are asked for."""
+        self._compute()
+        self._one[0], self._waiting = token, True
+
+    def _compute(self) -> None:
+        if self._waiting:
+            self._waiting = False
+            _check(_append_tokens(self._handle, self._one_pointer, 1))
+            self._length += 1
 
     def logits(self) -> np.ndarray[Any, Any]:
         """float32[vocabulary] after the last token; a copy."""
+        self._compute()
         tensor, data = _Handle(), _Handle()
         _check(_get_logits(self._handle, tensor))
         try:
@@ -123,7 +134,9 @@ class Generator:
             _destroy_tensor(tensor)
 
     def rewind(self, length: int) -> None:
-        _check(_rewind_to(self._handle, length))
+        if length <= self._length:
+            self._length, self._waiting = length, False
+            _check(_rewind_to(self._handle, length))
 
     def __del__(self) -> None:
         if self._handle:

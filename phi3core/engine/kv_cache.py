@@ -24,7 +24,7 @@ class Sequence(Protocol):
         """Run the model over these tokens."""
 
     def append_one(self, token: int) -> None:
-        """The same for one, as cheaply as can be."""
+        """The same for one. It may be put off until the logits are asked for, and computed with other sequences'."""
 
     def logits(self) -> np.ndarray[Any, Any]:
         """float32[vocabulary] after the last token, to be changed at will."""
@@ -79,7 +79,7 @@ class SequenceCache:
     """The sequences of one model: those in use, and idle ones within a budget of bytes; the least recently used go.
 
     free: the bytes that the machine has left now. Half of them stay free, whatever the budget says: another model may
-    have been loaded since.
+    have been loaded since. slots: see runtime.Runtime.
     """
 
     def __init__(
@@ -90,9 +90,10 @@ class SequenceCache:
         budget: int,
         grain: int,
         free: Callable[[], int],
+        slots: int = 0,
     ) -> None:
         self._make, self._token_bytes, self._context = make, token_bytes, context_length
-        self._budget, self._grain, self._free = budget, grain, free
+        self._budget, self._grain, self._free, self._slots = budget, grain, free, slots
         self._idle: list[CachedSequence] = []
         self._running: list[CachedSequence] = []
 
@@ -119,13 +120,18 @@ class SequenceCache:
         best = max(self._idle, key=lambda cached: cached.shared_prefix(tokens, self._grain), default=None)
         shared = best.shared_prefix(tokens, self._grain) if best else 0
         capacity = self._capacity(need)
-        if best and shared and best.capacity >= need and self._is_worth(best, shared, capacity, key):
+        roomy = best is not None and (self._slots > 0 or best.capacity >= need)
+        if best and shared and roomy and self._is_worth(best, shared, capacity, key):
             self._idle.remove(best)
+            if best.capacity < need:  # it grows
+                self._make_room(need)
+                best.capacity = need
             best.sequence.rewind(shared)
             best.tokens, best.complete = best.tokens[:shared], False
         else:
             if best and shared and self._is_own(best, shared, key):
                 self._idle.remove(best)  # the same conversation, which has outgrown it
+            best = None  # it may have to go now
             self._make_room(capacity)
             best, shared = CachedSequence(self._make(capacity), capacity), 0
         best.key = key
@@ -152,11 +158,17 @@ class SequenceCache:
 
     def _capacity(self, need: int) -> int:
         """Room to grow, since a sequence that is outgrown is read anew: twice the need, at least 1,024 tokens."""
+        if self._slots:
+            return need
         roomy = max(1024, 1 << (2 * need - 1).bit_length())
         most = self.budget // (4 * self._token_bytes)  # one conversation leaves room for others
         return min(max(need, min(roomy, most)), self._context)
 
     def _make_room(self, capacity: int) -> None:
+        """Let idle sequences go for one of so many tokens."""
         self._idle.sort(key=lambda cached: cached.used_at)
-        while self._idle and self.used_bytes + capacity * self._token_bytes > self.budget:
+        while self._idle and (
+            self.used_bytes + capacity * self._token_bytes > self.budget
+            or 0 < self._slots <= len(self._idle) + len(self._running)
+        ):
             self._idle.pop(0)

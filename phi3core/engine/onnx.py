@@ -1,4 +1,8 @@
-"""onnxruntime-genai as a runtime for tokens.py: an ONNX folder, its tokenizer and its sequences."""
+"""ONNX as a runtime for tokens.py: a folder of onnxruntime-genai's, its tokenizer and its sequences.
+
+Where its graph allows, plain onnxruntime computes all sequences together (decoder.py), else onnxruntime-genai each by
+itself. Both give the same logits to the last bit.
+"""
 
 from __future__ import annotations
 
@@ -14,9 +18,12 @@ import psutil
 
 from . import genai
 from .cpu import thread_count
+from .decoder import SLOTS, Decoder
+from .decoder_graph import read_graph
 from .genai_tokenizer import GenaiTokenizer
 from .interface import Messages, template_refusal
 from .kv_cache import Sequence
+from .onnx_config import check_onnx_config
 from .prefill import piece_for
 from .rotary import DividedSequence
 from .weight_files import has_template
@@ -26,7 +33,8 @@ class OnnxRuntime:
     """See runtime.Runtime. Runs on CUDA where this build of onnxruntime-genai has it and there is a device."""
 
     def __init__(self, folder: Path) -> None:
-        config = json.loads((folder / "genai_config.json").read_text())["model"]
+        told = json.loads((folder / "genai_config.json").read_text())
+        config = told["model"]
         decoder = config["decoder"]
         self.context_length = int(config["context_length"])
         self.vocabulary = int(config["vocab_size"])
@@ -39,9 +47,19 @@ class OnnxRuntime:
         self.divide = divide if divide < self.context_length else 0
         self._folder = folder
         self.templated = has_template(folder)
-        # Told, because the runtime's own guess is one thread on some machines, which halves the speed.
-        overlay = {"model": {"decoder": {"session_options": {"intra_op_num_threads": thread_count()}}}}
-        self._model = genai.Model(folder, json.dumps(overlay), cuda=og.is_cuda_available())
+        self._make: Callable[[int], Sequence]
+        self.slots, self.batched = 0, False
+        if not og.is_cuda_available() and (graph := read_graph(folder, told)):
+            check_onnx_config(folder)  # what the registered version's own code can't run is not run here either
+            room = min(self.context_length, self.free() // self.token_bytes)
+            together = Decoder(graph, folder, self.vocabulary, room, thread_count())
+            self._make = lambda _: together.row(self.divide)
+            self.slots, self.batched = SLOTS, together.exact
+        else:
+            # Told, because the runtime's own guess is one thread on some machines, which halves the speed.
+            overlay = {"model": {"decoder": {"session_options": {"intra_op_num_threads": thread_count()}}}}
+            model = genai.Model(folder, json.dumps(overlay), cuda=og.is_cuda_available())
+            self._make = lambda capacity: genai.Generator(model, capacity, self.vocabulary)
         self._tokenizer = GenaiTokenizer(folder)
 
     def render(self, messages: Messages) -> str:
@@ -71,5 +89,5 @@ class OnnxRuntime:
         return psutil.virtual_memory().available  # on CUDA too, where nothing tells without PyTorch
 
     def sequence(self, capacity: int) -> Sequence:
-        made = genai.Generator(self._model, capacity, self.vocabulary)
+        made = self._make(capacity)
         return DividedSequence(made, self.divide) if self.divide else made

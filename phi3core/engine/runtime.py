@@ -13,7 +13,9 @@ class Runtime(Protocol):
     """Loaded weights with their tokenizer.
 
     templated: whether the tokenizer has a chat template. vocabulary: the number of logits. eos: ids that end an answer.
-    piece: tokens read at once. token_bytes: bytes of KV cache that a token takes.
+    piece: tokens read at once. token_bytes: bytes of KV cache that a token takes. slots: how many sequences there may
+    be where they take memory as they grow; 0: any number, and each takes its capacity when it is made. batched: whether
+    tokens of several sequences are computed together.
     """
 
     templated: bool
@@ -22,6 +24,8 @@ class Runtime(Protocol):
     eos: frozenset[int]
     piece: int
     token_bytes: int
+    slots: int
+    batched: bool
 
     def render(self, messages: Messages) -> str:
         """The prompt that the model's own chat template makes. Raises BadInput."""

@@ -56,10 +56,17 @@ class TokenEngine:
         # An answer that follows a schema is ended by the token that ends answers.
         self.supports = ALL_OPTIONS if runtime.eos else ALL_OPTIONS - {"json_schema"}
         self.context_length: int = runtime.context_length
+        self.batched: bool = runtime.batched
         budget = int(runtime.free() * _SHARE) if budget is None else budget
         self._reader = PromptReader(runtime)
         self._cache = SequenceCache(
-            runtime.sequence, runtime.token_bytes, runtime.context_length, budget, self._reader.grain, runtime.free
+            runtime.sequence,
+            runtime.token_bytes,
+            runtime.context_length,
+            budget,
+            self._reader.grain,
+            runtime.free,
+            runtime.slots,
         )
 
     def prepare(self, messages: Messages) -> str:
@@ -171,7 +178,7 @@ class TokenEngine:
         index: int,
         stopped: Callable[[], bool],
         constraint: Constraint | None,
-    ) -> Generator[Piece | End, None, int]:
+    ) -> Generator[Piece | End | None, None, int]:
         """One answer. Returns how many tokens it has."""
         decode, cut = self._runtime.decoder(), StopFilter(options.stop)
         reason, count, logprobs = "length", 0, []
@@ -189,14 +196,17 @@ class TokenEngine:
             if raw is not None:
                 logprobs.append(self._token_of(raw, token, options.logprobs or 0))
             ready = cut.push(decode(token))
+            over = cut.found or complete
+            if count < limit and not over:
+                cached.sequence.append_one(token)  # before the others' turn, so that it is computed with theirs
             if ready or (logprobs and not cut.held):
                 yield Piece(ready, index, tuple(logprobs))
                 logprobs = []
-            if cut.found or complete:
+            else:
+                yield None
+            if over:
                 reason = "stop"
                 break
-            if count < limit:
-                cached.sequence.append_one(token)
         if rest := cut.rest():
             yield Piece(rest, index, tuple(logprobs))
         yield End("stop" if stopped() else reason, index)

@@ -25,6 +25,8 @@ from .rotary import DividedSequence
 class TransformersRuntime:
     """See runtime.Runtime. precision ``auto`` takes what the weights were saved in, where the machine has it."""
 
+    slots, batched = 0, False
+
     def __init__(self, folder: Path, tokenizer: Path, precision: str) -> None:
         device = "cuda" if torch.cuda.is_available() else "cpu"
         dtype = "auto" if precision == "auto" else getattr(torch, precision)
@@ -93,19 +95,31 @@ class _Sequence:
     def __init__(self, model: Any) -> None:
         self._model, self._cache = model, DynamicCache()
         self._logits: Any = None
+        self._waiting: int | None = None  # a token, computed when its logits are asked for
 
     def append(self, tokens: np.ndarray[Any, Any]) -> None:
+        self._compute()
         with torch.inference_mode():
             ids = torch.as_tensor(tokens, dtype=torch.long, device=self._model.device)[None]
             out = self._model(input_ids=ids, past_key_values=self._cache, use_cache=True, logits_to_keep=1)
             self._logits = out.logits[0, -1]
 
     def append_one(self, token: int) -> None:
-        self.append(np.array([token]))
+        self._compute()
+        self._waiting = token
+
+    def _compute(self) -> None:
+        if (token := self._waiting) is not None:
+            self._waiting = None
+            self.append(np.array([token]))
 
     def logits(self) -> np.ndarray[Any, Any]:
+        self._compute()
         return np.array(self._logits.float().cpu().numpy())
 
     def rewind(self, length: int) -> None:
-        if surplus := self._cache.get_seq_length() - length:
+        surplus = self._cache.get_seq_length() - length
+        if surplus >= 0:
+            self._waiting = None
+        if surplus > 0:
             self._cache.crop(-surplus)

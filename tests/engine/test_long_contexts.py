@@ -102,6 +102,27 @@ def test_what_is_read_in_pieces_token_by_token_and_rewound_is_what_is_read_at_on
     same(50)
 
 
+def test_sequences_on_both_sides_of_the_divide_are_computed_together_as_alone(runtime: Any) -> None:
+    """The factors are chosen for a whole step: the short sequence would get the long one's."""
+    rows: list[Sequence] = [runtime.sequence(128) for _ in range(4)]
+    lengths = (20, 60, DIVIDE, 10)  # the third passes it with its next token
+
+    def after(row: Sequence, length: int) -> np.ndarray[Any, Any]:
+        row.append(TOKENS[:length])
+        row.append_one(int(TOKENS[length]))
+        return row.logits()
+
+    alone = [after(row, length) for row, length in zip(rows, lengths, strict=True)]
+    for row, length in zip(rows, lengths, strict=True):
+        row.rewind(0)
+        row.append(TOKENS[:length])
+    for row, length in zip(rows, lengths, strict=True):
+        row.append_one(int(TOKENS[length]))
+
+    for row, expected in zip(rows, alone, strict=True):
+        assert np.array_equal(row.logits(), expected)
+
+
 def test_a_conversation_goes_on_past_both(weights: Path) -> None:
     engine = open_weights(weights, "transformers", precision="float32")
     assert isinstance(engine, TokenEngine)

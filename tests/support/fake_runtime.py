@@ -69,6 +69,8 @@ class FakeRuntime:
     vocabulary: int = 96
     eos: frozenset[int] = frozenset({EOS})
     token_bytes: int = 1
+    slots: int = 0
+    batched: bool = False
     eos_logit: float = -100.0
     fail: bool = False
     pace: float = 0.0  # seconds a token

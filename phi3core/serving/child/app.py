@@ -100,6 +100,7 @@ def create_app(
             "default_generation_settings": asdict(engine.options),
             "supports": sorted(engine.supports),
             "signature": engine.signature,
+            "batched": engine.batched,
         }
 
     @app.post("/apply-template")

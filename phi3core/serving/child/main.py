@@ -27,7 +27,7 @@ from phi3core.parent_process import on_parent_exit
 from .app import bind_socket, create_app, run_app
 
 # Not torch, transformers and mlflow: they take seconds and hundreds of megabytes, and most versions need none.
-_AHEAD = ("numpy", "onnxruntime_genai", "phi3core.engine.tokens", "phi3core.engine.onnx")
+_AHEAD = ("numpy", "onnx", "onnxruntime_genai", "phi3core.engine.tokens", "phi3core.engine.onnx")
 _NO_MEMORY = re.compile(r"MemoryError|bad_alloc|out of memory|(failed|can't|cannot|unable) to allocate", re.IGNORECASE)
 
 

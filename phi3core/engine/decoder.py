@@ -1,0 +1,254 @@
+"""Plain onnxruntime over keys and values that we hold: one step computes the next token of every sequence.
+
+A token that is appended waits until the logits of any sequence are asked for; then all that wait are computed
+together, in rows of one batch. A row's logits are to the last bit those that it has alone, so nothing depends on who
+else is there (docs/decisions/0017).
+"""
+
+from __future__ import annotations
+
+import mmap
+import weakref
+from collections import OrderedDict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .decoder_graph import IDS, LOGITS, MASK, DecoderGraph
+from .kv_cache import Tokens
+
+SLOTS = 64
+"""How many sequences there may be, those that are kept included."""
+NONE = -1  # no token
+_HOLES = 3  # slots between two rows: so many are computed along for less than a step of their own
+_BINDINGS = 64  # of rows to memory, that are kept
+_ROUND = 1024  # tokens: a slot is a multiple of them, and so of the system's pages
+
+
+class Decoder:
+    """Loaded weights and the keys and values of all sequences.
+
+    room: tokens that a sequence may have. The memory for `SLOTS` of them is only addresses until it is written to.
+    Raises onnxruntime's errors where the weights can't be loaded.
+    """
+
+    def __init__(self, graph: DecoderGraph, folder: Path, vocabulary: int, room: int, threads: int) -> None:
+        import onnxruntime as ort  # not before the process is shut in: it starts a thread
+
+        ort.disable_telemetry_events()
+        options = ort.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.add_session_config_entry("session.model_external_initializers_file_folder_path", str(folder))
+        self._session = ort.InferenceSession(graph.model, options, providers=["CPUExecutionProvider"])
+        self._value_of = ort.OrtValue.ortvalue_from_numpy
+        self._vocabulary, self._room = vocabulary, -(-room // _ROUND) * _ROUND
+        self._shape = (SLOTS, graph.heads, self._room, graph.size)
+        self._caches = [(*names, _Buffer(self._shape)) for names in graph.caches]
+        self._rows: list[weakref.ref[Row] | None] = [None] * SLOTS
+        self._bindings: OrderedDict[tuple[int, int], Any] = OrderedDict()
+        self.exact = True
+        self.exact = self._is_exact()
+
+    def row(self, divide: int = 0) -> Row:
+        """An empty sequence. divide: see Row. Raises RuntimeError where there are `SLOTS` already."""
+        for slot, known in enumerate(self._rows):
+            if known and known() is None:
+                self._give_back(slot)
+        if None not in self._rows:
+            raise RuntimeError(f"There are {SLOTS} sequences already, and there is no memory for more.")
+        row = Row(self, self._rows.index(None), divide)
+        self._rows[row.slot] = weakref.ref(row)
+        return row
+
+    def step(self) -> None:
+        """Compute every token that waits."""
+        rows = [row for row in self._alive() if row.waiting != NONE]
+        for same in ([row for row in rows if not row.is_long(1)], [row for row in rows if row.is_long(1)]):
+            self._close_up(same)
+            for group in self._groups(same):
+                self._step(group)
+
+    def read(self, row: Row, tokens: Tokens) -> None:
+        """Compute a piece of one sequence."""
+        ids = np.ascontiguousarray(tokens, np.int64)[None]
+        row.computed = self._run(row.slot, row.slot + 1, ids, np.array([row.length + len(tokens)]))[0]
+        row.length += len(tokens)
+
+    def _alive(self) -> list[Row]:
+        """All sequences, in the order of their slots."""
+        return [row for known in self._rows if known and (row := known())]
+
+    def _groups(self, rows: list[Row]) -> list[list[Row]]:
+        """Rows that go in one step: neighbours, with few holes between them."""
+        groups: list[list[Row]] = []
+        for row in rows:
+            if groups and self.exact and self._reaches(groups[-1][-1], row):
+                groups[-1].append(row)
+            else:
+                groups.append([row])
+        return groups
+
+    def _reaches(self, before: Row, row: Row) -> bool:
+        holes = range(before.slot + 1, row.slot)
+        return len(holes) <= _HOLES and all(self._is_hole(slot, row) for slot in holes)
+
+    def _is_hole(self, slot: int, row: Row) -> bool:
+        """Whether a token that means nothing can be written behind what this slot holds, in a step with the row."""
+        idle = self._at(slot)
+        return idle is None or (idle.length < self._room and (row.is_long(1) or not idle.is_long(1)))
+
+    def _at(self, slot: int) -> Row | None:
+        known = self._rows[slot]
+        return known() if known else None
+
+    def _close_up(self, rows: list[Row]) -> None:
+        """Where rows are apart, move the last one into the first hole: one at a step, for it takes some of its time."""
+        taken = {row.slot for row in rows}
+        holes = (slot for slot in range(min(taken, default=0), max(taken, default=0)) if slot not in taken)
+        if self.exact and (hole := next(holes, None)) is not None:
+            self._exchange(rows[-1], hole)
+            rows.sort(key=lambda row: row.slot)
+
+    def _exchange(self, row: Row, slot: int) -> None:
+        """Bring a row into this slot, and what is there into the row's."""
+        other, before = self._at(slot), row.slot
+        length = other.length if other else 0
+        for _, _, buffer in self._caches:
+            rows = buffer.rows
+            kept = rows[slot, :, :length].copy()
+            rows[slot, :, : row.length] = rows[before, :, : row.length]
+            rows[before, :, :length] = kept
+        self._rows[slot], self._rows[before] = self._rows[before], self._rows[slot]
+        row.slot = slot
+        if other:
+            other.slot = before
+        else:
+            self._give_back(before)
+
+    def _give_back(self, slot: int) -> None:
+        self._rows[slot] = None
+        for _, _, buffer in self._caches:
+            buffer.give_back(slot)
+
+    def _step(self, rows: list[Row]) -> None:
+        first, end = rows[0].slot, rows[-1].slot + 1
+        ids, lengths = np.zeros((end - first, 1), np.int64), np.ones(end - first, np.int64)
+        for slot in range(first, end):
+            if idle := self._at(slot):
+                lengths[slot - first] = idle.length + 1
+        for row in rows:
+            ids[row.slot - first] = row.waiting
+        try:
+            logits = self._run(first, end, ids, lengths)
+        except Exception as error:
+            for row in rows:
+                row.failure, row.waiting = str(error), NONE  # the error itself would hold on to all of them
+            return
+        for row in rows:
+            row.computed, row.waiting = logits[row.slot - first].copy(), NONE
+            row.length += 1
+
+    def _run(self, first: int, end: int, ids: np.ndarray[Any, Any], lengths: np.ndarray[Any, Any]) -> Any:
+        """Logits, float32[rows, vocabulary], of the slots from first to end.
+
+        ids: int64[rows, tokens]. lengths: int64[rows], of each sequence with these tokens.
+        """
+        mask = (np.arange(lengths.max()) < lengths[:, None]).astype(np.int64)
+        logits = np.empty((end - first, 1, self._vocabulary), np.float32)
+        binding = self._bind(first, end)
+        binding.bind_cpu_input(IDS, ids)
+        binding.bind_cpu_input(MASK, mask)
+        binding.bind_output(LOGITS, "cpu", 0, np.float32, logits.shape, logits.ctypes.data)
+        self._session.run_with_iobinding(binding)
+        return logits[:, 0]
+
+    def _bind(self, first: int, end: int) -> Any:
+        """Past and present of these slots, bound to one memory; kept, for it takes a tenth of a step."""
+        if (first, end) not in self._bindings:
+            binding = self._session.io_binding()
+            for past, present, buffer in self._caches:
+                value = self._value_of(buffer.rows[first:end])
+                binding.bind_ortvalue_input(past, value)
+                binding.bind_ortvalue_output(present, value)
+            self._bindings[first, end] = binding
+        self._bindings.move_to_end((first, end))
+        if len(self._bindings) > _BINDINGS:
+            self._bindings.popitem(last=False)
+        return self._bindings[first, end]
+
+    def _is_exact(self) -> bool:
+        """Whether this machine's kernels give a row the same logits to the last bit, alone and in a batch."""
+        rows = [self.row() for _ in range(8)]
+        for length, row in zip((3, 5), rows, strict=False):
+            row.append(np.arange(length, dtype=np.int32) % self._vocabulary)
+
+        def after(*together: Row) -> list[np.ndarray[Any, Any]]:
+            for row in together:
+                row.append_one(1)
+            found = [row.logits() for row in together]
+            for row in together:
+                row.rewind(row.length - 1)
+            return found
+
+        alone = [after(row)[0] for row in rows[:2]]
+        batches = after(*rows[:2]), after(*rows)
+        return all(np.array_equal(one, batch[at]) for batch in batches for at, one in enumerate(alone))
+
+
+class Row:
+    """See kv_cache.Sequence: a sequence in a slot of the decoder's memory.
+
+    divide: a sequence of more tokens than this is computed with other rotary factors, 0: none is. They are chosen for
+    a whole step, so that shorter and longer ones never share one.
+    """
+
+    def __init__(self, decoder: Decoder, slot: int, divide: int) -> None:
+        self._decoder, self.slot, self._divide = decoder, slot, divide
+        self.length = 0  # tokens computed
+        self.waiting = NONE  # the token to be computed next
+        self.computed = np.empty(0, np.float32)  # the logits of the last one
+        self.failure = ""  # what the runtime said of its last step
+
+    def is_long(self, more: int) -> bool:
+        """Whether it is longer than the divide with so many tokens more."""
+        return 0 < self._divide < self.length + more
+
+    def append(self, tokens: Tokens) -> None:
+        if self.waiting != NONE:
+            self._decoder.step()
+        self._decoder.read(self, tokens)
+
+    def append_one(self, token: int) -> None:
+        if self.waiting != NONE:
+            self._decoder.step()
+        self.waiting = token
+
+    def logits(self) -> np.ndarray[Any, Any]:
+        if self.waiting != NONE:
+            self._decoder.step()
+        if self.failure:
+            raise RuntimeError(f"The runtime failed: {self.failure}")
+        return self.computed.copy()
+
+    def rewind(self, length: int) -> None:
+        if length <= self.length:
+            self.length, self.waiting = length, NONE
+
+
+class _Buffer:
+    """Keys or values of one layer. rows: float32[slots, heads, tokens, size]."""
+
+    def __init__(self, shape: tuple[int, ...]) -> None:
+        self._stride = int(np.prod(shape[1:])) * 4
+        size = self._stride * shape[0]
+        # Private, so that what is given back is gone; other systems than Linux keep it.
+        self._memory = mmap.mmap(-1, size, **({"flags": mmap.MAP_PRIVATE} if hasattr(mmap, "MAP_PRIVATE") else {}))
+        self.rows = np.frombuffer(self._memory, np.float32).reshape(shape)
+        if hasattr(mmap, "MADV_NOHUGEPAGE"):  # a large page for the first tokens of each head would hold thousands
+            self._memory.madvise(mmap.MADV_NOHUGEPAGE)
+
+    def give_back(self, slot: int) -> None:
+        """Let the system have the memory of a slot; it reads as zeros."""
+        if hasattr(mmap, "MADV_DONTNEED"):
+            self._memory.madvise(mmap.MADV_DONTNEED, slot * self._stride, self._stride)
