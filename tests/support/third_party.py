@@ -169,7 +169,7 @@ class Sum(mlflow.pyfunc.PythonModel):
 
     def predict(self, context, model_input, params=None):
         import numpy as np
-        do({-2: "raise", -3: "exit", -4: "print"}.get(model_input["a"].iloc[0]))
+        do({-2: "raise", -3: "exit", -4: "print"}.get(model_input["a"].iloc[0], ""))
         if (model_input["a"] > 99).any():
             return object()
         total = model_input["a"] + model_input["b"]
