@@ -44,7 +44,7 @@ def _conversation() -> Conversation:
     if wanted:
         try:
             found = reads.wait_for(
-                "Reading the conversation …", load_conversation, ui.config(), ui.servers(), wanted, me.name
+                "Reading the conversation …", load_conversation, ui.config(), ui.servers(), wanted, me
             )
             _follow_address(found)
             return found

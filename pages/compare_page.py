@@ -17,7 +17,7 @@ def _in_address() -> Comparison | None:
     if not id:
         return None
     try:
-        return reads.wait_for("Reading the comparison …", read, ui.config(), ui.servers(), id, me.name)
+        return reads.wait_for("Reading the comparison …", read, ui.config(), ui.servers(), id, me)
     except (NotFound, BadInput) as error:
         ui.show_warning(str(error))
         return None

@@ -26,6 +26,7 @@ class Settings:
     tracking_uri: the MLflow store (``MLFLOW_TRACKING_URI``, default a SQLite file in home).
     cache: prepared weights, shared by all builds (``PHI3_CACHE``, default ``home/cache``).
     tracing: whether conversations are saved as traces (``PHI3_TRACING``, ``on`` or ``off``).
+    private: whether conversations are read by their authors and admins alone (``PHI3_PRIVATE``).
     idle_minutes: a model server that had no request for so long is stopped (``PHI3_IDLE_MINUTES``).
     parallel, queue: how many answers one version writes at once, and how many requests may wait for one
     (``PHI3_PARALLEL``, ``PHI3_QUEUE``).
@@ -48,6 +49,7 @@ class Settings:
     tracking_uri: str
     cache: Path
     tracing: bool = True
+    private: bool = False
     idle_minutes: float = 30
     parallel: int = 8
     queue: int = 32
@@ -110,6 +112,7 @@ def load_settings() -> Settings:
         tracking_uri=uri,
         cache=cache,
         tracing=_switch("PHI3_TRACING"),
+        private=_flag("PHI3_PRIVATE"),
         idle_minutes=_number("PHI3_IDLE_MINUTES", Settings.idle_minutes, 0.01),
         parallel=int(_number("PHI3_PARALLEL", Settings.parallel, 1)),
         queue=int(_number("PHI3_QUEUE", Settings.queue, 0)),

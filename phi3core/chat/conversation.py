@@ -16,6 +16,7 @@ from typing import Any
 
 from phi3core.access import roles
 from phi3core.access.login import load_login
+from phi3core.access.privacy import may_read
 from phi3core.access.roles import Person
 from phi3core.clean_text import clean, one_line
 from phi3core.errors import BadInput, Forbidden
@@ -86,6 +87,10 @@ class Conversation(Tree):
         Where people do not sign in, a name is only what a user calls himself: everybody goes on with everything.
         """
         return not load_login(self._settings) or self.author.casefold() in ("", user.casefold())
+
+    def may_read(self, person: Person | None = None) -> bool:
+        """Whether a person reads it: everybody does, unless conversations are private; see `access.privacy`."""
+        return not self.tree or may_read(self._settings, self.author, person)
 
     # ------------------------------------------------------------ asking
 
@@ -177,11 +182,7 @@ class Conversation(Tree):
     def stop(self, person: Person | None = None) -> None:
         """End the answer that is coming, if any; what came so far is kept.
 
-        Args:
-            person: who does; by default the user of this machine.
-
-        Raises:
-            Forbidden: the person is neither its author nor an admin.
+        Raises Forbidden for a person, by default the user of this machine, who is neither its author nor an admin.
         """
         person = person or roles.local_person(self._settings)
         if not person.may("admin") and not self.may_write(person.name):

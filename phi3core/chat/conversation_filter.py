@@ -38,6 +38,7 @@ class ConversationFilter:
     ref: the version or endpoint that answered; a model's name stands for all its versions. user: who asked, in any
     case. rating: a name in RATINGS. since, until: when it was asked, in milliseconds since 1970, before `until`.
     origin: the kind of the conversation's origin, or BEGUN_HERE. pinned_by: somebody who has pinned the conversation.
+    author: who began the conversation, which is not a turn's either.
     """
 
     ref: str = ""
@@ -47,6 +48,7 @@ class ConversationFilter:
     until: int = 0
     origin: str = ""
     pinned_by: str = ""
+    author: str = ""
 
     def __bool__(self) -> bool:
         return self != ConversationFilter()

@@ -22,7 +22,7 @@ from phi3core.errors import BadInput, Forbidden, NotFound, StoreDown
 from phi3core.settings import Settings
 from phi3core.traces import outbox, trace, trace_search, votes
 from phi3core.traces.titles import TITLE_LENGTH, default_title
-from phi3core.traces.trace_search import check_conversation_id, session_filter
+from phi3core.traces.trace_search import NOT_THERE, check_conversation_id, session_filter
 from phi3core.traces.turn import Origin, Turn
 from phi3core.traces.votes import Better, Pair
 
@@ -220,7 +220,7 @@ def read(settings: Settings, id: str) -> StoredConversation:
         if rated := found.get(rating["turn"]):
             rated.thumb, rated.comment, rated.rated_by = rating["thumb"], rating["comment"], rating["user"]
     if not found:
-        raise NotFound("This conversation is not in the store (any more). Start a new one.")
+        raise NotFound(NOT_THERE)
     turns = sorted(found.values(), key=lambda turn: turn.when)
     title = pending.renamed or title or pending.title or default_title(turns[0].question)
     return StoredConversation(id, title, turns, origin)

@@ -6,9 +6,10 @@ import threading
 from collections import OrderedDict
 
 from phi3core.access.roles import Person
-from phi3core.errors import Conflict
+from phi3core.errors import Conflict, NotFound
 from phi3core.serving.pool import Pool
 from phi3core.settings import Settings
+from phi3core.traces.trace_search import NOT_THERE
 from phi3core.traces.turn import Turn
 
 from . import history
@@ -19,14 +20,26 @@ _live: OrderedDict[str, Conversation] = OrderedDict()
 _lock = threading.Lock()
 
 
-def load_conversation(settings: Settings, pool: Pool, id: str, user: str = "") -> Conversation:
-    """A conversation by its id: the live one, else read from its traces. Raises NotFound or BadInput."""
+def load_conversation(settings: Settings, pool: Pool, id: str, person: Person | None = None) -> Conversation:
+    """A conversation by its id: the live one, else read from its traces.
+
+    Args:
+        person: who reads it, and asks in it where `ask` is not told; by default the user of this machine.
+
+    Raises:
+        BadInput: this is no conversation's id.
+        NotFound: it is not there, or it is private and not this person's.
+    """
     with _lock:
-        if id in _live:
+        found = _live.get(id)
+        if found:
             _live.move_to_end(id)
-            return _live[id]
-    stored = history.read(settings, id)
-    return add_conversation(Conversation(settings, pool, id, user, stored.turns, stored.origin, stored.title))
+    if found is None:
+        stored, user = history.read(settings, id), person.name if person else ""
+        found = Conversation(settings, pool, id, user, stored.turns, stored.origin, stored.title)
+    if not found.may_read(person):
+        raise NotFound(NOT_THERE)
+    return add_conversation(found)
 
 
 def add_conversation(conversation: Conversation) -> Conversation:

@@ -133,9 +133,10 @@ def start(original: Conversation, target: Target, asked_ref: str = "", user: str
     return found
 
 
-def find_replay(id: str) -> Replay | None:
+def find_replay(id: str, person: Person | None = None) -> Replay | None:
     """The replay that makes the conversation with this id, if this process started it and still holds it."""
-    return _live.get(id)
+    found = _live.get(id)
+    return found if found and found.conversation.may_read(person) and found.original.may_read(person) else None
 
 
 def compare(original: Conversation, repeated: Conversation) -> list[AnswerPair]:

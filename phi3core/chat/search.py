@@ -15,6 +15,8 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from phi3core import tags
+from phi3core.access.privacy import reads_all
+from phi3core.access.roles import Person, local_person
 from phi3core.clean_text import clean
 from phi3core.settings import Settings
 from phi3core.traces import outbox, trace, trace_search
@@ -75,6 +77,7 @@ def search_conversations(
     pending_only: bool = False,
     seconds: float = math.inf,
     wanted: ConversationFilter = ANY,
+    reader: Person | None = None,
 ) -> SearchResult:
     """Find conversations, the newest first.
 
@@ -83,10 +86,17 @@ def search_conversations(
         pending_only: only those of which something waits for the store, which is not asked then.
         seconds: about how long to go back in the store.
         wanted: only those that meet this.
+        reader: who looks; where conversations are private, only those that this person may read are found. By default
+            the user of this machine.
 
     Raises:
         StoreDown: the store does not answer.
     """
+    if not reads_all(settings, reader):
+        own = (reader or local_person(settings)).name
+        if wanted.user.casefold() not in ("", own.casefold()):
+            return SearchResult([])  # what another has asked is in conversations of theirs
+        wanted = replace(wanted, user=own, author=own)
     events = outbox.pending_events(settings)
     stored: dict[str, _Row] = {}
     since = 0
@@ -127,6 +137,8 @@ class _Row:
 
     def meets(self, wanted: ConversationFilter) -> bool:
         if wanted.pinned_by and pin_tag(wanted.pinned_by) not in self.pins:
+            return False
+        if wanted.author and wanted.author.casefold() != self.author.casefold():
             return False
         return any(wanted.meets(turn) for turn in self.turns.values())
 

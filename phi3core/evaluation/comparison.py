@@ -163,20 +163,20 @@ def begin(
     return _comparison(id, made)
 
 
-def load(settings: Settings, pool: Pool, id: str, user: str = "") -> Comparison:
-    """A comparison by its id: of answers that are coming, or read from the store. Raises NotFound or BadInput."""
-    first = load_conversation(settings, pool, _conversation_id(check_conversation_id(id), 0), user)
+def load(settings: Settings, pool: Pool, id: str, person: Person | None = None) -> Comparison:
+    """A comparison by its id, of answers that are coming or read from the store. As `load_conversation`."""
+    first = load_conversation(settings, pool, _conversation_id(check_conversation_id(id), 0), person)
     count = first.origin.compared if first.origin else 0
-    others = [load_conversation(settings, pool, _conversation_id(id, at), user) for at in range(1, count)]
+    others = [load_conversation(settings, pool, _conversation_id(id, at), person) for at in range(1, count)]
     return _comparison(id, [first, *others])
 
 
-def load_replay(settings: Settings, pool: Pool, id: str, user: str = "") -> Comparison:
-    """A replay's recorded and repeated answers, by the id of the conversation it made. Raises NotFound or BadInput."""
-    repeated = load_conversation(settings, pool, id, user)
+def load_replay(settings: Settings, pool: Pool, id: str, person: Person | None = None) -> Comparison:
+    """A replay's recorded and repeated answers, by the id of the conversation it made. As `load_conversation`."""
+    repeated = load_conversation(settings, pool, id, person)
     if repeated.origin is None or repeated.origin.kind != "replay":
         raise BadInput("This conversation repeats no other one: there is nothing to compare.")
-    original = load_conversation(settings, pool, repeated.origin.conversation, user)
+    original = load_conversation(settings, pool, repeated.origin.conversation, person)
     return Comparison(id, [original, repeated], replayed=True)
 
 

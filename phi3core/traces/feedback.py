@@ -13,6 +13,8 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from phi3core import tags
+from phi3core.access.privacy import may_read
+from phi3core.access.roles import Person
 from phi3core.clean_text import one_line
 from phi3core.registry.models import Version
 from phi3core.settings import Settings
@@ -108,13 +110,17 @@ class Reviews:
         return count_score(self.version, (vote for vote in self.votes if vote.between(self.version, other)))
 
 
-def read_reviews(settings: Settings, version: Version, conversations: bool = True) -> Reviews:
+def read_reviews(
+    settings: Settings, version: Version, conversations: bool = True, reader: Person | None = None
+) -> Reviews:
     """Read what people said about a version, newest comment first.
 
     It takes three calls of the store, and one more for every 500 answers.
 
     Args:
         conversations: count those too; without, it is two calls for every 500 judged answers.
+        reader: who looks; where conversations are private, only what this person may read is told, and all is counted.
+            By default the user of this machine.
 
     Raises:
         StoreDown: the store does not answer.
@@ -123,6 +129,7 @@ def read_reviews(settings: Settings, version: Version, conversations: bool = Tru
     judged = f"{where} AND feedback.{tags.THUMB} IS NOT NULL"
     answered: dict[str, AnsweredConversation] = {}
     thumbs: list[Comment] = []
+    private: dict[str, bool] = {}  # by conversation
     for info in trace_search.search_infos(settings, where if conversations else judged, "DESC"):
         model_id = str((info.trace_metadata or {}).get(MODEL_ID, ""))
         if info.tags.get(tags.VERSION) != one_line(version.ref, 250) or not is_same_model(model_id, version):
@@ -133,15 +140,18 @@ def read_reviews(settings: Settings, version: Version, conversations: bool = Tru
         if session:
             question = info.request_preview or "…"
             answered.setdefault(session, AnsweredConversation(session, question, user, info.request_time))
+            private[session] = not may_read(settings, user, reader)
         thumbs += _thumbs(info)
     votes = search_votes(settings, version)
-    latest = tuple(islice(answered.values(), _MOST_CONVERSATIONS)) if conversations else ()
+    told = [talk for talk in answered.values() if not private[talk.conversation]]
+    latest = tuple(islice(told, _MOST_CONVERSATIONS)) if conversations else ()
+    commented = [thumb for thumb in thumbs if thumb.text and not private.get(thumb.conversation)]
     titles = read_given_titles(settings, [talk.conversation for talk in latest])
     return Reviews(
         version,
         up=sum(thumb.up for thumb in thumbs),
         down=sum(not thumb.up for thumb in thumbs),
-        comments=tuple(sorted((thumb for thumb in thumbs if thumb.text), key=lambda thumb: -thumb.when)),
+        comments=tuple(sorted(commented, key=lambda thumb: -thumb.when)),
         conversations=len(answered) if conversations else 0,
         votes=tuple(votes),
         people=_people([thumb.user for thumb in thumbs] + [vote.user for vote in votes]),

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from mlflow.entities import Trace, TraceInfo
     from mlflow.tracing.client import TracingClient
 
+NOT_THERE = "This conversation is not in the store (any more). Start a new one."
 SESSION, USER, MODEL_ID = "mlflow.trace.session", "mlflow.trace.user", "mlflow.modelId"
 """MLflow's names of a trace's metadata: the conversation, who asked, the logged model that answered."""
 

@@ -99,7 +99,7 @@ def test_somebody_elses_conversation_is_left_alone_but_by_an_admin(
     settings: Settings, veras: str, act: Callable[[Settings, str, Person], None], live: bool
 ) -> None:
     if live:
-        load_conversation(settings, None, veras, RITA.name)  # type: ignore[arg-type]
+        load_conversation(settings, None, veras, RITA)  # type: ignore[arg-type]
     assert history.find_author(settings, veras) == VERA.name
     assert [summary.author for summary in search_conversations(settings).conversations] == [VERA.name]
     for other in (RITA, RALPH, Person(VERA.name, roles.NO_ROLE)):

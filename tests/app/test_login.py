@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import streamlit as st
 from streamlit.testing.v1 import AppTest
 
 from pages.components.shared import ui
 from phi3core.access.login import load_login
 from phi3core.access.roles import Person
-from phi3core.chat import history, prompts
+from phi3core.chat import history, live_conversations, prompts
 from phi3core.chat.conversation import Conversation
 from phi3core.chat.live_conversations import add_conversation, load_conversation
 from phi3core.chat.live_turn import LiveTurn
@@ -180,6 +181,22 @@ def test_a_viewer_reads_somebodys_conversation_and_goes_on_from_it_in_one_of_the
     assert [(turn.question, turn.user) for turn in own.path] == [(q, "vera@example.org") for q in ("One?", "Hello")]
     assert own.id != talk
     assert len(load_conversation(settings, None, talk).tree) == 1  # type: ignore[arg-type]
+
+
+def test_beside_the_box_for_messages_stands_who_reads_them(
+    open_page: Open, register: Register, sign_in: Callable[..., None], monkeypatch: pytest.MonkeyPatch, talk: str
+) -> None:
+    register()
+    assert "this conversation." not in said(open_page("chat"))  # a single user has nobody to be told of
+    sign_in(VERA)
+    assert "Everybody who may sign in here reads this conversation." in said(open_page("chat"))
+    monkeypatch.setenv("PHI3_PRIVATE", "1")
+    st.cache_resource.clear()
+    live_conversations._live.clear()  # as after a start of the app
+    at = open_page("chat", c=talk)
+    assert "You and the admins read this conversation." in said(at)
+    assert "is not in the store" in at.warning[0].value
+    assert "Uno." not in drawn(at)
 
 
 def test_what_another_has_asked_is_stopped_by_them_or_an_admin(

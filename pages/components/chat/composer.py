@@ -11,6 +11,7 @@ import streamlit as st
 
 from pages.components.shared import reads, ui
 from pages.components.shared.escape import short
+from phi3core.access.login import load_login
 from phi3core.chat.answer import read_schema
 from phi3core.chat.conversation import Conversation
 from phi3core.chat.model_client import render_prompt
@@ -58,11 +59,20 @@ def show(chosen: Selection, conversation: Conversation, state: ServerState, syst
         if mode != RAW:  # which is sent alone, and counted below its box
             with st.container(width=360):  # a phone's whole width, where it stands in a line of its own
                 context_bar.show(chosen, conversation, system)
+    _say_who_reads()
     if mode == RAW:
         with st.bottom:
             return _raw(conversation, state, system)
     # Not in st.bottom, where it comes by itself: only so does the page stay at its end while an answer grows.
     return _message(conversation, mode, schema)
+
+
+def _say_who_reads() -> None:
+    """Beside the box, where there are others: who reads what is written into it."""
+    if load_login(ui.config()):
+        who = "You and the admins read" if ui.config().private else "Everybody who may sign in here reads"
+        with st.bottom:
+            st.caption(f":material/visibility: {who} this conversation.")
 
 
 def _show_whose(conversation: Conversation) -> None:

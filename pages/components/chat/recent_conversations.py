@@ -43,14 +43,14 @@ def show(conversation: Conversation) -> None:
     st.fragment(_show)(conversation)
 
 
-def read_recent(settings: Settings, person: str, everybody: bool, text: str) -> Recent:
+def read_recent(settings: Settings, me: Person, everybody: bool, text: str) -> Recent:
     """Read them from the store. everybody: not only what this person has asked. Raises StoreDown."""
-    wanted = ConversationFilter(user="" if everybody else person)
-    newest = search_conversations(settings, text, 3 * _MOST, seconds=_SECONDS, wanted=wanted).conversations
+    wanted = ConversationFilter(user="" if everybody else me.name)
+    newest = search_conversations(settings, text, 3 * _MOST, seconds=_SECONDS, wanted=wanted, reader=me).conversations
     pinned = search_conversations(
-        settings, text, 50, seconds=_SECONDS, wanted=ConversationFilter(pinned_by=person)
+        settings, text, 50, seconds=_SECONDS, wanted=ConversationFilter(pinned_by=me.name), reader=me
     ).conversations
-    others = [s for s in newest if not s.pinned_by(person) and not (s.origin and s.origin.kind == "compare")]
+    others = [s for s in newest if not s.pinned_by(me.name) and not (s.origin and s.origin.kind == "compare")]
     return Recent(pinned, others[:_MOST])
 
 
@@ -76,8 +76,8 @@ def _show(conversation: Conversation) -> None:
 
 def _read(me: Person, text: str) -> Recent | str:
     """What is known, or a sentence that says why nothing is."""
-    asked = (ui.config(), me.name, not load_login(ui.config()), text)
-    key = ("recent", me.name, text)
+    asked = (ui.config(), me, not load_login(ui.config()), text)
+    key = ("recent", me, text)
     # After a change of one's own, what was known before it is not good enough.
     if text or st.session_state.pop("recent_changed", False):
         try:

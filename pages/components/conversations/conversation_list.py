@@ -9,6 +9,7 @@ import streamlit as st
 
 from pages.components.shared import links, reads, ui
 from pages.components.shared.escape import short
+from phi3core.access.roles import Person
 from phi3core.chat import history, import_checks, import_export, search
 from phi3core.chat.conversation_filter import ConversationFilter
 from phi3core.chat.live_conversations import load_conversation
@@ -48,7 +49,9 @@ def show(wanted: ConversationFilter = ANY) -> None:
         found = _listed(text, limit + 1, wanted)
     except StoreDown as error:
         down = str(error)
-        found = search.search_conversations(ui.config(), text, limit + 1, pending_only=True, wanted=wanted)
+        found = search.search_conversations(
+            ui.config(), text, limit + 1, pending_only=True, wanted=wanted, reader=ui.person()
+        )
     listed = found.conversations
     list_filters.remember(listed)
     if down:
@@ -88,7 +91,9 @@ def _listed(text: str, limit: int, wanted: ConversationFilter) -> SearchResult:
         known: SearchResult = kept[1]
         return known
     words = "Searching …" if text or wanted else "Reading the conversations …"
-    found = reads.wait_for(words, search.search_conversations, ui.config(), text, limit, False, asked[2], wanted)
+    found = reads.wait_for(
+        words, search.search_conversations, ui.config(), text, limit, False, asked[2], wanted, ui.person()
+    )
     st.session_state["conversations_read"] = (asked, found)
     return found
 
@@ -162,7 +167,7 @@ def _export(chosen: Sequence[ConversationSummary]) -> None:
     )
     try:
         text = reads.wait_for(
-            "Reading the conversations …", _as_jsonl, [summary.id for summary in chosen], ui.servers()
+            "Reading the conversations …", _as_jsonl, [summary.id for summary in chosen], ui.servers(), ui.person()
         )
     except Phi3Error as error:
         ui.show_error(str(error))
@@ -177,8 +182,8 @@ def _export(chosen: Sequence[ConversationSummary]) -> None:
     )  # fmt: skip
 
 
-def _as_jsonl(ids: Sequence[str], pool: Pool) -> str:
-    return import_export.to_jsonl([load_conversation(ui.config(), pool, conversation_id) for conversation_id in ids])
+def _as_jsonl(ids: Sequence[str], pool: Pool, me: Person) -> str:
+    return import_export.to_jsonl([load_conversation(ui.config(), pool, one, me) for one in ids])
 
 
 def _row(summary: ConversationSummary) -> None:
@@ -229,7 +234,7 @@ def _do(action: str, summary: ConversationSummary) -> None:
     else:
         try:
             found = reads.wait_for(
-                "Reading the conversation …", load_conversation, ui.config(), ui.servers(), summary.id
+                "Reading the conversation …", load_conversation, ui.config(), ui.servers(), summary.id, ui.person()
             )
         except Phi3Error as error:
             ui.show_error(str(error))

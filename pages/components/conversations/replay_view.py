@@ -8,6 +8,7 @@ import streamlit as st
 
 from pages.components.shared import links, live_part, reads, ui
 from pages.components.shared.escape import differences, escape, short
+from phi3core.access.roles import Person
 from phi3core.chat import replay
 from phi3core.chat.conversation import Conversation
 from phi3core.chat.live_conversations import load_conversation
@@ -21,7 +22,9 @@ from phi3core.traces.turn import Turn
 def show(conversation_id: str) -> None:
     """A replay by the id of the conversation that it makes or made, whatever its state."""
     with ui.stop_on_error():
-        repeated, original, under_way = reads.wait_for("Reading the replay …", _load, conversation_id, ui.servers())
+        repeated, original, under_way = reads.wait_for(
+            "Reading the replay …", _load, conversation_id, ui.servers(), ui.person()
+        )
     st.subheader(short(repeated.title), anchor=False)
     with st.container(horizontal=True):
         for label, conversation in (("Recorded", original), ("Replayed", repeated)):
@@ -33,17 +36,17 @@ def show(conversation_id: str) -> None:
     live_part.draw(_running, under_way, every=0.5)
 
 
-def _load(conversation_id: str, pool: Pool) -> tuple[Conversation, Conversation, Replay | None]:
+def _load(conversation_id: str, pool: Pool, me: Person) -> tuple[Conversation, Conversation, Replay | None]:
     """The new conversation, the one it repeats, and the replay itself where this process runs it."""
-    under_way = replay.find_replay(conversation_id)
+    under_way = replay.find_replay(conversation_id, me)
     if under_way is not None:
         return under_way.conversation, under_way.original, under_way
     config = ui.config()
-    repeated = load_conversation(config, pool, conversation_id)
+    repeated = load_conversation(config, pool, conversation_id, me)
     if repeated.origin is None or repeated.origin.kind != "replay":
         raise BadInput("This conversation repeats no other one: replay one from the list.")
     try:
-        original = load_conversation(config, pool, repeated.origin.conversation)
+        original = load_conversation(config, pool, repeated.origin.conversation, me)
     except NotFound as error:
         raise NotFound("The conversation that this one repeats was deleted: there is nothing to compare.") from error
     return repeated, original, None

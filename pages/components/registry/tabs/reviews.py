@@ -17,7 +17,9 @@ _FRESH = 20.0  # seconds
 
 def show(version: Version, production: Version | None) -> None:
     with ui.show_errors():
-        found = reads.read("Reading the reviews …", feedback.read_reviews, ui.config(), version, max_age=_FRESH)
+        me = ui.person()
+        asked = (ui.config(), version, True, me)
+        found = reads.read("Reading the reviews …", feedback.read_reviews, *asked, max_age=_FRESH)
         _counts(found, production)
         for comment in found.comments[:20]:
             icon = ":green[:material/thumb_up:]" if comment.up else ":red[:material/thumb_down:]"
