@@ -156,8 +156,8 @@ def test_inspecting_says_what_a_folder_is_and_needs_and_starts_nothing(
 
     for fact in ("Phi3ForCausalLM", "3.8 billion parameters", "7.6 GB of weights", "4,096 tokens", "mit"):
         assert fact in shown
-    assert ":green[:material/check_circle:] **Transformers** A pipeline\\." in shown
-    assert ":orange[:material/warning:] **ONNX**" in shown
+    assert ":green[:material/check_circle:] **Transformers:** A pipeline\\." in shown
+    assert ":orange[:material/warning:] **ONNX:**" in shown
     assert ":orange[**24.0 GB of memory (16.0 GB free)**]" in shown
     assert not started
 

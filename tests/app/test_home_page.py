@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from pages.components.shared import ui
 from phi3core.promotion.policy import requests
 from phi3core.promotion.promote import promote, set_alias
 from phi3core.promotion.record import search
@@ -57,6 +58,7 @@ def test_what_is_in_production_is_shown_with_its_figures_and_ways_to_it(
     assert "int4" in told
     assert "117 MB" in told
     assert "123 tokens/s" in told
+    assert [ui.speed(value) for value in (9.6, 0.2815)] == ["9.6 tokens/s", "0.28 tokens/s"]
     assert f"moved there just now by {getpass.getuser()}" in told
     at.button(key="home_details_phi3").click().run()
     assert at.title[0].value.replace("\\", "") == "phi3/1"

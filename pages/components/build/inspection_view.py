@@ -49,7 +49,7 @@ def look_at(spec: BuildSpec, to_build: bool) -> bool:
     Returns:
         Whether it can be made.
     """
-    words = f"Looking at {as_code(spec.source)}: its configuration, not its weights …"
+    words = f"Looking at the configuration of {as_code(spec.source)} and not at its weights …"
     try:
         asked = (spec.source, spec.base)
         found = reads.read(words, inspection.inspect_apart, *asked, max_age=_FRESH, stop="build_stop_looking")
@@ -119,7 +119,7 @@ def _show_outlook(outlook: Outlook, found: Inspection) -> None:
     icon = ":green[:material/check_circle:]"
     if outlook.disk > found.disk_free or outlook.memory > found.memory_free:
         icon = ":orange[:material/warning:]"
-    st.markdown(f"{icon} **{name}** {escape(outlook.makes)} :gray[Needs about] {' :gray[and] '.join(needs)}.")
+    st.markdown(f"{icon} **{name}:** {escape(outlook.makes)} :gray[Needs about] {' :gray[and] '.join(needs)}.")
 
 
 def _need(what: str, needed: int, free: int) -> str:

@@ -93,7 +93,7 @@ def _in_production(row: ModelSummary, arrivals: Mapping[str, Record]) -> None:
         facts = [f"moved there {ui.ago(moved.started)} by {short(moved.user)}" if moved else ""]
         facts += ["by MLflow’s stage alone: its page offers to adopt it"] if known and known.lacks_alias else []
         facts += [ui.wrapper(known.wrapper), short(known.precision), ui.size(known.size)] if known else []
-        facts += [f"{speed:.0f} tokens/s {ui.measured(known)}"] if known and speed else []
+        facts += [f"{ui.speed(speed)} {ui.measured(known)}"] if known and speed else []
         st.caption(" · ".join(fact for fact in facts if fact))
 
 

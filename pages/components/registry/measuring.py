@@ -30,7 +30,7 @@ def settle(ref: str) -> None:
             dialogs.set_result(f"{ref} was not measured again: {job.reason}", done=False)
             return
         version = reader.get_version(ui.config(), ref)
-        dialogs.set_result(f"{ref} was measured again: {version.metrics[tags.TOKENS_PER_SECOND]:,.0f} tokens/s.")
+        dialogs.set_result(f"{ref} was measured again: {ui.speed(version.metrics[tags.TOKENS_PER_SECOND])}.")
         reads.invalidate()
         notify_change(ui.config(), version.name)
 

@@ -196,7 +196,9 @@ def _figures(version: Version, listed: Sequence[Version]) -> None:
 
 def _number(version: Version, metric: str, unit: str) -> str:
     value = version.metrics.get(metric)
-    return "–" if value is None else f"{value:,.0f} {unit}"
+    if value is None:
+        return "–"
+    return ui.speed(value) if metric == tags.TOKENS_PER_SECOND else f"{value:,.0f} {unit}"
 
 
 def _delta(version: Version, other: Version | None, metric: str, unit: str) -> str | None:

@@ -171,6 +171,11 @@ def target_line(version: Version | None, endpoint: Endpoint | None) -> str:
     return f"{wrapper(version.wrapper)} **{short(version.ref)}** {badge} {alias_badges(version)}"
 
 
+def speed(tokens: float) -> str:
+    """Tokens per second, with two digits at least: ``16 tokens/s``, ``0.28 tokens/s``."""
+    return f"{tokens:,.0f} tokens/s" if tokens >= 10 else f"{tokens:.2g} tokens/s"
+
+
 def counted(count: int, noun: str) -> str:
     """A number with its noun: ``1 turn``, ``2,000 turns``."""
     return f"{count:,} {plural(count, noun)}"

@@ -6,6 +6,7 @@ import streamlit as st
 
 from pages.components.shared import links, reads, ui
 from pages.components.shared.escape import escape, short
+from phi3core.clean_text import one_line
 from phi3core.registry.models import Version
 from phi3core.timestamps import from_ms
 from phi3core.traces import feedback
@@ -13,6 +14,7 @@ from phi3core.traces.feedback import Reviews
 from phi3core.traces.votes import Score
 
 _FRESH = 20.0  # seconds
+_TITLE = 48  # letters: a link is cut, not wrapped, on a phone
 
 
 def show(version: Version, production: Version | None) -> None:
@@ -31,7 +33,7 @@ def show(version: Version, production: Version | None) -> None:
             st.caption("Conversations, the newest first")
         for talk in found.latest_conversations:
             with st.container(horizontal=True, vertical_alignment="center", gap="small"):
-                links.chat_link(talk.conversation, talk.title or talk.question)
+                links.chat_link(talk.conversation, one_line(talk.title or talk.question, _TITLE))
                 when = ui.ago(from_ms(talk.when))
                 st.caption(f"{short(talk.user, 40)} · {when}" if talk.user else when, width="content")
         if found.conversations > len(found.latest_conversations):
