@@ -1,4 +1,4 @@
-"""A stranger's text in every field of everything that pages show, and what a browser would make of a page."""
+"""What a browser would make of a page that shows a stranger's text."""
 
 from __future__ import annotations
 
@@ -11,15 +11,7 @@ from google.protobuf.descriptor import FieldDescriptor
 from markdown_it import MarkdownIt
 from streamlit.testing.v1 import AppTest
 
-MARK = "evilhost"
-BAIT = (
-    f"![x](http://{MARK}/i.png) [Approved](http://{MARK}/a) :green-badge[{MARK}] :material/skull: **bold{MARK}** "
-    f"<img src='http://{MARK}/i'> www.{MARK} http://{MARK}/b ![y](//{MARK}/j) $x{MARK}$ ` ]"
-)
-NAME = f"phi3 ![x](www.{MARK}) **bold{MARK}** <a href='www.{MARK}'>"
-"""The same as far as MLflow takes it for a model's name."""
-WORDS = f"![x](http://{MARK}/i.png) :green-badge[{MARK}] :material/skull: <img src='http://{MARK}/i'>"
-"""For what is meant as Markdown: a link in it is a link."""
+from tests.support.stranger import MARK
 
 _COMMONMARK = MarkdownIt("commonmark")
 _DIRECTIVE = re.compile(rf"(?<!\\):(?:[\w-]+\[[^\]]*{MARK}|material/skull)")
