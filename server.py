@@ -24,11 +24,13 @@ from streamlit.web.server.starlette.starlette_app_utils import decode_signed_val
 from streamlit.web.server.starlette.starlette_server_config import USER_COOKIE_NAME
 
 from phi3core.access.login import allowed_hosts, explain_no_login, load_login
+from phi3core.cell import cell
 from phi3core.chat import history
 from phi3core.chat.response_history import ResponseHistory
 from phi3core.errors import Phi3Error
 from phi3core.parent_process import on_parent_exit
 from phi3core.private_files import make_all_private
+from phi3core.promotion.code_trust import is_trusted
 from phi3core.registry.index import get_index
 from phi3core.serving.gateway.door import Door
 from phi3core.serving.gateway.front import Front, send_at_once
@@ -69,7 +71,9 @@ async def lifespan(_: st.App) -> AsyncIterator[None]:
     if os.environ.get("PHI3_STOP_WITH_STDIN"):
         on_parent_exit(lambda: os.kill(os.getpid(), signal.SIGTERM))
     send_at_once(st.get_option("server.port"))
-    servers = pool(config)
+    if why := cell.why_none():
+        print(f"Models run without a cell here: {why}. See docs/security.md.", file=sys.stderr, flush=True)
+    servers = pool(config, is_trusted)
     await gateway.start(servers, ResponseHistory(config, servers))
     _before_the_end(gateway.hang_up)
     servers.warm()

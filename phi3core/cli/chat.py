@@ -207,9 +207,10 @@ def import_(files: tuple[Path, ...]) -> None:
 
 @contextlib.contextmanager
 def open_pool(config: Settings) -> Iterator[Any]:
+    from phi3core.promotion.code_trust import is_trusted
     from phi3core.serving.pool import Pool
 
-    pool = Pool(config)
+    pool = Pool(config, approve=is_trusted)
     try:
         yield pool
     finally:

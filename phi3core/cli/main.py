@@ -1,6 +1,6 @@
 """The program: the group of commands with every command in it."""
 
-from . import build, chat, compare, evaluate, models, promote, record, requests, serve
+from . import build, chat, compare, evaluate, models, promote, record, requests, serve, trust
 from .group import main
 
-__all__ = ["build", "chat", "compare", "evaluate", "main", "models", "promote", "record", "requests", "serve"]
+__all__ = ["build", "chat", "compare", "evaluate", "main", "models", "promote", "record", "requests", "serve", "trust"]

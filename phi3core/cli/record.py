@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 @main.command()
 @click.option("--model", default="", help="Only of this registered model.")
 @click.option("--version", type=int, default=None, help="Only of this version; needs --model.")
-@click.option("--action", default="", help="promote, roll back, set alias, request, approve, set policy, delete …")
+@click.option("--action", default="", help="promote, roll back, set alias, request, approve, trust, delete …")
 @click.option("--user", default="", help="Only what this person did.")
 @click.option("--status", default="", help="open, done, failed or interrupted.")
 @click.option("--since", type=click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H:%M"]), help="From this moment on, UTC.")

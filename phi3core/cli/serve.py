@@ -17,6 +17,7 @@ from phi3core.access.api_keys import generate_key, hash_key
 from phi3core.access.login import explain_no_login, load_login
 from phi3core.access.roles import local_person, require
 from phi3core.access.sessions import end_sessions
+from phi3core.cell import cell
 from phi3core.errors import BadInput, Cancelled, NotFound, Phi3Error, ServerError
 from phi3core.http_client import local_client
 from phi3core.settings import load_settings
@@ -36,9 +37,11 @@ _BESIDE = Path(__file__).resolve().parents[2]  # the checkout, or site-packages
 def serve(ref: str, host: str, port: int, api_key: str | None) -> None:
     """Serve until Ctrl-C."""
     from phi3core.hashing import folder_size
+    from phi3core.promotion.code_trust import is_trusted
     from phi3core.registry import artifacts, reader
     from phi3core.registry.reference import MLFLOW_SCHEME
     from phi3core.serving import memory, spawn
+    from phi3core.serving.approval import may_run
     from phi3core.serving.child.app import bind_socket
     from phi3core.serving.guard import LOOPBACK
     from phi3core.serving.handle import ModelServer
@@ -50,6 +53,7 @@ def serve(ref: str, host: str, port: int, api_key: str | None) -> None:
     config = load_settings()
     version = reader.get_version(config, ref)
     folder = artifacts.download(config, version)
+    code = may_run(config, version, folder, is_trusted)
     click.echo(f"Loading {version.ref} …")
     size = folder_size(folder)
     need = memory.needed(folder, size, version.wrapper)
@@ -61,7 +65,7 @@ def serve(ref: str, host: str, port: int, api_key: str | None) -> None:
     child = spawn.Child(log, (*spawn.COMMAND, host, str(port)), api_key or "", asked)
     server = ModelServer(version, child, order, log, size, need)
     try:
-        server.load(folder)
+        server.load(folder, code)
         server.wait_ready()
         click.echo(f"Serving {version.ref} on http://{host}:{child.port}/v1 (Ctrl-C stops)")
         while server.alive():
@@ -131,6 +135,8 @@ def app(port: int, address: str) -> None:
         _wait_for(lambda: _healthy(address, port), child, log)
         own = (login.redirect_uri if login else "http://localhost:{port}").removesuffix("/oauth2callback")
         at = own.replace("{port}", str(port))  # as Streamlit reads it too
+        if why := cell.why_none():
+            click.echo(f"Models run without a cell here: {why}. docs/security.md says what that means.", err=True)
         click.echo(f"The playground is at {at} (Ctrl-C stops it; logs are in {config.logs}).")
         child.wait()
     except KeyboardInterrupt:

@@ -6,11 +6,10 @@ Their pyfunc could neither stream nor tell why an answer ended.
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
-from phi3core.errors import BadInput, SourceError
+from phi3core.errors import BadInput
 
 from .interface import Engine, Options
 from .weights import open_weights
@@ -26,23 +25,18 @@ _NAMES = {
 }
 
 
-def open_chat(folder: Path, mlmodel: dict[str, Any]) -> Engine | None:
-    """The engine of a logged chat pipeline, None where it is none or our runtime can't take it.
-
-    That need not be its files' fault: its architecture may be an unknown one, or its weights a pickle.
-    """
-    flavors = mlmodel.get("flavors") or {}
-    weights = folder / "model"
-    if (flavors.get("transformers") or {}).get("inference_task") != "llm/v1/chat":
-        return None
-    if not any(weights.glob("*.safetensors")):
-        return None
+def open_chat(folder: Path, mlmodel: dict[str, Any]) -> Engine:
+    """The engine of a logged chat pipeline. Raises SourceError where our runtime can't take it."""
+    flavors, weights = mlmodel["flavors"], folder / "model"
     own = _options(weights, (flavors.get("python_function") or {}).get("config"))
-    try:
-        return open_weights(weights, "transformers", tokenizer=folder / "components" / "tokenizer", options=own)
-    except SourceError as error:
-        print(f"Driven by MLflow, because our runtime can't: {error.__cause__!r}", file=sys.stderr, flush=True)
-    return None
+    return open_weights(weights, "transformers", tokenizer=folder / "components" / "tokenizer", options=own)
+
+
+def is_chat_pipeline(folder: Path, mlmodel: dict[str, Any]) -> bool:
+    """Whether a logged model says that it is a chat pipeline, and has weights that our runtime may take."""
+    flavors = mlmodel.get("flavors") or {}
+    task = (flavors.get("transformers") or {}).get("inference_task")
+    return task == "llm/v1/chat" and any((folder / "model").glob("*.safetensors"))
 
 
 def _options(weights: Path, logged: Any) -> dict[str, Any]:

@@ -66,6 +66,7 @@ class ModelServer:
         self._clock = clock
         self.started_at = self.used_at = clock.now()
         self.ready = self.closed = False
+        self.folder, self.runs_code, self._approved_at = Path(), False, 0.0
         self.asked_at = 0.0  # of the last health check
         self._child, self._order, self._ordered = child, order, False
         self._log_start = log.stat().st_size if log.is_file() else 0
@@ -77,10 +78,24 @@ class ModelServer:
         self._holders = 0
         self._lock = threading.Lock()
 
-    def load(self, folder: Path) -> None:
-        """Have it load the version from its files; until then it waits, and is downloading for all who ask."""
-        self._child.send({**self._order, "artifact": str(folder), "log": str(self.log)})
+    def load(self, folder: Path, code: bool = False) -> None:
+        """Have it load the version from its files; until then it waits, and is downloading for all who ask.
+
+        code: it may run the code that is in them.
+        """
+        self.folder, self.runs_code = folder, code
+        self.note_approval()
+        self._child.send({**self._order, "artifact": str(folder), "log": str(self.log), "code": code})
         self._ordered = True
+
+    def note_approval(self) -> None:
+        """Its code may run, as of now."""
+        self._approved_at = self._clock.now()
+
+    @property
+    def seconds_approved(self) -> float:
+        """Time since it was last found that its code may run."""
+        return self._clock.now() - self._approved_at
 
     @property
     def url(self) -> str:

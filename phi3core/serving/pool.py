@@ -23,6 +23,7 @@ from phi3core.registry.models import Version
 from phi3core.settings import Settings
 
 from . import memory
+from .approval import Approve, approve_none, check_again, may_run
 from .handle import ModelServer
 from .order import make_order
 from .pool_timeouts import PoolTimeouts
@@ -36,7 +37,7 @@ class Pool:
     """The model servers of this process, by version.
 
     spare: keep a child ready for the next version that is opened. available: bytes of memory that are free.
-    start_child: starts a process with this log. watch: have a thread call `tend`.
+    start_child: starts a process with this log. watch: have a thread call `tend`. approve: see approval.py.
     """
 
     def __init__(
@@ -48,7 +49,9 @@ class Pool:
         start_child: Callable[[Path], Child] = Child,
         clock: Clock = SYSTEM,
         watch: bool = True,
+        approve: Approve = approve_none,
     ) -> None:
+        self._approve = approve
         self._settings, self._timeouts, self._clock = settings, timeouts or PoolTimeouts(), clock
         self._available, self._start_child = available, start_child
         self._servers: dict[str, ModelServer] = {}
@@ -65,8 +68,8 @@ class Pool:
     def open(self, version: Version) -> ModelServer:
         """The version's server, started if it is not running. Returns before it has loaded: see ModelServer.status.
 
-        Raises NotFound when its files are gone, Busy when memory is taken by answers that are being written, and
-        ServerError when this machine has too little.
+        Raises NotFound when its files are gone, Forbidden where its code is not trusted, Busy when memory is taken by
+        answers that are being written, and ServerError when this machine has too little.
         """
         # A version that was deleted and built again under the same number is another one.
         key = f"{version.ref} {version.source}"
@@ -75,6 +78,7 @@ class Pool:
                 if not server.ready and server.alive():
                     server.check_health(1)  # it may have failed to load since its last check
                 if not server.failure():
+                    check_again(self._settings, server, self._approve)
                     server.mark_used()
                     return server
                 server.close()
@@ -121,6 +125,7 @@ class Pool:
 
     def _start(self, key: str, version: Version, restart_reason: str = "") -> ModelServer:
         folder = artifacts.local_folder(self._settings, version)
+        code = folder is not None and may_run(self._settings, version, folder, self._approve)
         size = folder_size(folder) if folder else version.size or 0
         need = memory.needed(folder, size, version.wrapper)
         log = self._settings.logs / f"server-{version.name}-{version.version}-{os.getpid()}.log"
@@ -140,7 +145,7 @@ class Pool:
                 self._servers[key] = server
                 self._start_watching()
         if folder:
-            server.load(folder)
+            server.load(folder, code)
         else:
             threading.Thread(target=self._fetch, args=(server,), daemon=True).start()
         return server
@@ -148,7 +153,8 @@ class Pool:
     def _fetch(self, server: ModelServer) -> None:
         """Bring the version's files to this machine: the server has neither the store's address nor a connection."""
         try:
-            server.load(artifacts.download(self._settings, server.version))
+            folder = artifacts.download(self._settings, server.version)
+            server.load(folder, may_run(self._settings, server.version, folder, self._approve))
         except Phi3Error as error:
             server.end(str(error))
         except Exception as error:
@@ -288,6 +294,6 @@ def _printed_errors() -> Iterator[None]:
 
 
 @cache
-def pool(settings: Settings) -> Pool:
-    """The one pool of this process."""
-    return Pool(settings, spare=True)
+def pool(settings: Settings, approve: Approve = approve_none) -> Pool:
+    """The one pool of this process. approve: see Pool."""
+    return Pool(settings, spare=True, approve=approve)

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, expect
 
+from phi3core.promotion import code_trust
 from tests.e2e.conftest import App, until
 from tests.e2e.pages import answer, messages, open_page, say, settled
 from tests.support import children, third_party
@@ -69,7 +70,8 @@ def test_what_a_hostile_model_says_fetches_nothing_and_is_never_html(
 ) -> None:
     address, asked = trap
     code = f"TEXT = {hostile(address)!r}\n{_HOSTILE}"
-    children.register(app.settings, third_party.save_code(tmp_path / "somebodys-hostile", code))
+    made = children.register(app.settings, third_party.save_code(tmp_path / "somebodys-hostile", code))
+    code_trust.trust(app.settings, made.ref)
     talk_to(page, app, "somebodys-hostile")
     say(page, "Hello")
     expect(page.get_by_role("button", name="Regenerate")).to_be_visible(timeout=OPENING)
@@ -90,7 +92,9 @@ def test_what_a_hostile_model_says_fetches_nothing_and_is_never_html(
 
 
 def test_a_model_that_cant_be_chatted_with_is_asked_in_json(page: Page, app: App, tmp_path: Path) -> None:
-    children.register(app.settings, third_party.save(tmp_path / "somebodys-sum", "numbers"))
+    code_trust.trust(
+        app.settings, children.register(app.settings, third_party.save(tmp_path / "somebodys-sum", "numbers")).ref
+    )
     talk_to(page, app, "somebodys-sum")
     page.get_by_role("button", name="Open now").click()
     expect(page.get_by_text("can't be chatted with:")).to_be_visible(timeout=OPENING)

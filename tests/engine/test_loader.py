@@ -27,7 +27,7 @@ def test_a_damaged_model_file_is_told_in_a_sentence(tmp_path: Path, text: str) -
     (tmp_path / "MLmodel").write_text(text)
 
     with pytest.raises(SourceError):
-        open_artifact(tmp_path)
+        open_artifact(tmp_path, code=True)
 
 
 def test_weights_that_cant_be_loaded_do_not_take_their_process_along(tiny_onnx: Path, tmp_path: Path) -> None:

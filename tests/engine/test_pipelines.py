@@ -12,7 +12,7 @@ from phi3core.engine.interface import Done, End, Engine, Piece
 from phi3core.engine.loader import open_artifact
 from phi3core.engine.pyfunc import PyfuncEngine
 from phi3core.engine.tokens import TokenEngine
-from phi3core.errors import SourceError
+from phi3core.errors import Forbidden, SourceError
 
 Logged = Any  # makes a folder
 
@@ -155,7 +155,9 @@ def test_a_model_that_our_runtime_cant_take_is_driven_by_mlflow(gpt2: Path, monk
 
     monkeypatch.setattr("phi3core.engine.transformers.TransformersRuntime.__init__", refuse)
 
-    engine = open_artifact(gpt2)
+    with pytest.raises(Forbidden, match="no admin has trusted"):
+        open_artifact(gpt2)
+    engine = open_artifact(gpt2, code=True)
 
     assert isinstance(engine, PyfuncEngine)
     assert answer(engine)[2].completion_tokens == 6
@@ -166,7 +168,7 @@ def test_damaged_weights_are_told_in_a_sentence(gpt2: Path) -> None:
     weights.write_bytes(weights.read_bytes()[:-1000])
 
     with pytest.raises(SourceError, match="The model can't be loaded") as caught:
-        open_artifact(gpt2)
+        open_artifact(gpt2, code=True)
 
     assert "\n" not in str(caught.value)
 
@@ -175,9 +177,9 @@ def test_pickled_weights_are_refused_until_they_are_trusted(gpt2: Path) -> None:
     as_pickle(gpt2)
 
     with pytest.raises(SourceError, match="PHI3_TRUST_PICKLES"):
-        open_artifact(gpt2)
+        open_artifact(gpt2, code=True)
 
-    engine = open_artifact(gpt2, trusted=True)
+    engine = open_artifact(gpt2, trusted=True, code=True)
     assert answer(engine)[2].completion_tokens == 6
 
 

@@ -15,6 +15,7 @@ import openai
 import psutil
 import pytest
 
+from phi3core.promotion import code_trust
 from phi3core.registry.models import Version
 from phi3core.settings import Settings
 from tests.support import children, third_party
@@ -68,7 +69,7 @@ def test_a_killed_parent_leaves_neither_ready_nor_loading_nor_spare_children(
 @pytest.fixture
 def app(settings: Settings, tmp_path: Path) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
     """The real app, without its demo, and a version whose answer takes a minute."""
-    children.register(settings, third_party.save(tmp_path / "echo", "chat"))
+    code_trust.trust(settings, children.register(settings, third_party.save(tmp_path / "echo", "chat")).ref)
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]

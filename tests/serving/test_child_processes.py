@@ -232,7 +232,7 @@ def test_a_child_that_holds_its_interpreter_does_not_answer_but_its_effort_shows
         until(lambda: child.port)
         order = {"ref": "x/1", "names": ["x/1"], "artifact": str(folder), "log": str(tmp_path / "log")}
         order |= {"network": False, "cell": None, "local": True}
-        child.send({**order, "trusted": False, "parallel": 1, "queue": 1, "strict": False})
+        child.send({**order, "trusted": False, "code": False, "parallel": 1, "queue": 1, "strict": False})
         until(lambda: (child.health(5) or {}).get("status") == "loading")
         assert child.rss() > 10_000_000
         os.kill(child.pid, signal.SIGSTOP)
@@ -255,7 +255,7 @@ def test_an_interpreter_that_is_held_counts_as_effort(tmp_path: Path) -> None:
         until(lambda: child.port)
         order = {"ref": "x/1", "names": ["x/1"], "artifact": str(folder), "log": str(tmp_path / "log")}
         order |= {"network": False, "cell": None, "local": True}
-        child.send({**order, "trusted": False, "parallel": 1, "queue": 1, "strict": False})
+        child.send({**order, "trusted": False, "code": False, "parallel": 1, "queue": 1, "strict": False})
         efforts = set()
         while (child.health(0.1) or {}).get("status") != "ready":
             efforts.add(child.effort())

@@ -61,6 +61,7 @@ def test_what_is_served_is_told_to_the_child(
         "names": ["tiny/1"],
         "artifact": str(tmp_path / "tiny-1"),
         "trusted": False,
+        "code": False,
         "parallel": 8,
         "queue": 32,
         "strict": False,

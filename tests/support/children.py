@@ -43,7 +43,7 @@ def make(folder: Path, size: int = 0, **what: Any) -> Path:
     word before which its process is killed.
     """
     folder.mkdir(parents=True)
-    (folder / "MLmodel").write_text("flavors: {}")
+    (folder / "MLmodel").write_text("metadata: {phi3: {wrapper: onnx}}")
     (folder / "what.json").write_text(json.dumps(what))
     with (folder / "weights").open("wb") as file:
         file.truncate(size)
@@ -79,7 +79,7 @@ class Engine(fakes.FakeEngine):
                 (self.folder / "ended").write_text(str(self.said))
 
 
-def load(folder: Path, trusted: bool = False) -> Engine:
+def load(folder: Path, trusted: bool = False, code: bool = False) -> Engine:
     """In place of phi3core.engine.open_artifact."""
     what = json.loads((folder / "what.json").read_text())
     for line in what.get("says", []):

@@ -53,7 +53,7 @@ def main() -> None:
     from phi3core.engine import loader
     from phi3core.serving.child import main as child_main
 
-    loader.open_artifact = lambda folder, trusted=False: Engine(folder)
+    loader.open_artifact = lambda folder, trusted, code: Engine(folder)
     child_main.main()
 
 
@@ -88,7 +88,7 @@ def serving(place: Path, network: bool = False, shut_in: bool = True, memory: in
         until(lambda: child.port)
         limits = {"network": network, "memory": memory, "file_size": order.FILE} if shut_in else None
         told: dict[str, Any] = {"ref": "x/1", "names": ["x/1"], "artifact": str(folder), "log": str(log)}
-        told |= {"trusted": False, "parallel": 1, "queue": 1, "strict": False}
+        told |= {"trusted": False, "code": True, "parallel": 1, "queue": 1, "strict": False}
         child.send({**told, "local": True, "network": network, "cell": limits})
         until(lambda: (child.health(5) or {}).get("status") == "ready" or not child.alive())
         assert child.alive(), log.read_text()

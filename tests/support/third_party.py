@@ -32,7 +32,7 @@ def do(text):
         time.sleep(60)
     if text == "environ":
         return " ".join(os.environ)
-    if text.startswith("read "):
+    if str(text).startswith("read "):
         try:
             return str(open(text.removeprefix("read "), "rb").read())
         except OSError as error:

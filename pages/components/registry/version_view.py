@@ -25,6 +25,7 @@ from phi3core.text import plural
 from . import (
     adopt_dialog,
     aliases_dialog,
+    code_view,
     copy_dialog,
     delete_dialog,
     measuring,
@@ -63,6 +64,7 @@ def show(name: str, asked: str, changed: bool) -> None:
     if state:
         _show_lacks(state.abilities)
     _buttons(version, listed, state.abilities if state else Abilities())
+    code_view.show(version)
     if state and (mine := [r for r in state.requests if r.version == version.version]):
         requests_list.show(mine)
     _figures(version, listed)

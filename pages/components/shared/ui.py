@@ -17,6 +17,7 @@ from phi3core.access.login import load_login
 from phi3core.access.roles import Person
 from phi3core.endpoints.config import Endpoint
 from phi3core.errors import Phi3Error, StoreDown
+from phi3core.promotion.code_trust import is_trusted
 from phi3core.registry.models import Version
 from phi3core.serving.pool import Pool, pool
 from phi3core.settings import Settings, load_settings
@@ -42,7 +43,7 @@ def config() -> Settings:
 
 
 def servers() -> Pool:
-    return pool(config())
+    return pool(config(), is_trusted)
 
 
 def claims() -> Mapping[str, Any]:

@@ -1,10 +1,10 @@
 """The child process of pool.py: a model server that is told what to serve after it has started.
 
 It imports what every model server needs, listens on a free loopback port, prints ``{"port": N}`` and reads one
-line of JSON from standard input: {"ref", "names", "artifact": folder, "log", "trusted", "parallel", "queue",
-"strict", "local", "key": of its clients, "folder": the one in which it may write, "environment", "cell": {"network",
-"memory", "file_size"} or null}. Then it shuts itself in (phi3core/cell), loads and serves. It ends when standard input
-closes, whatever it is doing.
+line of JSON from standard input: {"ref", "names", "artifact": folder, "log", "trusted": load pickles, "code": run code,
+"parallel", "queue", "strict", "local": see app.py, "key": of its clients, "folder": the one in which it may write,
+"environment", "cell": {"network", "memory", "file_size"} or null}. Then it shuts itself in (phi3core/cell), loads and
+serves. It ends when standard input closes, whatever it is doing.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ def load(order: dict[str, Any]) -> Engine:
     from phi3core.engine.loader import open_artifact
 
     try:
-        return open_artifact(Path(order["artifact"]), order["trusted"])
+        return open_artifact(Path(order["artifact"]), order["trusted"], order["code"])
     except (MemoryError, Phi3Error) as error:
         if any(_NO_MEMORY.search(repr(one)) for one in (error, error.__cause__)):
             raise ServerError(

@@ -6,7 +6,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from phi3core.errors import BadInput, Busy, NotFound, Phi3Error, ServerError, StoreError
+from phi3core.errors import BadInput, Busy, Forbidden, NotFound, Phi3Error, ServerError, StoreError
 from phi3core.serving.body import RequestError
 from phi3core.serving.protocol import error_body
 
@@ -46,6 +46,8 @@ async def our_error(_: Request, error: Phi3Error) -> Response:
             return _error(400, text, error.code, param=error.param)
         case BadInput():
             return _error(400, text, "invalid_request")
+        case Forbidden():
+            return _error(403, text, "code_not_trusted")
         case StoreError():
             return _error(503, text, "store_unavailable", retry=5)
         case Busy():

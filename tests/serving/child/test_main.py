@@ -43,7 +43,16 @@ def started(command: tuple[str, ...] = spawn.COMMAND) -> Iterator[tuple[subproce
 def tell(child: subprocess.Popen[bytes], folder: Path, **more: Any) -> None:
     assert child.stdin
     order = {"ref": "x/1", "names": ["x/1"], "artifact": str(folder), "log": str(folder / "log")}
-    order |= {"trusted": False, "parallel": 8, "queue": 32, "strict": False, "key": "key", "cell": None, "local": True}
+    order |= {
+        "trusted": False,
+        "code": False,
+        "parallel": 8,
+        "queue": 32,
+        "strict": False,
+        "key": "key",
+        "cell": None,
+        "local": True,
+    }
     order |= {"folder": str(folder), "environment": dict(os.environ), **more}
     child.stdin.write(json.dumps(order).encode() + b"\n")
     child.stdin.flush()
@@ -102,9 +111,14 @@ def test_what_a_child_imports_ahead_is_light() -> None:
 # ---------------------------------------------------------------- other people's models
 
 
+def anybody(*_: object) -> bool:
+    """Let whatever code it is run."""
+    return True
+
+
 @pytest.fixture
 def pool(settings: Settings) -> Iterator[Pool]:
-    opened = Pool(settings)
+    opened = Pool(settings, approve=anybody)
     yield opened
     opened.close()
 
@@ -120,7 +134,7 @@ def test_a_pickle_is_not_opened(pool: Pool, settings: Settings, tmp_path: Path) 
 
 def test_a_pickle_of_a_model_that_is_trusted_is_opened(settings: Settings, tmp_path: Path) -> None:
     folder = third_party.save_pickled(tmp_path / "pickled", tmp_path / "it ran")
-    pool = Pool(replace(settings, trusted=frozenset({"pickled"})))
+    pool = Pool(replace(settings, trusted=frozenset({"pickled"})), approve=anybody)
     try:
         server = pool.open(children.register(settings, folder))
         server.wait_ready(60)
@@ -136,7 +150,7 @@ def test_one_trusted_model_makes_no_other_one_trusted(
 ) -> None:
     monkeypatch.setenv("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "true")  # whatever the app itself was started with
     folder = third_party.save_pickled(tmp_path / "pickled", tmp_path / "it ran")
-    pool = Pool(replace(settings, trusted=frozenset({"another"})), spare=True)
+    pool = Pool(replace(settings, trusted=frozenset({"another"})), spare=True, approve=anybody)
     pool.warm()
     try:
         with pytest.raises(ServerError, match="pickle"):
