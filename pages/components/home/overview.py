@@ -52,7 +52,7 @@ def compare(refs: Sequence[str]) -> None:
     if not refs:
         return
     with st.container(border=True, horizontal=True, vertical_alignment="center", key="home_compare"):
-        one, other = (f"**{short(ref)}**" for ref in refs)
+        one, other = map(short, refs)
         st.markdown(f"Does {one} or {other} answer better? Ask both, and vote before you know whose answer is whose.")
         if st.button("Compare them", icon=":material/compare:", key="home_compare_them"):
             st.switch_page("pages/compare_page.py", query_params={"with": list(refs)})
