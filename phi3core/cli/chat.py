@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import os
+from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -15,6 +17,11 @@ from phi3core.errors import BadInput, Phi3Error
 from phi3core.settings import Settings, load_settings
 
 from .group import REF_HELP, main
+
+if TYPE_CHECKING:
+    from phi3core.chat.conversation import Conversation
+    from phi3core.chat.live_turn import LiveTurn
+    from phi3core.traces.turn import Turn
 
 
 @main.command(help=f"Talk to a version: one PROMPT, or line by line without one. {REF_HELP}")
@@ -114,11 +121,15 @@ def batch(ref: str, file: Path, output: Path, **options: Any) -> None:
     if output.is_dir():
         raise BadInput(f"{output} is a folder: name a file in it.")
     part = output.with_name(output.name + ".part")
+    asked_ref = str(parse_reference(ref))
+
+    def ask(question: str) -> tuple[Conversation, LiveTurn]:
+        conversation = Conversation(config, pool)
+        return conversation, conversation.ask(version, question, options=options, asked_ref=asked_ref)
+
     with open_pool(config) as pool, _flushed_history(config), open_output(part) as out:
-        for number, question in enumerate(questions, start=1):
-            conversation = Conversation(config, pool)
-            turn = conversation.ask(version, question, options=options, asked_ref=str(parse_reference(ref))).wait()
-            conversation.settle(0)
+        turns = _turns_in_order(map(ask, questions), config.parallel)
+        for number, turn in enumerate(turns, start=1):
             if turn.state == "failed":
                 raise Phi3Error(f"Prompt {number} of {len(questions)}: {turn.error}")
             out.write(json.dumps(turn.plain()) + "\n")
@@ -131,6 +142,24 @@ def batch(ref: str, file: Path, output: Path, **options: Any) -> None:
         with translate_errors(config):
             mlflow_client(config).log_artifact(run_id, str(output))
     click.echo(f"Wrote {len(questions)} answers of {version.ref} to {output}.")
+
+
+def _turns_in_order(asked: Iterator[tuple[Conversation, LiveTurn]], at_once: int) -> Iterator[Turn]:
+    """Ended turns, one after the other, while so many are written at once, each asked for when there is room."""
+    running: deque[tuple[Conversation, LiveTurn]] = deque(itertools.islice(asked, at_once))
+    try:
+        while running:
+            conversation, live = running[0]
+            turn = live.wait()
+            conversation.settle(0)
+            running.popleft()
+            yield turn
+            running.extend(itertools.islice(asked, 1))
+    finally:  # one has failed: the others are not wanted any more
+        for _, live in running:
+            live.stop()
+        for conversation, _ in running:
+            conversation.settle(0)
 
 
 @contextlib.contextmanager

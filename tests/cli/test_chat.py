@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -14,11 +14,13 @@ from click.testing import Result
 
 from phi3core import tags
 from phi3core.cli import chat as chat_commands
+from phi3core.engine.interface import Done, End, Options, Piece, Prompt
 from phi3core.settings import Settings
 from phi3core.store.client import experiment_id, mlflow_client
 from tests.app.servers import FakePool
 from tests.cli.commands import run, start
 from tests.support import fakes
+from tests.support.fakes import FakeEngine
 
 
 @pytest.fixture
@@ -105,6 +107,31 @@ def test_a_batch_file_that_makes_no_sense_is_refused_by_its_line(
     assert told.exit_code == 1
     assert sentence in told.stderr
     assert not (tmp_path / "out").exists()
+
+
+class Crowd(FakeEngine):
+    """Counts the answers that it writes at once."""
+
+    now = most = 0
+
+    def stream(
+        self, prompt: Prompt, options: Options, stopped: Callable[[], bool]
+    ) -> Iterator[Piece | End | Done | None]:
+        self.now += 1
+        self.most = max(self.most, self.now)
+        yield from super().stream(prompt, options, stopped)
+        self.now -= 1
+
+
+def test_a_batch_has_several_answers_written_at_once_and_keeps_their_order(answering: FakePool, tmp_path: Path) -> None:
+    engine = Crowd(pause=0.01)
+    answering.engines = lambda ref: engine
+    prompts = [f"Prompt {number}" for number in range(20)]
+
+    assert batch(tmp_path / "prompts", tmp_path / "answers", *prompts).exit_code == 0
+
+    assert [json.loads(line)["question"] for line in (tmp_path / "answers").read_text().splitlines()] == prompts
+    assert 2 <= engine.most <= 8
 
 
 def test_a_batch_that_fails_leaves_the_answers_of_an_earlier_one(answering: FakePool, tmp_path: Path) -> None:
