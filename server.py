@@ -28,6 +28,7 @@ from phi3core.cell import cell
 from phi3core.chat import history
 from phi3core.chat.response_history import ResponseHistory
 from phi3core.errors import Phi3Error
+from phi3core.log_records import clean_log_records
 from phi3core.parent_process import on_parent_exit
 from phi3core.private_files import make_all_private
 from phi3core.promotion.code_trust import is_trusted
@@ -58,6 +59,7 @@ try:
     gateway = Gateway(config)
 except Phi3Error as error:
     refuse(str(error))
+clean_log_records()
 os.umask(0o077)  # what is written from now on, by children too, is this user's alone; so is what is there
 if left := make_all_private(config.home):
     print(f"Other users of this machine may read {left[0]} and {len(left) - 1} more: it belongs to another user.")

@@ -204,6 +204,14 @@ def test_what_the_app_keeps_is_its_users_alone(guarded: App) -> None:
     assert others == []
 
 
+def test_what_a_stranger_sends_draws_nothing_in_the_log(guarded: App) -> None:
+    httpx.get(f"{guarded.url}/oauth2callback?error=odd%1b%5B31m-error&error_description=%0AERROR%202J")
+    log = (guarded.settings.logs / "app.log").read_text()
+    assert "-error" in log
+    assert not [letter for letter in log if not letter.isprintable() and letter != "\n"]
+    assert not [line for line in log.splitlines() if line.startswith("ERROR")]
+
+
 def test_a_sign_in_that_is_refused_or_tells_no_address_says_so_and_opens_nothing(page: Page, guarded: App) -> None:
     page.goto(f"{guarded.url}/{VERSION_PAGE}")
     page.get_by_role("button", name="Sign in").click()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client as http_client
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -136,3 +137,20 @@ def test_no_other_web_page_may_and_none_does_unless_a_setting_says_so(settings: 
                 assert "PHI3_ORIGINS" in answer.json()["error"]["message"]
                 for one in (preflight, answer):
                     assert "access-control-allow-origin" not in one.headers
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/v1/../page", "/v1/%2e%2e/page", "/v1/models/../../page", "/v1/models/%2e%2e%2f%2e%2e%2fpage", "/v1//page",
+        "/v1/..%5cpage", "/v1/models/..;/page", "/v1/./page",
+    ],
+)  # fmt: skip
+def test_no_way_leads_from_below_v1_to_a_page(settings: Settings, pool: Pool, path: str) -> None:
+    for key, status in (("secret", 401), ("", 404)):
+        with passing_on(replace(settings, api_key=key), pool) as (url, _):
+            connection = http_client.HTTPConnection(url.removeprefix("http://"), timeout=20)
+            connection.request("GET", path)  # as it is: other clients tidy an address up first
+            answer = connection.getresponse()
+            assert (answer.status, b"a page" in answer.read()) == (status, False)
+            connection.close()
