@@ -97,7 +97,7 @@ def test_what_differs_is_marked_and_escaped(open_page: Open, register: Register,
     three_versions(register, servers)
     at = compared(open_page, "phi3/1", "phi3/2", question=NASTY)
     assert NASTY in [text.value for text in at.text]
-    at.toggle(key="compare_marks_0").set_value(True).run()
+    at.button(key="compare_marks_0").click().run()
     marked = {shown(text) for text in texts(at)}
     first = "capital" if "capital" in texts(at)[0] else "town"
     other = {"capital": "town", "town": "capital"}[first]
@@ -113,7 +113,7 @@ def test_hostile_answers_do_no_harm(open_page: Open, register: Register, servers
     servers.engines = lambda ref: fakes.FakeEngine((NASTY, f" {ref[-1]}"))
     at = compared(open_page, "phi3/1", "phi3/2", question=NASTY)
     assert "![x](https://evil" not in "".join(texts(at))
-    at.toggle(key="compare_marks_0").set_value(True).run()
+    at.button(key="compare_marks_0").click().run()
     assert all("![x](https://evil" not in text for text in texts(at))
     at.button(key="compare_vote_tie").click().run()
     assert not at.exception

@@ -13,6 +13,7 @@ from pages.components.shared.escape import short
 from phi3core.build.spec import MAX_TOKENS
 
 _SAME, _OWN = "The same for all", "Each its own"
+_WIDTH = 240  # pixels of a box, less where there is less room
 _LONGEST = 200  # tokens of an answer, unless another number is chosen
 
 
@@ -34,7 +35,8 @@ def show(refs: Sequence[str]) -> Asking:
         )
         same = mode == _SAME
         if same:
-            options = [_controls("all", True)] * len(refs)
+            with st.container(horizontal=True):
+                options = [_controls("all", True)] * len(refs)
         else:
             options = []
             for at, (column, ref) in enumerate(zip(st.columns(max(len(refs), 1)), refs)):
@@ -53,10 +55,12 @@ def _controls(key: str, same: bool) -> dict[str, Any]:
     """The options that have a value. same: they start with values that are right for all, else with none."""
     values: dict[str, Any] = {control.name: _number(control, key, same) for control in MAIN}
     values["max_tokens"] = st.number_input(
-        "Longest answer, in tokens", 1, MAX_TOKENS, _LONGEST, key=f"compare_max_tokens_{key}"
+        "Longest answer, in tokens", 1, MAX_TOKENS, _LONGEST, key=f"compare_max_tokens_{key}", width=_WIDTH
     )
     drawn = "one for all, drawn by lot" if same else "drawn by lot"
-    values["seed"] = st.number_input("Seed", 0, LARGEST_SEED, None, key=f"compare_seed_{key}", placeholder=drawn)
+    values["seed"] = st.number_input(
+        "Seed", 0, LARGEST_SEED, None, key=f"compare_seed_{key}", placeholder=drawn, width=_WIDTH
+    )
     values |= {control.name: _number(control, key, False) for control in MORE}
     return {name: value for name, value in values.items() if value is not None}
 
@@ -66,5 +70,5 @@ def _number(control: Control, key: str, given: bool) -> float | None:
     low, high, step, start = (kind(value) for value in (control.low, control.high, control.step, control.start))
     return st.number_input(
         control.label, low, high, start if given else None, step, key=f"compare_{control.name}_{key}",
-        help=control.help or None, placeholder="its own",
+        help=control.help or None, placeholder="its own", width=_WIDTH,
     )  # fmt: skip

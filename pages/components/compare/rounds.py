@@ -37,8 +37,7 @@ def show(found: Comparison, me: Person) -> None:
                 shortcut="Esc",
             )
             break
-        marked = st.toggle("Mark what differs", key=f"compare_marks_{at}")
-        answers.show(sight, str(at), marked, verdict)
+        answers.show(sight, str(at), _marked(at, shortcut=at == len(rounds) - 1 or sight.pending), verdict)
         if sight.pending:
             voting.show(found, round, sight, me, at)
             break
@@ -52,6 +51,21 @@ def show(found: Comparison, me: Person) -> None:
             _go_on(found, me)
         elif found.replayed and found.running:
             live_part.draw(_await_next, found, len(rounds), every=1.0)
+
+
+def _marked(at: int, shortcut: bool) -> bool:
+    """Whether what differs is marked, and the button that changes it.
+
+    A button and no toggle: whose box keeps the keyboard, so that the keys of the vote would do nothing.
+    """
+    name = f"compare_marked_{at}"
+    marked = bool(st.session_state.get(name))
+    st.button(
+        "Show it as it was written" if marked else "Mark what differs", key=f"compare_marks_{at}", type="tertiary",
+        icon=":material/difference:", shortcut="D" if shortcut else None, on_click=st.session_state.update,
+        args=({name: not marked},),
+    )  # fmt: skip
+    return marked
 
 
 def _head(found: Comparison, count: int) -> None:

@@ -51,6 +51,7 @@ def show(comparison: Comparison, round: Round, sight: Sight, me: Person, at: int
                     label, key=f"compare_vote_{number}", shortcut=str(number), type="primary", width="stretch"
                 ):
                     verdict = Verdict("best", entry.turn.id)
+        with st.container(horizontal=True, gap="small", key="compare_vote_neither"):
             if st.button("As good", key="compare_vote_tie", shortcut="T", width="stretch"):
                 verdict = TIE
             if st.button("Both bad" if two else "All bad", key="compare_vote_bad", shortcut="B", width="stretch"):
