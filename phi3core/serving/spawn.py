@@ -110,7 +110,8 @@ class Child:
         import httpx2
 
         try:
-            answer = local_client().get(f"http://{self._at}:{self.port}/health", timeout=timeout)
+            address, key = f"http://{self._at}:{self.port}/health", f"Bearer {self.key}".strip()
+            answer = local_client().get(address, headers={"Authorization": key}, timeout=timeout)
             found: dict[str, Any] = answer.raise_for_status().json()
         except (httpx2.HTTPError, ValueError):
             return None

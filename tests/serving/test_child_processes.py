@@ -96,7 +96,11 @@ def test_an_opened_version_answers(served: tuple[Pool, ModelServer]) -> None:
 def test_a_child_answers_nobody_without_its_key(served: tuple[Pool, ModelServer]) -> None:
     _, server = served
 
-    assert http.get(f"{server.url}/v1/models").status_code == 401
+    for path in ("/v1/models", "/props", "/nothing"):
+        assert http.get(f"{server.url}{path}").status_code == 401
+    for path in ("/v1/chat/completions", "/invocations", "/tokenize"):
+        assert http.post(f"{server.url}{path}", json={}).status_code == 401
+    assert http.get(f"{server.url}/health").json() == {"status": "ready"}, "nor which model it is"
     assert "127.0.0.1" in server.url
     assert server.key not in " ".join(psutil.Process(server.pid).cmdline())
 
@@ -104,7 +108,8 @@ def test_a_child_answers_nobody_without_its_key(served: tuple[Pool, ModelServer]
 def test_a_model_with_spaces_in_its_name_opens_too(served: tuple[Pool, ModelServer]) -> None:
     _, server = served
 
-    assert http.get(f"{server.url}/health").json()["model"] == "my tiny model/1"
+    health = http.get(f"{server.url}/health", headers={"Authorization": f"Bearer {server.key}"})
+    assert health.json()["model"] == "my tiny model/1"
 
 
 def test_the_system_is_to_kill_a_model_server_and_not_the_app(served: tuple[Pool, ModelServer]) -> None:

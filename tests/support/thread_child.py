@@ -47,7 +47,8 @@ class ThreadChild:
     def health(self, timeout: float) -> dict[str, Any] | None:
         if not (self._server and self._server.started and self.alive()):
             return None
-        return dict(local_client().get(f"http://127.0.0.1:{self.port}/health", timeout=timeout).json())
+        address, key = f"http://127.0.0.1:{self.port}/health", {"Authorization": f"Bearer {self.key}"}
+        return dict(local_client().get(address, headers=key, timeout=timeout).json())
 
     def rss(self) -> int:
         return 0

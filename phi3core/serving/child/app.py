@@ -1,6 +1,6 @@
 """The model server: one version behind OpenAI's protocol, as an ASGI app.
 
-    GET  /health               {"status": "loading" | "ready" | "failed", "running": 1, "waiting": 0, ...}
+    GET  /health               {"status": "loading" | "ready" | "failed", "running": 1, ...}, without the key "status"
     GET  /v1/models
     POST /v1/chat/completions  streamed and not
     POST /v1/completions       the prompt as it is, without a chat template
@@ -33,7 +33,7 @@ from phi3core.engine.interface import NO_CHAT, Done, Engine, Messages, Prompt
 from phi3core.errors import BadInput, Conflict, NotFound
 from phi3core.registry.reference import MLFLOW_SCHEME
 from phi3core.serving.body import parse_body
-from phi3core.serving.guard import LOOPBACK, Guard, require_key
+from phi3core.serving.guard import LOOPBACK, Guard, headers_of, key_of, require_key
 from phi3core.serving.protocol import PROMPT_TOKENS
 from phi3core.text import join_words
 
@@ -76,7 +76,9 @@ def create_app(
     add_error_handlers(app)
 
     @app.get("/health")
-    async def health() -> dict[str, Any]:
+    async def health(http: Request) -> dict[str, Any]:
+        if require_key(key)(key_of(headers_of(http.scope))):  # another user of the machine learns no more
+            return {"status": worker.status}
         return {
             "status": worker.status,
             "model": names[0],

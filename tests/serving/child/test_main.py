@@ -59,7 +59,7 @@ def tell(child: subprocess.Popen[bytes], folder: Path, **more: Any) -> None:
 
 
 def health(port: int) -> dict[str, Any]:
-    return dict(http.get(f"http://127.0.0.1:{port}/health").json())
+    return dict(http.get(f"http://127.0.0.1:{port}/health", headers={"Authorization": "Bearer key"}).json())
 
 
 def test_a_child_takes_connections_at_once_and_answers_when_it_is_told_what_to_serve(tmp_path: Path) -> None:
