@@ -3,6 +3,7 @@
 The model servers live as long as this process; builds too, which end when it does.
 """
 
+import importlib
 import os
 import signal
 import sys
@@ -79,6 +80,8 @@ async def lifespan(_: st.App) -> AsyncIterator[None]:
     await gateway.start(servers, ResponseHistory(config, servers))
     _before_the_end(gateway.hang_up)
     servers.warm()
+    # Before any thread needs it: two that import it at once see each other's halves, and no page works any more.
+    importlib.import_module("mlflow")
     history.start_sending(config)
     get_index(config).start()
     yield
