@@ -18,6 +18,7 @@ PAGES = {
     "conversations": "pages/conversations_page.py",
     "chat": "pages/chat_page.py",
     "compare": "pages/compare_page.py",
+    "evaluate": "pages/evaluate_page.py",
     "registry": "pages/registry_page.py",
     "promotions": "pages/promotions_page.py",
     "build": "pages/build_page.py",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import sys
 from dataclasses import asdict
@@ -13,7 +12,6 @@ import click
 
 from phi3core.errors import BadInput
 from phi3core.settings import load_settings
-from phi3core.text import spreadsheet_cell
 from phi3core.timestamps import from_ms
 
 from .chat import open_output, open_pool
@@ -97,6 +95,7 @@ def evaluate(
 ) -> None:  # fmt: skip
     """Interrupted, it goes on where it was when it is started again; the same evaluation is not made twice."""
     from phi3core.evaluation.evaluate import Cancel, evaluate
+    from phi3core.evaluation.results import to_csv, to_jsonl
 
     config = load_settings()
     limits = [_limit(text) for text in at_least]
@@ -116,7 +115,7 @@ def evaluate(
             raise
     if output is not None:
         with open_output(output) as out:
-            _write(found, output.suffix, out)
+            out.write(to_csv(found) if output.suffix == ".csv" else to_jsonl(found))
     _print_json(found) if as_json else _print_tables(found)
     failed = [
         f"{ref}: {name} is {mean.value:.3g}, and at least {least:g} is asked for."
@@ -194,20 +193,6 @@ def _print_json(found: Evaluation) -> None:
         },
     }
     click.echo(json.dumps(plain, indent=2))
-
-
-def _write(found: Evaluation, form: str, out: Any) -> None:
-    from phi3core.evaluation.scorers import SCORERS
-
-    if form == ".jsonl":
-        for answer in found.answers:
-            out.write(json.dumps(asdict(answer), ensure_ascii=False) + "\n")
-        return
-    table = csv.writer(out)
-    table.writerow(["item", "version", "question", "answer", "failed", *SCORERS])
-    for one in found.answers:
-        scores = [one.scores.get(name, "") for name in SCORERS]
-        table.writerow(map(spreadsheet_cell, [one.item, one.ref, one.question, one.text, one.failed, *scores]))
 
 
 def _when(milliseconds: int) -> str:

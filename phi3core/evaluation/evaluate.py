@@ -108,7 +108,7 @@ def evaluate(
     roles.require(person, "reviewer", "evaluating versions")
     options = {name: value for name, value in (options or {}).items() if value is not None}
     found, items = prompt_sets.read_set(settings, prompt_set)
-    targets = _find_targets(settings, refs)
+    targets = find_targets(settings, refs)
     key = _key(found.digest, targets, options)
     report, cancel = report or (lambda _done, _total: None), cancel or Cancel()
     try:
@@ -130,7 +130,8 @@ def evaluate(
     return results.read_evaluation(settings, run_id)
 
 
-def _find_targets(settings: Settings, refs: Sequence[str]) -> list[Target]:
+def find_targets(settings: Settings, refs: Sequence[str]) -> list[Target]:
+    """The versions and endpoints that references mean now, each once. Raises BadInput, NotFound or StoreDown."""
     if not 1 <= len(refs) <= MOST_VERSIONS:
         raise BadInput(f"An evaluation takes one to {MOST_VERSIONS} versions, and these are {len(refs)}.")
     found: dict[str, Target] = {}

@@ -5,16 +5,19 @@ All of it is read from the store: the run says what was evaluated, the traces of
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from phi3core import tags
 from phi3core.errors import NotFound
 from phi3core.settings import Settings
 from phi3core.store.client import experiment_id, mlflow_client, search_pages, translate_errors
+from phi3core.text import spreadsheet_cell
 from phi3core.traces import trace_search
 from phi3core.traces.trace_search import RUN
 
@@ -119,6 +122,22 @@ def read_evaluation(settings: Settings, run_id: str) -> Evaluation:
 def answers_of(settings: Settings, run_id: str) -> Iterator[TraceInfo]:
     """The traces of an evaluation's answers, without what is in them."""
     return trace_search.search_infos(settings, f"metadata.`{RUN}` = '{run_id}'", experiment=tags.EVALUATIONS)
+
+
+def to_csv(found: Evaluation) -> str:
+    """All answers with their scores, a line each."""
+    out = io.StringIO()
+    table = csv.writer(out)
+    table.writerow(["item", "version", "question", "answer", "failed", *SCORERS])
+    for one in found.answers:
+        scores = [one.scores.get(name, "") for name in SCORERS]
+        table.writerow(map(spreadsheet_cell, [one.item, one.ref, one.question, one.text, one.failed, *scores]))
+    return out.getvalue()
+
+
+def to_jsonl(found: Evaluation) -> str:
+    """All answers with their scores, a JSON object each."""
+    return "".join(json.dumps(asdict(answer), ensure_ascii=False) + "\n" for answer in found.answers)
 
 
 def _found(run: Run) -> EvaluationRun:

@@ -1,0 +1,50 @@
+"""The evaluations that this app makes at the moment, and the last ones that ended."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from pages.components.shared import live_part, reads, ui
+from pages.components.shared.escape import short
+from phi3core.evaluation import jobs
+from phi3core.evaluation.jobs import EvaluationJob
+
+
+def show() -> None:
+    """Draw them, again every second while one runs."""
+    running = any(job.state == "running" for job in jobs.recent())
+    live_part.draw(_jobs, running, every=1.0 if running else None)
+
+
+def _jobs(by_itself: bool, running: bool) -> None:
+    listed = jobs.recent()
+    for at, job in enumerate(listed):
+        _job(job, len(listed) - at)
+    if by_itself and running and not any(job.state == "running" for job in listed):
+        reads.invalidate()  # the list below has one more, or one that is complete now
+        st.rerun()
+
+
+def _job(job: EvaluationJob, key: int) -> None:
+    name = f"{short(job.prompt_set)}: {short(', '.join(job.refs), 200)}"
+    if job.state == "running":
+        left, right = st.columns([5, 1], vertical_alignment="bottom")
+        told = f"{job.done:,} of {ui.counted(job.total, 'answer')}" if job.total else "Reading the prompts …"
+        left.progress(job.done / job.total if job.total else 0.0, f"{name} · {told}")
+        right.button("Stop", icon=":material/stop_circle:", key=f"evaluate_stop_{key}", on_click=job.stop)
+    elif job.state == "failed":
+        ui.show_error(f"{job.prompt_set}: {', '.join(job.refs)}. {job.error}")
+    else:
+        words = "has ended" if job.state == "done" else "was stopped; start it again, and it goes on"
+        with st.container(horizontal=True, vertical_alignment="center"):
+            st.markdown(
+                f":material/{'check' if job.state == 'done' else 'stop_circle'}: {name} {words}.", width="content"
+            )
+            result_link(job.run_id, "See the result")
+
+
+def result_link(run_id: str, label: str) -> None:
+    """A link to the result of an evaluation. label: any text; it is escaped."""
+    st.page_link(
+        "pages/evaluate_page.py", label=short(label), icon=":material/bar_chart:", query_params={"run": run_id}
+    )

@@ -1,0 +1,91 @@
+"""Evaluations that this process makes in the background, followed from any page that shows them.
+
+One that dies with the process is in the store as far as it came, and goes on when it is started again.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from typing import Any, Literal
+
+from phi3core.access import roles
+from phi3core.access.roles import Person
+from phi3core.errors import Phi3Error
+from phi3core.serving.pool import Pool
+from phi3core.settings import Settings
+
+from . import evaluate as evaluating
+from . import prompt_sets
+from .evaluate import Cancel, find_targets
+
+_MOST_ENDED = 5  # jobs that have ended and are still told
+_jobs: list[EvaluationJob] = []
+_lock = threading.Lock()
+
+
+class EvaluationJob:
+    """An evaluation under way. done, total: answers, 0 before they are known. error: why it failed, a sentence.
+
+    run_id: of what came of it, once it has ended.
+    """
+
+    def __init__(self, prompt_set: str, refs: Sequence[str], user: str) -> None:
+        self.prompt_set, self.refs, self.user = prompt_set, tuple(refs), user
+        self.done, self.total = 0, 0
+        self.state: Literal["running", "done", "stopped", "failed"] = "running"
+        self.error, self.run_id = "", ""
+        self._cancel = Cancel()
+
+    def stop(self) -> None:
+        """End it; what was answered is kept."""
+        self._cancel.stop()
+
+    def _report(self, done: int, total: int) -> None:
+        self.done, self.total = done, total
+
+    def _run(self, settings: Settings, pool: Pool, options: dict[str, Any], person: Person, again: bool) -> None:
+        try:
+            found = evaluating.evaluate(
+                settings, pool, self.prompt_set, self.refs, options, person, again, self._report, self._cancel
+            )
+        except Phi3Error as error:
+            self.error, self.state = str(error), "failed"
+        except Exception as error:  # whatever it is, the job must not stay running
+            self.error, self.state = f"The evaluation broke off: {error!r}", "failed"
+        else:
+            self.run_id, self.state = found.run.run_id, "done" if found.run.complete else "stopped"
+
+
+def start(
+    settings: Settings,
+    pool: Pool,
+    prompt_set: str,
+    refs: Sequence[str],
+    options: dict[str, Any] | None = None,
+    person: Person | None = None,
+    again: bool = False,
+) -> EvaluationJob:
+    """Begin an evaluation in the background; the arguments are those of `evaluate.evaluate`.
+
+    Raises:
+        Forbidden: the person is a viewer.
+        BadInput, NotFound: the prompt set or a version is no good.
+        StoreDown: the store does not answer.
+    """
+    person = person or roles.local_person(settings)
+    roles.require(person, "reviewer", "evaluating versions")
+    prompt_set = prompt_sets.find_set(settings, prompt_set).ref  # a set that is saved meanwhile is another one
+    job = EvaluationJob(prompt_set, [target.ref for target in find_targets(settings, refs)], person.name)
+    with _lock:
+        for old in [held for held in _jobs if held.state != "running"][:-_MOST_ENDED]:
+            _jobs.remove(old)
+        _jobs.append(job)
+    threading.Thread(target=job._run, args=(settings, pool, options or {}, person, again), daemon=True).start()
+    return job
+
+
+def recent() -> list[EvaluationJob]:
+    """Those that run, and the last few that have ended, newest first."""
+    with _lock:
+        return _jobs[::-1]

@@ -1,0 +1,137 @@
+"""Evaluate: a prompt set and versions are chosen, the answers come in the background, and the result is looked at."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from pages.components.shared import reads
+from phi3core.evaluation import jobs, prompt_sets, results
+from phi3core.evaluation.evaluate import evaluate
+from phi3core.evaluation.results import Evaluation
+from phi3core.settings import Settings
+from tests.app.comparing import three_versions
+from tests.app.conftest import Open, Register, said
+from tests.app.servers import FakePool
+from tests.app.talks import shown
+from tests.evaluation.sets import CAPITALS, item
+from tests.support import fakes
+
+
+@pytest.fixture(autouse=True)
+def _no_jobs() -> Iterator[None]:
+    yield
+    fakes.until(lambda: all(job.state != "running" for job in jobs.recent()))
+    jobs._jobs.clear()
+
+
+def ended(at: AppTest) -> AppTest:
+    """The page once no evaluation runs: in a browser its live part sees it, and has all read anew."""
+    fakes.until(lambda: all(job.state != "running" for job in jobs.recent()))
+    reads.invalidate()
+    return at.run()
+
+
+def evaluated(settings: Settings, servers: FakePool, *refs: str) -> Evaluation:
+    prompt_sets.save_set(settings, "capitals", CAPITALS)
+    return evaluate(settings, servers, "capitals", refs)  # type: ignore[arg-type]
+
+
+def test_two_versions_are_evaluated_over_a_set_and_the_result_opens(
+    open_page: Open, register: Register, servers: FakePool, settings: Settings
+) -> None:
+    three_versions(register, servers)
+    prompt_sets.save_set(settings, "capitals", CAPITALS)
+
+    at = open_page("evaluate")
+    assert "None yet." in shown(said(at))
+    assert at.selectbox(key="evaluate_set").options[0] == "capitals · 3 items"
+    at.multiselect(key="evaluate_refs").set_value(["phi3/1", "phi3/2"]).run()
+    at = ended(at.button(key="evaluate_start").click().run())
+
+    assert not at.exception
+    assert "capitals@" in shown(said(at))
+    (found,) = results.search_evaluations(settings)
+    assert (found.refs, found.complete) == (("phi3/1", "phi3/2"), True)
+    told = shown(said(open_page("evaluate", run=found.run_id)))
+    assert "The capital is Madrid." in told
+    assert "The town is Madrid." in told
+
+
+def test_where_a_version_lost_is_shown_with_how_sure_it_is(
+    open_page: Open, register: Register, servers: FakePool, settings: Settings
+) -> None:
+    three_versions(register, servers)
+    found = evaluated(settings, servers, "phi3/1", "phi3/3")  # which says: No idea at all.
+
+    at = open_page("evaluate", run=found.run.run_id)
+    assert "better on 0, worse on 1, which may be chance" in shown(said(at))
+    assert "`spain`" in shown(said(at))
+    at.selectbox(key="evaluate_filter").set_value("Where phi3/3 lost").run()
+
+    assert "What is the capital of Spain?" in shown(said(at))
+    assert "What is the capital of France?" not in shown(said(at))
+    assert not at.exception
+
+
+def test_one_that_was_stopped_says_so_and_goes_on_when_it_is_started_again(
+    open_page: Open, register: Register, servers: FakePool, settings: Settings
+) -> None:
+    for engine in three_versions(register, servers).values():
+        engine.pause = 0.2
+    prompt_sets.save_set(settings, "capitals", CAPITALS)
+    at = open_page("evaluate")
+    at.multiselect(key="evaluate_refs").set_value(["phi3/1"]).run()
+    at.button(key="evaluate_start").click().run()
+    fakes.until(lambda: jobs.recent()[0].total)
+    at.run().button(key="evaluate_stop_1").click().run()
+
+    at = ended(at)
+    assert "was stopped" in shown(said(at))
+    assert "incomplete" in shown(said(at))
+    at = ended(at.button(key="evaluate_start").click().run())
+    assert [one.complete for one in results.search_evaluations(settings)] == [True]
+
+
+def test_what_fails_is_told_and_the_page_stands(
+    open_page: Open, register: Register, servers: FakePool, settings: Settings
+) -> None:
+    three_versions(register, servers)["phi3/1"].fail_at = 0
+    at = open_page("evaluate")
+    at.multiselect(key="evaluate_refs").set_value(["phi3/9"]).run()
+    at.button(key="evaluate_start").click().run()
+    assert "phi3 has no version 9" in at.error[0].value
+    at.multiselect(key="evaluate_refs").set_value(["phi3/1"]).run()
+    at = ended(at.button(key="evaluate_start").click().run())
+
+    assert "answers are missing" in at.error[0].value
+    assert not at.exception
+
+
+def test_text_of_people_and_models_is_drawn_letter_by_letter(
+    open_page: Open, register: Register, servers: FakePool, settings: Settings
+) -> None:
+    engine = three_versions(register, servers)["phi3/1"]
+    engine.words = ("![x](https://evil.example/a.png) :red-badge[Production]",)
+    prompt_sets.save_set(settings, "odd", [item("odd", "[click](https://evil.example) $x$", contains=["x"])])
+    found = evaluate(settings, servers, "odd", ["phi3/1"])  # type: ignore[arg-type]
+
+    told = said(open_page("evaluate", run=found.run.run_id))
+
+    assert "![x](" not in told
+    assert "[click](" not in told
+    assert ":red-badge[Production]" not in told
+
+
+def test_a_viewer_looks_and_starts_nothing(
+    open_page: Open, register: Register, servers: FakePool, settings: Settings
+) -> None:
+    three_versions(register, servers)
+    found = evaluated(settings, servers, "phi3/1")
+    settings.secrets.write_text('[roles]\ndefault = "viewer"\n')
+
+    assert open_page("evaluate").button(key="evaluate_start").disabled
+    assert "The capital is Madrid." in shown(said(open_page("evaluate", run=found.run.run_id)))
+    assert "is no evaluation's id" in shown(open_page("evaluate", run="x").warning[0].value)
