@@ -10,7 +10,7 @@ from pages.components.registry.list_view import started_index
 from pages.components.shared import ui
 from phi3core.chat.target import Target
 from phi3core.endpoints.config import Endpoint, load_endpoints
-from phi3core.errors import NotFound, Phi3Error
+from phi3core.errors import NotFound, Phi3Error, StoreDown
 from phi3core.evaluation.comparison import MOST
 from phi3core.registry import reader
 from phi3core.registry.models import Version
@@ -35,8 +35,11 @@ def suggested(versions: Sequence[Version]) -> list[str]:
 
 
 def choose() -> list[str]:
-    """Draw the box, and return the references that are chosen."""
-    versions = started_index().search(sort="created", per_page=_LISTED).versions
+    """Draw the box, and return the references that are chosen. Raises StoreDown where no version is known."""
+    index = started_index()
+    versions = index.search(sort="created", per_page=_LISTED).versions
+    if index.error and not versions:
+        raise StoreDown(index.error)
     labels = {version.ref: _label(version) for version in versions}
     labels |= {ref: f"☁ {endpoint.name}" for ref, endpoint in _endpoints().items()}
     linked = st.query_params.get_all("with")

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import streamlit as st
 
-from pages.components.shared import reads, ui
+from pages.components.shared import live_part, reads, ui
 from pages.components.shared.escape import escape
 from phi3core.access.roles import Person
 from phi3core.chat import history
@@ -83,9 +83,12 @@ def show_verdict(comparison: Comparison, round: Round, verdict: Verdict, me: Per
             _do(comparison, lambda: ballot.reveal(ui.config(), round, me))
 
 
-@st.fragment(run_every=2.0)
 def show_late() -> None:
-    """What the store has not taken, where it does not answer."""
+    """What the store has not taken, where it does not answer; looked at again while there is any."""
+    live_part.draw(_late, every=2.0 if history.count_pending(ui.config()) else None)
+
+
+def _late(_by_itself: bool) -> None:
     trouble, count = history.sending_error(ui.config()), history.count_pending(ui.config())
     if trouble and count:
         waits = "1 change waits" if count == 1 else f"{count} changes wait"
