@@ -23,7 +23,7 @@ from phi3core.serving.handle import ModelServer
 from phi3core.serving.pool import Pool
 from phi3core.settings import Settings, load_settings
 
-from . import concurrency, rivals
+from . import cell, concurrency, rivals
 from .app_server import describe_machine, running_app
 from .clients import STORY, ask, client
 from .phi3_mini import bandwidth
@@ -170,6 +170,7 @@ def main() -> None:
     gguf = embedded.fetch_gguf(config.cache, lambda *_: None)
     print(f"{describe_machine()}\n{onnx.ref}: {onnx.precision}; {other.ref}: {other.precision}\n", flush=True)
     cold(config, onnx, other, folder)
+    cell.cost(config, onnx)
     pool = Pool(config)
     try:
         transformers(pool, other, artifacts.download(config, other))

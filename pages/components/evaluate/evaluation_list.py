@@ -24,7 +24,7 @@ def show() -> None:
         return
     for one in found[:_SHOWN]:
         with st.container(horizontal=True, vertical_alignment="center"):
-            result_link(one.run_id, f"{one.prompt_set.split('@')[0]}: {', '.join(one.refs)}")
+            result_link(one.run_id, f"{one.prompt_set.split('@')[0]}: {', '.join(one.refs)}", f"evaluate_{one.run_id}")
             state = "" if one.complete else " · :orange-badge[incomplete]"
             st.caption(f"{ui.counted(one.items, 'item')} · {short(one.by)} · {ui.ago(from_ms(one.when))}{state}")
     if len(found) > _SHOWN:

@@ -40,11 +40,12 @@ def _job(job: EvaluationJob, key: int) -> None:
             st.markdown(
                 f":material/{'check' if job.state == 'done' else 'stop_circle'}: {name} {words}.", width="content"
             )
-            result_link(job.run_id, "See the result")
+            result_link(job.run_id, "See the result", f"evaluate_result_{key}")
 
 
-def result_link(run_id: str, label: str) -> None:
-    """A link to the result of an evaluation. label: any text; it is escaped."""
-    st.page_link(
-        "pages/evaluate_page.py", label=short(label), icon=":material/bar_chart:", query_params={"run": run_id}
-    )
+def result_link(run_id: str, label: str, key: str) -> None:
+    """A button that opens the result of an evaluation. label: any text; it is escaped."""
+    # A link to the page that is open changes what it shows and not the browser's address, which would be shared then.
+    if st.button(short(label), icon=":material/bar_chart:", type="tertiary", key=key, width="content"):
+        st.query_params["run"] = run_id
+        st.rerun()

@@ -25,7 +25,9 @@ _SHARES = tuple(_TITLES)  # means between 0 and 1, which are drawn as a share
 def show(found: Evaluation) -> None:
     """Draw it."""
     run = found.run
-    st.page_link("pages/evaluate_page.py", label="All evaluations", icon=":material/arrow_back:")
+    if st.button("All evaluations", icon=":material/arrow_back:", type="tertiary", key="evaluate_back"):
+        st.query_params.clear()
+        st.rerun()
     state = "" if run.complete else " · :orange-badge[incomplete: start it again, and it goes on]"
     st.markdown(
         f"**{short(run.prompt_set)}** · {ui.counted(run.items, 'item')} · {short(run.by)} · "
