@@ -21,7 +21,10 @@ _THREAD = 0x10000  # CLONE_THREAD
 _TRUNC = os.O_TRUNC
 _STREAM = 1  # SOCK_STREAM
 
+_FAST_OPEN = 0x20000000  # MSG_FASTOPEN: with it, sending on a stream that is not connected connects it
+
 _NETWORK = ("socket", "connect", "bind")
+_SENDS = {"sendto": 3, "sendmsg": 2, "sendmmsg": 3}  # where their flags are
 _REFUSED = """
 fork vfork execve execveat ptrace process_vm_readv process_vm_writev process_madvise process_mrelease kcmp tkill
 pidfd_open pidfd_getfd pidfd_send_signal io_uring_setup io_uring_enter io_uring_register bpf perf_event_open
@@ -101,6 +104,8 @@ def _steps(network: bool) -> list[_Step]:
         block(name, _argument(1), *tests, _ALLOWED)
     if not network:  # asyncio wakes itself through such a pair; of another type it could write to any socket by name
         block("socketpair", _argument(1), (_AND, 0, 0, 0xF), (_EQUAL, 1, 0, _STREAM), _answer(errno.EPERM), _ALLOWED)
+        for name, place in _SENDS.items():  # the socket that it listens on, once it is shut down, could connect so
+            block(name, _argument(place), (_ANY_BIT, 0, 1, _FAST_OPEN), _answer(errno.EPERM), _ALLOWED)
     return [*steps, _ALLOWED]
 
 

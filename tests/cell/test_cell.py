@@ -17,6 +17,24 @@ pytestmark = pytest.mark.skipif(bool(cell.why_none()), reason=f"there is no cell
 
 SECRETS = {"PHI3_RECORD_KEY": "k1", "HF_TOKEN": "k2", "MLFLOW_TRACKING_TOKEN": "k3", "https_proxy": "http://u:k4@p"}
 
+# What comes of sending with MSG_FASTOPEN on the socket that it listens on, shut down first.
+FAST_OPEN = """
+def fast_open(port):
+    import ctypes, gc, socket
+    found = [one for one in gc.get_objects() if type(one) is socket.socket and one.fileno() >= 0]
+    sock = next(one for one in found if one.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN))
+    sock.shutdown(2)
+    told, flag, address = [], 0x20000000, ("127.0.0.1", port)
+    for send in (lambda: sock.sendto(b"x", flag, address), lambda: sock.sendmsg([b"x"], [], flag, address)):
+        try:
+            told.append(send())
+        except OSError as error:
+            told.append(type(error).__name__)
+    libc = ctypes.CDLL(None, use_errno=True)
+    libc.sendmmsg(sock.fileno(), None, 1, flag)
+    return [*told, os.strerror(ctypes.get_errno())]
+"""
+
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Model]:
@@ -83,6 +101,17 @@ def test_it_changes_no_file_but_in_its_own_folder(model: Model, tmp_path: Path) 
 @pytest.mark.parametrize("kind", ["AF_INET, socket.SOCK_STREAM", "AF_INET, socket.SOCK_DGRAM", "AF_UNIX", "AF_NETLINK"])
 def test_it_opens_no_connection_of_any_kind(model: Model, kind: str) -> None:
     assert model.does(f"(socket := __import__('socket')) and socket.socket(socket.{kind})") == "PermissionError"
+
+
+def test_the_socket_that_it_listens_on_connects_to_nothing(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server, serving(tmp_path / "model") as model:
+        model.does(f"exec({FAST_OPEN!r})")
+        told = model.does(f"fast_open({server.getsockname()[1]})")
+
+        assert told == "['PermissionError', 'PermissionError', 'Operation not permitted']"
+        server.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            server.accept()
 
 
 def test_it_starts_no_process(model: Model) -> None:
@@ -161,7 +190,8 @@ def test_a_process_with_another_thread_is_not_shut_in(tmp_path: Path) -> None:
 
 
 def test_every_call_that_is_named_has_a_number() -> None:
-    named = {*seccomp._REFUSED.split(), *seccomp._IGNORED.split(), *seccomp._NETWORK, *seccomp._ONLY_OWN}
+    named = {*seccomp._REFUSED.split(), *seccomp._IGNORED.split(), *seccomp._NETWORK, *seccomp._SENDS}
+    named |= {*seccomp._ONLY_OWN}
     numbers = syscalls.MACHINES["x86_64"][1]
 
     assert named <= set(numbers)
