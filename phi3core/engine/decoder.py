@@ -104,6 +104,7 @@ class Decoder:
 
     def _close_up(self, rows: list[Row]) -> None:
         """Where rows are apart, move the last one into the first hole: one at a step, for it takes some of its time."""
+        rows.sort(key=lambda row: row.slot)  # rows of the other kind may have been exchanged with some of them
         taken = {row.slot for row in rows}
         holes = (slot for slot in range(min(taken, default=0), max(taken, default=0)) if slot not in taken)
         if self.exact and (hole := next(holes, None)) is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import json
+import random
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import numpy as np
 import pytest
 
 from phi3core.engine import genai
-from phi3core.engine.decoder import SLOTS, Decoder, Row
+from phi3core.engine.decoder import NONE, SLOTS, Decoder, Row
 from phi3core.engine.decoder_graph import read_graph
 from phi3core.engine.interface import Options
 from phi3core.engine.kv_cache import Sequence
@@ -62,9 +63,9 @@ def logits_of(sequence: Sequence) -> Iterator[np.ndarray[Any, Any]]:
     yield sequence.logits()
 
 
-def begun(decoder: Decoder, *lengths: int) -> list[Row]:
+def begun(decoder: Decoder, *lengths: int, divide: int = 0) -> list[Row]:
     """Sequences of these lengths, no two with the same tokens."""
-    rows = [decoder.row() for _ in lengths]
+    rows = [decoder.row(divide) for _ in lengths]
     for at, (row, length) in enumerate(zip(rows, lengths, strict=True)):
         if length:
             row.append(TOKENS[at * 10 : at * 10 + length])
@@ -137,6 +138,38 @@ def test_sequences_that_are_far_apart_are_brought_together(empty: Decoder) -> No
         assert np.array_equal(mine, expected[at])
     for row, other in zip(rows, expected, strict=True):
         assert np.array_equal(next_logits(row)[0], other)
+
+
+def test_sequences_on_both_sides_of_a_divide_are_in_no_step_together_in_whatever_order_they_are(
+    empty: Decoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """S: shorter than the divide, L: longer; s, l: the same, which wait for nothing; a dot: a slot that is free."""
+    divide, lengths, run = 30, {"S": 9, "s": 12, "L": 40, "l": 45, ".": 0}, empty._run
+    steps = list[bool]()
+
+    def run_one_kind(first: int, end: int, ids: Any, sizes: np.ndarray[Any, Any]) -> Any:
+        long = [row.is_long(1) for row in empty._alive() if first <= row.slot < end and row.waiting != NONE]
+        steps.append(any(long) == all(long) and (all(long) or sizes.max() <= divide))
+        return run(first, end, ids, sizes)
+
+    chance = random.Random(1)
+    for order in ["SLLS", "SLLSL", *("".join(chance.choices("SLSLsl.", k=chance.randrange(4, 9))) for _ in range(60))]:
+        rows: list[Any] = begun(empty, *(lengths[kind] + at for at, kind in enumerate(order)), divide=divide)
+        expected = [next_logits(row)[0] for row in rows]
+        for at, kind in enumerate(order):
+            if kind == ".":
+                rows[at] = None
+        wait = [at for at, kind in enumerate(order) if kind in "SL"]
+        with monkeypatch.context() as patch:
+            patch.setattr(empty, "_run", run_one_kind)
+            for _ in range(3):
+                for found, at in zip(next_logits(*(rows[at] for at in wait)), wait, strict=True):
+                    assert np.array_equal(found, expected[at]), order
+        for row, alone in zip(rows, expected, strict=True):
+            assert row is None or np.array_equal(next_logits(row)[0], alone), order
+        del row
+
+    assert all(steps)
 
 
 def test_what_waits_is_forgotten_with_a_rewind_and_computed_before_what_follows(empty: Decoder) -> None:

@@ -102,22 +102,32 @@ def test_what_is_read_in_pieces_token_by_token_and_rewound_is_what_is_read_at_on
     same(50)
 
 
-def test_sequences_on_both_sides_of_the_divide_are_computed_together_as_alone(runtime: Any) -> None:
+@pytest.mark.parametrize(
+    "lengths",
+    [
+        (20, 60, DIVIDE, 10),  # the third passes it with its next token
+        (20, 60, 60, 10),  # bringing the short ones together changes the order of the long ones
+        (20, 60, 60, 10, 60),
+    ],
+)
+def test_sequences_on_both_sides_of_the_divide_are_computed_together_as_alone(
+    runtime: Any, lengths: tuple[int, ...]
+) -> None:
     """The factors are chosen for a whole step: the short sequence would get the long one's."""
-    rows: list[Sequence] = [runtime.sequence(128) for _ in range(4)]
-    lengths = (20, 60, DIVIDE, 10)  # the third passes it with its next token
+    rows: list[Sequence] = [runtime.sequence(128) for _ in lengths]
+    texts = [TOKENS[at : at + length + 1] for at, length in enumerate(lengths)]
 
-    def after(row: Sequence, length: int) -> np.ndarray[Any, Any]:
-        row.append(TOKENS[:length])
-        row.append_one(int(TOKENS[length]))
+    def after(row: Sequence, text: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+        row.append(text[:-1])
+        row.append_one(int(text[-1]))
         return row.logits()
 
-    alone = [after(row, length) for row, length in zip(rows, lengths, strict=True)]
-    for row, length in zip(rows, lengths, strict=True):
+    alone = [after(row, text) for row, text in zip(rows, texts, strict=True)]
+    for row, text in zip(rows, texts, strict=True):
         row.rewind(0)
-        row.append(TOKENS[:length])
-    for row, length in zip(rows, lengths, strict=True):
-        row.append_one(int(TOKENS[length]))
+        row.append(text[:-1])
+    for row, text in zip(rows, texts, strict=True):
+        row.append_one(int(text[-1]))
 
     for row, expected in zip(rows, alone, strict=True):
         assert np.array_equal(row.logits(), expected)
