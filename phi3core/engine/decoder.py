@@ -2,7 +2,7 @@
 
 A token that is appended waits until the logits of any sequence are asked for; then all that wait are computed
 together, in rows of one batch. A row's logits are to the last bit those that it has alone, so nothing depends on who
-else is there (docs/decisions/0017).
+else is there (docs/decisions/0018).
 """
 
 from __future__ import annotations
