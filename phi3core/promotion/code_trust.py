@@ -1,7 +1,8 @@
 """Trust in somebody's code: a version that neither wrapper made runs only where an admin has trusted its very files.
 
-Trust is a record with the digest of the files, and so is its end. The newest record of both decides; files that have
-changed since are other files. Knows nothing of how code is kept from running: the pool asks `is_trusted`.
+Trust is a record with the digest of the files; files that have changed since are other files. Its end is a record too,
+of whatever files of the version were trusted before. Knows nothing of how code is kept from running: the pool asks
+`is_trusted`.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from phi3core.access.model_rights import load_rights
 from phi3core.access.roles import Person
 from phi3core.cell import cell
 from phi3core.engine.loader import needs_code
-from phi3core.errors import Conflict
+from phi3core.errors import Conflict, StoreError
 from phi3core.registry import artifacts, reader
 from phi3core.registry.models import Version
 from phi3core.settings import Settings
@@ -50,23 +51,37 @@ def trust(settings: Settings, ref: str, reason: str = "", person: Person | None 
         Forbidden: the person is no admin.
         NotFound, StoreError: there is no such version, or its files can't be read.
     """
-    return _record(settings, ref, TRUST, reason, person)
+    person = _admin(settings, ref, person)
+    version = reader.get_version(settings, ref)
+    return _record(settings, version, TRUST, reason, person, artifacts.compute_digest(settings, version))
 
 
 def distrust(settings: Settings, ref: str, reason: str = "", person: Person | None = None) -> Version:
-    """Let the code of a version run no more. A model server that runs it is stopped when it is next asked.
+    """Let the code of a version run no more, whatever its files were when it was trusted, and whether they are there.
+
+    A model server that runs it is stopped when it is next asked.
 
     Raises:
         Forbidden: the person is no admin.
-        Conflict: it is not trusted.
-        NotFound, StoreError: as `trust`.
+        Conflict: it is not trusted, with any files.
+        NotFound, StoreError: there is no such version, or the store does not answer.
     """
-    return _record(settings, ref, DISTRUST, reason, person)
+    person = _admin(settings, ref, person)
+    version = reader.get_version(settings, ref)
+    if not _in_force(settings, version):
+        raise Conflict(f"The code of {version.ref} is not trusted: there is nothing to take back.")
+    return _record(settings, version, DISTRUST, reason, person, "")
 
 
 def is_trusted(settings: Settings, version: Version, folder: Path) -> bool:
     """Whether the code in these files, which are the version's, may run. Raises StoreError."""
-    return find_trust(settings, version, artifacts.compute_folder_digest(settings, folder)) is not None
+    try:
+        digest = artifacts.compute_folder_digest(settings, folder)
+    except OSError as error:
+        raise StoreError(
+            f"The files of {version.ref} can't be read: {error}. Check the disk, then try again."
+        ) from error
+    return find_trust(settings, version, digest) is not None
 
 
 def read_code_state(settings: Settings, ref: str) -> CodeState:
@@ -81,21 +96,28 @@ def read_code_state(settings: Settings, ref: str) -> CodeState:
 
 def find_trust(settings: Settings, version: Version, digest: str) -> Record | None:
     """The record by which a version's files are trusted; None where they are not. Raises StoreError."""
+    return next((record for record in _in_force(settings, version) if record.digest == digest), None)
+
+
+def _in_force(settings: Settings, version: Version) -> list[Record]:
+    """The records of trust in a version that were written after its last end, newest first."""
     judge = Trust(settings)
     asked = {"model": version.name, "version": version.version, "status": "done"}
-    found = [record for action in (TRUST, DISTRUST) for record in search.every(settings, action=action, **asked)]
-    counted = [record for record in found if record.digest == digest and judge.counts(record)]
-    newest = max(counted, key=lambda record: record.started, default=None)
-    return newest if newest and newest.action == TRUST else None
+    trusted, ended = (
+        [record for record in search.every(settings, action=action, **asked) if judge.counts(record)]
+        for action in (TRUST, DISTRUST)
+    )
+    # Of two in the same millisecond it is not known which was the last: the code does not run.
+    return [record for record in trusted if all(record.started > end.started for end in ended)]
 
 
-def _record(settings: Settings, ref: str, action: str, reason: str, person: Person | None) -> Version:
+def _admin(settings: Settings, ref: str, person: Person | None) -> Person:
     person = person or roles.local_person(settings)
     roles.require(person, "admin", f"trusting the code of {ref}")
-    version = reader.get_version(settings, ref)
-    digest = artifacts.compute_digest(settings, version)
-    if action == DISTRUST and find_trust(settings, version, digest) is None:
-        raise Conflict(f"The code of {version.ref} is not trusted: there is nothing to take back.")
+    return person
+
+
+def _record(settings: Settings, version: Version, action: str, reason: str, person: Person, digest: str) -> Version:
     writer.append(
         settings, person, model=version.name, version=version.version, action=action, reason=reason, digest=digest
     )

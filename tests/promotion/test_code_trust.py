@@ -8,9 +8,10 @@ import pytest
 
 from phi3core.access.roles import Person
 from phi3core.engine.loader import needs_code, open_artifact
-from phi3core.errors import Conflict, Forbidden
+from phi3core.errors import Conflict, Forbidden, StoreError
 from phi3core.promotion import code_trust
-from phi3core.promotion.record import search
+from phi3core.promotion.record import search, writer
+from phi3core.registry import filelist
 from phi3core.registry.models import Version
 from phi3core.serving.pool import Pool
 from phi3core.settings import Settings
@@ -51,6 +52,48 @@ def test_code_runs_only_while_an_admin_trusts_these_very_files(
     assert not code_trust.is_trusted(settings, version, folder)
     code_trust.trust(settings, version.ref, "", ADMIN)
     assert code_trust.is_trusted(settings, version, folder)
+
+
+def test_trust_ends_for_all_files_that_were_trusted_whatever_they_are_now(
+    settings: Settings, version: Version, folder: Path
+) -> None:
+    code_trust.trust(settings, version.ref, "", ADMIN)
+    (folder / "agent.py").write_text("import os")
+    code_trust.trust(settings, version.ref, "", ADMIN)
+    aside = folder.rename(folder.with_name("aside"))
+
+    code_trust.distrust(settings, version.ref, "", ADMIN)
+
+    aside.rename(folder)
+    assert not code_trust.is_trusted(settings, version, folder)
+    (folder / "agent.py").unlink()
+    assert not code_trust.is_trusted(settings, version, folder)
+    with pytest.raises(Conflict, match="there is nothing to take back"):
+        code_trust.distrust(settings, version.ref, "", ADMIN)
+
+
+def test_of_trust_and_its_end_in_the_same_millisecond_the_end_counts(
+    settings: Settings, version: Version, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(writer, "now_ms", lambda: 1_800_000_000_000)
+    code_trust.trust(settings, version.ref, "", ADMIN)
+    assert code_trust.is_trusted(settings, version, folder)
+
+    code_trust.distrust(settings, version.ref, "", ADMIN)
+
+    assert not code_trust.is_trusted(settings, version, folder)
+
+
+def test_files_that_can_not_be_read_are_told_as_such(
+    settings: Settings, version: Version, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: object, **__: object) -> None:
+        raise OSError(5, "Input/output error", "weights")
+
+    monkeypatch.setattr(filelist, "list_files", fails)
+
+    with pytest.raises(StoreError, match=r"The files of agent/1 can't be read: .*Input/output error"):
+        code_trust.is_trusted(settings, version, folder)
 
 
 def test_only_an_admin_trusts_and_both_are_records(settings: Settings, version: Version, folder: Path) -> None:
