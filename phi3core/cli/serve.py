@@ -58,7 +58,7 @@ def serve(ref: str, host: str, port: int, api_key: str | None) -> None:
     size = folder_size(folder)
     need = memory.needed(folder, size, version.wrapper)
     names = list(dict.fromkeys([version.ref, ref.removeprefix(MLFLOW_SCHEME)]))
-    order = make_order(config, version, need) | {"names": names, "local": host in LOOPBACK}
+    order = make_order(config, version) | {"names": names, "local": host in LOOPBACK}
     log = config.logs / f"serve-{version.name}-{version.version}-{os.getpid()}.log"
     asked = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}.get(host, host)  # noqa: S104
     # A process of its own: this one has the store's credentials, and threads that could not be shut in.

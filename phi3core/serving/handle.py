@@ -17,6 +17,7 @@ from phi3core.errors import ServerError
 from phi3core.registry.models import Version
 
 from . import memory
+from .order import memory_limit
 from .spawn import Child
 
 # A page that asks every second must not make the child answer it every time.
@@ -85,7 +86,10 @@ class ModelServer:
         """
         self.folder, self.runs_code = folder, code
         self.note_approval()
-        self._child.send({**self._order, "artifact": str(folder), "log": str(self.log), "code": code})
+        order = {**self._order, "artifact": str(folder), "log": str(self.log), "code": code}
+        if order["cell"]:
+            order["cell"] = {**order["cell"], "memory": memory_limit(folder, code)}
+        self._child.send(order)
         self._ordered = True
 
     def note_approval(self) -> None:

@@ -129,7 +129,7 @@ class Pool:
         size = folder_size(folder) if folder else version.size or 0
         need = memory.needed(folder, size, version.wrapper)
         log = self._settings.logs / f"server-{version.name}-{version.version}-{os.getpid()}.log"
-        order = make_order(self._settings, version, need)
+        order = make_order(self._settings, version)
         with self._room:
             for old in [held for held in self._table() if held.startswith(f"{version.ref} ")]:
                 with self._lock:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import shutil
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 import pytest
 
+from phi3core import tags
 from phi3core.cell import cell
 from phi3core.errors import NotFound, ServerError
 from phi3core.registry import artifacts
@@ -72,6 +74,29 @@ def test_what_is_served_is_told_to_the_child(
         if not cell.why_none()
         else None,
     }
+
+
+def test_code_has_a_limit_of_memory_and_what_is_opened_on_its_weights_none_whatever_their_tags_say(
+    make_pool: Callable[..., Pool],
+    named: Callable[..., Version],
+    started: Children,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(cell, "why_none", lambda: "")
+    pool = make_pool(approve=lambda *_: True)
+    ours, code = named("ours"), replace(named("code"), tags={tags.WRAPPER: "onnx", tags.SIZE: "9000000000"})
+    library, broken = replace(named("library"), tags={tags.WRAPPER: "onnx"}), named("broken")
+    for name in ("ours", "library"):
+        (tmp_path / f"{name}-1" / "MLmodel").write_text("metadata: {phi3: {wrapper: onnx}}")
+    (tmp_path / "library-1" / "genai_config.json").write_text('{"custom_ops_library": "x.so"}')
+    (tmp_path / "code-1" / "MLmodel").write_text("flavors: {python_function: {loader_module: x}}")
+
+    for version in (ours, code, library, broken):
+        pool.open(version)
+
+    limits = [child.order["cell"]["memory"] // 100_000_000 for child in started]
+    assert limits == [0, 55, 55, 55]
 
 
 def test_a_version_whose_files_are_gone_starts_nothing(settings: Settings, tmp_path: Path) -> None:
