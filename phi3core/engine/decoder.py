@@ -234,7 +234,7 @@ class Row:
 
     def rewind(self, length: int) -> None:
         if length <= self.length:
-            self.length, self.waiting = length, NONE
+            self.length, self.waiting, self.failure = length, NONE, ""
 
 
 class _Buffer:
