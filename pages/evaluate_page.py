@@ -12,12 +12,12 @@ st.title("Evaluate", anchor=False)
 if run_id := st.query_params.get("run", ""):
     with ui.stop_on_error():
         try:
-            found = reads.read("Reading the answers …", results.read_evaluation, ui.config(), run_id, max_age=5)
+            found = reads.read("Reading the answers …", results.read_evaluation, ui.config(), run_id, max_age=60)
         except NotFound as error:
             ui.show_warning(str(error))
         else:
             result_view.show(found)
             st.stop()
 start.show(me)
-progress.show()
+progress.show(me)
 evaluation_list.show()

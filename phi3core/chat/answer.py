@@ -48,7 +48,9 @@ def answer(pool: Pool, live: LiveTurn, target: Target, messages: list[dict[str, 
         # Hanging up ends the stream with an error that depends on the moment.
         if not live.stopping:
             reason = str(error) if isinstance(error, Phi3Error) else _explain(error, server, target, live)
-            return Outcome("failed", reason, getattr(error, "code", None) == "context_length_exceeded")
+            full = getattr(error, "code", None) == "context_length_exceeded"
+            refused = isinstance(error, BadInput) or getattr(error, "status_code", None) in (400, 422)
+            return Outcome("failed", reason, full, refused)
     return Outcome("stopped" if live.stopping else "done")
 
 

@@ -19,11 +19,15 @@ from phi3core.traces.turn import Turn
 
 @dataclass(frozen=True)
 class Outcome:
-    """How an answer ended. error: a sentence that says why it failed. context_full: because the context is full."""
+    """How an answer ended. error: a sentence that says why it failed.
+
+    context_full: because the context is full. refused: because of what was asked, which would be refused again.
+    """
 
     state: Literal["done", "stopped", "failed"]
     error: str = ""
     context_full: bool = False
+    refused: bool = False
 
 
 class LiveTurn:

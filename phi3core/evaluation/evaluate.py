@@ -1,18 +1,20 @@
 """Asking versions all items of a prompt set, and scoring what they answer.
 
-An answer is a trace whose id follows from the evaluation, the version and the item, and is written with its scores in
-one piece: what was interrupted anywhere goes on with what is missing, and nothing is there twice. The same evaluation
-asked for again is the same run.
+An answer is a trace whose id follows from the evaluation, the version and the item: what was interrupted anywhere goes
+on with what is missing or was not written whole, and nothing is there twice. The same evaluation asked for again is the
+same run.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import re
 import threading
+from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock, Timeout
@@ -24,7 +26,7 @@ from phi3core.chat.answer import answer
 from phi3core.chat.live_turn import LiveTurn
 from phi3core.chat.target import Target, model_id
 from phi3core.endpoints.config import find_endpoint
-from phi3core.errors import BadInput, Busy, Phi3Error, ServerError
+from phi3core.errors import BadInput, Busy, ServerError
 from phi3core.registry import reader
 from phi3core.serving.pool import Pool
 from phi3core.settings import Settings
@@ -44,6 +46,7 @@ Report = Callable[[int, int], None]
 """Is called with how many answers there are, and how many there will be."""
 
 MOST_VERSIONS = 8
+_FAILURES = 3  # in a row, after which a version is asked no more
 
 
 @dataclass
@@ -113,21 +116,24 @@ def evaluate(
     report, cancel = report or (lambda _done, _total: None), cancel or Cancel()
     try:
         with FileLock(settings.locks / f"evaluation-{key[:16]}.lock", timeout=0):
-            run_id = _open_run(settings, key, found, targets, options, person, again)
-            try:
-                missing = _ask_missing(settings, pool, run_id, targets, items, options, person, report, cancel)
-            except Phi3Error as error:
-                _close_run(settings, run_id, [str(error)], cancel.stopped)
-                raise
-            _close_run(settings, run_id, missing, cancel.stopped)
+            run_id, complete = _open_run(settings, key, found, targets, options, person, again)
+            missing: list[str] = []
+            if not complete:
+                try:
+                    missing = _ask_missing(settings, pool, run_id, targets, items, options, person, report, cancel)
+                    _close_run(settings, run_id, missing, cancel.stopped)
+                except BaseException as error:  # a bug, or Ctrl-C: the run must not seem to go on
+                    _close_run(settings, run_id, [str(error)], cancel.stopped)
+                    raise
     except Timeout as error:
-        raise Busy("This evaluation is under way already, in another program on this machine.") from error
+        raise Busy("This evaluation is under way already: follow it where it was started.") from error
     if missing and not cancel.stopped:
         raise ServerError(
             f"{len(missing)} of {len(items) * len(targets)} answers are missing: {missing[0]} "
             "The others are kept: evaluate once more, and only what is missing is asked."
         )
-    return results.read_evaluation(settings, run_id)
+    read = results.read_evaluation(settings, run_id)
+    return replace(read, run=replace(read.run, refs=tuple(target.ref for target in targets)))  # in the order asked for
 
 
 def find_targets(settings: Settings, refs: Sequence[str]) -> list[Target]:
@@ -147,7 +153,8 @@ def find_targets(settings: Settings, refs: Sequence[str]) -> list[Target]:
 
 def _key(digest: str, targets: Sequence[Target], options: dict[str, Any]) -> str:
     """What an evaluation is of. A version that was deleted and built again under its number is another one."""
-    of = [[target.ref, getattr(target, "source", ""), getattr(target, "url", "")] for target in targets]
+    names = ("ref", "source", "url", "model", "task", "column", "dialect")  # of a version, or of an endpoint
+    of = [[str(getattr(target, name, "")) for name in names] for target in targets]
     text = json.dumps([digest, sorted(of), options, sorted(scorers.SCORERS)], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
 
@@ -160,14 +167,16 @@ def _open_run(
     options: dict[str, Any],
     person: Person,
     again: bool,
-) -> str:
+) -> tuple[str, bool]:
+    """The run's id, and whether it is complete."""
     store, home = mlflow_client(settings), experiment_id(settings, tags.EVALUATIONS)
     with translate_errors(settings):
         where = f"tags.`{tags.EVALUATION}` = '{key}'"
         known = store.search_runs([home], where, order_by=["attributes.start_time DESC"], max_results=1)
         # One that was interrupted goes on, also where a new one is asked for.
-        if known and not (again and known[0].info.status == "FINISHED"):
-            return str(known[0].info.run_id)
+        complete = bool(known) and known[0].info.status == "FINISHED"
+        if known and not (again and complete):
+            return str(known[0].info.run_id), complete
         of = {
             tags.EVALUATION: key,
             tags.PROMPT_SET: found.ref,
@@ -177,7 +186,7 @@ def _open_run(
             tags.OPTIONS: json.dumps(options, sort_keys=True),
             tags.USER: person.name,
         }
-        return str(store.create_run(home, run_name=found.name, tags=of).info.run_id)
+        return str(store.create_run(home, run_name=found.name, tags=of).info.run_id), False
 
 
 def _close_run(settings: Settings, run_id: str, missing: Sequence[str], stopped: bool) -> None:
@@ -186,12 +195,11 @@ def _close_run(settings: Settings, run_id: str, missing: Sequence[str], stopped:
         if stopped or missing:
             store.set_terminated(run_id, "KILLED" if stopped else "FAILED")
             return
-        if store.get_run(run_id).info.status == "FINISHED":
-            return
         found = results.read_evaluation(settings, run_id)
         for ref in found.run.refs:
             for name, mean in found.means(ref).items():
-                store.log_metric(run_id, f"{ref.replace(':', '/')}/{name}", mean.value)
+                # MLflow takes fewer letters in a metric's name than in a model's.
+                store.log_metric(run_id, f"{re.sub(r'[^A-Za-z0-9_./ -]', '_', ref)}/{name}", mean.value)
         store.set_terminated(run_id)  # last: it is complete, with its metrics
 
 
@@ -207,18 +215,22 @@ def _ask_missing(
     cancel: Cancel,
 ) -> list[str]:
     """Ask what was not answered yet. Returns why answers are missing, one sentence for each."""
-    there = {info.trace_id for info in results.answers_of(settings, run_id)}
+    there = results.whole_answers_of(settings, run_id)
     home, missing = experiment_id(settings, tags.EVALUATIONS), []
-    total, done = len(targets) * len(items), len(there)
-    broken: dict[str, str] = {}
+    total, done, counting = len(targets) * len(items), len(there), threading.Lock()
+    in_a_row: Counter[str] = Counter()  # failures of a version, by its reference
     report(done, total)
 
     def ask(target: Target, item: Item) -> str:
         nonlocal done
         turn = _turn(run_id, target, item, options, person)
-        if turn.trace_id in there or cancel.stopped or target.ref in broken:
-            return "" if turn.trace_id in there else broken.get(target.ref, "It was stopped.")
-        live = LiveTurn(turn)
+        if turn.trace_id in there:
+            return ""
+        if cancel.stopped:
+            return "It was stopped."
+        if in_a_row[target.ref] >= _FAILURES:
+            return f"{target.ref} failed {_FAILURES} times in a row."
+        live = LiveTurn(turn, lenient=True)
         cancel.running(live, True)
         try:
             outcome = answer(pool, live, target, list(item.messages), "")
@@ -228,26 +240,34 @@ def _ask_missing(
         turn = live.ended(outcome)
         if turn.state == "stopped":
             return "It was stopped."
-        if turn.state == "failed" and not turn.full:
-            return broken.setdefault(target.ref, turn.error)  # its other items would fail likewise
+        if turn.state == "failed" and not (outcome.context_full or outcome.refused):
+            in_a_row[target.ref] += 1
+            return turn.error
+        in_a_row[target.ref] = 0
         metadata = {RUN: run_id, tags.ITEM: item.id}
         info = make_info(turn, home, metadata, assessments=_assessments(turn, scorers.score(item, turn)))
         write_trace(settings, turn, list(item.messages), info, again=True)
-        done += 1
-        report(done, total)
+        with counting:
+            done += 1
+            report(done, total)
         return ""
 
     for target in targets:
         with ThreadPoolExecutor(settings.parallel) as workers:
-            missing += [why for why in workers.map(lambda item, of=target: ask(of, item), items) if why]
+            try:
+                missing += [why for why in workers.map(lambda item, of=target: ask(of, item), items) if why]
+            except BaseException:  # Ctrl-C, or a store that went: the workers are waited for
+                cancel.stop()
+                raise
     return missing
 
 
 def _turn(run_id: str, target: Target, item: Item, options: dict[str, Any], person: Person) -> Turn:
     id = hashlib.sha256(f"{run_id}\n{target.ref}\n{item.id}".encode()).hexdigest()[:32]
     system = item.messages[0]["content"] if item.messages[0]["role"] == "system" else ""
+    asked = {name: value for name, value in options.items() if name != "seed"}  # it is left out where it is not taken
     return Turn(
-        item.prompt, target.ref, system, dict(options), id, user=person.name, seed=options.get("seed"),
+        item.prompt, target.ref, system, asked, id, user=person.name, seed=options.get("seed"),
         model_id=model_id(target),
     )  # fmt: skip
 

@@ -13,7 +13,7 @@ from phi3core.errors import BadInput
 
 from .items import Expectations, Item, check_items, parse_item
 
-_MOST_BYTES = 20_000_000
+_MOST_BYTES = 10_000_000
 _COLUMNS = ("id", "prompt", "system", "tags", *Expectations.model_fields)
 
 

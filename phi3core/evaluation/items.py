@@ -18,10 +18,13 @@ from phi3core.clean_text import clean
 from phi3core.errors import BadInput
 from phi3core.validation import Table, validate
 
+from . import schemas
+
 MOST_ITEMS = 5000
 """Items in a set at most: what is more is a benchmark, and is read page by page nowhere here."""
 
 _MOST_CHARACTERS = 100_000  # of one item, all its messages together
+_MOST_EXPECTED = 20_000
 _Tag = Annotated[str, StringConstraints(pattern=r"^[\w .:/-]{1,60}$")]
 
 
@@ -58,6 +61,13 @@ class Expectations(Table):
                 raise ValueError(f"The pattern “{value[:80]}” is no regular expression: {error}.") from error
         return value
 
+    @field_validator("json_schema")
+    @classmethod
+    def _is_a_schema(cls, value: dict[str, Any] | None) -> dict[str, Any] | None:
+        if value is not None and (why := schemas.why_refused(value)):
+            raise ValueError(why)
+        return value
+
 
 class _Item(Table):
     id: Annotated[str, StringConstraints(pattern=r"^[\w.-]{1,60}$")] | None = None
@@ -75,6 +85,8 @@ class _Item(Table):
             raise ValueError("Its last message must be a user's, with a text.")
         if sum(len(message.content) for message in messages) > _MOST_CHARACTERS:
             raise ValueError(f"Its messages are longer than {_MOST_CHARACTERS:,} characters.")
+        if len(self.expectations.model_dump_json()) > _MOST_EXPECTED:
+            raise ValueError(f"What is expected is longer than {_MOST_EXPECTED:,} characters.")
         return self
 
 

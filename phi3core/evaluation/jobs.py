@@ -6,12 +6,13 @@ One that dies with the process is in the store as far as it came, and goes on wh
 from __future__ import annotations
 
 import threading
+import uuid
 from collections.abc import Sequence
 from typing import Any, Literal
 
 from phi3core.access import roles
 from phi3core.access.roles import Person
-from phi3core.errors import Phi3Error
+from phi3core.errors import Forbidden, Phi3Error
 from phi3core.serving.pool import Pool
 from phi3core.settings import Settings
 
@@ -31,14 +32,21 @@ class EvaluationJob:
     """
 
     def __init__(self, prompt_set: str, refs: Sequence[str], user: str) -> None:
+        self.id = uuid.uuid4().hex
         self.prompt_set, self.refs, self.user = prompt_set, tuple(refs), user
         self.done, self.total = 0, 0
         self.state: Literal["running", "done", "stopped", "failed"] = "running"
         self.error, self.run_id = "", ""
         self._cancel = Cancel()
 
-    def stop(self) -> None:
-        """End it; what was answered is kept."""
+    def may_be_stopped_by(self, person: Person) -> bool:
+        """Whether it is the person's own, or the person is an admin."""
+        return person.may("admin") or (person.may("reviewer") and person.name == self.user)
+
+    def stop(self, person: Person | None = None) -> None:
+        """End it; what was answered is kept. None: the app itself ends. Raises Forbidden for another's."""
+        if person is not None and not self.may_be_stopped_by(person):
+            raise Forbidden(f"Only {self.user}, who started it, and an admin can stop this evaluation.")
         self._cancel.stop()
 
     def _report(self, done: int, total: int) -> None:
@@ -89,3 +97,9 @@ def recent() -> list[EvaluationJob]:
     """Those that run, and the last few that have ended, newest first."""
     with _lock:
         return _jobs[::-1]
+
+
+def stop_all() -> None:
+    """End all of them, before the app ends: they go on when they are started again."""
+    for job in recent():
+        job.stop()

@@ -5,6 +5,7 @@ Saving changed items makes a new version; nothing is ever changed in one. What i
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -95,7 +96,10 @@ def search_sets(settings: Settings, versions: bool = False) -> list[PromptSet]:
         found += [_found(run) for run in page]
     if versions:
         return found
-    return [*{one.name: one for one in reversed(found)}.values()][::-1]
+    newest: dict[str, PromptSet] = {}
+    for one in found:
+        newest.setdefault(one.name, one)
+    return [*newest.values()]
 
 
 def find_set(settings: Settings, ref: str) -> PromptSet:
@@ -129,11 +133,14 @@ def read_set(settings: Settings, ref: str) -> tuple[PromptSet, list[Item]]:
     if not found.run_id:
         return _shipped(found.name)
     with translate_errors(settings), TemporaryDirectory() as folder:
-        text = Path(mlflow_client(settings).download_artifacts(found.run_id, _FILE, folder)).read_text("utf-8")
-    items = _parse(text, found.ref)
-    if digest_of(items) != found.digest:
+        text = (
+            Path(mlflow_client(settings).download_artifacts(found.run_id, _FILE, folder))
+            .read_bytes()
+            .decode(errors="replace")
+        )
+    if hashlib.sha256(text.encode()).hexdigest() != found.digest:
         raise StoreError(f"The items of {found.ref} are not those that were saved: they were changed in the store.")
-    return found, items
+    return found, _parse(text, found.ref)
 
 
 @cache
@@ -164,7 +171,7 @@ def _checked_name(name: str) -> str:
 
 def _found(run: Run) -> PromptSet:
     known = run.data.tags
-    size = int(known.get(tags.ITEMS, "0"))
+    size = int(known[tags.ITEMS]) if known.get(tags.ITEMS, "").isdecimal() else 0  # anybody may write to the store
     by = known.get(tags.USER, "")
     return PromptSet(
         known.get(tags.PROMPT_SET, ""), known.get(tags.DIGEST, ""), size, run.info.run_id, by, run.info.start_time

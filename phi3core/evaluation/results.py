@@ -10,7 +10,7 @@ import io
 import json
 import re
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from phi3core import tags
@@ -28,7 +28,7 @@ from .statistics import Difference, Mean
 if TYPE_CHECKING:
     from mlflow.entities import Run, TraceInfo
 
-_RUN_ID = r"^[0-9a-f]{32}$"
+_RUN_ID = r"[0-9a-f]{32}"
 
 
 @dataclass(frozen=True)
@@ -66,6 +66,8 @@ class Evaluation:
 
     run: EvaluationRun
     answers: tuple[ScoredAnswer, ...]
+    _means: dict[str, dict[str, Mean]] = field(default_factory=dict, repr=False, compare=False)
+    _differences: dict[tuple[str, str], dict[str, Difference]] = field(default_factory=dict, repr=False, compare=False)
 
     def of(self, ref: str) -> dict[str, ScoredAnswer]:
         """A version's answers by item."""
@@ -73,21 +75,27 @@ class Evaluation:
 
     def means(self, ref: str) -> dict[str, Mean]:
         """A version's mean by scorer, of the scorers that applied to an item."""
+        if ref in self._means:
+            return self._means[ref]
         scores: dict[str, list[Score]] = {}
         for answer in self.of(ref).values():
             for name, value in answer.scores.items():
                 scores.setdefault(name, []).append(value)
-        return {name: statistics.mean(scores[name]) for name in SCORERS if name in scores}
+        self._means[ref] = {name: statistics.mean(scores[name]) for name in SCORERS if name in scores}
+        return self._means[ref]
 
     def compare(self, ref: str, other: str) -> dict[str, Difference]:
         """One version against another by the scorers of quality, over the items that both answered."""
+        if (ref, other) in self._differences:
+            return self._differences[ref, other]
         one, two = self.of(ref), self.of(other)
         pairs: dict[str, list[tuple[Score, Score]]] = {name: [] for name in QUALITY}
         for item in sorted(one.keys() & two.keys()):
             for name in QUALITY:
                 if name in one[item].scores and name in two[item].scores:
                     pairs[name].append((one[item].scores[name], two[item].scores[name]))
-        return statistics.compare(pairs)
+        self._differences[ref, other] = statistics.compare(pairs)
+        return self._differences[ref, other]
 
     def worse(self, ref: str, other: str, scorer: str) -> list[str]:
         """The items on which the first one's score is the lower one."""
@@ -103,20 +111,27 @@ def search_evaluations(settings: Settings, ref: str = "") -> list[EvaluationRun]
     def search(**page: Any) -> Any:
         return mlflow_client(settings).search_runs([home], order_by=["attributes.start_time DESC"], **page)
 
-    found = [_found(run) for page in search_pages(settings, search) for run in page]
+    found = [one for page in search_pages(settings, search) for run in page if (one := _found(run))]
     return [one for one in found if not ref or ref in one.refs]
 
 
 def read_evaluation(settings: Settings, run_id: str) -> Evaluation:
     """An evaluation with its answers so far. Raises NotFound or StoreDown."""
-    if not re.match(_RUN_ID, run_id):
+    if not re.fullmatch(_RUN_ID, run_id):
         raise NotFound(f"“{run_id[:60]}” is no evaluation's id. “python -m phi3core evaluations” lists them.")
     with translate_errors(settings):
         run = mlflow_client(settings).get_run(run_id)
-    if tags.EVALUATION not in run.data.tags:
+    if (described := _found(run)) is None:
         raise NotFound(f"The run {run_id} is no evaluation.")
     found = [_answer(info) for info in answers_of(settings, run_id)]
-    return Evaluation(_found(run), tuple(sorted(found, key=lambda answer: (answer.item, answer.ref))))
+    return Evaluation(described, tuple(sorted(found, key=lambda answer: (answer.item, answer.ref))))
+
+
+def whole_answers_of(settings: Settings, run_id: str) -> set[str]:
+    """The ids of the traces that were written whole: a killed process may have left one without what is in it."""
+    where = f"metadata.`{RUN}` = '{run_id}'"
+    found = trace_search.search_traces(settings, where, page=100, experiment=tags.EVALUATIONS)
+    return {trace.info.trace_id for trace in found if trace.data.spans}
 
 
 def answers_of(settings: Settings, run_id: str) -> Iterator[TraceInfo]:
@@ -140,13 +155,21 @@ def to_jsonl(found: Evaluation) -> str:
     return "".join(json.dumps(asdict(answer), ensure_ascii=False) + "\n" for answer in found.answers)
 
 
-def _found(run: Run) -> EvaluationRun:
+def _found(run: Run) -> EvaluationRun | None:
+    """What a run's tags tell; None where they are not those of an evaluation: anybody may write to the store."""
     known = run.data.tags
+    try:
+        refs = json.loads(known[tags.VERSIONS])
+        items = int(known[tags.ITEMS])
+    except (KeyError, ValueError, RecursionError):
+        return None
+    if tags.EVALUATION not in known or not isinstance(refs, list) or not all(isinstance(ref, str) for ref in refs):
+        return None
     return EvaluationRun(
         run.info.run_id,
         known.get(tags.PROMPT_SET, ""),
-        int(known.get(tags.ITEMS, "0")),
-        tuple(json.loads(known.get(tags.VERSIONS, "[]"))),
+        items,
+        tuple(refs),
         known.get(tags.USER, ""),
         run.info.start_time,
         run.info.status == "FINISHED",

@@ -5,7 +5,6 @@ Each is a number, or true or false; a scorer that does not apply to an item give
 
 from __future__ import annotations
 
-import json
 import math
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -17,13 +16,13 @@ import regex
 from phi3core.errors import BadInput
 from phi3core.traces.turn import Turn
 
+from . import schemas
 from .items import Item
 
 Score = bool | float
 Scorer = Callable[[Item, Turn], Score | None]
 
-_PATTERN_SECONDS = 1.0
-_NUMBER = regex.compile(r"[-+]?\d[\d,]*(?:\.\d+)?(?:[eE][-+]?\d+)?")
+_NUMBER = regex.compile(r"[-+]?(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?(?:[eE][-+]?\d+)?")
 _REFUSAL = regex.compile(
     r"\b(I[’']?m sorry|I am sorry|I apologi[sz]e|I can(no|[’'])t|I am (not able|unable)|I[’']m (not able|unable)"
     r"|as an AI|I (must|have to) decline|I won[’']t)\b",
@@ -49,7 +48,7 @@ def matches(item: Item, turn: Turn) -> bool | None:
     if "regex" not in item.expectations:
         return None
     try:
-        return regex.search(item.expectations["regex"], turn.answer, timeout=_PATTERN_SECONDS) is not None
+        return regex.search(item.expectations["regex"], turn.answer, timeout=schemas.PATTERN_SECONDS) is not None
     except TimeoutError:
         return False
 
@@ -58,13 +57,7 @@ def follows_schema(item: Item, turn: Turn) -> bool | None:
     """Whether it is JSON that follows the expected schema."""
     if "json_schema" not in item.expectations:
         return None
-    import jsonschema
-
-    try:
-        jsonschema.validate(json.loads(turn.answer), item.expectations["json_schema"])
-    except (ValueError, RecursionError, jsonschema.ValidationError, jsonschema.SchemaError):
-        return False
-    return True
+    return schemas.follows(turn.answer, item.expectations["json_schema"])
 
 
 def number(item: Item, turn: Turn) -> bool | None:

@@ -8,13 +8,15 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from pages.components.shared import reads
+from phi3core.errors import Forbidden
 from phi3core.evaluation import jobs, prompt_sets, results
 from phi3core.evaluation.evaluate import evaluate
 from phi3core.evaluation.results import Evaluation
 from phi3core.settings import Settings
 from tests.app.comparing import three_versions
 from tests.app.conftest import Open, Register, said
-from tests.app.servers import FakePool
+from tests.app.people import RAY
+from tests.app.servers import FakePool, HeldEngine
 from tests.app.talks import shown
 from tests.evaluation.sets import CAPITALS, item
 from tests.support import fakes
@@ -79,18 +81,25 @@ def test_where_a_version_lost_is_shown_with_how_sure_it_is(
 def test_one_that_was_stopped_says_so_and_goes_on_when_it_is_started_again(
     open_page: Open, register: Register, servers: FakePool, settings: Settings
 ) -> None:
-    for engine in three_versions(register, servers).values():
-        engine.pause = 0.2
+    three_versions(register, servers)
+    held = HeldEngine()
+    engines = servers.engines
+    servers.engines = lambda ref: held
     prompt_sets.save_set(settings, "capitals", CAPITALS)
     at = open_page("evaluate")
     at.multiselect(key="evaluate_refs").set_value(["phi3/1"]).run()
     at.button(key="evaluate_start").click().run()
     fakes.until(lambda: jobs.recent()[0].total)
-    at.run().button(key="evaluate_stop_1").click().run()
+    (job,) = jobs.recent()
+    with pytest.raises(Forbidden, match="who started it"):
+        job.stop(RAY)
+    at.run().button(key=f"evaluate_stop_{job.id}").click().run()
+    held.go.set()
 
     at = ended(at)
     assert "was stopped" in shown(said(at))
     assert "incomplete" in shown(said(at))
+    servers.engines = engines
     at = ended(at.button(key="evaluate_start").click().run())
     assert [one.complete for one in results.search_evaluations(settings)] == [True]
 
@@ -120,6 +129,7 @@ def test_text_of_people_and_models_is_drawn_letter_by_letter(
 
     told = said(open_page("evaluate", run=found.run.run_id))
 
+    assert "https://evil" in shown(told)
     assert "![x](" not in told
     assert "[click](" not in told
     assert ":red-badge[Production]" not in told

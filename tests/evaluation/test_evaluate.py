@@ -19,10 +19,10 @@ from phi3core.evaluation.items import Item
 from phi3core.evaluation.results import Evaluation
 from phi3core.registry.models import Version
 from phi3core.settings import Settings
-from phi3core.store.client import mlflow_client
-from phi3core.traces import feedback, trace
+from phi3core.store.client import experiment_id, mlflow_client
+from phi3core.traces import feedback, trace, trace_search
 from tests.app.servers import FakePool
-from tests.evaluation.sets import CAPITALS
+from tests.evaluation.sets import CAPITALS, item
 from tests.support import fakes
 
 
@@ -136,13 +136,98 @@ def test_one_that_is_cancelled_keeps_what_was_answered(
 def test_a_version_that_fails_leaves_the_rest_and_is_told(
     settings: Settings, pool: FakePool, versions: list[Version], engines: Engines
 ) -> None:
+    prompt_sets.save_set(settings, "capitals", [*CAPITALS, item("four"), item("five")])
     engines["phi3/2"].fail_at = 2
 
-    with pytest.raises(ServerError, match="3 of 6 answers are missing: .* The others are kept"):
+    with pytest.raises(ServerError, match="5 of 10 answers are missing: .* The others are kept"):
         run(settings, pool)
+    asked = len(engines["phi3/2"].asked)
     engines["phi3/2"].fail_at = None
 
+    assert asked == 3, "after three failures in a row it is asked no more"
     assert run(settings, pool).run.complete
+
+
+def test_a_prompt_that_is_refused_counts_as_failed_and_holds_nothing_up(
+    settings: Settings, pool: FakePool, versions: list[Version], engines: Engines, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuses(messages: list[dict[str, str]]) -> str:
+        if "France" in messages[-1]["content"]:
+            raise BadInput("The template takes no such conversation.")
+        return "x"
+
+    monkeypatch.setattr(engines["phi3/1"], "prepare", refuses)
+
+    found = run(settings, pool, "phi3/1")
+
+    assert found.run.complete
+    assert (found.of("phi3/1")["france"].failed, found.of("phi3/1")["spain"].failed) == (True, False)
+    assert "no such conversation" in found.of("phi3/1")["france"].text
+
+
+def test_a_model_whose_name_no_metric_may_have_is_evaluated(
+    settings: Settings, pool: FakePool, engines: Engines
+) -> None:
+    fakes.register(settings, "a+b@home")
+    engines["a+b@home/1"] = fakes.FakeEngine()
+
+    found = run(settings, pool, "a+b@home/1")
+
+    assert found.run.complete
+    assert "a_b_home/1/contains" in mlflow_client(settings).get_run(found.run.run_id).data.metrics
+
+
+def test_a_trace_that_was_not_written_whole_is_written_again(
+    settings: Settings, pool: FakePool, versions: list[Version], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    half: list[Any] = []
+
+    def begun(settings: Settings, turn: Any, messages: Any, info: Any, again: bool) -> None:
+        if half:
+            raise StoreDown("The store has gone.")
+        # Killed between the trace and its span.
+        half.append(trace_search.tracing_client(settings).start_trace(info))
+
+    monkeypatch.setattr(evaluating, "write_trace", begun)
+    with pytest.raises(StoreDown):
+        run(settings, pool, "phi3/1")
+    monkeypatch.undo()
+
+    found = run(settings, pool, "phi3/1")
+
+    assert (found.run.complete, len(found.answers)) == (True, 3)
+    whole = [mlflow_client(settings).get_trace(one.trace_id) for one in found.answers]
+    assert all(one.data.spans for one in whole)
+    assert all(len({given.name for given in one.info.assessments}) == len(one.info.assessments) for one in whole)
+
+
+def test_stopping_what_is_complete_leaves_it_complete(
+    settings: Settings, pool: FakePool, versions: list[Version]
+) -> None:
+    first = run(settings, pool, "phi3/1")
+    cancel = Cancel()
+    cancel.stop()
+
+    assert run(settings, pool, "phi3/1", cancel=cancel).run == first.run
+    assert first.run.complete
+
+
+def test_what_others_wrote_among_the_evaluations_breaks_no_list(
+    settings: Settings, pool: FakePool, versions: list[Version]
+) -> None:
+    found = run(settings, pool, "phi3/1")
+    home = experiment_id(settings, tags.EVALUATIONS)
+    for of in (
+        {},
+        {tags.EVALUATION: "x", tags.ITEMS: "many"},
+        {tags.EVALUATION: "x", tags.ITEMS: "1", tags.VERSIONS: "[1]"},
+    ):
+        mlflow_client(settings).create_run(home, tags=of)
+    sets = experiment_id(settings, tags.PROMPT_SETS)
+    mlflow_client(settings).create_run(sets, tags={tags.DIGEST: "x", tags.ITEMS: "many"})
+
+    assert results.search_evaluations(settings) == [found.run]
+    assert len(prompt_sets.search_sets(settings)) == 2
 
 
 def test_an_answer_that_did_not_fit_counts_as_failed_and_holds_nothing_up(

@@ -152,7 +152,7 @@ def test_what_is_wrong_with_a_file_is_told_with_its_place(name: str, text: str, 
 def test_a_file_that_is_no_text_or_too_large_is_refused() -> None:
     with pytest.raises(BadInput, match="no text in UTF-8"):
         read_items("a.csv", b"\xff\xfe")
-    with pytest.raises(BadInput, match="larger than 20 MB"):
-        read_items("a.csv", b"x" * 20_000_001)
+    with pytest.raises(BadInput, match="larger than 10 MB"):
+        read_items("a.csv", b"x" * 10_000_001)
     with pytest.raises(BadInput, match="longer than 100,000 characters"):
         parse_item({"prompt": "x" * 100_001}, "Line 1", 1)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 
 import pytest
 
 from phi3core.errors import BadInput
 from phi3core.evaluation import scorers
+from phi3core.evaluation.items import parse_item
 from phi3core.traces.turn import Turn
 from tests.evaluation.sets import item
 
@@ -27,6 +29,7 @@ def said(answer: str, **known: object) -> Turn:
         ({"regex": r"\bAu\b"}, "Auto", False),
         ({"number": 1180}, "12 and 5 make 1,180", True),
         ({"number": 7}, "7 of 8", False),
+        ({"number": 3}, "1,2,3", True),
         ({"number": 7}, "seven", False),
         ({"json_schema": {"required": ["a"]}}, '{"a": 1}', True),
         ({"json_schema": {"required": ["a"]}}, '{"b": 1}', False),
@@ -71,3 +74,25 @@ def test_a_pattern_that_would_run_for_ever_is_not_found() -> None:
 def test_a_scorer_that_is_none_is_told_with_those_that_are() -> None:
     with pytest.raises(BadInput, match="There is no scorer “taste”. There are: exact, contains"):
         scorers.check_name("taste")
+
+
+def test_a_schema_from_elsewhere_fetches_nothing_and_its_patterns_end(tmp_path: Path) -> None:
+    (tmp_path / "secret.json").write_text("true")
+    outside = {"$ref": (tmp_path / "secret.json").as_uri()}
+
+    assert scorers.score(item("a", json_schema=outside), said("1"))["json_schema"] is False
+    assert scorers.score(item("a", json_schema={"pattern": "(a|aa)+$"}), said(f'"{"a" * 60}b"'))["json_schema"] is False
+
+
+@pytest.mark.parametrize(
+    ("schema", "sentence"),
+    [
+        ({"$ref": "http://127.0.0.1/x"}, "its own parts only"),
+        ({"properties": {"a": {"$ref": "file:///etc/passwd"}}}, "its own parts only"),
+        ({"patternProperties": {"(a+)+$": {}}}, "patternProperties"),
+        ({"type": "no such type"}, "The schema is none"),
+    ],
+)
+def test_a_schema_that_leads_outside_is_refused_where_it_is_read(schema: dict[str, object], sentence: str) -> None:
+    with pytest.raises(BadInput, match=sentence):
+        parse_item({"prompt": "x", "expectations": {"json_schema": schema}}, "Line 1", 1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 
 import streamlit as st
@@ -25,7 +26,12 @@ def show(found: Evaluation) -> None:
     files = ((middle, "CSV", "csv", results.to_csv), (right, "JSONL", "jsonl", results.to_jsonl))
     for column, label, ending, write in files:
         column.download_button(
-            label, write(found), f"answers.{ending}", icon=":material/download:", width="stretch", on_click="ignore"
+            label,
+            functools.partial(write, found),
+            f"answers.{ending}",
+            icon=":material/download:",
+            width="stretch",
+            on_click="ignore",
         )
     items = _filtered(found, filters.index(chosen))
     if not items:

@@ -6,32 +6,36 @@ import streamlit as st
 
 from pages.components.shared import live_part, reads, ui
 from pages.components.shared.escape import short
+from phi3core.access.roles import Person
 from phi3core.evaluation import jobs
 from phi3core.evaluation.jobs import EvaluationJob
 
 
-def show() -> None:
+def show(me: Person) -> None:
     """Draw them, again every second while one runs."""
     running = any(job.state == "running" for job in jobs.recent())
-    live_part.draw(_jobs, running, every=1.0 if running else None)
+    live_part.draw(_jobs, me, running, every=1.0 if running else None)
 
 
-def _jobs(by_itself: bool, running: bool) -> None:
+def _jobs(by_itself: bool, me: Person, running: bool) -> None:
     listed = jobs.recent()
-    for at, job in enumerate(listed):
-        _job(job, len(listed) - at)
+    for job in listed:
+        _job(job, me)
     if by_itself and running and not any(job.state == "running" for job in listed):
         reads.invalidate()  # the list below has one more, or one that is complete now
         st.rerun()
 
 
-def _job(job: EvaluationJob, key: int) -> None:
+def _job(job: EvaluationJob, me: Person) -> None:
     name = f"{short(job.prompt_set)}: {short(', '.join(job.refs), 200)}"
     if job.state == "running":
         left, right = st.columns([5, 1], vertical_alignment="bottom")
         told = f"{job.done:,} of {ui.counted(job.total, 'answer')}" if job.total else "Reading the prompts …"
         left.progress(job.done / job.total if job.total else 0.0, f"{name} · {told}")
-        right.button("Stop", icon=":material/stop_circle:", key=f"evaluate_stop_{key}", on_click=job.stop)
+        right.button(
+            "Stop", icon=":material/stop_circle:", key=f"evaluate_stop_{job.id}", on_click=job.stop, args=(me,),
+            disabled=not job.may_be_stopped_by(me),
+        )  # fmt: skip
     elif job.state == "failed":
         ui.show_error(f"{job.prompt_set}: {', '.join(job.refs)}. {job.error}")
     else:
@@ -40,7 +44,7 @@ def _job(job: EvaluationJob, key: int) -> None:
             st.markdown(
                 f":material/{'check' if job.state == 'done' else 'stop_circle'}: {name} {words}.", width="content"
             )
-            result_link(job.run_id, "See the result", f"evaluate_result_{key}")
+            result_link(job.run_id, "See the result", f"evaluate_result_{job.id}")
 
 
 def result_link(run_id: str, label: str, key: str) -> None:

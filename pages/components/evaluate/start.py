@@ -79,9 +79,7 @@ def _import(me: Person) -> None:
         "lines with “prompt” or “messages” and “expectations”; or OpenAI messages. A changed file makes a new version "
         "of the set; earlier ones stay."
     )
-    file = st.file_uploader(
-        "File", ["csv", "jsonl", "json"], key="evaluate_file", max_upload_size=20, disabled=not me.may("reviewer")
-    )
+    file = st.file_uploader("File", ["csv", "jsonl", "json"], key="evaluate_file", disabled=not me.may("reviewer"))
     if isinstance(file, UploadedFile):
         name = st.text_input("Name", PurePath(file.name).stem, key=f"evaluate_name_{file.file_id}")
         if st.button("Save the set", icon=":material/save:", key="evaluate_save"):
