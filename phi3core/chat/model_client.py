@@ -55,7 +55,10 @@ def _properties(url: str, key: str) -> dict[str, Any]:
 
 
 def apply_template(server: ModelServer, messages: list[dict[str, str]]) -> str:
-    """The prompt that the model's chat template makes of messages. Raises ServerError, or the HTTP client's error."""
+    """The prompt that the model's chat template makes of messages.
+
+    Raises BadInput where the template refuses them, ServerError, or the HTTP client's error.
+    """
     url = f"{server.url}/apply-template"
     return str(_post(local_client(), url, server.key, {"messages": messages}, _PROPERTIES)["prompt"])
 
@@ -105,14 +108,17 @@ def _headers(key: str) -> dict[str, str]:
 
 
 def _read(answer: httpx2.Response) -> Any:
-    """An answer's JSON. Raises ServerError for a redirect too, for no client here follows one with the key."""
+    """An answer's JSON. Raises BadInput where what was sent is refused, else ServerError.
+
+    A redirect is an error, too, for no client here follows one with the key.
+    """
     if answer.is_success:
         return answer.json()
     try:
         reason = str(answer.json()["error"]["message"])
     except (ValueError, KeyError, TypeError):
         reason = f"The server answered {answer.status_code} on {answer.url.path}."
-    raise ServerError(reason)
+    raise (BadInput if answer.status_code in (400, 422) else ServerError)(reason)
 
 
 def first_line(error: BaseException) -> str:

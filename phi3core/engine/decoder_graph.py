@@ -51,6 +51,8 @@ def read_graph(folder: Path, config: dict[str, Any]) -> DecoderGraph | None:
     pasts, presents = {past for past, _ in caches}, {present for _, present in caches}
     if not caches or taken != {IDS, MASK, *pasts} or given != {LOGITS, *presents}:
         return None
+    if not _named(decoder, caches):
+        return None  # onnxruntime-genai, which the logged model runs on, goes by these names, and says what is wrong
     types = {value.name: value.type.tensor_type for value in [*model.graph.input, *model.graph.output]}
     ints, floats = onnx.TensorProto.INT64, onnx.TensorProto.FLOAT
     if any(types[name].elem_type != ints for name in (IDS, MASK)):
@@ -59,6 +61,18 @@ def read_graph(folder: Path, config: dict[str, Any]) -> DecoderGraph | None:
         return None
     heads, size = int(decoder["num_key_value_heads"]), int(decoder["head_size"])
     return DecoderGraph(model.SerializeToString(), caches, heads, size)
+
+
+def _named(decoder: dict[str, Any], caches: tuple[tuple[str, str], ...]) -> bool:
+    """Whether the configuration calls what the graph takes and gives as the graph does."""
+    inputs, outputs = decoder.get("inputs", {}), decoder.get("outputs", {})
+    if (inputs.get("input_ids"), inputs.get("attention_mask"), outputs.get("logits")) != (IDS, MASK, LOGITS):
+        return False
+    expected = set()
+    for kind in ("key", "value"):
+        past, present = inputs.get(f"past_{kind}_names", ""), outputs.get(f"present_{kind}_names", "")
+        expected |= {(past.replace("%d", f"{n}"), present.replace("%d", f"{n}")) for n in range(len(caches) // 2)}
+    return set(caches) == expected
 
 
 def _weight_files(graph: Any) -> set[str]:

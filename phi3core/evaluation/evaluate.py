@@ -272,8 +272,11 @@ def _turn(run_id: str, target: Target, item: Item, options: dict[str, Any], pers
     )  # fmt: skip
 
 
-def _assessments(turn: Turn, scores: dict[str, scorers.Score]) -> list[Assessment]:
+def _assessments(turn: Turn, scores: dict[str, scorers.Score]) -> Sequence[Assessment]:
     from mlflow.entities import AssessmentSource, Feedback
 
     source = AssessmentSource(source_type="CODE", source_id="phi3core.evaluation.scorers")
-    return [Feedback(name=name, value=value, source=source, trace_id=turn.trace_id) for name, value in scores.items()]
+    found = [Feedback(name=name, value=value, source=source, trace_id=turn.trace_id) for name, value in scores.items()]
+    for given in found:  # written again, it is the same one
+        given.assessment_id = f"a-{hashlib.sha256(f'{turn.trace_id} {given.name}'.encode()).hexdigest()[:32]}"
+    return found

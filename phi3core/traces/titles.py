@@ -25,11 +25,12 @@ def read_given_titles(settings: Settings, conversations: Collection[str]) -> dic
     Raises StoreDown.
     """
     titles: dict[str, str] = {}
+    pending = list(outbox.pending_events(settings))  # before the store: what is sent meanwhile is in one of the two
     for info in trace_search.search_sessions(settings, conversations, f"tags.`{tags.TITLE}` IS NOT NULL"):
         title = info.tags[tags.TITLE]
         is_default = title == default_title(info.request_preview or "")
         titles.setdefault(info.trace_metadata[SESSION], "" if is_default else title)  # the first in time counts
-    for event in outbox.pending_events(settings):
+    for event in pending:
         if event["kind"] == "rename" and event["conversation"] in conversations:
             titles[event["conversation"]] = event["title"]
     return {id: title for id, title in titles.items() if title}

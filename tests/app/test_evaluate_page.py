@@ -82,7 +82,7 @@ def test_one_that_was_stopped_says_so_and_goes_on_when_it_is_started_again(
     open_page: Open, register: Register, servers: FakePool, settings: Settings
 ) -> None:
     three_versions(register, servers)
-    held = HeldEngine()
+    held = HeldEngine(("Madrid",), 0)
     engines = servers.engines
     servers.engines = lambda ref: held
     prompt_sets.save_set(settings, "capitals", CAPITALS)

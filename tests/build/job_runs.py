@@ -34,6 +34,7 @@ def hang_converter(folder: Path, patch: pytest.MonkeyPatch) -> None:
     (models / "__init__.py").touch()
     (models / "builder.py").write_text(_BUILDER)
     patch.setenv("PYTHONPATH", str(folder))
+    patch.setenv("PHI3_CELL", "off")  # in which it could not be read
 
 
 def wait_for_step(settings: Settings, run_id: str, step: str) -> Job:

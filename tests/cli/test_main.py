@@ -17,7 +17,7 @@ from tests.support import fakes
 COMMANDS = (
     "demo", "build", "inspect", "measure", "models", "compare", "copy", "promote", "adopt", "rollback", "delete",
     "request", "approve", "reject", "withdraw", "policy", "record", "chat", "batch", "export", "import", "serve", "app",
-    "key", "sign-out", "prompts", "evaluate", "evaluations",
+    "key", "sign-out", "trust", "prompts", "evaluate", "evaluations",
 )  # fmt: skip
 
 

@@ -120,3 +120,14 @@ def test_a_product_that_is_scaled_and_capped_afterwards_is_cut_too(tiny_onnx: Pa
     assert graph
     product = next(node for node in onnx.load_from_string(graph.model).graph.node if "uncapped" in node.output)
     assert product.input[0] == "phi3/last_token"
+
+
+@pytest.mark.parametrize(
+    ("part", "name"),
+    [("inputs", "input_ids"), ("inputs", "past_value_names"), ("outputs", "logits"), ("outputs", "present_key_names")],
+)
+def test_a_graph_that_its_configuration_names_otherwise_is_left_to_genai(tiny_onnx: Path, part: str, name: str) -> None:
+    config = config_of(tiny_onnx)
+    config["model"]["decoder"][part][name] = "nothing"
+
+    assert read_graph(tiny_onnx, config) is None

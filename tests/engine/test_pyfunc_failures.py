@@ -101,7 +101,7 @@ def test_a_pickle_is_refused_before_it_is_opened(tmp_path: Path, cautious: None)
     folder = third_party.save_pickled(tmp_path / "m", tmp_path / "exploded")
 
     with pytest.raises(SourceError, match="PHI3_TRUST_PICKLES"):
-        open_artifact(folder)
+        open_artifact(folder, code=True)
 
     assert not (tmp_path / "exploded").exists()
 
@@ -163,7 +163,7 @@ def test_a_model_that_mlflow_cant_ask_is_told(tmp_path: Path) -> None:
     (tmp_path / "MLmodel").write_text("flavors: {h2o: {}}\n")
 
     with pytest.raises(SourceError, match="no python_function flavor"):
-        open_artifact(tmp_path)
+        open_artifact(tmp_path, code=True)
 
 
 def test_a_model_without_its_code_is_told(made: Callable[[str], Path], tmp_path: Path) -> None:
@@ -171,4 +171,4 @@ def test_a_model_without_its_code_is_told(made: Callable[[str], Path], tmp_path:
     (folder / "text_code.py").unlink()
 
     with pytest.raises(SourceError, match="can't be loaded"):
-        open_artifact(folder)
+        open_artifact(folder, code=True)
