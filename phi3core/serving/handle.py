@@ -6,6 +6,7 @@ Which versions have one, and when it ends, is decided in pool.py.
 from __future__ import annotations
 
 import contextlib
+import math
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from phi3core.clock import SYSTEM, Clock
 from phi3core.errors import ServerError
 from phi3core.registry.models import Version
 
-from . import memory
+from . import disk, memory
 from .order import memory_limit
 from .spawn import Child
 
@@ -69,6 +70,7 @@ class ModelServer:
         self.ready = self.closed = False
         self.folder, self.runs_code, self._approved_at = Path(), False, 0.0
         self.asked_at = 0.0  # of the last health check
+        self._disk_at = -math.inf  # when the disk that it takes was last measured
         self._child, self._order, self._ordered = child, order, False
         self._log_start = log.stat().st_size if log.is_file() else 0
         self._health: dict[str, Any] = {}
@@ -122,10 +124,20 @@ class ModelServer:
         """Bytes that ending it gives back: what it has, or will have once it is loaded."""
         return self.memory if self.ready else max(self.memory, self.memory_needed)
 
-    @property
-    def disk_used(self) -> int:
-        """Bytes that it has written to the disk."""
-        return self._child.disk_used()
+    def disk_excess(self, limit: int, age: float) -> str:
+        """Whether it takes too much of the disk, as a sentence without its end; empty while it does not.
+
+        Args:
+            limit: bytes.
+            age: seconds for which it is not measured again.
+        """
+        if self._clock.now() - self._disk_at < age:
+            return ""
+        self._disk_at = self._clock.now()
+        taken = self._child.disk_used()
+        if math.isinf(taken):
+            return f"It had more than {disk.NAMES:,} files, or some that can't be counted"
+        return f"It had written more than {memory.format_size(limit)} to the disk" if taken > limit else ""
 
     @property
     def active_requests(self) -> int:

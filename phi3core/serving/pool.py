@@ -251,8 +251,8 @@ class Pool:
             return
         if not server.ready or server.seconds_silent or self._clock.now() - server.asked_at >= timeouts.health:
             server.check_health(min(2.0, timeouts.hung / 4))
-        if server.disk_used > DISK:
-            server.end(f"It had written more than {memory.format_size(DISK)} to the disk, so its process was ended.")
+        if excess := server.disk_excess(DISK, timeouts.health):
+            server.end(f"{excess}, so its process was ended.")
         elif (silent := server.seconds_silent) >= timeouts.hung:
             server.end(f"It stopped answering: nothing for {silent:.0f} s, so its process was ended.", patience=0)
         elif self._clock.now() - server.used_at >= idle:

@@ -23,6 +23,8 @@ import psutil
 from phi3core.cell import environment
 from phi3core.http_client import local_client
 
+from . import disk
+
 COMMAND = (sys.executable, "-m", "phi3core.serving.child.main")
 
 
@@ -149,14 +151,9 @@ class Child:
             self._process.kill()
             self._process.wait()
 
-    def disk_used(self) -> int:
-        """Bytes of disk that the files in its folder take."""
-        taken = 0
-        for folder, _, names in os.walk(self._folder):
-            for name in names:
-                with contextlib.suppress(OSError):  # it was removed meanwhile
-                    taken += (Path(folder) / name).lstat().st_blocks * 512
-        return taken
+    def disk_used(self) -> float:
+        """Bytes of disk that it takes: see disk.py."""
+        return disk.used(self._folder, self.pid)
 
     def _read_output(self) -> None:
         output = self._process.stdout

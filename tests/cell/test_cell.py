@@ -153,7 +153,10 @@ def test_what_it_writes_is_in_a_folder_that_goes_with_it(tmp_path: Path) -> None
         home = Path(eval(model.does("os.environ['HOME']")))
         assert model.does("__import__('shutil').copy2(folder / 'MLmodel', 'copy') and os.mkdir('sub')") == "None"
         assert {path.name for path in home.iterdir()} == {"copy", "sub"}
-        assert model.child.disk_used() > 0
+        assert 0 < (seen := model.child.disk_used()) < 1_000_000
+        model.does("(f := open('gone', 'wb')).write(b'x' * 3_000_000) and f.flush()")
+        assert model.does("os.remove('gone')") == "None"
+        assert model.child.disk_used() == seen + 3_000_000
 
     until(lambda: not home.exists())
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -158,8 +159,15 @@ def test_the_size_of_files_that_are_elsewhere_is_their_tag(
         pool.open(far)
 
 
+@pytest.mark.parametrize(
+    ("written", "why"),
+    [
+        (2_000_000_001, "It had written more than 2.0 GB to the disk, so its process was ended."),
+        (math.inf, "It had more than 10,000 files, or some that can't be counted, so its process was ended."),
+    ],
+)
 def test_a_model_server_that_fills_the_disk_is_ended(
-    pool: Pool, named: Callable[..., Version], started: Children
+    pool: Pool, named: Callable[..., Version], started: Children, clock: ManualClock, written: float, why: str
 ) -> None:
     server = pool.open(named("writer"))
     server.wait_ready()
@@ -167,8 +175,12 @@ def test_a_model_server_that_fills_the_disk_is_ended(
     pool.tend()
     assert server.alive()
 
-    started[0].written = 2_000_000_001
+    started[0].written = written
+    clock.advance(4)
+    pool.tend()
+    assert (server.alive(), started[0].measured) == (True, 1), "it is measured as often as its health is asked for"
+    clock.advance(1)
     pool.tend()
 
-    assert server.status().reason == "It had written more than 2.0 GB to the disk, so its process was ended."
+    assert server.status().reason == why
     assert not started[0].alive()

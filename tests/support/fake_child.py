@@ -15,7 +15,8 @@ class FakeChild:
     def __init__(self, log: Path) -> None:
         self.pid, self.log, self.key = next(self._pids), log, "key"
         self.port: int | None = self.pid - 100_000
-        self.base, self.resident, self.cpu_seconds, self.written = 0, 0, 0.0, 0
+        self.base, self.resident, self.cpu_seconds = 0, 0, 0.0
+        self.written, self.measured = 0.0, 0  # bytes on the disk, and how often they were asked for
         self.exit_code: int | None = None
         self.order: dict[str, Any] = {}
         self.status, self.error, self.running, self.waiting = "ready", "", 0, 0
@@ -41,7 +42,8 @@ class FakeChild:
     def effort(self) -> tuple[float, int]:
         return self.cpu_seconds, self.rss()
 
-    def disk_used(self) -> int:
+    def disk_used(self) -> float:
+        self.measured += 1
         return self.written
 
     def request_exit(self) -> None:

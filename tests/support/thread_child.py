@@ -56,7 +56,7 @@ class ThreadChild:
     def effort(self) -> tuple[float, int]:
         return 0.0, 0
 
-    def disk_used(self) -> int:
+    def disk_used(self) -> float:
         return 0
 
     def request_exit(self) -> None:
