@@ -8,6 +8,7 @@ else is there (docs/decisions/0018).
 from __future__ import annotations
 
 import mmap
+import sys
 import weakref
 from collections import OrderedDict
 from pathlib import Path
@@ -23,14 +24,21 @@ SLOTS = 64
 NONE = -1  # no token
 _HOLES = 3  # slots between two rows: so many are computed along for less than a step of their own
 _BINDINGS = 64  # of rows to memory, that are kept
+# Linux refuses a mapping that is larger than memory and swap, written to or not, unless it is told this. Python has no
+# name for it; the number is that of x86 and ARM.
+_NO_RESERVE = getattr(mmap, "MAP_NORESERVE", 0x4000 if sys.platform == "linux" else 0)
 _ROUND = 1024  # tokens: a slot is a multiple of them, and so of the system's pages
+
+
+class RoomRefused(Exception):
+    """The system gives no addresses for the keys and values of so many sequences."""
 
 
 class Decoder:
     """Loaded weights and the keys and values of all sequences.
 
     room: tokens that a sequence may have. The memory for `SLOTS` of them is only addresses until it is written to.
-    Raises onnxruntime's errors where the weights can't be loaded.
+    Raises onnxruntime's errors where the weights can't be loaded, and RoomRefused.
     """
 
     def __init__(self, graph: DecoderGraph, folder: Path, vocabulary: int, room: int, threads: int) -> None:
@@ -238,13 +246,17 @@ class Row:
 
 
 class _Buffer:
-    """Keys or values of one layer. rows: float32[slots, heads, tokens, size]."""
+    """Keys or values of one layer. rows: float32[slots, heads, tokens, size]. Raises RoomRefused."""
 
     def __init__(self, shape: tuple[int, ...]) -> None:
         self._stride = int(np.prod(shape[1:])) * 4
         size = self._stride * shape[0]
         # Private, so that what is given back is gone; other systems than Linux keep it.
-        self._memory = mmap.mmap(-1, size, **({"flags": mmap.MAP_PRIVATE} if hasattr(mmap, "MAP_PRIVATE") else {}))
+        flags = {"flags": mmap.MAP_PRIVATE | _NO_RESERVE} if hasattr(mmap, "MAP_PRIVATE") else {}
+        try:
+            self._memory = mmap.mmap(-1, size, **flags)
+        except OSError as error:
+            raise RoomRefused(f"{size / 1e9:,.1f} GB at once: {error.strerror}") from error
         self.rows = np.frombuffer(self._memory, np.float32).reshape(shape)
         if hasattr(mmap, "MADV_NOHUGEPAGE"):  # a large page for the first tokens of each head would hold thousands
             self._memory.madvise(mmap.MADV_NOHUGEPAGE)

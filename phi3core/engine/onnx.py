@@ -1,12 +1,13 @@
 """ONNX as a runtime for tokens.py: a folder of onnxruntime-genai's, its tokenizer and its sequences.
 
-Where its graph allows, plain onnxruntime computes all sequences together (decoder.py), else onnxruntime-genai each by
-itself. Both give the same logits to the last bit.
+Where its graph and the system allow, plain onnxruntime computes all sequences together (decoder.py), else
+onnxruntime-genai each by itself. Both give the same logits to the last bit.
 """
 
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
@@ -18,7 +19,7 @@ import psutil
 
 from . import genai
 from .cpu import thread_count
-from .decoder import SLOTS, Decoder
+from .decoder import SLOTS, Decoder, RoomRefused
 from .decoder_graph import read_graph
 from .genai_tokenizer import GenaiTokenizer
 from .interface import Messages, template_refusal
@@ -49,10 +50,7 @@ class OnnxRuntime:
         self.templated = has_template(folder)
         self._make: Callable[[int], Sequence]
         self.slots, self.batched = 0, False
-        if not og.is_cuda_available() and (graph := read_graph(folder, told)):
-            check_onnx_config(folder)  # what the registered version's own code can't run is not run here either
-            room = min(self.context_length, self.free() // self.token_bytes)
-            together = Decoder(graph, folder, self.vocabulary, room, thread_count())
+        if together := self._decoder_of(told):
             self._make = lambda _: together.row(self.divide)
             self.slots, self.batched = SLOTS, together.exact
         else:
@@ -61,6 +59,19 @@ class OnnxRuntime:
             model = genai.Model(folder, json.dumps(overlay), cuda=og.is_cuda_available())
             self._make = lambda capacity: genai.Generator(model, capacity, self.vocabulary)
         self._tokenizer = GenaiTokenizer(folder)
+
+    def _decoder_of(self, config: dict[str, Any]) -> Decoder | None:
+        """What computes all sequences together, where this machine and this folder allow it."""
+        if og.is_cuda_available() or not (graph := read_graph(self._folder, config)):
+            return None
+        check_onnx_config(self._folder)  # what the registered version's own code can't run is not run here either
+        room = min(self.context_length, self.free() // self.token_bytes)
+        try:
+            return Decoder(graph, self._folder, self.vocabulary, room, thread_count())
+        except RoomRefused as error:
+            told = f"Answers take turns: the system gives no room for {SLOTS} conversations, {error}"
+            print(told, file=sys.stderr, flush=True)
+            return None
 
     def render(self, messages: Messages) -> str:
         try:
