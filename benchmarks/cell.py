@@ -41,6 +41,7 @@ def cost(config: Settings, version: Version) -> None:
 
 def _open_and_ask(config: Settings, version: Version, cell: str) -> tuple[float, float]:
     """Seconds from the click to a loaded model, with a spare process that waits; then tokens per second."""
+    before = {name: value for name, value in os.environ.items() if name == "PHI3_CELL"}
     os.environ["PHI3_CELL"] = cell  # the process reads it when it starts
     try:
         with closing(Pool(config, spare=True)) as pool:
@@ -53,4 +54,5 @@ def _open_and_ask(config: Settings, version: Version, cell: str) -> tuple[float,
             took = time.monotonic() - started
             return took, ask(client(server.url, server.key), version.ref, STORY, _TOKENS).speed
     finally:
-        del os.environ["PHI3_CELL"]
+        os.environ.pop("PHI3_CELL")
+        os.environ |= before

@@ -11,7 +11,6 @@ import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from phi3core import hashing, tags
 from phi3core.access import roles
@@ -27,9 +26,6 @@ from .copy_registering import register
 from .copy_sender import Parcel, Report, send_apart
 from .copy_targets import Target, find_target
 from .record import writer
-
-if TYPE_CHECKING:
-    pass
 
 _SCHEMES = ("http", "https", "sqlite", "postgresql", "mysql", "mssql", "databricks")
 
