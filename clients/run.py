@@ -121,6 +121,8 @@ def app() -> Iterator[str]:
     try:
         wait(f"http://127.0.0.1:{port}/v1/models", process)
         subprocess.run([sys.executable, HERE / "no_options.py"], env=environment, check=True)
+        trust = ["trust", "no-options/1", "--reason", "It is clients/no_options.py."]
+        subprocess.run([sys.executable, "-m", "phi3core", *trust], cwd=ROOT, env=environment, check=True)
         yield f"http://127.0.0.1:{port}/v1"
     finally:
         process.terminate()
