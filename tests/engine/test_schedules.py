@@ -93,9 +93,13 @@ class Schedule:
         assert [item.finish_reason for item in one.items if isinstance(item, End)] == expected.reasons
 
 
-@pytest.fixture(scope="module")
-def engine(tiny_onnx: Path) -> TokenEngine:
-    return TokenEngine(OnnxRuntime(tiny_onnx), Options())
+@pytest.fixture(scope="module", params=[0, 85], ids=["of one kind", "on both sides of a divide"])
+def engine(request: pytest.FixtureRequest, tiny_onnx: Path) -> TokenEngine:
+    """One that computes sequences of more tokens than the divide in steps of their own, where there is one."""
+    runtime = OnnxRuntime(tiny_onnx)
+    made = TokenEngine(runtime, Options())
+    runtime.divide = request.param  # not before the kernels' grain is found, with fewer tokens than a model divides at
+    return made
 
 
 @pytest.fixture(scope="module")
