@@ -102,12 +102,15 @@ def load(folder: Path, trusted: bool = False, code: bool = False) -> Engine:
 
 
 def _spin(seconds: float) -> None:
-    """No other thread of this process runs meanwhile: a regular expression that backtracks holds the interpreter."""
+    """No other thread of this process runs meanwhile: a regular expression that backtracks holds the interpreter.
+
+    seconds: of a processor, which on a busy machine take longer.
+    """
     length = 18
     while seconds > 0:
-        started = time.monotonic()
+        started = time.process_time()
         re.match("(a+)+$", "a" * length + "b")
-        took = time.monotonic() - started
+        took = time.process_time() - started
         if took * 2 > seconds:
             return
         length += 1
