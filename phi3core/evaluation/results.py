@@ -129,14 +129,18 @@ def read_evaluation(settings: Settings, run_id: str) -> Evaluation:
 
 def whole_answers_of(settings: Settings, run_id: str) -> set[str]:
     """The ids of the traces that were written whole: a killed process may have left one without what is in it."""
-    where = f"metadata.`{RUN}` = '{run_id}'"
-    found = trace_search.search_traces(settings, where, page=100, experiment=tags.EVALUATIONS)
+    found = trace_search.search_traces(settings, _of_run(run_id), page=100, experiment=tags.EVALUATIONS)
     return {trace.info.trace_id for trace in found if trace.data.spans}
 
 
 def answers_of(settings: Settings, run_id: str) -> Iterator[TraceInfo]:
     """The traces of an evaluation's answers, without what is in them."""
-    return trace_search.search_infos(settings, f"metadata.`{RUN}` = '{run_id}'", experiment=tags.EVALUATIONS)
+    return trace_search.search_infos(settings, _of_run(run_id), experiment=tags.EVALUATIONS)
+
+
+def _of_run(run_id: str) -> str:
+    """A filter for the traces of one evaluation."""
+    return f"metadata.`{RUN}` = '{run_id}'"
 
 
 def to_csv(found: Evaluation) -> str:

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 import pytest
 
 from phi3core import tags
-from phi3core.chat import live_conversations, replay
 from phi3core.chat.conversation import Conversation
 from phi3core.registry import reader
 from phi3core.registry.models import Version
@@ -15,14 +14,7 @@ from phi3core.settings import Settings
 from tests.app.servers import FakePool
 from tests.chat.asking import WORDS
 from tests.support import fakes
-from tests.support.saved_turns import no_senders_stay, store  # noqa: F401  (fixtures)
-
-
-@pytest.fixture(autouse=True)
-def _no_live_conversations() -> Iterator[None]:
-    yield
-    live_conversations._live.clear()
-    replay._live.clear()
+from tests.support.saved_turns import no_live_conversations, no_senders_stay, store  # noqa: F401  (fixtures)
 
 
 @pytest.fixture

@@ -6,20 +6,12 @@ from collections.abc import Iterator
 
 import pytest
 
-from phi3core.chat import live_conversations, replay
 from phi3core.registry import reader
 from phi3core.registry.models import Version
 from phi3core.settings import Settings
 from tests.app.servers import FakePool
 from tests.support import fakes
-from tests.support.saved_turns import no_senders_stay  # noqa: F401  (fixture)
-
-
-@pytest.fixture(autouse=True)
-def _no_live_conversations() -> Iterator[None]:
-    yield
-    live_conversations._live.clear()
-    replay._live.clear()
+from tests.support.saved_turns import no_live_conversations, no_senders_stay  # noqa: F401  (fixture)
 
 
 @pytest.fixture

@@ -9,13 +9,21 @@ from typing import Any
 
 import pytest
 
-from phi3core.chat import history
+from phi3core.chat import history, live_conversations, replay
 from phi3core.errors import StoreDown, StoreError
 from phi3core.settings import Settings
 from phi3core.timestamps import now_ms
 from phi3core.traces import outbox, sender, thumbs, trace, trace_search
 from phi3core.traces.turn import Turn
 from tests.support.fakes import until
+
+
+@pytest.fixture(autouse=True)
+def no_live_conversations() -> Iterator[None]:
+    """What is in memory of a conversation is not for the next test."""
+    yield
+    live_conversations._live.clear()
+    replay._live.clear()
 
 
 @pytest.fixture(autouse=True)

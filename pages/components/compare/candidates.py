@@ -34,12 +34,21 @@ def suggested(versions: Sequence[Version]) -> list[str]:
     return []
 
 
-def choose() -> list[str]:
-    """Draw the box, and return the references that are chosen. Raises StoreDown where no version is known."""
+def listed() -> Sequence[Version]:
+    """The newest versions, which a box offers; any other reference can be written in.
+
+    Raises StoreDown where none is known.
+    """
     index = started_index()
     versions = index.search(sort="created", per_page=_LISTED).versions
     if index.error and not versions:
         raise StoreDown(index.error)
+    return versions
+
+
+def choose() -> list[str]:
+    """Draw the box, and return the references that are chosen. Raises StoreDown where no version is known."""
+    versions = listed()
     labels = {version.ref: _label(version) for version in versions}
     labels |= {ref: f"☁ {endpoint.name}" for ref, endpoint in _endpoints().items()}
     linked = st.query_params.get_all("with")

@@ -39,8 +39,9 @@ def show(found: Evaluation) -> None:
         return
     pages = -(-len(items) // _PAGE)
     page = st.pagination(pages, key="evaluate_page") if pages > 1 else 1
+    by_version = [found.of(ref) for ref in refs]
     for item in items[(page - 1) * _PAGE : page * _PAGE]:
-        _row(item, [found.of(ref).get(item) for ref in refs])
+        _row(item, [answers.get(item) for answers in by_version])
 
 
 def _filtered(found: Evaluation, at: int) -> list[str]:

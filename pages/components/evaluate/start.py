@@ -8,7 +8,6 @@ import streamlit as st
 from streamlit.runtime.uploaded_file_manager import UploadedFile
 
 from pages.components.compare import candidates
-from pages.components.registry.list_view import started_index
 from pages.components.shared import reads, ui
 from pages.components.shared.escape import short
 from phi3core.access.roles import Person
@@ -20,8 +19,6 @@ from phi3core.evaluation.item_files import read_items
 from phi3core.evaluation.prompt_sets import PromptSet
 from phi3core.settings import Settings
 
-_LISTED = 500  # the newest versions; any other reference can be written in
-
 
 def show(me: Person) -> None:
     """Draw the form."""
@@ -32,7 +29,7 @@ def show(me: Person) -> None:
     may = me.may("reviewer")
     with ui.stop_on_error():
         sets = {one.ref: one for one in reads.read("Reading the prompt sets …", _sets, ui.config(), max_age=5)}
-        versions = started_index().search(sort="created", per_page=_LISTED).versions
+        versions = candidates.listed()
     left, right = st.columns(2)
     with left:
         chosen = st.selectbox("Prompt set", list(sets), format_func=lambda ref: _label(sets[ref]), key="evaluate_set")
