@@ -28,6 +28,12 @@ def join_words(items: Iterable[str]) -> str:
     return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
 
 
+def begins_like_formula(text: str) -> bool:
+    """Whether a spreadsheet may run the text of a cell as a formula."""
+    signs = ("=", "+", "-", "@", "\t", "\r")
+    return text[:1] in signs or text.lstrip()[:1] in signs
+
+
 def spreadsheet_cell(value: Any) -> Any:
-    """The value for a cell of a CSV file: a text that begins like a formula would be run by a spreadsheet."""
-    return f"'{value}" if isinstance(value, str) and value[:1] in ("=", "+", "-", "@", "\t", "\r") else value
+    """The value for a cell of a CSV file, where a text that begins like a formula is marked as a text."""
+    return f"'{value}" if isinstance(value, str) and begins_like_formula(value) else value

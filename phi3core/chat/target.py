@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from phi3core.endpoints.config import Endpoint
+from phi3core.endpoints.config import Endpoint, find_endpoint
 from phi3core.errors import BadInput, NotFound
 from phi3core.registry import reader
 from phi3core.registry.models import Version
@@ -10,6 +10,20 @@ from phi3core.settings import Settings
 
 Target = Version | Endpoint
 """Both have a `ref`."""
+
+
+def find_target(settings: Settings, ref: str) -> Target:
+    """The version or endpoint that a reference means now.
+
+    Args:
+        ref: ``name/3``, ``name/Production``, ``name@alias`` or ``endpoint:NAME``.
+
+    Raises:
+        NotFound: there is none.
+        BadInput: it is no reference, or the secrets file can't be understood.
+        StoreDown: the store does not answer.
+    """
+    return find_endpoint(settings, ref) if ref.startswith("endpoint:") else reader.get_version(settings, ref)
 
 
 def model_id(target: Target) -> str:

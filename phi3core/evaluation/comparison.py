@@ -19,11 +19,9 @@ from phi3core.chat import replay
 from phi3core.chat.conversation import Conversation
 from phi3core.chat.live_conversations import add_conversation, load_conversation
 from phi3core.chat.live_turn import LiveTurn
-from phi3core.chat.target import Target, model_id
+from phi3core.chat.target import Target, find_target, model_id
 from phi3core.clean_text import clean
-from phi3core.endpoints.config import load_endpoints
 from phi3core.errors import BadInput, NotFound
-from phi3core.registry import reader
 from phi3core.registry.models import Version
 from phi3core.serving.pool import Pool
 from phi3core.serving.room import check_room
@@ -236,10 +234,8 @@ def _conversation_id(id: str, at: int) -> str:
 
 def _find_target(settings: Settings, last: Turn) -> Target | None:
     """The version or endpoint that gave an answer; None where it is gone, or another one has its number."""
-    if last.ref.startswith("endpoint:"):
-        return next((endpoint for endpoint in load_endpoints(settings) if endpoint.ref == last.ref), None)
     try:
-        found = reader.get_version(settings, last.ref)
+        found = find_target(settings, last.ref)
     except (NotFound, BadInput):
         return None
     return found if model_id(found) == last.model_id else None

@@ -24,13 +24,12 @@ from phi3core.access import roles
 from phi3core.access.roles import Person
 from phi3core.chat.answer import answer
 from phi3core.chat.live_turn import LiveTurn
-from phi3core.chat.target import Target, model_id
-from phi3core.endpoints.config import find_endpoint
+from phi3core.chat.target import Target, find_target, model_id
 from phi3core.errors import BadInput, Busy, ServerError
-from phi3core.registry import reader
 from phi3core.serving.pool import Pool
 from phi3core.settings import Settings
 from phi3core.store.client import experiment_id, mlflow_client, translate_errors
+from phi3core.timestamps import now_ms
 from phi3core.traces.trace import make_info, write_trace
 from phi3core.traces.trace_search import RUN
 from phi3core.traces.turn import Turn
@@ -118,13 +117,16 @@ def evaluate(
         with FileLock(settings.locks / f"evaluation-{key[:16]}.lock", timeout=0):
             run_id, complete = _open_run(settings, key, found, targets, options, person, again)
             missing: list[str] = []
-            if not complete:
-                try:
+            try:
+                if not complete:
                     missing = _ask_missing(settings, pool, run_id, targets, items, options, person, report, cancel)
-                    _close_run(settings, run_id, missing, cancel.stopped)
-                except BaseException as error:  # a bug, or Ctrl-C: the run must not seem to go on
-                    _close_run(settings, run_id, [str(error)], cancel.stopped)
-                    raise
+                read = results.read_evaluation(settings, run_id)
+                if not complete:
+                    read = _close_run(settings, read, missing, cancel.stopped)
+            except BaseException:  # a bug, or Ctrl-C: the run must not seem to go on
+                if not complete:
+                    _end_run(settings, run_id, "KILLED" if cancel.stopped else "FAILED")
+                raise
     except Timeout as error:
         raise Busy("This evaluation is under way already: follow it where it was started.") from error
     if missing and not cancel.stopped:
@@ -132,7 +134,6 @@ def evaluate(
             f"{len(missing)} of {len(items) * len(targets)} answers are missing: {missing[0]} "
             "The others are kept: evaluate once more, and only what is missing is asked."
         )
-    read = results.read_evaluation(settings, run_id)
     return replace(read, run=replace(read.run, refs=tuple(target.ref for target in targets)))  # in the order asked for
 
 
@@ -142,11 +143,7 @@ def find_targets(settings: Settings, refs: Sequence[str]) -> list[Target]:
         raise BadInput(f"An evaluation takes one to {MOST_VERSIONS} versions, and these are {len(refs)}.")
     found: dict[str, Target] = {}
     for ref in refs:
-        target: Target = (
-            find_endpoint(settings, ref.removeprefix("endpoint:"))
-            if ref.startswith("endpoint:")
-            else reader.get_version(settings, ref)
-        )
+        target = find_target(settings, ref)
         found[target.ref] = target
     return [*found.values()]
 
@@ -189,18 +186,29 @@ def _open_run(
         return str(store.create_run(home, run_name=found.name, tags=of).info.run_id), False
 
 
-def _close_run(settings: Settings, run_id: str, missing: Sequence[str], stopped: bool) -> None:
-    store = mlflow_client(settings)
+def _close_run(settings: Settings, found: Evaluation, missing: Sequence[str], stopped: bool) -> Evaluation:
+    """Close the run of an evaluation, whose means are its metrics where no answer is missing; what it is then."""
+    if stopped or missing:
+        _end_run(settings, found.run.run_id, "KILLED" if stopped else "FAILED")
+        return found
+    from mlflow.entities import Metric
+
+    now = now_ms()
+    metrics = [
+        # MLflow takes fewer letters in a metric's name than in a model's.
+        Metric(f"{re.sub(r'[^A-Za-z0-9_./ -]', '_', ref)}/{name}", mean.value, now, 0)
+        for ref in found.run.refs
+        for name, mean in found.means(ref).items()
+    ]
     with translate_errors(settings):
-        if stopped or missing:
-            store.set_terminated(run_id, "KILLED" if stopped else "FAILED")
-            return
-        found = results.read_evaluation(settings, run_id)
-        for ref in found.run.refs:
-            for name, mean in found.means(ref).items():
-                # MLflow takes fewer letters in a metric's name than in a model's.
-                store.log_metric(run_id, f"{re.sub(r'[^A-Za-z0-9_./ -]', '_', ref)}/{name}", mean.value)
-        store.set_terminated(run_id)  # last: it is complete, with its metrics
+        mlflow_client(settings).log_batch(found.run.run_id, metrics=metrics)
+    _end_run(settings, found.run.run_id, "FINISHED")  # last: it is complete, with its metrics
+    return replace(found, run=replace(found.run, complete=True))
+
+
+def _end_run(settings: Settings, run_id: str, status: str) -> None:
+    with translate_errors(settings):
+        mlflow_client(settings).set_terminated(run_id, status)
 
 
 def _ask_missing(
@@ -215,7 +223,7 @@ def _ask_missing(
     cancel: Cancel,
 ) -> list[str]:
     """Ask what was not answered yet. Returns why answers are missing, one sentence for each."""
-    there = results.whole_answers_of(settings, run_id)
+    there, half = results.written_answers_of(settings, run_id)
     home, missing = experiment_id(settings, tags.EVALUATIONS), []
     total, done, counting = len(targets) * len(items), len(there), threading.Lock()
     in_a_row: Counter[str] = Counter()  # failures of a version, by its reference
@@ -246,7 +254,7 @@ def _ask_missing(
         in_a_row[target.ref] = 0
         metadata = {RUN: run_id, tags.ITEM: item.id}
         info = make_info(turn, home, metadata, assessments=_assessments(turn, scorers.score(item, turn)))
-        write_trace(settings, turn, list(item.messages), info, again=True)
+        write_trace(settings, turn, list(item.messages), info, again=turn.trace_id in half)
         with counting:
             done += 1
             report(done, total)

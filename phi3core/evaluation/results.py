@@ -127,10 +127,13 @@ def read_evaluation(settings: Settings, run_id: str) -> Evaluation:
     return Evaluation(described, tuple(sorted(found, key=lambda answer: (answer.item, answer.ref))))
 
 
-def whole_answers_of(settings: Settings, run_id: str) -> set[str]:
-    """The ids of the traces that were written whole: a killed process may have left one without what is in it."""
-    found = trace_search.search_traces(settings, _of_run(run_id), page=100, experiment=tags.EVALUATIONS)
-    return {trace.info.trace_id for trace in found if trace.data.spans}
+def written_answers_of(settings: Settings, run_id: str) -> tuple[set[str], set[str]]:
+    """The ids of the traces that were written whole, and of those that a killed process left without their span."""
+    whole: set[str] = set()
+    half: set[str] = set()
+    for trace in trace_search.search_traces(settings, _of_run(run_id), page=100, experiment=tags.EVALUATIONS):
+        (whole if trace.data.spans else half).add(trace.info.trace_id)
+    return whole, half
 
 
 def answers_of(settings: Settings, run_id: str) -> Iterator[TraceInfo]:

@@ -201,6 +201,21 @@ def test_a_trace_that_was_not_written_whole_is_written_again(
     assert all(len({given.name for given in one.info.assessments}) == len(one.info.assessments) for one in whole)
 
 
+def test_a_new_answer_costs_no_question_whether_it_is_there_and_the_result_is_read_once(
+    settings: Settings, pool: FakePool, versions: list[Version], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked: list[str] = []
+    read: list[str] = []
+    monkeypatch.setattr(trace, "_is_there", lambda _settings, id: looked.append(id))
+    whole = results.read_evaluation
+    monkeypatch.setattr(results, "read_evaluation", lambda *of: (read.append(of[1]), whole(*of))[1])
+
+    found = run(settings, pool)
+
+    assert found.run == results.search_evaluations(settings)[0]
+    assert (looked, len(read), found.run.complete) == ([], 1, True)
+
+
 def test_stopping_what_is_complete_leaves_it_complete(
     settings: Settings, pool: FakePool, versions: list[Version]
 ) -> None:

@@ -8,11 +8,9 @@ import streamlit as st
 
 from pages.components.registry.list_view import started_index
 from pages.components.shared import ui
-from phi3core.chat.target import Target
 from phi3core.endpoints.config import Endpoint, load_endpoints
-from phi3core.errors import NotFound, Phi3Error, StoreDown
+from phi3core.errors import Phi3Error, StoreDown
 from phi3core.evaluation.comparison import MOST
-from phi3core.registry import reader
 from phi3core.registry.models import Version
 
 KEY = "compare_with"
@@ -62,15 +60,6 @@ def choose() -> list[str]:
         "Versions", list(dict.fromkeys([*chosen, *labels])), key=KEY, max_selections=MOST, accept_new_options=True,
         format_func=lambda ref: labels.get(ref, ref), placeholder="Two to four; name/3, name@alias or name/Production",
     )  # fmt: skip
-
-
-def find(ref: str) -> Target:
-    """The version or endpoint that a reference means now. Raises NotFound, BadInput or StoreDown."""
-    if ref.startswith("endpoint:"):
-        if (endpoint := _endpoints().get(ref)) is None:
-            raise NotFound(f"There is no endpoint “{ref.removeprefix('endpoint:')}” (any more). Choose another one.")
-        return endpoint
-    return reader.get_version(ui.config(), ref)
 
 
 def _label(version: Version) -> str:

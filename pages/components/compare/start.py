@@ -6,6 +6,7 @@ import streamlit as st
 
 from pages.components.shared import reads, ui
 from phi3core.access.roles import Person
+from phi3core.chat.target import find_target
 from phi3core.errors import Phi3Error
 from phi3core.evaluation import comparison
 from phi3core.evaluation.comparison import FEWEST, Candidate, Comparison
@@ -66,5 +67,5 @@ def _begin(refs: list[str], asking: Asking, question: str, me: Person, blind: bo
 def _ask(
     settings: Settings, pool: Pool, refs: list[str], asking: Asking, question: str, user: str, blind: bool
 ) -> Comparison:
-    asked = [Candidate(candidates.find(ref), ref, options) for ref, options in zip(refs, asking.options)]
+    asked = [Candidate(find_target(settings, ref), ref, options) for ref, options in zip(refs, asking.options)]
     return comparison.begin(settings, pool, asked, question, asking.system, user, asking.same, blind)

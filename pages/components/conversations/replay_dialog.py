@@ -9,9 +9,9 @@ from pages.components.shared.escape import short
 from phi3core.chat import replay
 from phi3core.chat.conversation import Conversation
 from phi3core.chat.replay import Replay
+from phi3core.chat.target import find_target
 from phi3core.endpoints.config import Endpoint, load_endpoints
 from phi3core.errors import NotFound, Phi3Error
-from phi3core.registry import reader
 from phi3core.registry.models import Model
 
 _PAGE, _COMPARE = "pages/conversations_page.py", "pages/compare_page.py"
@@ -41,8 +41,7 @@ def show(conversation: Conversation) -> None:
 
 
 def _start(conversation: Conversation, ref: str, user: str) -> Replay:
-    target = _endpoints().get(ref) or reader.get_version(ui.config(), ref)
-    return replay.start(conversation, target, asked_ref=ref, user=user)
+    return replay.start(conversation, find_target(ui.config(), ref), asked_ref=ref, user=user)
 
 
 def _pick(conversation: Conversation) -> str:

@@ -13,6 +13,7 @@ from collections.abc import Iterable
 
 from phi3core.chat.replay import DiffPiece
 from phi3core.clean_text import one_line, without_control
+from phi3core.text import begins_like_formula
 
 _MARKUP = re.compile(r"([!-/:-@\[-`{-~])")
 _JOINER = "\u2060"  # WORD JOINER: no width, but it parts what would be taken for more than letters
@@ -21,7 +22,6 @@ _SPACE = "\u00a0"
 _ICON = re.compile(r":(?=[\w+/-])")
 _WWW = re.compile(r"\b(www)\.", re.IGNORECASE)
 _ARROW = re.compile(r"(?<!\S)([<>~-])([->=]{1,2})(?!\S)")
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
 _COLORS = {"old": "red", "new": "green"}
 
 
@@ -47,7 +47,7 @@ def in_chart(text: str, length: int = 200) -> str:
 
 def in_table(text: str) -> str:
     """The text for a cell of st.dataframe, which anybody can download: no spreadsheet takes it for a formula."""
-    return _JOINER + text if text.lstrip()[:1] in _FORMULA else text
+    return _JOINER + text if begins_like_formula(text) else text
 
 
 def from_table(text: str) -> str:
