@@ -12,6 +12,7 @@ COPIES: Final = "phi3-copies"
 CONVERSATIONS: Final = "phi3-conversations"
 PROMPT_SETS: Final = "phi3-prompt-sets"
 EVALUATIONS: Final = "phi3-evaluations"
+REVIEWS: Final = "phi3-reviews"
 
 # Artifact names inside a logged model.
 ONNX_ARTIFACT: Final = "phi3-mini-onnx"
@@ -103,6 +104,18 @@ EVALUATION: Final = "phi3.evaluation"
 VERSIONS: Final = "phi3.versions"
 OPTIONS: Final = "phi3.options"
 ITEM: Final = "phi3.item"
+
+# What a reviewer does with an item of a review: assessments on an answer's trace, and their metadata beside ITEM.
+JUDGEMENT: Final = "judgement"
+CLAIM: Final = "claim"
+REVIEW: Final = "phi3.review"
+ACT: Final = "phi3.act"
+# Tags of a review's run, beside DIGEST (of its items), USER and SEAL: its definition as JSON, and once it is closed its
+# result: CLOSING seals it. A comment's name has the moment and a random number behind it.
+PLAN: Final = "phi3.plan"
+SET_DIGEST: Final = "phi3.set_digest"
+RESULT: Final = "phi3.result"
+COMMENT: Final = "phi3.comment."
 
 # Metrics of a build's run.
 TOKENS_PER_SECOND: Final = "tokens_per_second"

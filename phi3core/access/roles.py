@@ -35,6 +35,8 @@ _Names = Annotated[list[str], Field(description="a list of e-mails and groups, a
 class Person:
     """A person who acts. name: the e-mail, or the user of this machine. role: one of ROLES, or NO_ROLE.
 
+    groups: what the provider calls the groups that the person is in; empty for the user of this machine.
+
     Each role may do what the ones before it may: a viewer reads and chats; a reviewer rates, votes, asks for a
     promotion and decides on it; a releaser promotes, rolls back, builds, copies and edits; an admin sets policies and
     deletes.
@@ -42,6 +44,7 @@ class Person:
 
     name: str
     role: str
+    groups: frozenset[str] = frozenset()
 
     def may(self, role: str) -> bool:
         """Whether the person has this role or a higher one."""
@@ -81,7 +84,7 @@ def signed_in_person(settings: Settings, email: str, groups: Collection[str] = (
     Raises BadInput where the secrets file can't be understood.
     """
     table = _read_roles(settings)
-    return Person(email, _highest(table, email, groups) or table.default)
+    return Person(email, _highest(table, email, groups) or table.default, frozenset(groups))
 
 
 def require(person: Person, role: str, act: str) -> None:

@@ -8,7 +8,7 @@ from phi3core import tags
 from phi3core.errors import NotFound
 from phi3core.settings import Settings
 from phi3core.store.client import experiment_id, mlflow_client, translate_errors
-from phi3core.traces import thumbs, trace, trace_search, votes
+from phi3core.traces import acts, thumbs, trace, trace_search, votes
 from phi3core.traces.trace_search import session_filter
 
 from .conversation_filter import pin_tag
@@ -29,6 +29,8 @@ def send_event(settings: Settings, event: dict[str, Any], again: bool) -> None:
             thumbs.send_rating(settings, event)
         case "vote":
             votes.send_vote(settings, event)
+        case acts.EVENT:
+            acts.send_act(settings, event)
         case "rename":
             _send_title(settings, event["conversation"], event["title"])
         case "pin":

@@ -5,6 +5,7 @@ All of it is read from the store: the run says what was evaluated, the traces of
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import json
@@ -18,8 +19,9 @@ from phi3core.errors import NotFound
 from phi3core.settings import Settings
 from phi3core.store.client import experiment_id, mlflow_client, search_pages, translate_errors
 from phi3core.text import spreadsheet_cell
-from phi3core.traces import trace_search
+from phi3core.traces import trace, trace_search
 from phi3core.traces.trace_search import RUN
+from phi3core.traces.turn import Turn
 
 from . import statistics
 from .scorers import QUALITY, SCORERS, Score
@@ -115,14 +117,20 @@ def search_evaluations(settings: Settings, ref: str = "") -> list[EvaluationRun]
     return [one for one in found if not ref or ref in one.refs]
 
 
-def read_evaluation(settings: Settings, run_id: str) -> Evaluation:
-    """An evaluation with its answers so far. Raises NotFound or StoreDown."""
+def read_run(settings: Settings, run_id: str) -> EvaluationRun:
+    """An evaluation without its answers. Raises NotFound or StoreDown."""
     if not re.fullmatch(_RUN_ID, run_id):
         raise NotFound(f"“{run_id[:60]}” is no evaluation's id. “python -m phi3core evaluations” lists them.")
     with translate_errors(settings):
         run = mlflow_client(settings).get_run(run_id)
     if (described := _found(run)) is None:
         raise NotFound(f"The run {run_id} is no evaluation.")
+    return described
+
+
+def read_evaluation(settings: Settings, run_id: str) -> Evaluation:
+    """An evaluation with its answers so far. Raises NotFound or StoreDown."""
+    described = read_run(settings, run_id)
     found = [_answer(info) for info in answers_of(settings, run_id)]
     return Evaluation(described, tuple(sorted(found, key=lambda answer: (answer.item, answer.ref))))
 
@@ -131,9 +139,16 @@ def written_answers_of(settings: Settings, run_id: str) -> tuple[set[str], set[s
     """The ids of the traces that were written whole, and of those that a killed process left without their span."""
     whole: set[str] = set()
     half: set[str] = set()
-    for trace in trace_search.search_traces(settings, _of_run(run_id), page=100, experiment=tags.EVALUATIONS):
-        (whole if trace.data.spans else half).add(trace.info.trace_id)
+    for found in trace_search.search_traces(settings, _of_run(run_id), page=100, experiment=tags.EVALUATIONS):
+        (whole if found.data.spans else half).add(found.info.trace_id)
     return whole, half
+
+
+def turns_of(settings: Settings, run_id: str) -> Iterator[tuple[str, Turn]]:
+    """All that is known of each answer, with the item that was asked. Raises StoreDown."""
+    for found in trace_search.search_traces(settings, _of_run(run_id), page=100, experiment=tags.EVALUATIONS):
+        with contextlib.suppress(KeyError, IndexError, TypeError, ValueError):  # a trace that another program wrote
+            yield found.info.trace_metadata[tags.ITEM], trace.read_turn(found)
 
 
 def answers_of(settings: Settings, run_id: str) -> Iterator[TraceInfo]:

@@ -74,6 +74,16 @@ def intact(tag_values: Mapping[str, str], started: int, status: str, key: str) -
     return _same(tag_values[tags.CLOSING], of_result(tag_values, key)) and status in ("RUNNING", closed)
 
 
+def of_content(content: Mapping[str, str], key: str) -> str:
+    """The seal of what is sealed by itself, outside of any chain of records."""
+    return _seal(content, key)
+
+
+def holds(seal: str, content: Mapping[str, str], key: str) -> bool:
+    """Whether such a seal is of this content. With a key, one that was made without it holds nothing."""
+    return keyed(seal) == bool(key) and _same(seal, _seal(content, key))
+
+
 def keyed(seal: str) -> bool:
     """Whether a seal was made with a key."""
     return seal.startswith(KEYED)

@@ -1,0 +1,183 @@
+"""The queue of a review: which item a reviewer gets next, and that no item goes to more of them than it needs.
+
+An item is reserved by a claim whose id is made from the item and the place (`traces/acts.py`): of a hundred who claim
+the same place at once the store takes one. Claims end by themselves. Each reviewer has an order of their own.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import lru_cache
+
+from phi3core.access import roles
+from phi3core.access.roles import Person
+from phi3core.errors import Conflict, Forbidden
+from phi3core.settings import Settings
+from phi3core.timestamps import now_ms
+from phi3core.traces import acts
+
+from .board import Board, board_of
+from .item_state import MARGIN, ItemState
+from .items import ReviewItem, items_of
+from .review import Review
+
+_GAP = 5
+"""Other items that come between an item and its repetition, while there are any."""
+
+
+@dataclass(frozen=True)
+class Turn:
+    """What a reviewer judges next. check: it is a repetition, which they are not told."""
+
+    item: ReviewItem
+    check: bool = False
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a review is. done: votes of this person, and waiting: items that wait for them, repetitions included.
+
+    votes: of all, that count, and wanted: how many it takes. held: reserved by others at the moment, who have not voted
+    yet.
+    """
+
+    done: int
+    waiting: int
+    votes: int
+    wanted: int
+    held: int
+
+
+def require_reviewer(review: Review, person: Person) -> None:
+    """Raise Forbidden unless the person may review, Conflict where the review takes no votes any more."""
+    roles.require(person, "reviewer", "judging answers in a review")
+    if not review.plan.asks(person):
+        raise Forbidden(f"This review asks others: {review.by}, who owns it, names the reviewers.")
+    if review.state == "closed":
+        raise Conflict("This review is closed: its result is fixed.")
+    if review.state == "over":
+        raise Conflict(f"The deadline of this review has passed: {review.by} can close it now.")
+
+
+def find_next(settings: Settings, review: Review, person: Person) -> Turn | None:
+    """Reserve the next item for a person; the one that is reserved for them already, where there is one.
+
+    Returns None where nothing waits for them, though others may hold what they will give back (`Progress.held`).
+
+    Raises:
+        Forbidden, Conflict: as `require_reviewer`.
+        StoreDown: the store does not answer.
+    """
+    require_reviewer(review, person)
+    board, items, now = board_of(settings, review), items_of(settings, review), now_ms()
+    states = board.states()
+    order = order_of(review, items, person.name)
+    for id in order:
+        claim = states[id].claim_of(person.name, now)
+        if claim is not None and _reserve(settings, review, board, items[id], person, now):
+            return Turn(items[id])
+    due = _due_check(review, states, order, person.name)
+    if due is not None and due.soon:
+        return Turn(items[due.item], check=True)
+    for id in order:
+        if not _has_room(board.states()[id], person.name, now):
+            continue
+        if _reserve(settings, review, board, items[id], person, now):
+            return Turn(items[id])
+    return None if due is None else Turn(items[due.item], check=True)
+
+
+def measure(settings: Settings, review: Review, person: Person) -> Progress:
+    """How far the review is, as it was known at the last reading. Raises StoreDown."""
+    states, now, name = board_of(settings, review).states(), now_ms(), person.name
+    own = [state for state in states.values() if state.vote_of(name)]
+    own_checks = [state for state in states.values() if state.vote_of(name, check=True)]
+    mine = sum(state.claim_of(name, now) is not None for state in states.values())
+    waiting = mine + sum(_has_room(state, name, now) for state in states.values())
+    due = sum(is_checked(review, id) and _wants_check(state, name) for id, state in states.items())
+    return Progress(
+        len(own) + len(own_checks),
+        waiting + due,
+        sum(len(state.counted) for state in states.values()),
+        len(states) * review.plan.reviews,
+        sum(state.held(now) for state in states.values()) - mine,
+    )
+
+
+def keep_place(settings: Settings, review: Review, item: ReviewItem, person: Person) -> bool:
+    """Make sure that a vote of the person, sent now, has a place: their reservation, or one of those that are free."""
+    board, now = board_of(settings, review), now_ms()
+    claim = board.states()[item.id].claim_of(person.name, now + MARGIN)
+    return claim is not None or _reserve(settings, review, board, item, person, now)
+
+
+def order_of(review: Review, items: Iterable[str], reviewer: str) -> tuple[str, ...]:
+    """The items' ids in the order of this reviewer: the same at every look, and another one for each."""
+    return _order(review.id, tuple(items), reviewer.casefold())
+
+
+@lru_cache(maxsize=64)
+def _order(review: str, ids: tuple[str, ...], reviewer: str) -> tuple[str, ...]:
+    def place(id: str) -> bytes:
+        return hashlib.sha256(f"{review} {id} {reviewer}".encode(errors="surrogatepass")).digest()
+
+    return tuple(sorted(ids, key=place))
+
+
+def is_checked(review: Review, item: str) -> bool:
+    """Whether the item comes twice to those who judge it: a share of all, drawn by a hash."""
+    drawn = int(hashlib.sha256(f"{review.id} {item} check".encode()).hexdigest()[:8], 16)
+    return drawn < review.plan.checks * 2**32
+
+
+# ---------------------------------------------------------------- inside
+
+
+@dataclass(frozen=True)
+class _Check:
+    item: str
+    soon: bool
+
+
+def _due_check(review: Review, states: dict[str, ItemState], order: tuple[str, ...], name: str) -> _Check | None:
+    """The repetition that waits the longest. soon: enough other items came since."""
+    if not review.plan.checks:
+        return None
+    votes = {id: vote for id in order if (vote := states[id].vote_of(name)) is not None}
+    waiting = [(votes[id].at, id) for id in votes if is_checked(review, id) and _wants_check(states[id], name)]
+    if not waiting:
+        return None
+    at, item = min(waiting)
+    return _Check(item, sum(vote.at > at for vote in votes.values()) >= _GAP)
+
+
+def _wants_check(state: ItemState, name: str) -> bool:
+    return state.vote_of(name) is not None and state.vote_of(name, check=True) is None
+
+
+def _has_room(state: ItemState, name: str, now: int) -> bool:
+    if state.vote_of(name) is not None or state.claim_of(name, now) is not None:
+        return False
+    return state.free_claim("", "", name, now) is not None
+
+
+def _reserve(settings: Settings, review: Review, board: Board, item: ReviewItem, person: Person, now: int) -> bool:
+    """Reserve an item for a person, or find it reserved for them already. False where it needs no one any more."""
+    state = board.states()[item.id]
+    if state.claims:  # else the first one to claim it has it, whatever was read when
+        state = board.read_item(item.id)
+    while state.vote_of(person.name) is None:
+        own = state.claim_of(person.name, now)
+        if own is not None and state.claim_of(person.name, now + MARGIN) is not None:
+            return True
+        renewed = state.renewed_claim(person.name, now) if own is not None else None
+        claim = renewed or state.free_claim(review.id, item.id, person.name, now)
+        if claim is None:
+            return False
+        if acts.write_act(settings, item.trace_id, claim, "reserved"):
+            board.note([claim])
+            return True
+        state = board.read_item(item.id)
+    return False
