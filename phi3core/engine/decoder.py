@@ -7,8 +7,6 @@ else is there (docs/decisions/0018).
 
 from __future__ import annotations
 
-import mmap
-import sys
 import weakref
 from collections import OrderedDict
 from pathlib import Path
@@ -16,22 +14,17 @@ from typing import Any
 
 import numpy as np
 
-from .decoder_graph import IDS, LOGITS, MASK, DecoderGraph
-from .kv_cache import Tokens
+from .decoder_graph import IDS, LOGITS, MASK, POSITIONS, DecoderGraph
+from .kv_buffer import Buffer
+from .kv_cache import Logits, Tokens
 
 SLOTS = 64
 """How many sequences there may be, those that are kept included."""
 NONE = -1  # no token
+_LAST = np.array([-1])
 _HOLES = 3  # slots between two rows: so many are computed along for less than a step of their own
 _BINDINGS = 64  # of rows to memory, that are kept
-# Linux refuses a mapping that is larger than memory and swap, written to or not, unless it is told this. Python has no
-# name for it; the number is that of x86 and ARM.
-_NO_RESERVE = getattr(mmap, "MAP_NORESERVE", 0x4000 if sys.platform == "linux" else 0)
 _ROUND = 1024  # tokens: a slot is a multiple of them, and so of the system's pages
-
-
-class RoomRefused(Exception):
-    """The system gives no addresses for the keys and values of so many sequences."""
 
 
 class Decoder:
@@ -52,7 +45,7 @@ class Decoder:
         self._value_of = ort.OrtValue.ortvalue_from_numpy
         self._vocabulary, self._room = vocabulary, -(-room // _ROUND) * _ROUND
         self._shape = (SLOTS, graph.heads, self._room, graph.size)
-        self._caches = [(*names, _Buffer(self._shape)) for names in graph.caches]
+        self._caches = [(*names, Buffer(self._shape)) for names in graph.caches]
         self._rows: list[weakref.ref[Row] | None] = [None] * SLOTS
         self._bindings: OrderedDict[tuple[int, int], Any] = OrderedDict()
         self.exact = True
@@ -80,8 +73,52 @@ class Decoder:
     def read(self, row: Row, tokens: Tokens) -> None:
         """Compute a piece of one sequence."""
         ids = np.ascontiguousarray(tokens, np.int64)[None]
-        row.computed = self._run(row.slot, row.slot + 1, ids, np.array([row.length + len(tokens)]))[0]
+        row.computed = self._run(row.slot, row.slot + 1, ids, np.array([row.length + len(tokens)]))[0, 0]
         row.length += len(tokens)
+
+    def read_all(self, pieces: list[tuple[Row, Tokens]]) -> list[Logits]:
+        """Compute a piece of each of these sequences, those of neighbours together.
+
+        Returns: for each, float32[tokens, vocabulary] after each of its tokens.
+        """
+        found: dict[Row, Logits] = {}
+        for group in self._alike(pieces):
+            first, end = group[0][0].slot, group[-1][0].slot + 1
+            width = max(len(tokens) for _, tokens in group)
+            # What stands behind a shorter piece means nothing, and is overwritten by what the sequence reads next.
+            ids = np.zeros((end - first, width), np.int64)
+            for at, (_, tokens) in enumerate(group):
+                ids[at, : len(tokens)] = tokens
+            lengths = np.array([row.length + width for row, _ in group])
+            logits = self._run(first, end, ids, lengths, np.arange(width))
+            for at, (row, tokens) in enumerate(group):
+                found[row] = logits[at, : len(tokens)]
+                row.length += len(tokens)
+                row.computed = found[row][-1].copy()
+        return [found[row] for row, _ in pieces]
+
+    def _alike(self, pieces: list[tuple[Row, Tokens]]) -> list[list[tuple[Row, Tokens]]]:
+        """Pieces that go in one run: the first ones of neighbours, none less than half as long as another.
+
+        GroupQueryAttention takes no later ones of several rows.
+        """
+        groups: list[list[tuple[Row, Tokens]]] = []
+        for row, tokens in sorted(pieces, key=lambda piece: piece[0].slot):
+            if groups and self.exact and not row.length and groups[-1][-1][0].slot == row.slot - 1:
+                sizes = [len(tokens), *(len(piece) for _, piece in groups[-1])]
+                longs = {one.is_long(max(sizes)) for one, _ in [(row, tokens), *groups[-1]]}
+                if not groups[-1][0][0].length and min(sizes) * 2 >= max(sizes) and min(sizes) > 1 and len(longs) == 1:
+                    groups[-1].append((row, tokens))
+                    continue
+            groups.append([(row, tokens)])
+        return groups
+
+    def copy(self, source: Row, target: Row, length: int) -> None:
+        """Let a sequence begin with the first tokens that another has read."""
+        target.rewind(0)
+        for _, _, buffer in self._caches:
+            buffer.rows[target.slot, :, :length] = buffer.rows[source.slot, :, :length]
+        target.length = length
 
     def _alive(self) -> list[Row]:
         """All sequences, in the order of their slots."""
@@ -155,22 +192,31 @@ class Decoder:
                 row.failure, row.waiting = str(error), NONE  # the error itself would hold on to all of them
             return
         for row in rows:
-            row.computed, row.waiting = logits[row.slot - first].copy(), NONE
+            row.computed, row.waiting = logits[row.slot - first, 0].copy(), NONE
             row.length += 1
 
-    def _run(self, first: int, end: int, ids: np.ndarray[Any, Any], lengths: np.ndarray[Any, Any]) -> Any:
-        """Logits, float32[rows, vocabulary], of the slots from first to end.
+    def _run(
+        self,
+        first: int,
+        end: int,
+        ids: np.ndarray[Any, Any],
+        lengths: np.ndarray[Any, Any],
+        positions: np.ndarray[Any, Any] = _LAST,
+    ) -> Logits:
+        """Logits, float32[rows, positions, vocabulary], of the slots from first to end.
 
-        ids: int64[rows, tokens]. lengths: int64[rows], of each sequence with these tokens.
+        ids: int64[rows, tokens]. lengths: int64[rows], of each sequence with these tokens. positions: int64, of the
+        tokens whose logits are wanted.
         """
         mask = (np.arange(lengths.max()) < lengths[:, None]).astype(np.int64)
-        logits = np.empty((end - first, 1, self._vocabulary), np.float32)
+        logits = np.empty((end - first, len(positions), self._vocabulary), np.float32)
         binding = self._bind(first, end)
         binding.bind_cpu_input(IDS, ids)
         binding.bind_cpu_input(MASK, mask)
+        binding.bind_cpu_input(POSITIONS, positions)
         binding.bind_output(LOGITS, "cpu", 0, np.float32, logits.shape, logits.ctypes.data)
         self._session.run_with_iobinding(binding)
-        return logits[:, 0]
+        return logits
 
     def _bind(self, first: int, end: int) -> Any:
         """Past and present of these slots, bound to one memory; kept, for it takes a tenth of a step."""
@@ -243,25 +289,3 @@ class Row:
     def rewind(self, length: int) -> None:
         if length <= self.length:
             self.length, self.waiting, self.failure = length, NONE, ""
-
-
-class _Buffer:
-    """Keys or values of one layer. rows: float32[slots, heads, tokens, size]. Raises RoomRefused."""
-
-    def __init__(self, shape: tuple[int, ...]) -> None:
-        self._stride = int(np.prod(shape[1:])) * 4
-        size = self._stride * shape[0]
-        # Private, so that what is given back is gone; other systems than Linux keep it.
-        flags = {"flags": mmap.MAP_PRIVATE | _NO_RESERVE} if hasattr(mmap, "MAP_PRIVATE") else {}
-        try:
-            self._memory = mmap.mmap(-1, size, **flags)
-        except OSError as error:
-            raise RoomRefused(f"{size / 1e9:,.1f} GB at once: {error.strerror}") from error
-        self.rows = np.frombuffer(self._memory, np.float32).reshape(shape)
-        if hasattr(mmap, "MADV_NOHUGEPAGE"):  # a large page for the first tokens of each head would hold thousands
-            self._memory.madvise(mmap.MADV_NOHUGEPAGE)
-
-    def give_back(self, slot: int) -> None:
-        """Let the system have the memory of a slot; it reads as zeros."""
-        if hasattr(mmap, "MADV_DONTNEED"):
-            self._memory.madvise(mmap.MADV_DONTNEED, slot * self._stride, self._stride)

@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 IDS, MASK, LOGITS = "input_ids", "attention_mask", "logits"
+POSITIONS = "phi3/positions"
+"""Of a piece's tokens, those whose logits are computed: an input that the graph is given here."""
 # Options of a session that change nothing of what is computed.
 _HARMLESS = {"log_id", "provider_options", "intra_op_num_threads"}
 # What may stand between the last matrix product and the logits: all of it works token by token.
@@ -19,7 +21,7 @@ _TOKENWISE = {"Add", "Cast", "Div", "Mul", "Tanh"}
 
 @dataclass(frozen=True)
 class DecoderGraph:
-    """A graph that gives the logits of the last token alone.
+    """A graph that gives the logits of the tokens at `POSITIONS` alone.
 
     model: serialized; its weights lie in the folder. caches: the names of past and present, keys and values of every
     layer. heads, size: a token has so many vectors of so many float32 in each.
@@ -92,11 +94,11 @@ def _caches(graph: Any) -> tuple[tuple[str, str], ...]:
 
 
 def _cut(graph: Any) -> bool:
-    """Have the last matrix product computed for a piece's last token alone; False where there is none to be found.
+    """Have the last matrix product computed at `POSITIONS` alone; False where there is none to be found.
 
-    A prompt needs no other, and over a large vocabulary it is a good part of a small model's work.
+    A prompt needs its last token's, and over a large vocabulary it is a good part of a small model's work.
     """
-    from onnx import helper, numpy_helper
+    from onnx import TensorProto, helper
 
     makers = {output: node for node in graph.node for output in node.output}
     node = makers.get(LOGITS)
@@ -104,11 +106,9 @@ def _cut(graph: Any) -> bool:
         node = next((makers[name] for name in node.input if name in makers), None)
     if node is None or node.op_type not in ("MatMul", "MatMulNBits"):
         return False
-    import numpy as np
-
-    last, whole = "phi3/last_token", node.input[0]
-    graph.initializer.append(numpy_helper.from_array(np.array([-1], np.int64), f"{last}/index"))
-    gather = helper.make_node("Gather", [whole, f"{last}/index"], [last], name=last, axis=1)
+    some, whole = "phi3/some_tokens", node.input[0]
+    graph.input.append(helper.make_tensor_value_info(POSITIONS, TensorProto.INT64, ["positions"]))
+    gather = helper.make_node("Gather", [whole, POSITIONS], [some], name=some, axis=1)
     graph.node.insert(list(graph.node).index(node), gather)
-    node.input[0] = last
+    node.input[0] = some
     return True

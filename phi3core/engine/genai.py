@@ -17,6 +17,7 @@ import onnxruntime_genai as og
 _Handle = ctypes.c_void_p
 _Out = ctypes.POINTER(_Handle)
 _Ints = ctypes.POINTER(ctypes.c_int32)
+_FLOAT = 1  # OgaElementType_float32
 
 
 def _library() -> ctypes.CDLL:
@@ -50,6 +51,10 @@ _create_generator = _declare("OgaCreateGenerator", _Handle, _Handle, _Out)
 _destroy_generator = _declare("OgaDestroyGenerator", _Handle, result=None)
 _append_tokens = _declare("OgaGenerator_AppendTokens", _Handle, _Ints, ctypes.c_size_t)
 _get_logits = _declare("OgaGenerator_GetLogits", _Handle, _Out)
+_get_output = _declare("OgaGenerator_GetOutput", _Handle, ctypes.c_char_p, _Out)
+_shape_rank = _declare("OgaTensorGetShapeRank", _Handle, ctypes.POINTER(ctypes.c_size_t))
+_shape = _declare("OgaTensorGetShape", _Handle, ctypes.POINTER(ctypes.c_int64), ctypes.c_size_t)
+_element_type = _declare("OgaTensorGetType", _Handle, ctypes.POINTER(ctypes.c_int32))
 _rewind_to = _declare("OgaGenerator_RewindTo", _Handle, ctypes.c_size_t)
 _tensor_data = _declare("OgaTensorGetData", _Handle, _Out)
 _destroy_tensor = _declare("OgaDestroyTensor", _Handle, result=None)
@@ -90,7 +95,7 @@ class Generator:
     """A sequence of tokens with its KV cache, which is taken whole when it is made: `capacity` tokens of it."""
 
     def __init__(self, model: Model, capacity: int, vocabulary: int) -> None:
-        self._model = model  # must outlive this
+        self._model, self._vocabulary = model, vocabulary  # the model must outlive this
         self._length, self._waiting = 0, False
         self._handle, self._floats = _Handle(), ctypes.c_float * vocabulary
         self._one = np.zeros(1, np.int32)
@@ -109,6 +114,25 @@ class Generator:
         held = np.ascontiguousarray(tokens, np.int32)
         _check(_append_tokens(self._handle, held.ctypes.data_as(_Ints), len(held)))
         self._length += len(held)
+
+    def append_all(self, tokens: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+        """The same, with float32[tokens, vocabulary] after each token. Raises NotImplementedError for other graphs."""
+        self.append(tokens)
+        tensor, data, kind = _Handle(), _Handle(), ctypes.c_int32()
+        _check(_get_output(self._handle, b"logits", tensor))
+        try:
+            rank = ctypes.c_size_t()
+            _check(_shape_rank(tensor, rank))
+            shape = (ctypes.c_int64 * rank.value)()
+            _check(_shape(tensor, shape, rank.value))
+            _check(_element_type(tensor, kind))
+            if tuple(shape) != (1, len(tokens), self._vocabulary) or kind.value != _FLOAT:
+                raise NotImplementedError("The graph gives the logits of a piece's last token alone.")
+            _check(_tensor_data(tensor, data))
+            held: Any = (self._floats * len(tokens)).from_address(data.value or 0)
+            return np.frombuffer(held, np.float32).reshape(len(tokens), -1).copy()
+        finally:
+            _destroy_tensor(tensor)
 
     def append_one(self, token: int) -> None:
         """Take a token; it is computed when its logits are asked for."""

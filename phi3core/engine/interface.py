@@ -32,7 +32,8 @@ class Options:
     max_tokens is cut to what the context still holds. presence_penalty and frequency_penalty count the answer's tokens,
     repetition_penalty the prompt's too. logprobs: how many likeliest alternatives to tell with each token; None tells
     no probabilities. json_schema: a JSON schema, as text, that the answer must follow. prompt_cache_key: a name for the
-    conversation, which finds what is kept of it; changes no answer.
+    conversation, which finds what is kept of it; changes no answer. echo: the answer begins with the prompt, and
+    max_tokens may be 0.
     """
 
     max_tokens: int = 300
@@ -49,12 +50,13 @@ class Options:
     logprobs: int | None = None
     json_schema: str | None = None
     prompt_cache_key: str = ""
+    echo: bool = False
 
     def but(self, **changes: Any) -> Options:
         """These options with every change that is not None. Raises OptionError for values out of range."""
         changed = replace(self, **{name: value for name, value in changes.items() if value is not None})
         checks = (
-            ("max_tokens", changed.max_tokens >= 1, "at least 1"),
+            ("max_tokens", changed.max_tokens >= (0 if changed.echo else 1), "at least 1"),
             ("temperature", 0 <= changed.temperature <= 2, "between 0 and 2"),
             ("top_p", 0 <= changed.top_p <= 1, "between 0 and 1"),
             ("top_k", changed.top_k >= -1, "at least 1, or 0 or -1 for all tokens"),
@@ -87,6 +89,7 @@ _WITHOUT_EFFECT: dict[str, tuple[Any, ...]] = {
     "seed": (-1,),
     "stop": ((), []),
     "n": (1,),
+    "echo": (False,),
 }
 
 # What only shades an answer: left out where a model does not take it, and told. The rest would change what is asked.
@@ -105,7 +108,10 @@ def has_effect(option: str, value: object) -> bool:
 
 @dataclass(frozen=True)
 class Token:
-    """One token of an answer: its text, the natural logarithm of its probability, the likeliest alternatives."""
+    """One token: its text, the natural logarithm of its probability, the likeliest alternatives.
+
+    NaN for a prompt's first token, which has nothing before it.
+    """
 
     text: str
     logprob: float
@@ -191,6 +197,14 @@ class Engine(Protocol):
 
         None says that work was done and there is nothing to show yet, so that a caller with several streams can turn
         to another. Ends early, still with End and Done, once stopped() is true. Raises BadInput as `check` does.
+        """
+
+    def echo(
+        self, prompts: list[Prompt], options: Options, stopped: Callable[[], bool]
+    ) -> Iterator[Piece | End | Done | None]:
+        """Answer several prompts together as `stream` does one; each answer begins with its prompt.
+
+        With `logprobs` the prompt's tokens tell theirs. For engines whose `supports` names ``echo``.
         """
 
     def read_ahead(self, prompt: Prompt, options: Options) -> Generator[None, None, None]:

@@ -15,6 +15,7 @@ from typing import Any, Protocol
 import numpy as np
 
 Tokens = np.ndarray[Any, Any]  # int32
+Logits = np.ndarray[Any, Any]  # float32
 
 
 class Sequence(Protocol):
@@ -132,11 +133,20 @@ class SequenceCache:
             if best and shared and self._is_own(best, shared, key):
                 self._idle.remove(best)  # the same conversation, which has outgrown it
             best = None  # it may have to go now
-            self._make_room(capacity)
-            best, shared = CachedSequence(self._make(capacity), capacity), 0
+            best, shared = self._new(capacity, self._make), 0
         best.key = key
         self._running.append(best)
         return best, shared
+
+    def hold(self, capacity: int, make: Callable[[int], Sequence]) -> CachedSequence:
+        """An empty sequence of one's own with room for so many tokens; it is not kept: `discard` it."""
+        made = self._new(capacity, make)
+        self._running.append(made)
+        return made
+
+    def _new(self, capacity: int, make: Callable[[int], Sequence]) -> CachedSequence:
+        self._make_room(capacity)
+        return CachedSequence(make(capacity), capacity)
 
     def release(self, cached: CachedSequence) -> None:
         """Keep a sequence for later, if it has read anything."""

@@ -19,15 +19,18 @@ import psutil
 
 from . import genai
 from .cpu import thread_count
-from .decoder import SLOTS, Decoder, RoomRefused
+from .decoder import SLOTS, Decoder
 from .decoder_graph import read_graph
 from .genai_tokenizer import GenaiTokenizer
 from .interface import Messages, template_refusal
-from .kv_cache import Sequence
+from .kv_buffer import RoomRefused
+from .kv_cache import Logits, Sequence, Tokens
 from .onnx_config import check_onnx_config
 from .prefill import piece_for
 from .rotary import DividedSequence
 from .weight_files import has_template
+
+_ROWS = 16  # prompts that are read together
 
 
 class OnnxRuntime:
@@ -50,15 +53,25 @@ class OnnxRuntime:
         self.templated = has_template(folder)
         self._make: Callable[[int], Sequence]
         self.slots, self.batched = 0, False
-        if together := self._decoder_of(told):
+        self._together = self._decoder_of(told)
+        if together := self._together:
             self._make = lambda _: together.row(self.divide)
-            self.slots, self.batched = SLOTS, together.exact
+            self.slots, self.batched, self.rows = SLOTS, together.exact, _ROWS if together.exact else 1
         else:
             # Told, because the runtime's own guess is one thread on some machines, which halves the speed.
             overlay = {"model": {"decoder": {"session_options": {"intra_op_num_threads": thread_count()}}}}
             model = genai.Model(folder, json.dumps(overlay), cuda=og.is_cuda_available())
             self._make = lambda capacity: genai.Generator(model, capacity, self.vocabulary)
+            self.rows = 1 if self._gives_all() else 0
         self._tokenizer = GenaiTokenizer(folder)
+
+    def _gives_all(self) -> bool:
+        """Whether the graph gives the logits after every token, as float32."""
+        try:
+            self.read_all([(self._make(4), np.zeros(2, np.int32))])
+        except NotImplementedError:
+            return False
+        return True
 
     def _decoder_of(self, config: dict[str, Any]) -> Decoder | None:
         """What computes all sequences together, where this machine and this folder allow it."""
@@ -102,3 +115,15 @@ class OnnxRuntime:
     def sequence(self, capacity: int) -> Sequence:
         made = self._make(capacity)
         return DividedSequence(made, self.divide) if self.divide else made
+
+    def row(self, capacity: int) -> Sequence:
+        return self._make(capacity)
+
+    def read_all(self, pieces: list[tuple[Any, Tokens]]) -> list[Logits]:
+        if self._together:
+            return self._together.read_all(pieces)
+        return [row.append_all(tokens) for row, tokens in pieces]
+
+    def copy(self, source: Any, target: Any, length: int) -> None:
+        if self._together:
+            self._together.copy(source, target, length)

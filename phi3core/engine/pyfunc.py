@@ -104,6 +104,11 @@ class PyfuncEngine:
             yield End(self._reason(reader, options), index)
         yield Done(prompt_tokens, completion_tokens, counted=counted)
 
+    def echo(
+        self, prompts: list[Prompt], options: Options, stopped: Callable[[], bool]
+    ) -> Iterator[Piece | End | Done | None]:
+        raise BadInput("This model does not support echo: leave it out.")  # MLflow's models tell no probabilities
+
     def read_ahead(self, prompt: Prompt, options: Options) -> Generator[None, None, None]:
         yield from ()  # MLflow's models keep nothing between two calls
 

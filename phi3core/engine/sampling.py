@@ -87,6 +87,9 @@ def log_probabilities(logits: np.ndarray[Any, Any], token: int, top: int) -> tup
     """
     highest = float(logits.max())
     total = highest + math.log(float(np.exp(logits - highest, dtype=np.float64).sum()))
-    best = np.argpartition(logits, -top)[-top:] if top else np.empty(0, np.int64)
+    if top == 1:
+        best = np.array([logits.argmax()])  # a hundredth of the time
+    else:
+        best = np.argpartition(logits, -top)[-top:] if top else np.empty(0, np.int64)
     best = best[np.argsort(-logits[best], kind="stable")]
     return float(logits[token]) - total, [(int(one), float(logits[one]) - total) for one in best]

@@ -14,6 +14,7 @@ import numpy as np
 
 from phi3core.errors import BadInput
 
+from .echo import PromptScorer, in_turn
 from .interface import (
     ALL_OPTIONS,
     Done,
@@ -32,6 +33,7 @@ from .kv_cache import CachedSequence, SequenceCache, Tokens
 from .prefill import PromptReader
 from .runtime import Runtime
 from .sampling import Sampler, log_probabilities
+from .stop_filter import StopFilter
 
 if TYPE_CHECKING:
     from .guidance import Constraint, Guidance
@@ -39,6 +41,7 @@ if TYPE_CHECKING:
 # The part of the free memory that conversations may take with their KV caches.
 _SHARE = 0.25
 _CHARACTERS = 16  # of a text for each token of the context: several times as many as a text that fits has
+_DIVIDED = "longer ones are computed with other factors from their beginning on."
 _QUESTION = 256  # tokens of a longish question, for which room is made beforehand
 
 
@@ -54,7 +57,9 @@ class TokenEngine:
         self._encode = lru_cache(maxsize=8)(runtime.encode)
         self.options = options
         # An answer that follows a schema is ended by the token that ends answers.
-        self.supports = ALL_OPTIONS if runtime.eos else ALL_OPTIONS - {"json_schema"}
+        self.supports = ALL_OPTIONS - ({"json_schema"} if not runtime.eos else set())
+        if not runtime.rows:
+            self.supports -= {"echo"}
         self.context_length: int = runtime.context_length
         self.batched: bool = runtime.batched
         budget = int(runtime.free() * _SHARE) if budget is None else budget
@@ -80,6 +85,8 @@ class TokenEngine:
         self._refuse_far_too_long(prompt)
         tokens = self.count(prompt)
         room = check_room(tokens, self._runtime.context_length)
+        if options.echo and 0 < self._runtime.divide < tokens:
+            raise BadInput(f"With echo this model reads prompts of at most {self._runtime.divide:,} tokens: {_DIVIDED}")
         if options.json_schema:
             from . import guidance
 
@@ -138,6 +145,47 @@ class TokenEngine:
         finally:
             (self._cache.release if sound else self._cache.discard)(cached)
         yield Done(len(tokens), count, shared)
+
+    def echo(
+        self, prompts: list[Prompt], options: Options, stopped: Callable[[], bool]
+    ) -> Iterator[Piece | End | Done | None]:
+        asked = [self._tokens(prompt) for prompt in prompts for _ in range(options.n)]
+        limits = [min(options.max_tokens, check_room(len(tokens), self.context_length)) for tokens in asked]
+        seed = secrets.randbelow(2**31) if options.seed in (None, -1) else options.seed or 0
+        held = self._rows_for(max(len(tokens) + limit for tokens, limit in zip(asked, limits, strict=True)), len(asked))
+        count = 0
+        try:
+            scorer = PromptScorer(self._runtime, self._reader.grain, options.logprobs)
+            for batch in scorer.read([one.sequence for one in held], asked, stopped):
+                yield None
+                answers = []
+                for index, row, told in batch or ():
+                    prompt, tokens = prompts[index // options.n], asked[index]
+                    yield Piece(self._shown(prompt), index, told)
+                    if limits[index]:
+                        held[row].sequence.append_one(int(tokens[-1]))
+                    sampler = Sampler(options, tokens, seed + index % options.n)
+                    constraint = self._guidance.follow(options.json_schema) if options.json_schema else None
+                    more = (held[row], sampler, options, limits[index], index, stopped, constraint)
+                    answers.append(self._answer(*more))
+                count += yield from in_turn(answers)
+        finally:
+            for one in held:
+                self._cache.discard(one)
+        yield Done(sum(self.count(prompt) for prompt in prompts), count)
+
+    def _rows_for(self, need: int, prompts: int) -> list[CachedSequence]:
+        """Rows to read prompts in together, each with room for so many tokens, as many as memory allows."""
+        count = min(self._runtime.rows if self._reader.grain == 1 else 1, prompts)
+        while count > 1 and not self._cache.fits(count * need):
+            count //= 2
+        return [self._cache.hold(need, self._runtime.row) for _ in range(count)]
+
+    def _shown(self, prompt: Prompt) -> str:
+        """A prompt as text."""
+        return (
+            prompt if isinstance(prompt, str) else "".join(map(self._runtime.decoder(), self._tokens(prompt).tolist()))
+        )
 
     def read_ahead(self, prompt: Prompt, options: Options) -> Generator[None, None, None]:
         tokens = self._tokens(prompt)
@@ -223,33 +271,3 @@ class TokenEngine:
 
         runtime = self._runtime
         return Guidance(runtime.tokenizer_json(), runtime.vocabulary, min(runtime.eos))
-
-
-class StopFilter:
-    """Passes text on until a stop sequence, which is cut off; holds back what may become one."""
-
-    def __init__(self, stops: tuple[str, ...]) -> None:
-        self._stops, self.held, self.found = stops, "", False
-
-    def push(self, text: str) -> str:
-        """What can be shown of the text so far; `found` is set once a stop sequence ended it."""
-        if not self._stops:
-            return text
-        self.held += text
-        if at := [at for at in (self.held.find(stop) for stop in self._stops) if at >= 0]:
-            self.found = True
-            ready, self.held = self.held[: min(at)], ""
-            return ready
-        longest = max(len(stop) for stop in self._stops) - 1
-        tails = (length for length in range(min(longest, len(self.held)), 0, -1) if self._may_become(length))
-        length = next(tails, 0)
-        ready, self.held = self.held[: len(self.held) - length], self.held[len(self.held) - length :]
-        return ready
-
-    def rest(self) -> str:
-        """What was held back and became none."""
-        rest, self.held = self.held, ""
-        return rest
-
-    def _may_become(self, length: int) -> bool:
-        return any(stop.startswith(self.held[-length:]) for stop in self._stops)

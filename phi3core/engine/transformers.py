@@ -17,7 +17,7 @@ from phi3core.errors import SourceError
 from .architecture import context_length, eos_ids, token_values
 from .cpu import cpu_dtype
 from .interface import Messages, template_refusal
-from .kv_cache import Sequence
+from .kv_cache import Logits, Sequence, Tokens
 from .prefill import piece_for
 from .rotary import DividedSequence
 
@@ -25,7 +25,7 @@ from .rotary import DividedSequence
 class TransformersRuntime:
     """See runtime.Runtime. precision ``auto`` takes what the weights were saved in, where the machine has it."""
 
-    slots, batched = 0, False
+    slots, batched, rows = 0, False, 1
 
     def __init__(self, folder: Path, tokenizer: Path, precision: str) -> None:
         device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -53,7 +53,8 @@ class TransformersRuntime:
         self.piece = piece_for(size)
         self.token_bytes = token_values(config) * self._model.dtype.itemsize
         rope = getattr(config, "rope_parameters", None) or {}
-        self._divide = rope.get("original_max_position_embeddings") if rope.get("rope_type") == "longrope" else None
+        longrope = rope.get("rope_type") == "longrope"
+        self.divide = int(rope.get("original_max_position_embeddings") or 0) if longrope else 0
 
     def render(self, messages: Messages) -> str:
         try:
@@ -82,7 +83,16 @@ class TransformersRuntime:
 
     def sequence(self, capacity: int) -> Sequence:  # its cache grows as it is filled
         made = _Sequence(self._model)
-        return DividedSequence(made, self._divide) if self._divide else made
+        return DividedSequence(made, self.divide) if self.divide else made
+
+    def row(self, capacity: int) -> _Sequence:
+        return _Sequence(self._model)
+
+    def read_all(self, pieces: list[tuple[_Sequence, Tokens]]) -> list[Logits]:
+        return [row.append_all(tokens) for row, tokens in pieces]
+
+    def copy(self, source: _Sequence, target: _Sequence, length: int) -> None:
+        raise NotImplementedError("There is one row.")
 
 
 class _Sequence:
@@ -98,11 +108,20 @@ class _Sequence:
         self._waiting: int | None = None  # a token, computed when its logits are asked for
 
     def append(self, tokens: np.ndarray[Any, Any]) -> None:
+        self._read(tokens, 1)
+
+    def append_all(self, tokens: np.ndarray[Any, Any]) -> Logits:
+        """The same, with the logits after each token."""
+        return np.array(self._read(tokens, 0).float().cpu().numpy())
+
+    def _read(self, tokens: np.ndarray[Any, Any], keep: int) -> Any:
+        """Logits after the last tokens, as many as are to be kept; 0: after all."""
         self._compute()
         with torch.inference_mode():
             ids = torch.as_tensor(tokens, dtype=torch.long, device=self._model.device)[None]
-            out = self._model(input_ids=ids, past_key_values=self._cache, use_cache=True, logits_to_keep=1)
+            out = self._model(input_ids=ids, past_key_values=self._cache, use_cache=True, logits_to_keep=keep)
             self._logits = out.logits[0, -1]
+            return out.logits[0]
 
     def append_one(self, token: int) -> None:
         self._compute()

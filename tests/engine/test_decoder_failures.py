@@ -10,8 +10,9 @@ from typing import Any
 import psutil
 import pytest
 
-from phi3core.engine.decoder import SLOTS, Row, _Buffer
+from phi3core.engine.decoder import SLOTS, Row
 from phi3core.engine.interface import Options
+from phi3core.engine.kv_buffer import Buffer
 from phi3core.engine.onnx import OnnxRuntime
 from phi3core.engine.tokens import TokenEngine
 from tests.support.asking import ask, never
@@ -54,7 +55,7 @@ def test_the_room_for_all_conversations_may_be_larger_than_the_machines_memory()
     memory = psutil.virtual_memory().total + psutil.swap_memory().total
     tokens = 2 * memory // (SLOTS * 64 * 4) // 1024 * 1024
 
-    buffer = _Buffer((SLOTS, 1, tokens, 64))
+    buffer = Buffer((SLOTS, 1, tokens, 64))
 
     buffer.rows[-1, 0, -1] = 1
     assert buffer.rows[-1, 0, -1].all()

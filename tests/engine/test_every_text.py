@@ -18,7 +18,8 @@ from tokenizers import Tokenizer
 
 from phi3core.engine.genai_tokenizer import GenaiTokenizer
 from phi3core.engine.guidance import Guidance
-from phi3core.engine.tokens import StopFilter, TokenEngine
+from phi3core.engine.stop_filter import StopFilter
+from phi3core.engine.tokens import TokenEngine
 from phi3core.engine.weights import open_weights
 from tests.conftest import Built
 from tests.support import tiny

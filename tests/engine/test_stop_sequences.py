@@ -7,7 +7,8 @@ import random
 import pytest
 
 from phi3core.engine.interface import Options
-from phi3core.engine.tokens import StopFilter, TokenEngine
+from phi3core.engine.stop_filter import StopFilter
+from phi3core.engine.tokens import TokenEngine
 from tests.support.fake_runtime import FakeRuntime
 
 

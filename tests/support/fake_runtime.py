@@ -13,7 +13,7 @@ from typing import Any, Literal
 import numpy as np
 
 from phi3core.engine.interface import Done, End, Messages, Options, Piece, Token
-from phi3core.engine.kv_cache import Tokens
+from phi3core.engine.kv_cache import Logits, Tokens
 from phi3core.engine.tokens import TokenEngine
 
 EOS = 95
@@ -43,6 +43,16 @@ class FakeSequence:
 
     def append_one(self, token: int) -> None:
         self.append(np.array([token]))
+
+    def append_all(self, tokens: Tokens) -> Logits:
+        """The logits after each token, as they are in a piece of all of them."""
+        self.append(tokens)
+        whole, found = self._state, []
+        for end in range(len(whole) - len(tokens) + 1, len(whole) + 1):
+            self._state = whole[:end]
+            found.append(self.logits())
+        self._state = whole
+        return np.array(found)
 
     def logits(self) -> np.ndarray[Any, Any]:
         assert self._fresh, "logits of nothing, or of what was forgotten"
@@ -75,7 +85,10 @@ class FakeRuntime:
     fail: bool = False
     pace: float = 0.0  # seconds a token
     templated: bool = True
+    rows: int = 1
+    divide: int = 0
     log: list[int] = field(default_factory=list)
+    steps: list[int] = field(default_factory=list)  # tokens that were read together, with all their logits
 
     def render(self, messages: Messages) -> str:
         return "".join(f"<{message['role']}>{message['content']}" for message in messages) + "<assistant>"
@@ -94,6 +107,16 @@ class FakeRuntime:
 
     def sequence(self, capacity: int) -> FakeSequence:
         return FakeSequence(self, capacity)
+
+    def row(self, capacity: int) -> FakeSequence:
+        return self.sequence(capacity)
+
+    def read_all(self, pieces: list[tuple[FakeSequence, Tokens]]) -> list[Logits]:
+        self.steps.append(sum(len(tokens) for _, tokens in pieces))
+        return [row.append_all(tokens) for row, tokens in pieces]
+
+    def copy(self, source: FakeSequence, target: FakeSequence, length: int) -> None:
+        target._state = source._state[:length]
 
     def free(self) -> int:
         return 10**9

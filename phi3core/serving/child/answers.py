@@ -70,6 +70,8 @@ def answer_all(worker: Worker, prompts: list[Prompt], needs: list[int], options:
 
     needs: how many tokens of memory each takes.
     """
+    if options.echo:
+        return worker.echo(prompts, options, max(needs))
     first = worker.answer(prompts[0], options, needs[0])
     if len(prompts) == 1:
         return first

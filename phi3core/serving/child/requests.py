@@ -242,6 +242,7 @@ class CompletionRequest(Request):
 
     prompt: str | list[str] | list[StrictInt] | list[list[StrictInt]]
     logprobs: int | None = None
+    echo: bool | None = None
 
     def prompts(self) -> list[Prompt]:
         """Each prompt as engines take it. Raises RequestError where there is none, or are too many."""
@@ -255,6 +256,9 @@ class CompletionRequest(Request):
 
     def _alternatives(self) -> int | None:
         return self.logprobs
+
+    def _requested(self) -> dict[str, Any]:
+        return {**super()._requested(), "echo": self.echo}
 
 
 class TemplateRequest(_Body):

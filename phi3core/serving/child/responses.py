@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import time
 import uuid
 from collections.abc import Iterable
@@ -95,13 +96,22 @@ class AnswerFormat:
         columns: dict[str, list[Any]] = {"tokens": [], "token_logprobs": [], "top_logprobs": [], "text_offset": []}
         offset = self._offsets.get(index, 0)
         for token in tokens:
+            known = not math.isnan(token.logprob)
             columns["tokens"].append(token.text)
-            columns["token_logprobs"].append(token.logprob)
-            columns["top_logprobs"].append(dict(token.top))
+            columns["token_logprobs"].append(token.logprob if known else None)
+            columns["top_logprobs"].append(_likeliest(token) if known else None)
             columns["text_offset"].append(offset)
             offset += len(token.text)
         self._offsets[index] = offset
         return columns
+
+
+def _likeliest(token: Token) -> dict[str, float]:
+    """The likeliest tokens by their text; of several with the same, such as parts of letters, the likeliest."""
+    found: dict[str, float] = {}
+    for text, logprob in token.top:
+        found.setdefault(text, logprob)
+    return found
 
 
 def _chat_logprob(token: Token) -> dict[str, Any]:

@@ -153,7 +153,14 @@ class Worker:
     def answer(self, prompt: Prompt, options: Options, need: int) -> AnswerStream:
         """Ask the engine. Raises Busy when no more requests can wait; close the answer whatever becomes of it."""
         engine = self.engine
-        task = Task(need, lambda task: engine.stream(prompt, options, task.over.is_set))
+        return self._ask(Task(need, lambda task: engine.stream(prompt, options, task.over.is_set)))
+
+    def echo(self, prompts: list[Prompt], options: Options, need: int) -> AnswerStream:
+        """The same for several prompts together, each answer beginning with its own. need: of the longest."""
+        engine = self.engine
+        return self._ask(Task(need, lambda task: engine.echo(prompts, options, task.over.is_set)))
+
+    def _ask(self, task: Task) -> AnswerStream:
         self._submit(task)
         return AnswerStream(task, self._give_up)
 

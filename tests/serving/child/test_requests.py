@@ -218,7 +218,6 @@ def test_stream_options_without_a_stream_are_refused(choir_url: str) -> None:
         ("reasoning_effort", "high"),
         ("web_search_options", {}),
         ("best_of", 3),
-        ("echo", True),
         ("suffix", "the end"),
         ("tool_choice", {"type": "function", "function": {"name": "look"}}),
         ("unheard_of", 1),
