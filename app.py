@@ -21,6 +21,7 @@ page = st.navigation(
         st.Page("pages/home_page.py", title="Home", icon=":material/home:", url_path="home", default=True),
         st.Page("pages/chat_page.py", title="Chat", icon=":material/chat:", url_path="chat"),
         st.Page("pages/compare_page.py", title="Compare", icon=":material/compare:", url_path="compare"),
+        st.Page("pages/prompt_sets_page.py", title="Prompt sets", icon=":material/list_alt:", url_path="prompt-sets"),
         st.Page("pages/evaluate_page.py", title="Evaluate", icon=":material/checklist:", url_path="evaluate"),
         st.Page(
             "pages/conversations_page.py", title="Conversations", icon=":material/forum:", url_path="conversations"

@@ -18,6 +18,7 @@ PAGES = {
     "conversations": "pages/conversations_page.py",
     "chat": "pages/chat_page.py",
     "compare": "pages/compare_page.py",
+    "prompt-sets": "pages/prompt_sets_page.py",
     "evaluate": "pages/evaluate_page.py",
     "registry": "pages/registry_page.py",
     "promotions": "pages/promotions_page.py",

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 from collections.abc import Iterator
 from pathlib import PurePath
 from typing import Any
 
 from phi3core.errors import BadInput
 
+from .item_fields import TEXTS, parse_fields, parse_json
 from .items import Expectations, Item, check_items, parse_item
 
 _MOST_BYTES = 10_000_000
@@ -40,7 +40,8 @@ def read_items(name: str, data: bytes) -> list[Item]:
     read = readers.get(PurePath(name).suffix.lower())
     if read is None:
         raise BadInput(f"{name} tells no form: its name must end in {', '.join(readers)}.")
-    items = [parse_item(plain, where, number) for number, (where, plain) in enumerate(read(text), start=1)]
+    parse = parse_fields if read is _from_csv else parse_item
+    items = [parse(plain, where, number) for number, (where, plain) in enumerate(read(text), start=1)]
     check_items(items)
     return items
 
@@ -48,23 +49,14 @@ def read_items(name: str, data: bytes) -> list[Item]:
 def _from_jsonl(text: str) -> Iterator[tuple[str, Any]]:
     for number, line in enumerate(text.split("\n"), start=1):
         if line.strip():
-            yield f"Line {number}", _messages_or_object(_parse_json(line, f"Line {number}"))
+            yield f"Line {number}", _messages_or_object(parse_json(line, f"Line {number}"))
 
 
 def _from_json(text: str) -> Iterator[tuple[str, Any]]:
-    found = _parse_json(text, "The file")
+    found = parse_json(text, "The file")
     many = found if isinstance(found, list) and not _are_messages(found) else [found]
     for number, one in enumerate(many, start=1):
         yield f"Item {number}", _messages_or_object(one)
-
-
-def _parse_json(text: str, where: str) -> Any:
-    try:
-        return json.loads(text)
-    except RecursionError as error:
-        raise BadInput(f"{where} is nested too deep.") from error
-    except ValueError as error:
-        raise BadInput(f"{where} is no JSON: {error}.") from error
 
 
 def _are_messages(found: Any) -> bool:
@@ -99,29 +91,13 @@ def _from_csv(text: str) -> Iterator[tuple[str, Any]]:
     for number, row in enumerate(rows, start=2):
         if any(value is None for value in row.values()) or None in row:
             raise BadInput(f"Line {number} has not as many columns as the first line.")
-        yield f"Line {number}", _from_row({name: value for name, value in row.items() if value}, number)
+        yield f"Line {number}", _from_row({name: value for name, value in row.items() if value})
 
 
-def _from_row(row: dict[str, str], number: int) -> dict[str, Any]:
-    where = f"Line {number}"
-    expected: dict[str, Any] = {}
-    for name in ("exact", "regex", "reference", "criteria"):
-        if name in row:
-            expected[name] = row[name]
-    if "contains" in row:
-        expected["contains"] = [part.strip() for part in row["contains"].split("|") if part.strip()]
-    if "json_schema" in row:
-        expected["json_schema"] = _parse_json(row["json_schema"], f"{where}, json_schema,")
-    if "number" in row:
-        try:
-            expected["number"] = float(row["number"])
-        except ValueError as error:
-            raise BadInput(f"{where}: “{row['number']}” is no number.") from error
+def _from_row(row: dict[str, str]) -> dict[str, Any]:
+    """The fields of a line."""
     messages = [{"role": "system", "content": row["system"]}] if "system" in row else []
-    plain: dict[str, Any] = {
-        "messages": [*messages, {"role": "user", "content": row.get("prompt", "")}],
-        "expectations": expected,
-    }
-    if "tags" in row:
-        plain["tags"] = [part.strip() for part in row["tags"].split("|") if part.strip()]
-    return plain | ({"id": row["id"]} if "id" in row else {})
+    fields: dict[str, Any] = {name: row[name] for name in ("id", *TEXTS) if name in row}
+    for name in ("contains", "tags"):
+        fields[name] = [part.strip() for part in row.get(name, "").split("|") if part.strip()]
+    return fields | {"messages": [*messages, {"role": "user", "content": row.get("prompt", "")}]}

@@ -148,6 +148,20 @@ def check_items(items: Sequence[Item]) -> None:
         seen.add(item.id)
 
 
+def split_items(items: Sequence[Item], share: float) -> tuple[list[Item], list[Item]]:
+    """Two parts by a hash of what is asked, so that the same prompt always falls into the same part.
+
+    Args:
+        share: about how much of the items the first part has, between 0 and 1.
+    """
+    parts: tuple[list[Item], list[Item]] = ([], [])
+    for item in items:
+        asked = json.dumps(item.messages, ensure_ascii=False, sort_keys=True)
+        place = int(hashlib.sha256(asked.encode()).hexdigest()[:8], 16) / 2**32
+        parts[place >= share].append(item)
+    return parts
+
+
 def to_jsonl(items: Iterable[Item]) -> str:
     """The canonical form: a line of JSON for each item, its keys in order."""
     lines = (json.dumps(item.plain(), ensure_ascii=False, sort_keys=True) for item in items)

@@ -8,17 +8,20 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib import resources
+from itertools import chain, count
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
+from filelock import FileLock
+
 from phi3core import tags
 from phi3core.access import roles
 from phi3core.access.roles import Person
-from phi3core.errors import BadInput, Conflict, NotFound, StoreError
+from phi3core.errors import BadInput, Conflict, Forbidden, NotFound, StoreError
 from phi3core.settings import Settings
 from phi3core.store.client import experiment_id, mlflow_client, search_pages, translate_errors
 
@@ -28,6 +31,8 @@ if TYPE_CHECKING:
     from mlflow.entities import Run
 
 _FILE = "items.jsonl"
+# Experiments whose runs name the version of a set by its digest, and the tag that does.
+_NAMED_IN = ((tags.EVALUATIONS, tags.DIGEST, "an evaluation"), (tags.REVIEWS, tags.SET_DIGEST, "a review"))
 _SHORT = 12  # digits of a digest that a reference shows
 
 
@@ -51,25 +56,113 @@ class PromptSet:
         return f"{self.name}@{self.digest[:_SHORT]}"
 
 
-def save_set(settings: Settings, name: str, items: Sequence[Item], person: Person | None = None) -> PromptSet:
+def save_set(
+    settings: Settings, name: str, items: Sequence[Item], person: Person | None = None, base: str | None = None
+) -> PromptSet:
     """Save items as the newest version of a set; the same items as its newest version make no other.
+
+    Args:
+        base: the digest of the version that was changed, empty for a new set; None for whatever is the newest.
 
     Raises:
         Forbidden: the person is a viewer.
         BadInput: the name or the items are no good.
-        Conflict: the name is one that ships with the product.
+        Conflict: the name is one that ships with the product, or the newest version is not the one that was changed.
         StoreDown: the store does not answer.
     """
     person = person or roles.local_person(settings)
     roles.require(person, "reviewer", "saving a prompt set")
-    name = _checked_name(name)
-    if name in shipped_names():
-        raise Conflict(f"“{name}” ships with the product: choose another name.")
+    name = check_own_name(name)
     check_items(items)
-    newest = next((found for found in search_sets(settings) if found.name == name), None)
-    digest = digest_of(items)
-    if newest and newest.digest == digest:
-        return newest
+    with _lock(settings, name):
+        newest = _newest(settings, name)
+        if newest and newest.digest == digest_of(items):
+            return newest
+        if base is not None and base != (newest.digest if newest else ""):
+            what = f"{newest.by or 'Another person'} has saved {newest.ref}" if newest else "The set was deleted"
+            raise Conflict(f"{what} since this was begun. Look at it first, or save yours as the newest version.")
+        return _save(settings, name, items, person)
+
+
+def add_items(
+    settings: Settings, name: str, items: Sequence[Item], person: Person | None = None
+) -> tuple[PromptSet, int]:
+    """Save a version of a set with these items besides its own; a set that is not there is made.
+
+    What asks and expects the same as an item that is there is left out. An id that is taken becomes another one.
+
+    Returns:
+        The newest version, and how many items were added.
+
+    Raises:
+        Forbidden, BadInput, Conflict, StoreDown: as `save_set`.
+    """
+    person = person or roles.local_person(settings)
+    roles.require(person, "reviewer", "saving a prompt set")
+    name = check_own_name(name)
+    with _lock(settings, name):
+        newest = _newest(settings, name)
+        own = read_set(settings, newest.ref)[1] if newest else []
+        new = _not_there_yet(own, items)
+        if newest and not new:
+            return newest, 0
+        check_items([*own, *new])
+        return _save(settings, name, [*own, *new], person), len(new)
+
+
+def delete_version(settings: Settings, found: PromptSet, person: Person | None = None) -> None:
+    """Delete a version of a set that nothing names; MLflow keeps the run of what was deleted until its `gc`.
+
+    Raises:
+        Forbidden: the person neither saved it nor is an admin.
+        BadInput: it ships with the product.
+        Conflict: an evaluation or a review is of it.
+        StoreDown: the store does not answer.
+    """
+    person = person or roles.local_person(settings)
+    roles.require(person, "reviewer", "deleting a prompt set")
+    if not found.run_id:
+        raise BadInput(f"“{found.name}” ships with the product.")
+    if person.name != found.by and not person.may("admin"):
+        raise Forbidden(f"Only {found.by or 'an admin'}, who saved it, and an admin can delete {found.ref}.")
+    store = mlflow_client(settings)
+    with translate_errors(settings):
+        for experiment, tag, what in _NAMED_IN:
+            home = store.get_experiment_by_name(experiment)
+            of_it = f"tags.`{tag}` = '{found.digest}'"
+            if home and (runs := store.search_runs([home.experiment_id], of_it, max_results=1)):
+                raise Conflict(f"{found.ref} can't be deleted: {what} is of it (run {runs[0].info.run_id}).")
+        store.delete_run(found.run_id)
+
+
+def _not_there_yet(own: Sequence[Item], items: Sequence[Item]) -> list[Item]:
+    known = {_asks(item) for item in own}
+    taken = {item.id for item in own}
+    new: list[Item] = []
+    for item in items:
+        if _asks(item) in known:
+            continue
+        known.add(_asks(item))
+        id = next(id for id in chain([item.id], (f"{len(own) + n:04d}" for n in count(1))) if id not in taken)
+        taken.add(id)
+        new.append(replace(item, id=id))
+    return new
+
+
+def _asks(item: Item) -> str:
+    return json.dumps([item.messages, item.expectations], sort_keys=True)
+
+
+def _newest(settings: Settings, name: str) -> PromptSet | None:
+    return next((found for found in search_sets(settings) if found.name == name), None)
+
+
+def _lock(settings: Settings, name: str) -> FileLock:
+    """Held while the newest version is read and followed by another one."""
+    return FileLock(settings.locks / f"prompt-set-{hashlib.sha256(name.encode()).hexdigest()[:16]}.lock")
+
+
+def _save(settings: Settings, name: str, items: Sequence[Item], person: Person) -> PromptSet:
     store, home = mlflow_client(settings), experiment_id(settings, tags.PROMPT_SETS)
     with translate_errors(settings), TemporaryDirectory() as folder:
         run = store.create_run(home, run_name=name, tags={tags.PROMPT_SET: name, tags.USER: person.name})
@@ -77,7 +170,7 @@ def save_set(settings: Settings, name: str, items: Sequence[Item], person: Perso
         file.write_text(to_jsonl(items), encoding="utf-8", newline="")
         store.log_artifact(run.info.run_id, str(file))
         store.set_tag(run.info.run_id, tags.ITEMS, str(len(items)))
-        store.set_tag(run.info.run_id, tags.DIGEST, digest)  # last: without it the version is none
+        store.set_tag(run.info.run_id, tags.DIGEST, digest_of(items))  # last: without it the version is none
         store.set_terminated(run.info.run_id)
         return _found(store.get_run(run.info.run_id))
 
@@ -162,10 +255,13 @@ def _parse(text: str, where: str) -> list[Item]:
     return [parse_item(json.loads(line), f"{where}, line {number}", number) for number, line in enumerate(lines, 1)]
 
 
-def _checked_name(name: str) -> str:
+def check_own_name(name: str) -> str:
+    """The name without blanks around it. Raises BadInput where it is none, Conflict for that of a set that ships."""
     name = name.strip()
     if not name or len(name) > 60 or not all(letter.isalnum() or letter in " -_." for letter in name):
         raise BadInput(f"“{name[:80]}” is no name for a prompt set: take at most 60 letters, digits, blanks and - _ .")
+    if name in shipped_names():
+        raise Conflict(f"“{name}” ships with the product: choose another name.")
     return name
 
 

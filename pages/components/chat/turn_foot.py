@@ -9,11 +9,13 @@ from typing import Any
 
 import streamlit as st
 
+from pages.components.prompt_sets import into_set
 from pages.components.shared import ui
 from pages.components.shared.escape import as_code, escape, short
 from phi3core.chat.conversation import Conversation
 from phi3core.chat.live_conversations import add_conversation
-from phi3core.errors import Phi3Error
+from phi3core.errors import BadInput, Phi3Error
+from phi3core.evaluation.conversation_items import item_of
 from phi3core.text import plural
 from phi3core.traces.turn import Turn
 
@@ -30,6 +32,7 @@ NAMES = {
     "turn_again_": "Regenerate",
     "turn_edit_open_": "Edit the message",
     "turn_branch_": "Branch",
+    "turn_set_": into_set.LABEL,
     "turn_sent_": _SENT,
     "turn_why_": _WHY,
     "turn_probabilities_": "Token probabilities",
@@ -86,6 +89,10 @@ def show(request: TurnRequest, turn: Turn, last: bool) -> None:
             open_edit(turn)
         if st.button("", icon=":material/call_split:", key=f"turn_branch_{turn.id}", type="tertiary", help=_BRANCH):
             branch(request.conversation, turn)
+        if not turn.raw and st.button(
+            "", icon=into_set.ICON, key=f"turn_set_{turn.id}", type="tertiary", help=into_set.LABEL
+        ):
+            _into_set(request.conversation, turn)
         if turn.answer:
             browser.copy_button(turn.answer, key=f"turn_copy_{turn.id}")
         _popover("", ":material/code:", _SENT, f"turn_sent_{turn.id}", lambda: _sent(turn))
@@ -96,6 +103,15 @@ def show(request: TurnRequest, turn: Turn, last: bool) -> None:
         st.caption(f":material/comment: {escape(turn.comment)}")
     if turn.tokens and st.session_state.get(f"turn_tokens_{turn.id}"):
         token_view.show(turn.tokens, f"turn_figure_{turn.id}")
+
+
+def _into_set(conversation: Conversation, turn: Turn) -> None:
+    try:
+        item = item_of(conversation.sent_for(turn), turn.id[:12], turn.answer if turn.state == "done" else "")
+    except BadInput as error:
+        ui.show_error(str(error))
+    else:
+        into_set.show([item])
 
 
 def open_edit(turn: Turn) -> None:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import streamlit as st
 
+from pages.components.prompt_sets import into_set
 from pages.components.shared import live_part, reads, ui
 from pages.components.shared.escape import escape, short
 from phi3core.access.roles import Person
-from phi3core.errors import Phi3Error
+from phi3core.errors import BadInput, Phi3Error
 from phi3core.evaluation import ballot, comparison, hiding
-from phi3core.evaluation.ballot import Votes
+from phi3core.evaluation.ballot import Verdict, Votes
 from phi3core.evaluation.comparison import Comparison
+from phi3core.evaluation.conversation_items import item_of
 
 from . import answers, voting, why
 
@@ -44,6 +46,7 @@ def show(found: Comparison, me: Person) -> None:
         if verdict is not None:
             voting.show_verdict(found, round, verdict, me, at)
         why.show(sight.answers, str(at))
+        _into_set(found, at, verdict)
         settled += 1
     voting.show_late()
     if settled == len(rounds):
@@ -78,6 +81,21 @@ def _head(found: Comparison, count: int) -> None:
             st.rerun()
     if len({len(conversation.path) for conversation in found.conversations}) > 1 and not found.replayed:
         st.caption(":material/info: One that was compared is not there any more, and is not asked any more.")
+
+
+def _into_set(found: Comparison, at: int, verdict: Verdict | None) -> None:
+    """The way to keep a prompt, with the answer that this reader found best as its reference."""
+    if not st.button(into_set.LABEL, icon=into_set.ICON, key=f"compare_set_{at}", type="tertiary"):
+        return
+    turns = {entry.turn.id: (entry.turn, entry.conversation) for entry in found.rounds[at].entries}
+    best = verdict.best if verdict is not None and verdict.best in turns else next(iter(turns))
+    turn, conversation_id = turns[best]
+    talk = next(one for one in found.conversations if one.id == conversation_id)
+    reference = turn.answer if verdict is not None and verdict.kind == "best" else ""
+    try:
+        into_set.show([item_of(talk.sent_for(turn), turn.id[:12], reference)])
+    except BadInput as error:
+        ui.show_error(str(error))
 
 
 def _follow(by_itself: bool, found: Comparison, at: int, me: Person, votes: Votes) -> None:

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 
 import streamlit as st
 
+from pages.components.prompt_sets import into_set
 from pages.components.shared import links, reads, ui
 from pages.components.shared.escape import short
 from phi3core.access.roles import Person
@@ -15,6 +16,8 @@ from phi3core.chat.conversation_filter import ConversationFilter
 from phi3core.chat.live_conversations import load_conversation
 from phi3core.chat.search import ANY, ConversationSummary, SearchResult
 from phi3core.errors import Phi3Error, StoreDown
+from phi3core.evaluation import conversation_items
+from phi3core.evaluation.items import Item
 from phi3core.serving.pool import Pool
 from phi3core.timestamps import from_ms
 
@@ -145,6 +148,8 @@ def _chosen(listed: Sequence[ConversationSummary]) -> None:
             )  # fmt: skip
             if st.button("Export", icon=":material/download:", key="conversations_export", type="tertiary"):
                 _export(chosen)
+            if st.button(into_set.LABEL, icon=into_set.ICON, key="conversations_into_set", type="tertiary"):
+                _into_set(chosen)
             own = all(conversation_menu.may_change(summary.author) for summary in chosen)
             if own and st.button("Delete", icon=":material/delete:", key="conversations_delete", type="tertiary"):
                 conversation_menu.delete([(summary.id, summary.title, summary.turns) for summary in chosen])
@@ -180,6 +185,20 @@ def _export(chosen: Sequence[ConversationSummary]) -> None:
         type="primary", icon=":material/download:", on_click="ignore", disabled=not count, width="stretch",
         key="conversations_download",
     )  # fmt: skip
+
+
+def _into_set(chosen: Sequence[ConversationSummary]) -> None:
+    ids = [summary.id for summary in chosen]
+    try:
+        items = reads.wait_for("Reading the conversations …", _items, ids, ui.servers(), ui.person())
+    except Phi3Error as error:
+        ui.show_error(str(error))
+    else:
+        into_set.show(items)
+
+
+def _items(ids: Sequence[str], pool: Pool, me: Person) -> list[Item]:
+    return conversation_items.items_of(load_conversation(ui.config(), pool, one, me) for one in ids)
 
 
 def _as_jsonl(ids: Sequence[str], pool: Pool, me: Person) -> str:

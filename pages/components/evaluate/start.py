@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-from pathlib import PurePath
-
 import streamlit as st
-from streamlit.runtime.uploaded_file_manager import UploadedFile
 
 from pages.components.compare import candidates
+from pages.components.prompt_sets import set_list
 from pages.components.shared import reads, ui
-from pages.components.shared.escape import short
 from phi3core.access.roles import Person
 from phi3core.build.spec import MAX_TOKENS
-from phi3core.errors import Phi3Error
 from phi3core.evaluation import jobs, prompt_sets
 from phi3core.evaluation.evaluate import MOST_VERSIONS
-from phi3core.evaluation.item_files import read_items
 from phi3core.evaluation.prompt_sets import PromptSet
-from phi3core.settings import Settings
 
 
 def show(me: Person) -> None:
@@ -28,9 +22,19 @@ def show(me: Person) -> None:
     )
     may = me.may("reviewer")
     with ui.stop_on_error():
-        sets = {one.ref: one for one in reads.read("Reading the prompt sets …", _sets, ui.config(), max_age=5)}
+        sets = {
+            one.ref: one for one in reads.read("Reading the prompt sets …", set_list.listed, ui.config(), max_age=5)
+        }
         versions = candidates.listed()
     left, right = st.columns(2)
+    if (asked := st.query_params.get("set", "")) and st.session_state.get("evaluate_linked") != asked:
+        with ui.show_errors():
+            linked = reads.wait_for("Reading the prompt sets …", prompt_sets.find_set, ui.config(), asked)
+            sets.setdefault(linked.ref, linked)
+            st.session_state["evaluate_linked"], st.session_state["evaluate_set"] = asked, linked.ref
+    if (chosen := st.session_state.get("evaluate_set")) and chosen not in sets:  # an older version, by its link
+        with ui.show_errors():
+            sets[chosen] = reads.read("Reading …", prompt_sets.find_set, ui.config(), chosen, max_age=60)
     with left:
         chosen = st.selectbox("Prompt set", list(sets), format_func=lambda ref: _label(sets[ref]), key="evaluate_set")
     with right:
@@ -57,38 +61,8 @@ def show(me: Person) -> None:
             reads.wait_for(
                 "Looking at the versions …", jobs.start, ui.config(), ui.servers(), chosen, refs, options, me
             )
-    with st.expander("Prompt sets of your own", icon=":material/upload_file:"):
-        _import(me)
-
-
-def _sets(settings: Settings) -> list[PromptSet]:
-    shipped = [prompt_sets.find_set(settings, name) for name in reversed(prompt_sets.shipped_names())]
-    return [*prompt_sets.search_sets(settings), *shipped]
+    st.page_link("pages/prompt_sets_page.py", label="Prompt sets of your own", icon=":material/list_alt:")
 
 
 def _label(one: PromptSet) -> str:
     return f"{one.name} · {ui.counted(one.size, 'item')}"
-
-
-def _import(me: Person) -> None:
-    st.caption(
-        "CSV with a column “prompt” and columns named exact, contains, regex, number, json_schema or reference; JSON "
-        "lines with “prompt” or “messages” and “expectations”; or OpenAI messages. A changed file makes a new version "
-        "of the set; earlier ones stay."
-    )
-    file = st.file_uploader("File", ["csv", "jsonl", "json"], key="evaluate_file", disabled=not me.may("reviewer"))
-    if isinstance(file, UploadedFile):
-        name = st.text_input("Name", PurePath(file.name).stem, key=f"evaluate_name_{file.file_id}")
-        if st.button("Save the set", icon=":material/save:", key="evaluate_save"):
-            try:
-                saved = reads.wait_for("Saving …", _save, ui.config(), name, file.name, file.getvalue(), me)
-            except Phi3Error as error:
-                ui.show_error(str(error))
-            else:
-                reads.invalidate()
-                st.toast(f"{short(saved.ref)} has {ui.counted(saved.size, 'item')}.")
-                st.rerun()
-
-
-def _save(settings: Settings, name: str, file: str, data: bytes, me: Person) -> PromptSet:
-    return prompt_sets.save_set(settings, name, read_items(file, data), me)
