@@ -22,9 +22,9 @@ from streamlit.runtime import get_instance
 from streamlit.runtime.memory_uploaded_file_manager import MemoryUploadedFileManager
 from streamlit.runtime.pages_manager import PagesManager
 from streamlit.web.server.starlette.starlette_app_utils import decode_signed_value
-from streamlit.web.server.starlette.starlette_server_config import USER_COOKIE_NAME
 
-from phi3core.access.login import allowed_hosts, explain_no_login, load_login
+from phi3core.access.login import allowed_hosts, load_login
+from phi3core.access.loopback_only import LOOPBACK, check_app_address
 from phi3core.cell import cell
 from phi3core.chat import history
 from phi3core.chat.response_history import ResponseHistory
@@ -40,7 +40,6 @@ from phi3core.serving.gateway.front import Front, send_at_once
 from phi3core.serving.gateway.routes import Gateway
 from phi3core.serving.gateway.safe_headers import SafeHeaders
 from phi3core.serving.gateway.uploads import UploadLimit
-from phi3core.serving.guard import LOOPBACK
 from phi3core.serving.pool import pool
 from phi3core.settings import load_settings
 
@@ -69,9 +68,10 @@ if left := make_all_private(config.home):
 
 @asynccontextmanager
 async def lifespan(_: st.App) -> AsyncIterator[None]:
-    address = st.get_option("server.address")
-    if address not in LOOPBACK and not login:
-        refuse(explain_no_login(config, address))
+    try:
+        check_app_address(config, st.get_option("server.address"))
+    except Phi3Error as error:
+        refuse(str(error))
     if os.environ.get("PHI3_STOP_WITH_STDIN"):
         on_parent_exit(lambda: os.kill(os.getpid(), signal.SIGTERM))
     send_at_once(st.get_option("server.port"))
@@ -131,11 +131,11 @@ RELOAD = ForwardMsg(auth_redirect=AuthRedirect(url="")).SerializeToString()
 """A redirection to the address that a page is at."""
 
 
-def read_sign_in(cookies: Mapping[str, str]) -> bytes | None:
-    """The claims in a browser's cookies, as Streamlit verifies and reads them; None where there are none to be had."""
+def read_cookie(cookies: Mapping[str, str], name: str) -> bytes | None:
+    """What a cookie of the sign-in holds, as Streamlit verifies and reads it; None where there is none to be had."""
     secret = login.cookie_secret if login else ""
-    decode = lambda name: decode_signed_value(secret, name, cookies.get(name, ""))  # noqa: E731
-    return get_cookie_with_chunks(decode, USER_COOKIE_NAME)
+    decode = lambda part: decode_signed_value(secret, part, cookies.get(part, ""))  # noqa: E731
+    return get_cookie_with_chunks(decode, name)
 
 
 def count_uploaded(page: str) -> int:
@@ -152,7 +152,7 @@ app = st.App(
     middleware=[
         Middleware(SafeHeaders, secure=bool(login and login.over_https)),
         Middleware(Front, hosts=LOOPBACK | allowed_hosts(config), readable=readable),
-        *([Middleware(Door, settings=config, login=login, read=read_sign_in, reload=RELOAD)] if login else []),
+        *([Middleware(Door, settings=config, login=login, read=read_cookie, reload=RELOAD)] if login else []),
         Middleware(UploadLimit, held=count_uploaded),
     ],
     # Streamlit's own way to find them knows no PHI3_SECRETS.

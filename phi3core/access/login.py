@@ -29,7 +29,8 @@ class Login(Table):
     """The [auth] table. Streamlit knows more keys than these; they are passed on as they are.
 
     assume_email_verified: the provider never sends the claim, and vouches for every address that it tells.
-    session_hours: how long a sign-in counts, and how old a person's groups are at most.
+    session_hours: how long a sign-in counts. groups_minutes: how often the provider is asked whether a person's groups
+    are still those of the sign-in; None: never, so that they are as old as the sign-in.
     """
 
     model_config = ConfigDict(extra="allow")
@@ -45,6 +46,7 @@ class Login(Table):
     server_metadata_url: Annotated[str, Field(min_length=1)]
     assume_email_verified: bool = False
     session_hours: Annotated[float, Field(gt=0, le=720, description="a number of hours, at most 720")] = 8
+    groups_minutes: Annotated[float | None, Field(gt=0, le=1440, description="a number of minutes, to 1440")] = None
 
     @property
     def over_https(self) -> bool:
@@ -53,7 +55,7 @@ class Login(Table):
 
     def for_streamlit(self) -> dict[str, Any]:
         """The table without the keys that are ours alone."""
-        return self.model_dump(exclude={"assume_email_verified", "session_hours"})
+        return self.model_dump(exclude={"assume_email_verified", "session_hours", "groups_minutes"})
 
     @field_validator("redirect_uri")
     @classmethod
@@ -101,12 +103,3 @@ def allowed_hosts(settings: Settings) -> frozenset[str]:
     """The names under which the app may be asked for, besides loopback's."""
     login = load_login(settings)
     return settings.hosts | ({urlsplit(login.redirect_uri).hostname or ""} if login else set())
-
-
-def explain_no_login(settings: Settings, address: str | None) -> str:
-    """Why the app does not listen on an address beyond loopback, and what to do."""
-    return (
-        f"Listening on {address or 'every address'} would let everybody in, for nobody has to sign in: write an [auth] "
-        f"table with a login into {settings.secrets} (docs/operating.md has an example), or stay on 127.0.0.1. A key "
-        "is not enough: it opens /v1, and the pages have no key."
-    )

@@ -42,6 +42,21 @@ def is_open(settings: Settings, id: str) -> bool:
     return _counts(settings.sessions / id)
 
 
+def is_due(settings: Settings, id: str, seconds: float) -> bool:
+    """Whether it is so long since this sign-in was found in order, by the provider or here; from now on it is not.
+
+    So only one of several that ask at once is told yes. False for a sign-in that has ended.
+    """
+    file, now = settings.sessions / id, time.time()
+    try:
+        if now - file.stat().st_mtime < seconds:
+            return False
+        os.utime(file, (now, now))
+    except OSError:
+        return False
+    return True
+
+
 def end_session(settings: Settings, id: str) -> None:
     """Let this sign-in count no more."""
     (settings.sessions / id).unlink(missing_ok=True)

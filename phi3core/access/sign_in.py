@@ -1,15 +1,18 @@
-"""Who has signed in, from the claims of the identity provider's ID token."""
+"""Who has signed in, from the claims of the identity provider's ID token; and whether it still says the same."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cache
 from typing import Any
 
-from phi3core.errors import BadInput
+from phi3core.errors import BadInput, ServerError
 from phi3core.settings import Settings
 
-from .login import load_login
+from .login import Login, load_login
 from .roles import Person, groups_claim, signed_in_person
+
+_ANSWER = 5  # seconds that the provider has to answer
 
 
 def person_with_claims(settings: Settings, claims: Mapping[str, Any]) -> Person:
@@ -24,9 +27,49 @@ def person_with_claims(settings: Settings, claims: Mapping[str, Any]) -> Person:
     email = claims.get("email")
     if not isinstance(email, str) or not email.strip() or not _is_verified(settings, claims):
         raise BadInput("Your sign-in tells no e-mail address of yours that was verified, and roles go by it.")
-    groups = claims.get(groups_claim(settings))
+    return signed_in_person(settings, email.strip(), _groups(claims, groups_claim(settings)))
+
+
+def has_same_groups(login: Login, token: str, claims: Mapping[str, Any], claim: str) -> bool:
+    """Whether the provider still says of a person what it said at the sign-in. Waits for its userinfo endpoint.
+
+    Args:
+        token: the access token of the sign-in.
+        claims: those of the sign-in.
+        claim: the one with the groups.
+
+    Returns:
+        False where the groups are others, where the provider takes the token no more, or where it is another person's.
+
+    Raises:
+        ServerError: the provider does not answer, or not as OpenID Connect has it.
+    """
+    import httpx2
+
+    try:
+        answer = httpx2.get(
+            _userinfo_endpoint(login.server_metadata_url), headers={"Authorization": f"Bearer {token}"}, timeout=_ANSWER
+        )
+        if 400 <= answer.status_code < 500 and answer.status_code != 429:
+            return False
+        now = answer.raise_for_status().json()
+        return bool(now["sub"] == claims.get("sub") and _groups(now, claim) == _groups(claims, claim))
+    except (httpx2.HTTPError, httpx2.InvalidURL, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ServerError(f"The identity provider does not tell a person's groups ({type(error).__name__}).") from error
+
+
+@cache
+def _userinfo_endpoint(metadata: str) -> str:
+    import httpx2
+
+    answer = httpx2.get(metadata, timeout=_ANSWER, follow_redirects=True)
+    return str(answer.raise_for_status().json()["userinfo_endpoint"])
+
+
+def _groups(claims: Mapping[str, Any], claim: str) -> frozenset[str]:
+    groups = claims.get(claim)
     listed = [groups] if isinstance(groups, str) else groups if isinstance(groups, list) else []
-    return signed_in_person(settings, email.strip(), [str(group) for group in listed])
+    return frozenset(str(group) for group in listed)
 
 
 def _is_verified(settings: Settings, claims: Mapping[str, Any]) -> bool:

@@ -21,7 +21,7 @@ from pydantic import TypeAdapter
 
 from phi3core import tags
 from phi3core.cell import environment, run
-from phi3core.cell.cell import Cell
+from phi3core.cell.cell import FILE_SIZE, Cell
 from phi3core.engine import cpu
 from phi3core.errors import BuildError, Phi3Error
 from phi3core.links import linked_files
@@ -30,7 +30,6 @@ from phi3core.registry.conditions import Conditions
 _QUESTION, _WARMING = "Write a short story about the sea.", "Count to ten."
 _TOLD = 3  # exit status: the last line of stderr is a sentence of ours
 _TOKENS = 64
-_FILE = 1_000_000_000  # bytes of the largest file that a model may write when it is tried
 
 
 @dataclass(frozen=True)
@@ -76,7 +75,7 @@ def measure_model(folder: Path, kind: str, precision: str = "auto") -> Measureme
         precision: of weights for the Transformers wrapper.
     """
     with tempfile.TemporaryDirectory(prefix="phi3-trial-") as own:
-        shut_in = Cell((folder, *linked_files(folder)), Path(own), file_size=_FILE)
+        shut_in = Cell((folder, *linked_files(folder)), Path(own), file_size=FILE_SIZE)
         command = run.command(shut_in, "phi3core.build.measure", [str(folder), kind, precision])
         given = environment.allowed(own)
         done = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL, env=given)

@@ -30,6 +30,9 @@ _NETWORK = """
 /etc/resolv.conf /etc/hosts /etc/host.conf /etc/gai.conf /etc/services /etc/protocols /etc/ssl /etc/pki
 /etc/ca-certificates /etc/ca-certificates.conf
 """
+FILE_SIZE = 1_000_000_000
+"""Bytes of the largest file that a model may write, when it is served and when it is tried."""
+
 _DEVICES = "/dev/null /dev/zero /dev/full /dev/random /dev/urandom"
 
 

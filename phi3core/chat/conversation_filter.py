@@ -10,7 +10,7 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 from phi3core import tags
-from phi3core.traces import thumbs, trace, trace_search
+from phi3core.traces import thumbs, trace_search, turn_trace
 from phi3core.traces.votes import as_pattern
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ class ConversationFilter:
 def facts_of_trace(info: TraceInfo) -> TurnFacts:
     """The facts of a turn in the store."""
     thumb = next((bool(given.value) for given in reversed(thumbs.valid_thumbs(info))), None)
-    origin, user = trace.read_origin(info), (info.trace_metadata or {}).get(trace_search.USER, "")
+    origin, user = turn_trace.read_origin(info), (info.trace_metadata or {}).get(trace_search.USER, "")
     return TurnFacts(info.tags.get(tags.VERSION, ""), user, info.request_time, thumb, origin.kind if origin else "")
 
 

@@ -8,7 +8,7 @@ from phi3core import tags
 from phi3core.errors import NotFound
 from phi3core.settings import Settings
 from phi3core.store.client import experiment_id, mlflow_client, translate_errors
-from phi3core.traces import acts, thumbs, trace, trace_search, votes
+from phi3core.traces import acts, thumbs, trace_search, turn_trace, votes
 from phi3core.traces.trace_search import session_filter
 
 from .conversation_filter import pin_tag
@@ -24,7 +24,7 @@ def send_event(settings: Settings, event: dict[str, Any], again: bool) -> None:
     """
     match event["kind"]:
         case "turn":
-            trace.send_turn(settings, event, again)
+            turn_trace.send_turn(settings, event, again)
         case "rate":
             thumbs.send_rating(settings, event)
         case "vote":

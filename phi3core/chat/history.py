@@ -20,7 +20,7 @@ from phi3core.access.roles import Person
 from phi3core.clean_text import clean, one_line
 from phi3core.errors import BadInput, Forbidden, NotFound, StoreDown
 from phi3core.settings import Settings
-from phi3core.traces import outbox, trace, trace_search, votes
+from phi3core.traces import outbox, trace_search, turn_trace, votes
 from phi3core.traces.titles import TITLE_LENGTH, default_title
 from phi3core.traces.trace_search import NOT_THERE, check_conversation_id, session_filter
 from phi3core.traces.turn import Origin, Turn
@@ -211,7 +211,7 @@ def read(settings: Settings, id: str) -> StoredConversation:
                 continue
             found[turn.id] = turn
             title = title or stored.info.tags.get(tags.TITLE, "")
-            origin = origin or trace.read_origin(stored.info)
+            origin = origin or turn_trace.read_origin(stored.info)
     except StoreDown:
         if not any(not turn.parent for turn in pending.turns.values()):
             raise  # else it began while the store was away, and all of it is here
@@ -253,7 +253,7 @@ def _read_stored(settings: Settings, id: str) -> Iterator[tuple[Trace, Turn]]:
         return
     for found in trace_search.search_traces(settings, session_filter(id)):
         with contextlib.suppress(KeyError, IndexError, TypeError, ValueError):  # a trace that another program wrote
-            yield found, trace.read_turn(found)
+            yield found, turn_trace.read_turn(found)
 
 
 # ---------------------------------------------------------------- reading what is not sent yet

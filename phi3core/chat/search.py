@@ -19,7 +19,7 @@ from phi3core.access.privacy import reads_all
 from phi3core.access.roles import Person, local_person
 from phi3core.clean_text import clean
 from phi3core.settings import Settings
-from phi3core.traces import outbox, trace, trace_search
+from phi3core.traces import outbox, trace_search, turn_trace
 from phi3core.traces.titles import default_title
 from phi3core.traces.turn import Origin
 
@@ -172,7 +172,7 @@ def _stored_rows(
         row = rows.setdefault(id, _Row(id, matches=id in sessions))
         row.add(info.trace_id[3:], info.tags.get(tags.TITLE, ""), info.request_preview or "", facts_of_trace(info))
         row.pins |= {name for name in info.tags if name.startswith(f"{tags.PINNED}.")}
-        row.origin = row.origin or trace.read_origin(info)
+        row.origin = row.origin or turn_trace.read_origin(info)
     return rows, since
 
 
@@ -255,7 +255,7 @@ def _within(text: str, *where: str) -> bool:
 def _holds(text: str, found: Trace) -> bool:
     """Whether the text occurs in what was said in a turn or before it."""
     with contextlib.suppress(KeyError, IndexError, TypeError, ValueError):
-        turn = trace.read_turn(found)
+        turn = turn_trace.read_turn(found)
         asked = found.data.spans[0].inputs or {}
         before = [m["content"] for m in asked.get("messages", []) if m["role"] != "system"]
         return _within(text, turn.question, turn.answer, *before)

@@ -14,11 +14,12 @@ from pathlib import Path
 import click
 
 from phi3core.access.api_keys import generate_key, hash_key
-from phi3core.access.login import explain_no_login, load_login
+from phi3core.access.login import load_login
+from phi3core.access.loopback_only import LOOPBACK, check_app_address, check_server_address
 from phi3core.access.roles import local_person, require
 from phi3core.access.sessions import end_sessions
 from phi3core.cell import cell
-from phi3core.errors import BadInput, Cancelled, NotFound, Phi3Error, ServerError
+from phi3core.errors import Cancelled, NotFound, Phi3Error, ServerError
 from phi3core.http_client import local_client
 from phi3core.settings import load_settings
 from phi3core.text import plural
@@ -43,12 +44,10 @@ def serve(ref: str, host: str, port: int, api_key: str | None) -> None:
     from phi3core.serving import memory, spawn
     from phi3core.serving.approval import may_run
     from phi3core.serving.child.app import bind_socket
-    from phi3core.serving.guard import LOOPBACK
     from phi3core.serving.handle import ModelServer
     from phi3core.serving.order import make_order
 
-    if host not in LOOPBACK and not api_key:
-        raise BadInput(f"Listening on {host} lets others in: set --api-key too, or stay on 127.0.0.1.")
+    check_server_address(host, api_key)
     bind_socket(host, port).close()
     config = load_settings()
     version = reader.get_version(config, ref)
@@ -103,12 +102,10 @@ def sign_out(email: str) -> None:
 def app(port: int, address: str) -> None:
     """Prepare the demo and serve the pages on http://localhost:PORT. What “make run” does."""
     from phi3core.serving.child.app import bind_socket
-    from phi3core.serving.guard import LOOPBACK
 
     config = load_settings()
     login = load_login(config)
-    if address not in LOOPBACK and not login:
-        raise BadInput(explain_no_login(config, address))
+    check_app_address(config, address)
     bind_socket(address, port).close()
     log = config.logs / "app.log"
     folder = app_folder()

@@ -30,9 +30,9 @@ from phi3core.serving.pool import Pool
 from phi3core.settings import Settings
 from phi3core.store.client import experiment_id, mlflow_client, translate_errors
 from phi3core.timestamps import now_ms
-from phi3core.traces.trace import make_info, write_trace
 from phi3core.traces.trace_search import RUN
 from phi3core.traces.turn import Turn
+from phi3core.traces.turn_trace import make_info, write_trace
 
 from . import prompt_sets, results, scorers
 from .items import Item

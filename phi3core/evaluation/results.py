@@ -19,7 +19,7 @@ from phi3core.errors import NotFound
 from phi3core.settings import Settings
 from phi3core.store.client import experiment_id, mlflow_client, search_pages, translate_errors
 from phi3core.text import spreadsheet_cell
-from phi3core.traces import trace, trace_search
+from phi3core.traces import trace_search, turn_trace
 from phi3core.traces.trace_search import RUN
 from phi3core.traces.turn import Turn
 
@@ -148,7 +148,7 @@ def turns_of(settings: Settings, run_id: str) -> Iterator[tuple[str, Turn]]:
     """All that is known of each answer, with the item that was asked. Raises StoreDown."""
     for found in trace_search.search_traces(settings, _of_run(run_id), page=100, experiment=tags.EVALUATIONS):
         with contextlib.suppress(KeyError, IndexError, TypeError, ValueError):  # a trace that another program wrote
-            yield found.info.trace_metadata[tags.ITEM], trace.read_turn(found)
+            yield found.info.trace_metadata[tags.ITEM], turn_trace.read_turn(found)
 
 
 def answers_of(settings: Settings, run_id: str) -> Iterator[TraceInfo]:

@@ -8,7 +8,10 @@ from typing import Any
 from phi3core.errors import BadInput
 
 _DEEPEST = 100  # lists and objects in one another; a JSON schema that people write has ten
-_MOST = 100_000  # of them in all: each takes a microsecond, while others wait
+_MOST = 20_000  # of them in all: as messages each takes ten microseconds, while others wait
+LONG = 100_000
+"""Bytes of a body that takes a millisecond to parse: a longer one is parsed beside the event loop."""
+
 _HALF = "holds half of a character (a lone surrogate, as a text that was cut in two leaves it)"
 
 

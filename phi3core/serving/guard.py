@@ -21,7 +21,6 @@ Authorize = Callable[[str], Refusal | None]
 """Why a request with this key ("" without one) is refused; None where it is not."""
 
 _LONGEST = 8_000_000  # bytes of a request: several times as many as a prompt of 128,000 tokens has
-LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 WRONG_KEY: Refusal = (401, "The API key is missing or wrong: send it as Authorization: Bearer KEY.", "invalid_api_key")
 
 

@@ -15,9 +15,6 @@ from phi3core.settings import Settings
 
 from . import memory
 
-FILE = 1_000_000_000
-"""Bytes of the largest file that a model server may write."""
-
 
 def make_order(settings: Settings, version: Version) -> dict[str, Any]:
     """The order, without what depends on the version's files: see child/main.py.
@@ -32,7 +29,7 @@ def make_order(settings: Settings, version: Version) -> dict[str, Any]:
         "local": True,
         "trusted": version.name in settings.trusted,
         "network": network,
-        "cell": None if cell.why_none() else {"network": network, "file_size": FILE},
+        "cell": None if cell.why_none() else {"network": network, "file_size": cell.FILE_SIZE},
         **{name: getattr(settings, name) for name in ("parallel", "queue", "strict")},
     }
 

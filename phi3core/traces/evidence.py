@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from phi3core import tags
 
-from .trace import read_origin
+from .turn_trace import read_origin
 
 if TYPE_CHECKING:
     from mlflow.entities import TraceInfo

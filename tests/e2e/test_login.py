@@ -41,6 +41,7 @@ SIGN_IN_PAGE = [
 SECRET = "only-for-this-test-0123456789abcdef"
 KEPT = ("metrics", "upload_file/page/1", "script-health-check")  # below /_stcore
 VERA, NOBODY = "vera@example.org", "without-an-address"
+RITA = {"email": "rita@example.org", "email_verified": True, "groups": ["team"]}
 
 
 @pytest.fixture(scope="module")
@@ -48,6 +49,7 @@ def issuer() -> Iterator[str]:
     """The provider's address."""
     known = [
         provider.User(sub="vera", claims={"email": VERA, "email_verified": True, "groups": ["team"]}),
+        provider.User(sub="rita", claims=RITA),
         provider.User(sub=NOBODY, claims={}),
     ]
     with provider.run_server_in_thread(user_claims=known) as server:
@@ -81,6 +83,7 @@ cookie_secret = "{SECRET}"
 client_id = "phi3"
 client_secret = "s"
 server_metadata_url = "{issuer}/.well-known/openid-configuration"
+groups_minutes = 0.0001
 
 [roles]
 {roles}
@@ -165,6 +168,25 @@ def test_one_reads_as_a_viewer_and_promotes_as_a_releaser_under_ones_own_address
     assert MODEL not in page.locator("body").inner_text()
     page.context.add_cookies(copied)  # type: ignore[arg-type]
     page.goto(f"{guarded.url}/{VERSION_PAGE}")
+    expect(page.get_by_role("button", name="Sign in")).to_be_visible()
+
+
+def test_who_is_taken_out_of_a_group_at_the_provider_is_signed_out_and_comes_back_without_it(
+    page: Page, guarded: App, issuer: str
+) -> None:
+    allow(guarded.secrets, issuer, 'releaser = ["group:team"]')
+    page.goto(guarded.url)
+    sign_in(page, "rita")
+    who = page.get_by_test_id("stSidebar")
+    expect(who).to_contain_text("releaser")
+    page.reload()
+    expect(who).to_contain_text("releaser")
+    httpx.put(f"{issuer}/users/rita", json={**RITA, "groups": []}).raise_for_status()
+    who.get_by_text("Registry").click()
+    sign_in(page, "rita")
+    expect(who).to_contain_text("viewer")
+    httpx.post(f"{issuer}/users/rita/revoke-tokens").raise_for_status()  # as when the account is closed
+    who.get_by_text("Conversations").click()
     expect(page.get_by_role("button", name="Sign in")).to_be_visible()
 
 

@@ -20,7 +20,7 @@ from phi3core.evaluation.results import Evaluation
 from phi3core.registry.models import Version
 from phi3core.settings import Settings
 from phi3core.store.client import experiment_id, mlflow_client
-from phi3core.traces import feedback, trace, trace_search
+from phi3core.traces import feedback, trace_search, turn_trace
 from tests.app.servers import FakePool
 from tests.evaluation.sets import CAPITALS, item
 from tests.support import fakes
@@ -72,7 +72,7 @@ def test_an_answer_is_a_trace_of_the_run_with_its_scores_and_of_no_conversation(
     kept = mlflow_client(settings).get_trace(found.of("phi3/1")["spain"].trace_id)
     assert {given.name: given.value for given in kept.info.assessments}["contains"] is True
     assert {given.source.source_type for given in kept.info.assessments} == {"CODE"}
-    assert trace.read_turn(kept).question == "What is the capital of Spain?"
+    assert turn_trace.read_turn(kept).question == "What is the capital of Spain?"
     assert kept.info.trace_metadata["mlflow.sourceRun"] == found.run.run_id
     assert search.search_conversations(settings).conversations == []
     assert feedback.read_reviews(settings, versions[0]).conversations == 0
@@ -102,7 +102,7 @@ def test_one_that_was_killed_goes_on_with_what_is_missing(
         if len(written) == 4:
             raise StoreDown("The store has gone.")  # in the moment between the answer and its trace
         written.append(turn.id)
-        trace.write_trace(settings, turn, *rest, **more)
+        turn_trace.write_trace(settings, turn, *rest, **more)
 
     monkeypatch.setattr(evaluating, "write_trace", dies)
     with pytest.raises(StoreDown):
@@ -110,7 +110,7 @@ def test_one_that_was_killed_goes_on_with_what_is_missing(
     (broken,) = results.search_evaluations(settings)
     kept = len(results.read_evaluation(settings, broken.run_id).answers)
     asked = _asked(engines)
-    monkeypatch.setattr(evaluating, "write_trace", trace.write_trace)
+    monkeypatch.setattr(evaluating, "write_trace", turn_trace.write_trace)
 
     found = run(settings, pool, again=True)
 
@@ -206,7 +206,7 @@ def test_a_new_answer_costs_no_question_whether_it_is_there_and_the_result_is_re
 ) -> None:
     looked: list[str] = []
     read: list[str] = []
-    monkeypatch.setattr(trace, "_is_there", lambda _settings, id: looked.append(id))
+    monkeypatch.setattr(turn_trace, "_is_there", lambda _settings, id: looked.append(id))
     whole = results.read_evaluation
     monkeypatch.setattr(results, "read_evaluation", lambda *of: (read.append(of[1]), whole(*of))[1])
 

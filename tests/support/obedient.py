@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from phi3core.cell import cell
 from phi3core.engine.interface import Done, End, Options, Piece, Prompt
-from phi3core.serving import order
 from phi3core.serving.spawn import Child
 from tests.support import fakes
 from tests.support.children import ROOT
@@ -86,7 +86,7 @@ def serving(place: Path, network: bool = False, shut_in: bool = True, memory: in
     child = Child(log, COMMAND)
     try:
         until(lambda: child.port)
-        limits = {"network": network, "memory": memory, "file_size": order.FILE} if shut_in else None
+        limits = {"network": network, "memory": memory, "file_size": cell.FILE_SIZE} if shut_in else None
         told: dict[str, Any] = {"ref": "x/1", "names": ["x/1"], "artifact": str(folder), "log": str(log)}
         told |= {"trusted": False, "code": True, "parallel": 1, "queue": 1, "strict": False}
         child.send({**told, "local": True, "network": network, "cell": limits})

@@ -14,7 +14,7 @@ from phi3core.evaluation.reviews.queue import Turn
 from phi3core.evaluation.reviews.review import Review
 from phi3core.settings import Settings
 from phi3core.store.client import experiment_id, mlflow_client
-from phi3core.traces import trace, trace_search
+from phi3core.traces import trace_search, turn_trace
 from phi3core.traces.turn import Turn as ChatTurn
 from tests.evaluation.sets import item
 from tests.support.judging import ADA, BOB, EVE
@@ -41,8 +41,8 @@ def evaluated(
 
 def _answer(settings: Settings, home: str, run_id: str, ref: str, asked: Item) -> None:
     turn = ChatTurn(asked.prompt, ref, answer=f"{ref.replace('/', ' number ')} says {asked.id}.", state="done")
-    info = trace.make_info(turn, home, {trace_search.RUN: run_id, tags.ITEM: asked.id})
-    trace.write_trace(settings, turn, list(asked.messages), info, again=False)
+    info = turn_trace.make_info(turn, home, {trace_search.RUN: run_id, tags.ITEM: asked.id})
+    turn_trace.write_trace(settings, turn, list(asked.messages), info, again=False)
 
 
 def made(settings: Settings, evaluation: str = "", person: Person = OWNER, **plan: object) -> Review:

@@ -13,7 +13,7 @@ from phi3core.chat import history, live_conversations, replay
 from phi3core.errors import StoreDown, StoreError
 from phi3core.settings import Settings
 from phi3core.timestamps import now_ms
-from phi3core.traces import outbox, sender, thumbs, trace, trace_search
+from phi3core.traces import outbox, sender, thumbs, trace_search, turn_trace
 from phi3core.traces.turn import Turn
 from tests.support.fakes import until
 
@@ -68,8 +68,8 @@ class Store:
         self.away = False
         self.refused = ""
         self.sent: list[str] = []
-        self._turn, self._rating = trace.send_turn, thumbs.send_rating
-        monkeypatch.setattr(trace, "send_turn", self._send_turn)
+        self._turn, self._rating = turn_trace.send_turn, thumbs.send_rating
+        monkeypatch.setattr(turn_trace, "send_turn", self._send_turn)
         monkeypatch.setattr(thumbs, "send_rating", self._send_rating)
 
     def _send_turn(self, settings: Settings, event: dict[str, Any], again: bool) -> None:

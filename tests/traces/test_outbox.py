@@ -17,7 +17,7 @@ from phi3core.chat.search import search_conversations
 from phi3core.errors import NotFound, StoreDown
 from phi3core.settings import Settings
 from phi3core.store.client import experiment_id
-from phi3core.traces import outbox_files, sender, trace, trace_search
+from phi3core.traces import outbox_files, sender, trace_search, turn_trace
 from tests.support.clock import ManualClock
 from tests.support.fakes import until
 from tests.support.saved_turns import Store, ended_turn, keep, new_id, traces_of
@@ -181,7 +181,7 @@ def test_a_crash_in_the_middle_of_sending_is_made_whole(settings: Settings) -> N
     id, turn = new_id(), ended_turn()
     event = {"kind": "turn", "conversation": id, "turn": turn.plain(), "messages": [], "origin": None, "title": "Hello"}
     home = experiment_id(settings, tags.CONVERSATIONS)
-    info = trace.make_info(turn, home, {trace_search.SESSION: id}, {tags.TITLE: "Hello"})
+    info = turn_trace.make_info(turn, home, {trace_search.SESSION: id}, {tags.TITLE: "Hello"})
     trace_search.tracing_client(settings).start_trace(info)  # and the span never came
     (settings.outbox / "00000000000000000001-000000-1.json").write_text(json.dumps(event))
     assert history.flush(settings)

@@ -17,7 +17,7 @@ from phi3core.chat import history
 from phi3core.errors import StoreDown
 from phi3core.settings import Settings
 from phi3core.store.client import experiment_id
-from phi3core.traces import trace
+from phi3core.traces import turn_trace
 from tests.support.fakes import until
 from tests.support.saved_turns import Store, ended_turn, new_id, traces_of
 
@@ -26,8 +26,8 @@ def test_the_next_process_sends_what_a_killed_one_left(settings: Settings) -> No
     id = new_id()
     script = (
         "import os, sys, time; from phi3core import settings; from phi3core.chat import history;"
-        "from phi3core.traces import trace; from phi3core.traces.turn import Turn;"
-        "trace.send_turn = lambda *_: time.sleep(60);"
+        "from phi3core.traces import turn_trace; from phi3core.traces.turn import Turn;"
+        "turn_trace.send_turn = lambda *_: time.sleep(60);"
         "history.save(settings.load_settings(), sys.argv[1], Turn('Left behind', 'phi3/1', state='done'), []);"
         "os._exit(9)"
     )
@@ -99,7 +99,7 @@ def _send_some(home: str, uri: str, id: str, count: int, log: str, together: Any
     """In a process of its own: save turns, wait for the other, and note each one that this process sends."""
     os.environ["PHI3_HOME"], os.environ["MLFLOW_TRACKING_URI"] = home, uri
     config = settings_module.load_settings()
-    real, ready = trace.send_turn, False
+    real, ready = turn_trace.send_turn, False
 
     def noted(settings: Settings, event: dict[str, Any], again: bool) -> None:
         if not ready:
@@ -108,7 +108,7 @@ def _send_some(home: str, uri: str, id: str, count: int, log: str, together: Any
             file.write(event["turn"]["id"] + "\n")
         real(settings, event, again)
 
-    trace.send_turn = noted  # type: ignore[assignment]
+    turn_trace.send_turn = noted  # type: ignore[assignment]
     for number in range(count):
         history.save(config, id, ended_turn(f"{os.getpid()} {number}"), [])
     together.wait(60)

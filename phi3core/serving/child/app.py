@@ -29,15 +29,16 @@ from fastapi import FastAPI, Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
+from phi3core.access.loopback_only import LOOPBACK
 from phi3core.engine.interface import NO_CHAT, Done, Engine, Messages, Prompt
 from phi3core.errors import BadInput, Conflict, NotFound
 from phi3core.registry.reference import MLFLOW_SCHEME
-from phi3core.serving.body import parse_body
-from phi3core.serving.guard import LOOPBACK, Guard, headers_of, key_of, require_key
+from phi3core.serving.guard import Guard, headers_of, key_of, require_key
 from phi3core.serving.protocol import PROMPT_TOKENS
 from phi3core.text import join_words
 
 from .answers import Answers, answer_all, collect, write_events
+from .bodies import Inputs, read_body
 from .failures import add_error_handlers
 from .requests import ChatRequest, CompletionRequest, TemplateRequest, TokenizeRequest
 from .responses import AnswerFormat, Choice
@@ -106,33 +107,37 @@ def create_app(
         }
 
     @app.post("/apply-template")
-    async def apply_template(request: TemplateRequest) -> dict[str, Any]:
+    async def apply_template(http: Request) -> dict[str, Any]:
+        request = await read_body(http, TemplateRequest)
         engine = worker.engine
         if engine.chat != "template":
             raise BadInput("This model has no chat template: there is no rendered prompt.")
-        return {"prompt": await asyncio.to_thread(engine.prepare, request.plain())}
+        return {"prompt": await asyncio.to_thread(lambda: engine.prepare(request.plain()))}
 
     @app.post("/tokenize")
-    async def tokenize(request: TokenizeRequest) -> dict[str, Any]:
+    async def tokenize(http: Request) -> dict[str, Any]:
+        request = await read_body(http, TokenizeRequest)
         engine = worker.engine
         prompt: Prompt = request.prompt or ""
         if request.messages:
-            prompt = await asyncio.to_thread(engine.prepare, request.plain())
+            prompt = await asyncio.to_thread(lambda: engine.prepare(request.plain()))
         count = await asyncio.to_thread(engine.count, prompt)
         shown = prompt if isinstance(prompt, str) else None
         return {"count": count, "max_model_len": engine.context_length, "prompt": shown}
 
     @app.post("/v1/chat/completions", response_model=None)
-    async def chat(request: ChatRequest, http: Request) -> Response:
+    async def chat(http: Request) -> Response:
+        request = await read_body(http, ChatRequest)
         _check_name(request.model, names)
         if worker.engine.chat == "none":
             raise BadInput(NO_CHAT)
-        messages = request.plain()
+        messages = await asyncio.to_thread(request.plain)
         prompt = await asyncio.to_thread(worker.engine.prepare, messages)
         return await answer(request, http, [prompt], names[0], messages)
 
     @app.post("/v1/completions", response_model=None)
-    async def completions(request: CompletionRequest, http: Request) -> Response:
+    async def completions(http: Request) -> Response:
+        request = await read_body(http, CompletionRequest)
         _check_name(request.model, names)
         if worker.engine.chat not in ("template", "prompt"):
             if worker.engine.chat == "none":
@@ -142,7 +147,7 @@ def create_app(
 
     @app.post("/invocations", response_model=None)
     async def invocations(http: Request) -> Response:
-        engine, body = worker.engine, parse_body(await http.body())
+        engine, body = worker.engine, (await read_body(http, Inputs)).root
         return await _until_disconnected(http, worker.call(lambda: engine.predict(body)), JSONResponse)
 
     return app

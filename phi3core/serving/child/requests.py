@@ -9,11 +9,11 @@ from __future__ import annotations
 import json
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StrictInt, model_validator
+from pydantic import BaseModel, ConfigDict, Field, StrictInt
 
 from phi3core.engine.interface import SHADES, Messages, Options, Prompt, has_effect
 from phi3core.errors import OptionError
-from phi3core.serving.body import RequestError, check_body
+from phi3core.serving.body import RequestError
 
 # Accepted and without effect on the answer, as at OpenAI.
 _HARMLESS = {"user", "metadata", "store", "service_tier", "safety_identifier", "prompt_cache_key"}
@@ -38,16 +38,6 @@ _MOST_PROMPTS = 2048  # as at OpenAI
 # Beside a message or a part of it, and nothing that a model reads: where an earlier answer found what it says, and what
 # to keep of the prompt for the next time.
 _BESIDE = {"annotations", "prompt_cache_breakpoint", "cache_control"}
-
-
-class _Body(BaseModel):
-    """A request's body."""
-
-    @model_validator(mode="before")
-    @classmethod
-    def _check(cls, body: Any) -> Any:
-        check_body(body)
-        return body
 
 
 class _Strict(BaseModel):
@@ -130,7 +120,7 @@ class ResponseFormat(_Strict):
         return json.dumps(self.json_schema.definition, sort_keys=True)
 
 
-class Request(_Body):
+class Request(BaseModel):
     """What chat and completions requests share."""
 
     model_config = ConfigDict(extra="allow")
@@ -261,7 +251,7 @@ class CompletionRequest(Request):
         return {**super()._requested(), "echo": self.echo}
 
 
-class TemplateRequest(_Body):
+class TemplateRequest(BaseModel):
     """POST /apply-template, as llama.cpp's server has it."""
 
     messages: list[Message] = Field(min_length=1)
@@ -270,7 +260,7 @@ class TemplateRequest(_Body):
         return _plain(self.messages)
 
 
-class TokenizeRequest(_Body):
+class TokenizeRequest(BaseModel):
     """POST /tokenize, as vLLM's server has it: a prompt or messages."""
 
     prompt: str | None = None

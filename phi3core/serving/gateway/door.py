@@ -7,6 +7,7 @@ holds or takes data is for people with a role.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 from collections.abc import Callable, Mapping
@@ -18,14 +19,15 @@ from starlette.responses import PlainTextResponse
 
 from phi3core.access import sessions
 from phi3core.access.login import Login
-from phi3core.access.sign_in import person_with_claims
-from phi3core.errors import BadInput
+from phi3core.access.roles import groups_claim
+from phi3core.access.sign_in import has_same_groups, person_with_claims
+from phi3core.errors import BadInput, ServerError
 from phi3core.serving.guard import App, Receive, Scope, Send
 from phi3core.settings import Settings
 
 Cookies = Mapping[str, str]
 
-_USER = "_streamlit_user"
+_USER, _TOKENS = "_streamlit_user", "_streamlit_user_tokens"
 _OF_SIGN_IN = re.compile(r"_streamlit_user(_tokens)?(_\d+)?")
 _MAX_AGE = re.compile(rb"Max-Age=[1-9]\d*", re.IGNORECASE)
 _LOGOUT, _CALLBACK = "/auth/logout", "/oauth2callback"
@@ -35,21 +37,22 @@ _CLOSED = ("/_stcore/", "/media/", "/component/", "/app/static/")
 
 @dataclass(frozen=True)
 class _SignIn:
-    """id: as `sessions` knows it. claims: what the provider says of the person."""
+    """id: as `sessions` knows it. claims: what the provider said of the person. token: with which it is asked again."""
 
     id: str
     claims: dict[str, Any]
+    token: str
 
 
 class Door:
     """ASGI middleware.
 
-    read: the claims in a browser's cookies where their signature is right, else None. reload: Streamlit's message that
-    makes a page load itself anew.
+    read: what a browser's cookies hold under a name where their signature is right, else None. reload: Streamlit's
+    message that makes a page load itself anew.
     """
 
     def __init__(
-        self, app: App, settings: Settings, login: Login, read: Callable[[Cookies], bytes | None], reload: bytes
+        self, app: App, settings: Settings, login: Login, read: Callable[[Cookies, str], bytes | None], reload: bytes
     ) -> None:
         self._app, self._settings, self._login, self._read = app, settings, login, read
         self._reload = reload
@@ -60,7 +63,7 @@ class Door:
             await self._app(scope, receive, send)
             return
         signed = self._sign_in(cookie_parser(_cookie_header(scope)))
-        if signed and not sessions.is_open(self._settings, signed.id):
+        if signed and not await self._counts(signed):
             signed = None
         if not signed:
             scope = {**scope, "headers": _without_sign_in(scope)}
@@ -72,15 +75,33 @@ class Door:
             sessions.end_session(self._settings, signed.id)
             await self._app(scope, receive, send)
         elif kind == "websocket" and signed:
-            await self._app(scope, self._while_open(signed.id, receive, send), send)
+            await self._app(scope, self._while_open(signed, receive, send), send)
         else:
             await self._app(scope, receive, send)
 
     def _sign_in(self, cookies: Cookies) -> _SignIn | None:
         """The sign-in that the cookies are of, whether it counts or not."""
-        text = self._read(cookies)
+        text = self._read(cookies, _USER)
         claims = json.loads(text) if text else None
-        return _SignIn(sessions.identify(cookies[_USER], text), claims) if text and claims else None
+        if not text or not claims:
+            return None
+        tokens = json.loads(self._read(cookies, _TOKENS) or "{}")
+        return _SignIn(sessions.identify(cookies[_USER], text), claims, tokens.get("access_token", ""))
+
+    async def _counts(self, signed: _SignIn) -> bool:
+        """Whether the sign-in is open still. It ends where the provider says that the person's groups are others."""
+        minutes = self._login.groups_minutes
+        if minutes and sessions.is_due(self._settings, signed.id, minutes * 60):
+            await asyncio.to_thread(self._confirm, signed)
+        return sessions.is_open(self._settings, signed.id)
+
+    def _confirm(self, signed: _SignIn) -> None:
+        try:
+            same = has_same_groups(self._login, signed.token, signed.claims, groups_claim(self._settings))
+        except (ServerError, BadInput):  # the provider is silent, or a page will say what is wrong in the secrets file
+            return
+        if not same:
+            sessions.end_session(self._settings, signed.id)
 
     def _may_look(self, claims: dict[str, Any]) -> bool:
         try:
@@ -107,12 +128,12 @@ class Door:
             return name, value
         return name, _MAX_AGE.sub(b"Max-Age=%d" % (self._login.session_hours * 3600), value)
 
-    def _while_open(self, id: str, receive: Receive, send: Send) -> Receive:
+    def _while_open(self, signed: _SignIn, receive: Receive, send: Send) -> Receive:
         """What a page sends, until its sign-in ends: then it is cut off, and loads the sign-in page in its place."""
 
         async def received() -> Any:
             message = await receive()
-            if message["type"] == "websocket.receive" and not sessions.is_open(self._settings, id):
+            if message["type"] == "websocket.receive" and not await self._counts(signed):
                 await send({"type": "websocket.send", "bytes": self._reload})
                 await send({"type": "websocket.close", "code": 1008})
                 return {"type": "websocket.disconnect", "code": 1008}

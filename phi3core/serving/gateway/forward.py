@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from phi3core.errors import BadInput, ServerError
-from phi3core.serving.body import parse_body
+from phi3core.serving.body import LONG, parse_body
 from phi3core.serving.guard import Receive, Scope, Send
 from phi3core.serving.handle import ModelServer
 from phi3core.serving.protocol import PROMPT_TOKENS
@@ -20,7 +20,6 @@ from .rate_limit import use_of
 from .relay import JSON, Reply, read_body
 from .upstream import Upstream
 
-_LONG = 100_000  # bytes, which take a millisecond to parse
 _PIECE = b'data: {"'  # begins each piece of a stream
 
 T = TypeVar("T")
@@ -39,7 +38,7 @@ class Forward:
     async def _read(self, text: bytes, parse: Callable[[bytes], T]) -> T:
         """A request's body, parsed beside the event loop where that takes a while."""
         self._upstream.session()
-        return parse(text) if len(text) < _LONG else await self._upstream.call(parse, text)
+        return parse(text) if len(text) < LONG else await self._upstream.call(parse, text)
 
     async def answer(self, body: dict[str, Any], reply: Reply) -> None:
         """Have the model server of the version that the body names answer it."""

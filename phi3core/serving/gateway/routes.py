@@ -27,10 +27,11 @@ from starlette.routing import Mount, Route
 from phi3core.access.api_keys import key_required, person_with_key
 from phi3core.access.limits import read_limits
 from phi3core.access.login import allowed_hosts
+from phi3core.access.loopback_only import LOOPBACK
 from phi3core.clock import SYSTEM, Clock
 from phi3core.errors import BadInput, NotFound, Phi3Error
 from phi3core.registry.reference import parse_reference
-from phi3core.serving.guard import LOOPBACK, WRONG_KEY, Guard, Refusal
+from phi3core.serving.guard import WRONG_KEY, Guard, Refusal
 from phi3core.serving.pool import Pool
 from phi3core.settings import Settings
 

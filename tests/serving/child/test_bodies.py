@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 
+from phi3core.serving import body
+from phi3core.serving.child import bodies
 from tests.support.fakes import FakeEngine
 from tests.support.serving import CHAT, http
 
@@ -87,3 +91,26 @@ def test_what_is_nested_as_schemas_are_is_read(url: str, engine: FakeEngine) -> 
 
     assert http.post(f"{url}/v1/chat/completions", json={**CHAT, "response_format": form}).status_code == 200
     assert json.loads(engine.asked[0].json_schema or "") == schema
+
+
+def test_while_long_bodies_are_parsed_others_are_answered(
+    url: str, engine: FakeEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, done = threading.Event(), threading.Event()
+
+    def parse(text: bytes) -> Any:
+        if len(text) >= body.LONG:
+            begun.set()
+            assert done.wait(20)
+        return body.parse_body(text)
+
+    monkeypatch.setattr(bodies, "parse_body", parse)
+    long = {**CHAT, "user": "x" * body.LONG}
+    with ThreadPoolExecutor(5) as senders:
+        sent = [senders.submit(http.post, f"{url}/v1/chat/completions", json=long, timeout=30) for _ in range(5)]
+        assert begun.wait(20)
+        try:
+            answer = http.post(f"{url}/v1/chat/completions", json=CHAT)
+        finally:
+            done.set()
+        assert [answer.status_code, *(other.result().status_code for other in sent)] == [200] * 6

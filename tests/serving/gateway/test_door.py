@@ -16,6 +16,8 @@ from starlette.routing import Route
 
 from phi3core.access import sessions
 from phi3core.access.login import load_login
+from phi3core.errors import ServerError
+from phi3core.serving.gateway import door as door_module
 from phi3core.serving.gateway.door import Door
 from phi3core.settings import Settings
 from tests.support.secrets import LOGIN
@@ -27,6 +29,7 @@ CLOSED = (
 )  # fmt: skip
 OPEN = ("/", "/chat", "/_stcore/health", "/_stcore/host-config", "/static/js/index.js", "/auth/login")
 RELOAD = b"load yourself anew"
+TOKENS = b'{"access_token": "an access token"}'
 Ask = Callable[..., httpx.Response]
 
 
@@ -34,26 +37,26 @@ def signed(claims: dict[str, Any], parts: int = 0) -> dict[str, str]:
     """The cookies of a sign-in, as Streamlit sets them: of several parts where one could not hold it."""
     text = json.dumps(claims).encode().hex()
     if not parts:
-        return {"_streamlit_user": f"ok-{text}", "_streamlit_user_tokens": "ok-t"}
+        return {"_streamlit_user": f"ok-{text}", "_streamlit_user_tokens": f"ok-{TOKENS.hex()}"}
     size = -(-len(text) // parts)
     cut = {f"_streamlit_user_{n + 1}": f"ok-{text[n * size : (n + 1) * size]}" for n in range(parts)}
     return {"_streamlit_user": f"ok-chunks-{parts}", **cut}
 
 
-def read(cookies: Any) -> bytes | None:
+def read(cookies: Any, name: str) -> bytes | None:
     """As Streamlit: what is rightly signed, put together."""
-    main = cookies.get("_streamlit_user", "")
+    main = cookies.get(name, "")
     if not main.startswith("ok-"):
         return None
     count = int(main.removeprefix("ok-chunks-")) if "chunks" in main else 0
-    parts = [cookies.get(f"_streamlit_user_{n + 1}", "") for n in range(count)] or [main]
+    parts = [cookies.get(f"{name}_{n + 1}", "") for n in range(count)] or [main]
     return bytes.fromhex("".join(part.removeprefix("ok-") for part in parts))
 
 
 @pytest.fixture
 def ask(settings: Settings) -> Ask:
     """A request with these cookies. The app behind the door tells which of them came through."""
-    settings.secrets.write_text(LOGIN + "session_hours = 2\n[roles]\ndefault = 'viewer'\n")
+    settings.secrets.write_text(LOGIN + "session_hours = 2\ngroups_minutes = 10\n[roles]\ndefault = 'viewer'\n")
     load_login.cache_clear()
 
     async def tell(request: Request) -> Response:
@@ -181,3 +184,28 @@ def test_a_page_that_is_open_is_cut_off_when_its_sign_in_ends(ask: Ask, settings
 
     assert heard == ["websocket.connect", "websocket.receive", "websocket.disconnect"]
     assert said == [{"type": "websocket.send", "bytes": RELOAD}, {"type": "websocket.close", "code": 1008}]
+
+
+def test_a_sign_in_ends_when_its_groups_are_others_which_the_provider_is_asked_at_intervals(
+    ask: Ask, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[Any] = []
+    said: list[bool | Exception] = [True, ServerError("It does not answer."), False]
+
+    def tell(_: Any, *about: Any) -> bool:
+        asked.append(about)
+        if isinstance(answer := said[len(asked) - 1], Exception):
+            raise answer
+        return answer
+
+    monkeypatch.setattr(door_module, "has_same_groups", tell)
+    cookies = sign_in(ask)
+    tokens = signed(VERA)["_streamlit_user_tokens"]
+    cookies["_streamlit_user_tokens"] = tokens
+    now = sessions.time.time()
+    statuses = []
+    for minutes in (9, 11, 12, 22, 33, 34):
+        monkeypatch.setattr(sessions.time, "time", lambda minutes=minutes: now + minutes * 60)
+        statuses.append((ask("/media/0a.json", cookies).status_code, len(asked)))
+    assert statuses == [(200, 0), (200, 1), (200, 1), (200, 2), (401, 3), (401, 3)]
+    assert asked[0] == ("an access token", VERA, "groups")
