@@ -12,7 +12,7 @@ from phi3core.access.roles import Person
 from phi3core.chat.conversation import Conversation
 from phi3core.errors import BadInput
 from phi3core.settings import Settings
-from phi3core.traces import trace, trace_search
+from phi3core.traces import trace_search, turn_trace
 from phi3core.traces.turn import Turn
 
 from .items import Item, parse_item
@@ -37,7 +37,7 @@ def disliked_items(settings: Settings, person: Person) -> list[Item]:
     items = []
     for found in trace_search.search_traces(settings, f"feedback.{tags.THUMB} IS NOT NULL", page=100):
         with contextlib.suppress(KeyError, IndexError, TypeError, ValueError):  # a trace that another program wrote
-            turn = trace.read_turn(found)
+            turn = turn_trace.read_turn(found)
             if turn.thumb is False and may_read(settings, turn.user, person):
                 asked = found.data.spans[0].inputs["messages"]
                 criteria = f"An earlier answer was disliked: {turn.comment}" if turn.comment else ""
