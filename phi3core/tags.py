@@ -124,6 +124,13 @@ PEAK_MEMORY: Final = "peak_memory_bytes"
 LOAD: Final = "other_load_percent"
 SIZE_METRIC: Final = "size_bytes"
 SECONDS: Final = "build_seconds"
+# … and of how far it is from the weights it was built from.
+PARITY_KL: Final = "parity_kl"
+PARITY_KL_HIGH: Final = "parity_kl_high"
+PARITY_KL_P99: Final = "parity_kl_p99"
+PARITY_SAME_TOP: Final = "parity_same_top"
+PARITY_PERPLEXITY: Final = "parity_perplexity"
+PARITY_RATIO: Final = "parity_perplexity_ratio"
 
 WRAPPERS: Final = ("transformers", "onnx")
 STAGES: Final = ("None", "Staging", "Production", "Archived")

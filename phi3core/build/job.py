@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from phi3core import tags
 from phi3core.timestamps import from_ms
 
-from .spec import MEASURES, BuildSpec, spec_from_params
+from .spec import KIND, MEASURES, BuildSpec, spec_from_params
 from .steps import STEPS
 
 if TYPE_CHECKING:
@@ -31,8 +31,9 @@ class Step:
 class Job:
     """A job as it stands. status is the run's: RUNNING, FINISHED, FAILED or KILLED.
 
-    measures: the reference of the version that is measured anew; empty for a build. spec: what it builds, or what the
-    measured version was built as. version: the one that was built or measured, once that is done.
+    kind: ``build``, or what is done with a version that there is: ``measure`` or ``parity``. about: that version's
+    reference; empty for a build. spec: what it builds, or what the version was built as. version: the one that was
+    built or measured, once that is done.
     """
 
     run_id: str
@@ -45,7 +46,8 @@ class Job:
     reason: str = ""
     version: int | None = None
     steps: tuple[Step, ...] = field(default=())
-    measures: str = ""
+    kind: str = "build"
+    about: str = ""
 
     @property
     def running(self) -> bool:
@@ -60,8 +62,9 @@ def job_from_run(run: Run, events: list[dict[str, Any]], alive: bool) -> Job:
     """The job of a run. alive: its process lives on this machine."""
     tag_values = run.data.tags
     version, status = tag_values.get(tags.VERSION, ""), run.info.status
-    measures = run.data.params.get(MEASURES, "")
-    kind = "measure" if measures else tag_values.get(tags.WRAPPER, "")
+    about = run.data.params.get(MEASURES, "")
+    kind = run.data.params.get(KIND, "measure") if about else "build"
+    steps = tag_values.get(tags.WRAPPER, "") if kind == "build" else kind
     if status in ("FAILED", "KILLED") and alive:
         status = "RUNNING"  # MLflow has closed the run, and the process is about to say why
     return Job(
@@ -74,8 +77,9 @@ def job_from_run(run: Run, events: list[dict[str, Any]], alive: bool) -> Job:
         user=tag_values.get(tags.USER, ""),
         reason=tag_values.get(tags.REASON, ""),
         version=int(version) if version.isdigit() else None,
-        steps=_steps(kind, tag_values.get(tags.STEP, ""), status, events),
-        measures=measures,
+        steps=_steps(steps, tag_values.get(tags.STEP, ""), status, events),
+        kind=kind,
+        about=about,
     )
 
 

@@ -21,6 +21,7 @@ from phi3core.store.client import mlflow_client, translate_errors
 
 from . import measure_again, steps
 from .job_files import append_event, log_path
+from .parity import parity
 from .spec import BuildSpec
 from .steps import Progress
 
@@ -28,7 +29,7 @@ from .steps import Progress
 def main(run_id: str, spec_json: str) -> int:
     """Build or measure, and close the run, also after an error. Returns the exit status.
 
-    spec_json: a `BuildSpec`, or ``{"measures": REF}``.
+    spec_json: a `BuildSpec`, or what `jobs.start_task` was asked for.
     """
     config = load_settings()
     work = config.tmp / run_id
@@ -52,10 +53,13 @@ def main(run_id: str, spec_json: str) -> int:
     status, reason = "FINISHED", ""
     try:
         asked = json.loads(spec_json)
-        if "measures" in asked:
-            measure_again.run_measurement(config, run_id, asked["measures"], watch)
-        else:
-            steps.run_build(config, run_id, BuildSpec(**asked), watch)
+        match asked.pop("kind", "build"):
+            case "measure":
+                measure_again.run_measurement(config, run_id, asked["ref"], watch)
+            case "parity":
+                parity.run_parity(config, run_id, asked["ref"], asked["base"], watch)
+            case _:
+                steps.run_build(config, run_id, BuildSpec(**asked), watch)
     except Exception as error:
         import traceback
 

@@ -25,13 +25,15 @@ from phi3core.access import roles
 from phi3core.access.roles import Person
 from phi3core.clock import SYSTEM, Clock
 from phi3core.errors import BadInput, NotFound
+from phi3core.registry.models import Version
 from phi3core.settings import Settings
 from phi3core.store.client import experiment_id, mlflow_client, translate_errors
 
 from . import measure_again, process_tree, steps
 from .job import Job, is_unclosed, job_from_run
 from .job_files import append_event, log_path, read_events
-from .spec import MEASURES, BuildSpec, is_job_run
+from .parity import parity
+from .spec import KIND, MEASURES, BuildSpec, is_job_run
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -50,7 +52,7 @@ def start(config: Settings, spec: BuildSpec, person: Person | None = None) -> st
     spec = spec.validated()
     fields = {name: value for name, value in asdict(spec).items() if value != ""}
     parent = os.environ.get("MLFLOW_RUN_ID", "")  # set by “mlflow run”
-    return _start(config, person, spec, fields, "", parent)
+    return _start(config, person, spec, fields, asdict(spec), f"{spec.name} {spec.wrapper}", parent)
 
 
 def start_measuring(config: Settings, ref: str, person: Person | None = None) -> str:
@@ -62,28 +64,59 @@ def start_measuring(config: Settings, ref: str, person: Person | None = None) ->
     person = person or roles.local_person(config)
     roles.require(person, "releaser", f"measuring {ref}")
     version = measure_again.find_measurable(config, ref)
+    return _start_task(config, person, version, {"kind": "measure"}, f"{version.ref} measured again")
+
+
+def start_parity(config: Settings, ref: str, base: str = "", person: Person | None = None) -> str:
+    """Start holding a version against its source or another version in a child process and return the job's run id.
+
+    Args:
+        base: the other version; empty for the weights that the version was built from.
+
+    Raises Forbidden unless the person is a releaser, BadInput for what can't be compared, NotFound or StoreDown, before
+    anything starts.
+    """
+    person = person or roles.local_person(config)
+    roles.require(person, "releaser", f"comparing {ref} with {base or 'its source'}")
+    version, other = parity.find_comparable(config, ref, base)
+    title = f"{version.ref} against {other.ref if other else 'its source'}"
+    return _start_task(config, person, version, {"kind": "parity", "base": other.ref if other else ""}, title)
+
+
+def _start_task(config: Settings, person: Person, version: Version, task: dict[str, str], title: str) -> str:
+    """Start a job that does something with a registered version. task: its kind, and what else it needs to know."""
     fields = {"name": version.name, "wrapper": version.wrapper, "source": version.tags.get(tags.SOURCE, "unknown")}
     spec = BuildSpec(**fields)  # type: ignore[arg-type]
-    return _start(config, person, spec, fields, version.ref, version.run_id)
+    about = {MEASURES: version.ref, KIND: task["kind"]}
+    return _start(config, person, spec, fields, task | {"ref": version.ref}, title, version.run_id, about)
 
 
 def _start(
-    config: Settings, person: Person, spec: BuildSpec, fields: dict[str, Any], measures: str, parent: str
+    config: Settings,
+    person: Person,
+    spec: BuildSpec,
+    fields: dict[str, Any],
+    asked: dict[str, Any],
+    title: str,
+    parent: str,
+    about: dict[str, str] | None = None,
 ) -> str:
-    """Start a job and return its run id. fields: what is recorded of the specification. parent: a run id or ""."""
+    """Start a job and return its run id.
+
+    Args:
+        fields: what is recorded of the specification. about: parameters that are recorded beside it.
+        asked: what the child process is told to do.
+        parent: a run id or "".
+    """
     store, home = mlflow_client(config), experiment_id(config, tags.BUILDS)
     tag_values = {tags.MODEL_NAME: spec.name, tags.WRAPPER: spec.wrapper, tags.HOST: socket.gethostname()}
     tag_values[tags.USER] = person.name
     if parent:
         tag_values["mlflow.parentRunId"] = parent
-    params = {f"build.{name}": str(value) for name, value in fields.items()}
-    if measures:
-        params[MEASURES] = measures
-    asked = {"measures": measures} if measures else asdict(spec)
+    params = {f"build.{name}": str(value) for name, value in fields.items()} | (about or {})
     with translate_errors(config):
         from mlflow.entities import Param
 
-        title = f"{measures} measured again" if measures else f"{spec.name} {spec.wrapper}"
         run = store.create_run(home, tags=tag_values, run_name=title)
         run_id = str(run.info.run_id)
         store.log_batch(run_id, params=[Param(name, value) for name, value in params.items()])
@@ -119,12 +152,13 @@ def list_recent(config: Settings, limit: int = 20) -> list[Job]:
     return [_job(config, run) for run in runs if is_job_run(run.data.params)]
 
 
-def find_measuring(config: Settings, ref: str, run_id: str) -> str:
-    """The run id of the job that measures a version at this moment, "" where none does.
+def find_running(config: Settings, ref: str, run_id: str, kind: str) -> str:
+    """The run id of the job that does something with a version at this moment, "" where none does.
 
     Args:
         ref: the version.
-        run_id: its own run, under which its measurements are.
+        run_id: its own run, under which its jobs are.
+        kind: of the job (job.Job).
     """
     if not run_id:
         return ""
@@ -132,7 +166,7 @@ def find_measuring(config: Settings, ref: str, run_id: str) -> str:
     with translate_errors(config):
         runs = mlflow_client(config).search_runs([home], below, max_results=10, order_by=["attributes.start_time DESC"])
     found = (_job(config, run) for run in runs if run.data.params.get(MEASURES) == ref and is_unclosed(run))
-    return next((job.run_id for job in found if job.running), "")
+    return next((job.run_id for job in found if job.running and job.kind == kind), "")
 
 
 def follow(config: Settings, run_id: str, clock: Clock = SYSTEM) -> Iterator[Job]:

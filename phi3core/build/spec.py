@@ -91,7 +91,9 @@ def default_options(folder: Path, spec: BuildSpec) -> dict[str, Any]:
 
 
 MEASURES = "measure.ref"
-"""The parameter of a job that measures a version anew: which one. What it was built from is recorded as for a build."""
+"""The parameter of a job that is no build: its version. What that was built from is recorded as for a build."""
+KIND = "job.kind"
+"""The parameter that says which kind of job that is; where it is missing, one that measures a version anew."""
 
 
 def is_job_run(params: dict[str, str]) -> bool:

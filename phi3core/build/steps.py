@@ -37,7 +37,9 @@ if TYPE_CHECKING:
 STEPS = {
     "transformers": ("weights", "measure", "log", "register"),
     "onnx": ("weights", "convert", "measure", "log", "register"),
-    "measure": ("weights", "idle", "measure", "record"),  # of a registered version: see measure_again
+    # Of a registered version: see measure_again.py, parity/ and declared_environment.py.
+    "measure": ("weights", "idle", "measure", "record"),
+    "parity": ("weights", "read", "compare", "record"),
 }
 STEP_TITLES = {
     "weights": "Get the weights",
@@ -46,6 +48,8 @@ STEP_TITLES = {
     "measure": "Try it out",
     "log": "Log the model",
     "register": "Register the version",
+    "read": "Read the texts with the version",
+    "compare": "Read them with what it is held against",
     "record": "Record the figures",
 }
 

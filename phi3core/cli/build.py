@@ -85,7 +85,7 @@ def measure(ref: str) -> None:
     from phi3core.registry import reader
 
     config = load_settings()
-    job = _follow(config, lambda: jobs.start_measuring(config, ref), "Stopped; nothing was recorded.")
+    job = follow_job(config, lambda: jobs.start_measuring(config, ref), "Stopped; nothing was recorded.")
     version = reader.get_version(config, job.ref)
     click.echo(f"{job.ref}: {version.metrics[tags.TOKENS_PER_SECOND]:,.0f} tokens/s on {version.measured}.")
 
@@ -118,10 +118,10 @@ def _build(config: Settings, spec: Any, err: bool = False, person: Person | None
     from phi3core.build import jobs
 
     stopped = "Stopped; nothing was registered. Run it again to go on from what is prepared."
-    return _follow(config, lambda: jobs.start(config, spec, person), stopped, err, person)
+    return follow_job(config, lambda: jobs.start(config, spec, person), stopped, err, person)
 
 
-def _follow(
+def follow_job(
     config: Settings, start: Callable[[], str], stopped: str, err: bool = False, person: Person | None = None
 ) -> Any:
     """Start a job and print each step with its progress until it has ended; Ctrl-C cancels it.

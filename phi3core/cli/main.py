@@ -1,6 +1,19 @@
 """The program: the group of commands with every command in it."""
 
-from . import build, chat, compare, evaluate, models, promote, record, requests, serve, trust
+from . import build, chat, compare, evaluate, models, parity, promote, record, requests, serve, trust
 from .group import main
 
-__all__ = ["build", "chat", "compare", "evaluate", "main", "models", "promote", "record", "requests", "serve", "trust"]
+__all__ = [
+    "build",
+    "chat",
+    "compare",
+    "evaluate",
+    "main",
+    "models",
+    "parity",
+    "promote",
+    "record",
+    "requests",
+    "serve",
+    "trust",
+]

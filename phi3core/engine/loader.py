@@ -9,6 +9,7 @@ import json
 import os
 import re
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -39,16 +40,9 @@ def open_artifact(folder: Path, trusted: bool = False, code: bool = False) -> En
     if not code and needs_code(folder):
         raise Forbidden(UNTRUSTED.format(ref="REF"))
     ours = (mlmodel.get("metadata") or {}).get("phi3") or {}
-    match ours.get("wrapper"):
-        case "onnx":
-            try:
-                (artifact,) = mlmodel["flavors"]["python_function"]["artifacts"].values()
-            except (KeyError, TypeError, ValueError) as error:
-                raise SourceError(f"{folder} is no logged model: its MLmodel file is damaged.") from error
-            return open_weights(folder / artifact["path"], "onnx", options=ours.get("options"))
-        case "transformers":
-            model, tokenizer = folder / "model", folder / "components" / "tokenizer"
-            return open_weights(model, "transformers", tokenizer=tokenizer, options=ours.get("options"))
+    if ours.get("wrapper") in ("onnx", "transformers"):
+        weights = find_weights(folder)
+        return open_weights(weights.folder, weights.kind, weights.tokenizer, options=ours.get("options"))
     if is_chat_pipeline(folder, mlmodel):
         try:
             return open_chat(folder, mlmodel)
@@ -63,6 +57,30 @@ def open_artifact(folder: Path, trusted: bool = False, code: bool = False) -> En
     os.environ["MLFLOW_ALLOW_PICKLE_DESERIALIZATION"] = "true" if trusted else "false"
     os.environ["MLFLOW_TRACE_SAMPLING_RATIO"] = "0"
     return PyfuncEngine(folder)
+
+
+@dataclass(frozen=True)
+class LoggedWeights:
+    """The weights in a logged model of ours. kind: its wrapper. tokenizer: the folder that holds it."""
+
+    folder: Path
+    kind: str
+    tokenizer: Path
+
+
+def find_weights(folder: Path) -> LoggedWeights:
+    """Where the weights are in the folder of a logged model. Raises SourceError where it is none of ours."""
+    mlmodel = _read_mlmodel(folder)
+    match ((mlmodel.get("metadata") or {}).get("phi3") or {}).get("wrapper"):
+        case "onnx":
+            try:
+                (artifact,) = mlmodel["flavors"]["python_function"]["artifacts"].values()
+            except (KeyError, TypeError, ValueError) as error:
+                raise SourceError(f"{folder} is no logged model: its MLmodel file is damaged.") from error
+            return LoggedWeights(folder / artifact["path"], "onnx", folder / artifact["path"])
+        case "transformers":
+            return LoggedWeights(folder / "model", "transformers", folder / "components" / "tokenizer")
+    raise SourceError(f"{folder} is no model that our wrappers have logged.")
 
 
 def needs_code(folder: Path) -> bool:

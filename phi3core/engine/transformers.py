@@ -23,7 +23,10 @@ from .rotary import DividedSequence
 
 
 class TransformersRuntime:
-    """See runtime.Runtime. precision ``auto`` takes what the weights were saved in, where the machine has it."""
+    """See runtime.Runtime. precision ``auto`` takes what the weights were saved in, where the machine has it.
+
+    model: PyTorch's.
+    """
 
     slots, batched, rows = 0, False, 1
 
@@ -40,18 +43,18 @@ class TransformersRuntime:
             )
         if precision == "auto" and device == "cpu":
             model = model.to(getattr(torch, cpu_dtype(str(model.dtype).removeprefix("torch."))))
-        self._model = model.to(device).eval()
+        self.model = model.to(device).eval()
         self._tokenizer = AutoTokenizer.from_pretrained(tokenizer, trust_remote_code=False)
         if not self._tokenizer.is_fast:
             raise SourceError(f"{tokenizer} has a tokenizer without a tokenizer.json. Copy the model again.")
         self.templated = bool(self._tokenizer.chat_template)
-        config = self._model.config.get_text_config()
+        config = self.model.config.get_text_config()
         self.context_length = context_length(config, self._tokenizer)
         self.vocabulary = int(config.vocab_size)
-        self.eos = eos_ids(self._model.generation_config, self._tokenizer)
-        size = sum(weight.numel() * weight.element_size() for weight in self._model.parameters())
+        self.eos = eos_ids(self.model.generation_config, self._tokenizer)
+        size = sum(weight.numel() * weight.element_size() for weight in self.model.parameters())
         self.piece = piece_for(size)
-        self.token_bytes = token_values(config) * self._model.dtype.itemsize
+        self.token_bytes = token_values(config) * self.model.dtype.itemsize
         rope = getattr(config, "rope_parameters", None) or {}
         longrope = rope.get("rope_type") == "longrope"
         self.divide = int(rope.get("original_max_position_embeddings") or 0) if longrope else 0
@@ -78,15 +81,15 @@ class TransformersRuntime:
         return str(self._tokenizer.backend_tokenizer.to_str())
 
     def free(self) -> int:
-        on_gpu = self._model.device.type == "cuda"
+        on_gpu = self.model.device.type == "cuda"
         return int(torch.cuda.mem_get_info()[0]) if on_gpu else psutil.virtual_memory().available
 
     def sequence(self, capacity: int) -> Sequence:  # its cache grows as it is filled
-        made = _Sequence(self._model)
+        made = _Sequence(self.model)
         return DividedSequence(made, self.divide) if self.divide else made
 
     def row(self, capacity: int) -> _Sequence:
-        return _Sequence(self._model)
+        return _Sequence(self.model)
 
     def read_all(self, pieces: list[tuple[_Sequence, Tokens]]) -> list[Logits]:
         return [row.append_all(tokens) for row, tokens in pieces]

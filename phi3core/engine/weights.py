@@ -8,6 +8,7 @@ from typing import Any
 from phi3core.errors import SourceError
 
 from .interface import Engine, Options
+from .runtime import Runtime
 
 
 def open_weights(
@@ -21,14 +22,19 @@ def open_weights(
     from .tokens import TokenEngine
 
     defaults = Options(**{**(options or {}), "stop": tuple((options or {}).get("stop") or ())})
+    return TokenEngine(open_runtime(folder, kind, tokenizer, precision), defaults)
+
+
+def open_runtime(folder: Path, kind: str, tokenizer: Path | None = None, precision: str = "auto") -> Runtime:
+    """The same, without the engine that generates on it."""
     try:
         if kind == "onnx":
             from .onnx import OnnxRuntime
 
-            return TokenEngine(OnnxRuntime(folder), defaults)
+            return OnnxRuntime(folder)
         from .transformers import TransformersRuntime
 
-        return TokenEngine(TransformersRuntime(folder, tokenizer or folder, precision), defaults)
+        return TransformersRuntime(folder, tokenizer or folder, precision)
     except Exception as error:  # the runtimes and their file formats have no common base
         from .load_failure import explain_failure
 

@@ -127,7 +127,7 @@ def test_one_that_waits_for_a_busy_machine_is_a_job_and_can_be_cancelled(setting
     before = reader.get_version(settings, version)
     run_id = jobs.start_measuring(settings, version)
     waiting = wait_for_step(settings, run_id, "idle")
-    assert (waiting.measures, waiting.spec.name, waiting.spec.source) == (version, "phi3", "embedded")
+    assert (waiting.about, waiting.spec.name, waiting.spec.source) == (version, "phi3", "embedded")
     assert [step.name for step in waiting.steps] == list(STEPS["measure"])
 
     job = jobs.cancel(settings, run_id)

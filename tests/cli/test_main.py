@@ -15,9 +15,9 @@ from tests.cli.commands import run
 from tests.support import fakes
 
 COMMANDS = (
-    "demo", "build", "inspect", "measure", "models", "compare", "copy", "promote", "adopt", "rollback", "delete",
-    "request", "approve", "reject", "withdraw", "policy", "record", "chat", "batch", "export", "import", "serve", "app",
-    "key", "sign-out", "trust", "prompts", "evaluate", "evaluations",
+    "demo", "build", "inspect", "measure", "parity", "models", "compare", "copy", "promote", "adopt", "rollback",
+    "delete", "request", "approve", "reject", "withdraw", "policy", "record", "chat", "batch", "export", "import",
+    "serve", "app", "key", "sign-out", "trust", "prompts", "evaluate", "evaluations",
 )  # fmt: skip
 
 

@@ -18,6 +18,7 @@ _STATUS = {
     "FAILED": (":red[:material/error:]", "failed"),
     "KILLED": (":gray[:material/cancel:]", "cancelled"),
 }
+_DONE_WITH = {"measure": "measured again", "parity": "held against what it was made from, or another version"}
 _STEP_ICONS = {
     "waiting": ":gray[:material/radio_button_unchecked:]",
     "running": ":blue[:material/progress_activity:]",
@@ -47,7 +48,7 @@ def show(job: Job) -> None:
         elif job.status == "FAILED":
             ui.show_error(job.reason or "It ended without a reason.")
         else:
-            st.caption(f"{escape(job.reason)} Nothing was {'recorded' if job.measures else 'registered'}.")
+            st.caption(f"{escape(job.reason)} Nothing was {'recorded' if job.about else 'registered'}.")
         if not job.running:
             _show_more(job)
 
@@ -55,13 +56,13 @@ def show(job: Job) -> None:
 def status(job: Job) -> tuple[str, str]:
     """An icon, as Markdown, and the word that stands before when it began."""
     icon, word = _STATUS[job.status]
-    return icon, "measured" if job.measures and job.status == "FINISHED" else word
+    return icon, "done" if job.about and job.status == "FINISHED" else word
 
 
 def line(job: Job) -> str:
     """Markdown: what is built from what. The run's parameters are escaped: they may come from outside."""
-    if job.measures:
-        return f"**{short(job.measures)}** {ui.wrapper(job.spec.wrapper)} measured again"
+    if job.about:
+        return f"**{short(job.about)}** {ui.wrapper(job.spec.wrapper)} {_DONE_WITH.get(job.kind, short(job.kind))}"
     name, source = short(job.ref or job.spec.name), as_code(job.spec.source)
     return f"**{name}** {ui.wrapper(job.spec.wrapper)} from {source}"
 

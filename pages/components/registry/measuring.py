@@ -58,8 +58,8 @@ def show(version: Version) -> None:
 
 def _under_way(version: Version) -> str:
     """The run id of a job that measures it, as far as it is known in a moment; else empty."""
-    asked = (ui.config(), version.ref, version.run_id)
-    return reads.latest(jobs.find_measuring, *asked, max_age=_FRESH).value or ""
+    asked = (ui.config(), version.ref, version.run_id, "measure")
+    return reads.latest(jobs.find_running, *asked, max_age=_FRESH).value or ""
 
 
 def _origin(version: Version) -> str:
