@@ -58,6 +58,8 @@ REPLACED_TO: Final = "phi3.replaced_to"
 CHECKS: Final = "phi3.checks"
 OVERRIDE: Final = "phi3.override"
 REQUEST: Final = "phi3.request"
+# Of a record of a review or an evaluation alone: what it has shown, as JSON (promotion/policy/evidence.py).
+EVIDENCE: Final = "phi3.evidence"
 LOCK: Final = "phi3.lock"
 PREVIOUS: Final = "phi3.previous"
 SEAL: Final = "phi3.seal"
@@ -99,10 +101,11 @@ OLD_TURN: Final = "phi3.old_turn"
 PROMPT_SET: Final = "phi3.prompt_set"
 ITEMS: Final = "phi3.items"
 # Tags of an evaluation's run, beside those of its prompt set: what it is of, so that the same one is found again; the
-# versions, as JSON. Of the trace of an answer: the item that was asked.
+# versions, and the digests of their files, as JSON. Of the trace of an answer: the item that was asked.
 EVALUATION: Final = "phi3.evaluation"
 VERSIONS: Final = "phi3.versions"
 OPTIONS: Final = "phi3.options"
+DIGESTS: Final = "phi3.digests"
 ITEM: Final = "phi3.item"
 
 # What a reviewer does with an item of a review: assessments on an answer's trace, and their metadata beside ITEM.

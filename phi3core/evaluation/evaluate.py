@@ -34,7 +34,7 @@ from phi3core.traces.trace_search import RUN
 from phi3core.traces.turn import Turn
 from phi3core.traces.turn_trace import make_info, write_trace
 
-from . import prompt_sets, results, scorers
+from . import evidence, prompt_sets, results, scorers
 from .items import Item
 from .results import Evaluation
 
@@ -122,6 +122,8 @@ def evaluate(
                     missing = _ask_missing(settings, pool, run_id, targets, items, options, person, report, cancel)
                 read = results.read_evaluation(settings, run_id)
                 if not complete:
+                    if not missing and not cancel.stopped:  # before it is complete: where this fails, it goes on
+                        evidence.seal_evaluation(settings, person, read, f"{found.name}@{found.digest}", options)
                     read = _close_run(settings, read, missing, cancel.stopped)
             except BaseException:  # a bug, or Ctrl-C: the run must not seem to go on
                 if not complete:
@@ -181,6 +183,7 @@ def _open_run(
             tags.ITEMS: str(found.size),
             tags.VERSIONS: json.dumps([target.ref for target in targets]),
             tags.OPTIONS: json.dumps(options, sort_keys=True),
+            tags.DIGESTS: json.dumps(evidence.read_digests(settings, [target.ref for target in targets])),
             tags.USER: person.name,
         }
         return str(store.create_run(home, run_name=found.name, tags=of).info.run_id), False

@@ -4,9 +4,13 @@
 - A person's vote between two such answers of two versions (`votes.search_votes`); a later vote replaces an earlier one.
 - A policy's number of reviews is a number of people, however many thumbs and votes each of them gave
   (`feedback.Reviews.reviewers`).
-- A decision on a request, a record of a tag: by their seals (promotion/record/trust.py).
+- A closed review, by its votes of people without names; a complete evaluation, by its scorers over a prompt set whose
+  items the policy names: as this app computed them then, sealed, of the very files of both versions
+  (promotion/policy/evidence.py). The newest of the files as they are counts, whatever an earlier one said.
+- A decision on a request, a record of a tag, of a review, of an evaluation: by their seals (promotion/record/trust.py).
 
-Not: an answer from a file, or its copy in a branch, which anybody may have written; what a judge or a script gave.
+Not: an answer from a file, or its copy in a branch, which anybody may have written; a thumb or a vote that a judge or a
+script gave; what a version's tags, or an evaluation's traces and metrics, say in the store.
 """
 
 from __future__ import annotations

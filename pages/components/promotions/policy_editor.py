@@ -11,6 +11,7 @@ from pages.components.shared import dialogs, ui
 from pages.components.shared.escape import as_code, short
 from phi3core.promotion.policy import policy
 from phi3core.promotion.policy.policy import Policy, Threshold
+from phi3core.promotion.policy.policy_table import MOST
 from phi3core.text import join_words, plural
 
 _WHAT = (
@@ -74,9 +75,9 @@ def _range(limit: Threshold) -> str:
 def edit(model: str, stage: str, now: Policy) -> None:
     st.markdown(f"What a version of **{short(model)}** needs before it may move to {ui.stage_badge(stage)}")
     approvals, reviews = st.columns(2)
-    count = approvals.number_input("Approvals", 0, policy.MOST["approvals"], now.approvals, key="policy_approvals")
+    count = approvals.number_input("Approvals", 0, MOST["approvals"], now.approvals, key="policy_approvals")
     other = approvals.checkbox("One approver is not the author", now.other_approver, key="policy_other")
-    least = reviews.number_input("People who reviewed it", 0, policy.MOST["reviews"], now.reviews, key="policy_reviews")
+    least = reviews.number_input("People who reviewed it", 0, MOST["reviews"], now.reviews, key="policy_reviews")
     signature = reviews.checkbox("Same signature as Production", now.same_signature, key="policy_signature")
     percent = round(now.win_rate * 100, 4) if now.win_rate is not None else None
     rate = st.number_input(

@@ -18,7 +18,8 @@ from .record_reads import Filter
 
 ACTIONS = (
     "promote", "roll back", "set alias", "delete alias", "request", "approve", "reject", "withdraw", "set policy",
-    "delete", "copy", "set tag", "delete tag", "describe", "trust", "distrust", "repair", "found", "restore",
+    "delete", "copy", "set tag", "delete tag", "describe", "trust", "distrust", "review", "evaluate",
+    "repair", "found", "restore",
 )  # fmt: skip
 _ROWS = 50
 _EXPORTED = 1000  # records that are read at once for a file

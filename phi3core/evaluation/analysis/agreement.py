@@ -43,6 +43,13 @@ def agree(judgements: Sequence[Judgement], times: int = RESAMPLES) -> list[Agree
     return found
 
 
+def alpha_of(votes: Sequence[Judgement]) -> float | None:
+    """The agreement of pairwise votes, or on one criterion; None where no item was judged by two."""
+    votes = [vote for vote in votes if not vote.check]
+    table = _table(votes)
+    return None if table.empty else _alpha(table, _distance(votes))
+
+
 def over_time(judgements: Sequence[Judgement]) -> list[tuple[int, float]]:
     """The agreement of the votes until each of some moments, of all criteria: (milliseconds since 1970, alpha)."""
     votes = sorted((vote for vote in judgements if vote.form != "text" and not vote.check), key=lambda vote: vote.at)

@@ -25,7 +25,8 @@ from phi3core.registry.models import Version
 from phi3core.settings import Settings
 
 from . import policy, requests
-from .criteria import Case, criteria
+from .case import Case
+from .criteria import criteria
 from .policy import STAGES, Check, Policy
 from .request_status import FILES, FileStates, Request
 

@@ -6,86 +6,25 @@ What can't be found out is not met. Knows nothing of what a promotion then does.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
-from functools import cached_property
+from collections.abc import Callable, Iterable, Iterator
 
 from phi3core import tags
 from phi3core.errors import NotFound
-from phi3core.promotion.record.history import History, matching
+from phi3core.promotion.record.history import matching
 from phi3core.promotion.record.model import SET_TAG, Record, tag_words
 from phi3core.promotion.record.trust import Trust
-from phi3core.registry import artifacts, reader, signature
+from phi3core.registry import reader, signature
 from phi3core.registry.models import Version
 from phi3core.settings import Settings
 from phi3core.store.client import mlflow_client, translate_errors
 from phi3core.text import plural
-from phi3core.traces import feedback
 
-from . import requests
-from .policy import Policy, Threshold
-from .request_status import Decision, FileStates, MissingFiles, Request, same_person
+from . import verdicts
+from .case import NO_OTHER, Answer, Case
+from .policy import Threshold
+from .request_status import same_person
 
 _NAMED = 6  # people in one sentence
-_NO_OTHER = "There is no other version in Production to compare it with."
-
-Answer = tuple[bool, str]
-"""Whether a criterion is met, and the evidence."""
-
-
-@dataclass(frozen=True)
-class Case:
-    """A version that is to move to a stage, and what the criteria ask about it; each is read once.
-
-    policies: of its model, by stage. history: of its model. files: reads their state. production: reads the version
-    in Production, None where there is none.
-    """
-
-    settings: Settings
-    version: Version
-    stage: str
-    policies: Mapping[str, Policy]
-    history: History
-    files: Callable[[], artifacts.ArtifactState]
-    production: Callable[[], Version | None]
-
-    @property
-    def policy(self) -> Policy:
-        return self.policies.get(self.stage, Policy())
-
-    @cached_property
-    def requests(self) -> list[Request]:
-        """Those for this move that have not ended, newest first, judged by the files as they are now."""
-        try:
-            state: artifacts.ArtifactState | str = self.files()
-        except NotFound as error:
-            state = MissingFiles(error)
-        found = self.requests_by(FileStates(self.settings, states={self.version.ref: state}))
-        return [request for request in found if request.status not in ("withdrawn", "promoted")]
-
-    def requests_by(self, files: FileStates) -> list[Request]:
-        """All requests for this move, newest first, judged by these files."""
-        return requests.of_version(self.settings, self.version, self.stage, self.history, files, self.policies)
-
-    @cached_property
-    def best(self) -> tuple[Request | None, list[Decision]]:
-        """The waiting request with the most approvals, with those of them that count."""
-        counted = [(request, self._counted(request)) for request in self.requests if request.is_waiting]
-        return max(counted, key=lambda one: len(one[1]), default=(None, []))
-
-    def _counted(self, request: Request) -> list[Decision]:
-        own = self.policy.other_approver
-        return [d for d in request.approvals if not (own and same_person(d.by, request.by))]
-
-    @cached_property
-    def reviews(self) -> feedback.Reviews:
-        return feedback.read_reviews(self.settings, self.version, conversations=False)
-
-    @cached_property
-    def other_production(self) -> Version | None:
-        """The version in Production, where that is another one."""
-        found = self.production()
-        return None if found is None or found.version == self.version.version else found
 
 
 def author_of(settings: Settings, version: Version) -> str:
@@ -117,6 +56,7 @@ def criteria(case: Case) -> Iterator[tuple[str, Callable[[], Answer]]]:
         yield f"tag {tag.partition('=')[0]}", lambda tag=tag: _tag(case, tag)  # type: ignore[misc]
     if wanted.same_signature:
         yield "signature", lambda: _signature(case)
+    yield from verdicts.criteria(case)
 
 
 # ---------------------------------------------------------------- people
@@ -169,7 +109,7 @@ def _reviews(case: Case) -> Answer:
 def _win_rate(case: Case) -> Answer:
     needed, other = case.policy.win_rate or 0.0, case.other_production
     if other is None:
-        return True, _NO_OTHER
+        return True, NO_OTHER
     score = case.reviews.against(other)
     ties = f", {score.ties} {plural(score.ties, 'tie')} beside" if score.ties else ""
     if score.rate is None:
@@ -220,7 +160,7 @@ def _last_set(case: Case, key: str) -> Record | None:
 def _signature(case: Case) -> Answer:
     other = case.other_production
     if other is None:
-        return True, _NO_OTHER
+        return True, NO_OTHER
     both = []
     for version in (other, case.version):
         detail = reader.get_details(case.settings, version)

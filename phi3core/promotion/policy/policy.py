@@ -8,13 +8,11 @@ from __future__ import annotations
 
 import contextlib
 import json
-import math
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Final
 
 from filelock import FileLock, Timeout
-from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from phi3core import hashing, tags
 from phi3core.access import roles
@@ -24,12 +22,13 @@ from phi3core.promotion.record import writer
 from phi3core.settings import Settings
 from phi3core.store.client import mlflow_client, search_pages, translate_errors
 from phi3core.text import plural
-from phi3core.validation import Table, validate
+from phi3core.validation import validate
+
+from .policy_table import PolicyTable
 
 STAGES: Final = ("Production", "Staging")
 """The stages that can have a policy: a version can always leave them."""
 
-MOST: Final = {"approvals": 100, "reviews": 1_000_000}
 _LONGEST: Final = 2000  # characters of a policy in words: it goes into the record
 
 
@@ -43,13 +42,25 @@ class Threshold:
 
 
 @dataclass(frozen=True)
+class ScoreLimit:
+    """The least mean of a scorer over a prompt set, which is named with its whole digest."""
+
+    prompt_set: str
+    scorer: str
+    at_least: float
+
+
+@dataclass(frozen=True)
 class Policy:
     """What a version needs before it moves to a stage; the default of each field needs nothing.
 
     approvals: of the files as they are, by so many people. other_approver: one of them did not build the version, and
     no person approves their own request. reviews: people who gave a thumb or a vote. win_rate: 0 to 1, of the
     votes between it and the present Production. tags: ``key`` or ``key=value``. same_signature: as the present
-    Production's. damage: why the policy can't be read, a sentence; a damaged policy lets nothing through.
+    Production's. review_win_rate: the least lower end of the interval of its win rate against the present Production,
+    in a closed review. agreement: the least of the reviewers of such a review, Krippendorff's alpha. no_regression:
+    prompt sets on which no scorer of quality is surely lower than the present Production's. damage: why the policy
+    can't be read, a sentence; a damaged policy lets nothing through.
     """
 
     approvals: int = 0
@@ -59,16 +70,21 @@ class Policy:
     metrics: tuple[Threshold, ...] = ()
     tags: tuple[str, ...] = ()
     same_signature: bool = False
+    review_win_rate: float | None = None
+    agreement: float | None = None
+    no_regression: tuple[str, ...] = ()
+    scores: tuple[ScoreLimit, ...] = ()
     damage: str = ""
 
 
 @dataclass(frozen=True)
 class Check:
-    """One line of a policy. says: the evidence, one sentence."""
+    """One line of a policy. says: the evidence, one sentence. source: what it rests on, such as ``evaluation ID``."""
 
     name: str
     met: bool
     says: str
+    source: str = ""
 
 
 def read(settings: Settings, model: str) -> dict[str, Policy]:
@@ -119,101 +135,19 @@ def words(policy: Policy) -> str:
         most = f" at most {limit.at_most!r}" if limit.at_most is not None else ""
         parts.append(f"{limit.metric}{least}{' and' if least and most else ''}{most}")
     parts += [f"the tag {tag}" for tag in policy.tags]
-    parts += ["the signature of Production" if policy.same_signature else "", policy.damage]
+    parts += ["the signature of Production" if policy.same_signature else ""]
+    if policy.review_win_rate is not None:
+        parts.append(f"a review won against Production with at least {policy.review_win_rate:.12g} for certain")
+    parts += [f"an agreement of {policy.agreement:.12g} in it" if policy.agreement is not None else ""]
+    parts += [f"no regression on {name}" for name in policy.no_regression]
+    parts += [f"{limit.scorer} at least {limit.at_least!r} on {limit.prompt_set}" for limit in policy.scores]
+    parts.append(policy.damage)
     return ", ".join(part for part in parts if part) or "nothing"
 
 
 def named_tags(policies: Mapping[str, Policy]) -> frozenset[str]:
     """The tags that a model's policies, by stage, ask for."""
     return frozenset(tag.partition("=")[0] for one in policies.values() for tag in one.tags)
-
-
-# ---------------------------------------------------------------- its JSON
-
-
-class ThresholdTable(Table):
-    """A metric's limits."""
-
-    metric: str = ""
-    at_least: float | None = None
-    at_most: float | None = None
-
-    @model_validator(mode="before")
-    @classmethod
-    def _check(cls, plain: Any) -> Any:
-        if not isinstance(plain, dict):
-            return plain
-        name, least, most = plain.get("metric"), plain.get("at_least"), plain.get("at_most")
-        if not isinstance(name, str) or not name.strip():
-            raise ValueError("A threshold names no metric: write which one it is about, such as tokens_per_second.")
-        name = name.strip()
-        given = [value for value in (least, most) if value is not None]
-        if not given:
-            raise ValueError(f"The threshold on {name} has no limit: write at least, at most or both.")
-        for value in given:
-            if not _is_number(value):
-                raise ValueError(f"The limit of {name} is “{value}”: write a number.")
-        if len(given) == 2 and given[0] > given[1]:
-            raise ValueError(f"{name} can't be at least {given[0]:g} and at most {given[1]:g}: no value is both.")
-        return plain | {"metric": name}
-
-
-class PolicyTable(Table):
-    """What a stage needs."""
-
-    approvals: int = 0
-    other_approver: bool = False
-    reviews: int = 0
-    win_rate: float | None = None
-    metrics: list[ThresholdTable] = Field(default_factory=list)
-    tags: list[str] = Field(default_factory=list)
-    same_signature: bool = False
-
-    @field_validator("approvals", "reviews", mode="before")
-    @classmethod
-    def _count(cls, value: Any, info: ValidationInfo) -> Any:
-        most = MOST[str(info.field_name)]
-        if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= most:
-            raise ValueError(f"{info.field_name} is “{value}”: write a whole number from 0 to {most:,}.")
-        return value
-
-    @field_validator("other_approver", "same_signature", mode="before")
-    @classmethod
-    def _flag(cls, value: Any, info: ValidationInfo) -> Any:
-        if not isinstance(value, bool):
-            raise ValueError(f"{info.field_name} is “{value}”: write true or false.")
-        return value
-
-    @field_validator("win_rate", mode="before")
-    @classmethod
-    def _rate(cls, value: Any) -> Any:
-        if value is not None and not (_is_number(value) and 0 <= value <= 1):
-            raise ValueError(f"win_rate is “{value}”: write a number from 0 to 1, such as 0.55.")
-        return value
-
-    @field_validator("tags", mode="before")
-    @classmethod
-    def _tags(cls, value: Any) -> Any:
-        return [_trimmed_tag(tag) for tag in value] if isinstance(value, list) else value
-
-    @model_validator(mode="after")
-    def _named_once(self) -> PolicyTable:
-        metrics = [limit.metric for limit in self.metrics]
-        for what, names in (("metric", metrics), ("tag", [tag.partition("=")[0] for tag in self.tags])):
-            if twice := next((name for name in names if names.count(name) > 1), ""):
-                raise ValueError(f"The {what} “{twice}” is named twice: write one line for it.")
-        return self
-
-
-def _trimmed_tag(tag: Any) -> str:
-    key, sign, value = tag.partition("=") if isinstance(tag, str) else ("", "", "")
-    if not key.strip():
-        raise ValueError(f"“{tag}” names no tag: write key, or key=value.")
-    return f"{key.strip()}{sign}{value.strip()}"
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
 
 
 # ---------------------------------------------------------------- as it is kept
@@ -254,7 +188,8 @@ def _of_table(plain: Any) -> Policy:
     limits = tuple(Threshold(limit.metric, limit.at_least, limit.at_most) for limit in table.metrics)
     return Policy(
         table.approvals, table.other_approver, table.reviews, table.win_rate, limits, tuple(table.tags),
-        table.same_signature,
+        table.same_signature, table.review_win_rate, table.agreement, tuple(table.no_regression),
+        tuple(ScoreLimit(limit.prompt_set, limit.scorer, limit.at_least or 0.0) for limit in table.scores),
     )  # fmt: skip
 
 

@@ -19,12 +19,12 @@ class Record:
     """One change that was made, or is under way.
 
     action: promote, roll back, set alias, delete alias, request, approve, reject, withdraw, set policy, delete, copy,
-    set tag, delete tag, describe, trust, distrust, restore, repair (the reconciliation made it) or found (it was made
-    outside of this app). old, new: a stage, ``@alias`` or ``tag=value`` (`tag_words`). replaced: the version that left
-    the stage for this one, and replaced_to what that one became. checks: the policy's lines, each with name, met and
-    says. override: the reason of an admin who overrode the policy. status: open, done, failed or interrupted. outcome:
-    a sentence, empty while open. previous: the seal of the model's record before. intact: the seals match what the
-    record says now.
+    set tag, delete tag, describe, trust, distrust, review, evaluate, restore, repair (the reconciliation made it) or
+    found (it was made outside of this app). old, new: a stage, ``@alias`` or ``tag=value`` (`tag_words`). replaced:
+    the version that left the stage for this one, and replaced_to what that one became. checks: the policy's lines, each
+    with name, met and says. override: the reason of an admin who overrode the policy. status: open, done, failed or
+    interrupted. outcome: a sentence, empty while open. previous: the seal of the model's record before. intact: the
+    seals match what the record says now.
     """
 
     id: str
@@ -56,6 +56,8 @@ class Record:
     """The status in its tags, where the writing process ended before it set the status of the MLflow run."""
     unproven: bool = False
     """It is sealed with a key that is not known here, so that `intact` can't be found out."""
+    evidence: str = ""
+    """Of a review or an evaluation: what it has shown of the version, as JSON (policy/evidence.py)."""
 
     @property
     def ref(self) -> str:

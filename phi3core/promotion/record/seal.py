@@ -47,7 +47,10 @@ STATUSES: Final = {"done": "FINISHED", "failed": "FAILED", "interrupted": "KILLE
 
 def of_intent(tag_values: Mapping[str, str], started: int, key: str) -> str:
     """The seal of what a record intends. started: milliseconds since 1970."""
-    return _seal({**{name: tag_values.get(name, "") for name in INTENT}, "started": str(started)}, key)
+    sealed = {**{name: tag_values.get(name, "") for name in INTENT}, "started": str(started)}
+    # Records without evidence are sealed as they were before there was any; one that gets some later is edited.
+    sealed |= {name: tag_values[name] for name in (tags.EVIDENCE,) if name in tag_values}
+    return _seal(sealed, key)
 
 
 def of_result(tag_values: Mapping[str, str], key: str) -> str:

@@ -262,6 +262,7 @@ def of_run(run: Run, key: str) -> Record:
         intact=seal.intact(tag_values, run.info.start_time, status, key),
         lock=tag_values.get(tags.LOCK, ""),
         written=tag_values.get(tags.STATUS, "") if is_open else "",
+        evidence=tag_values.get(tags.EVIDENCE, ""),
         unproven=not key and seal.keyed(tag_values.get(tags.SEAL, "")),
     )
 

@@ -51,6 +51,7 @@ class Intent(TypedDict, total=False):
     checks: Iterable[Mapping[str, Any]]
     override: str
     request: str
+    evidence: str
 
 
 @dataclass
@@ -88,11 +89,18 @@ def opened(
 
 
 def append(
-    settings: Settings, person: Person, *, model: str, version: int | None, action: str, **intent: Unpack[Intent]
+    settings: Settings,
+    person: Person,
+    *,
+    model: str,
+    version: int | None,
+    action: str,
+    outcome: str = "Done.",
+    **intent: Unpack[Intent],
 ) -> Record:
     """A record of a change without steps: written with its outcome, all at once. Raises as `opened` does."""
     tag_values = _tags(settings, person, model, version, action, intent)
-    result = {tags.STATUS: "done", tags.OUTCOME: "Done.", tags.ENDED: str(now_ms())}
+    result = {tags.STATUS: "done", tags.OUTCOME: outcome[:_LONGEST], tags.ENDED: str(now_ms())}
     made = _create(settings, tag_values, result)
     store = mlflow_client(settings)
     with translate_errors(settings):
@@ -182,7 +190,10 @@ def _tags(
     for text in (intent.get("reason", ""), intent.get("override", "")):
         if len(text) > _LONGEST:
             raise BadInput(f"The reason has {len(text)} characters. Write at most {_LONGEST}.")
-    return {
+    evidence = intent.get("evidence", "")
+    if len(evidence) > _LONGEST_CHECKS:
+        raise BadInput(f"The evidence has {len(evidence):,} characters, and {_LONGEST_CHECKS:,} fit into a record.")
+    return ({tags.EVIDENCE: evidence} if evidence else {}) | {
         tags.ACTION: action,
         tags.MODEL_NAME: model,
         tags.VERSION: "" if version is None else str(version),

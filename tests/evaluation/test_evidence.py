@@ -1,0 +1,110 @@
+"""What an evaluation and a closed review leave for a promotion's policy."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from phi3core.evaluation import evidence as sealing
+from phi3core.evaluation import prompt_sets
+from phi3core.evaluation.evaluate import evaluate
+from phi3core.evaluation.results import Evaluation
+from phi3core.evaluation.reviews.plan import Plan
+from phi3core.evaluation.reviews.review import Review
+from phi3core.promotion.policy import evidence
+from phi3core.promotion.record import history, search
+from phi3core.registry.models import Version
+from phi3core.settings import Settings
+from tests.app.servers import FakePool
+from tests.evaluation.analysis.votes import vote
+from tests.evaluation.sets import CAPITALS
+from tests.support import fakes
+from tests.support.judging import BOB, folder_of, version_with_files
+
+
+@pytest.fixture
+def two(settings: Settings, tmp_path: Path) -> list[Version]:
+    return [version_with_files(settings, tmp_path), version_with_files(settings, tmp_path)]
+
+
+@pytest.fixture
+def pool() -> Iterator[FakePool]:
+    words = {"phi3/1": "Madrid it is.", "phi3/2": "Rome."}
+    pool = FakePool(lambda ref: fakes.FakeEngine(tuple(f"{word} " for word in words[ref].split(" "))))
+    yield pool
+    pool.close()
+
+
+def run(settings: Settings, pool: FakePool) -> Evaluation:
+    prompt_sets.save_set(settings, "capitals", CAPITALS)
+    one_by_one = replace(settings, parallel=1)
+    return evaluate(one_by_one, pool, "capitals", ("phi3/1", "phi3/2"), {"temperature": 0}, BOB)  # type: ignore[arg-type]
+
+
+def shown(settings: Settings, version: Version) -> list[evidence.EvaluationEvidence]:
+    return [found for _, found in evidence.evaluations(settings, version, history.unread("phi3"))]
+
+
+def test_a_complete_evaluation_is_evidence_of_each_of_its_versions_once(
+    settings: Settings, pool: FakePool, two: list[Version]
+) -> None:
+    found = run(settings, pool)
+    run(settings, pool)  # nothing is new
+
+    (first,), (second,) = (shown(settings, version) for version in two)
+    whole = prompt_sets.find_set(settings, "capitals")
+    assert (first.run, first.items) == (found.run.run_id, 3)
+    assert (first.prompt_set, first.options) == (f"capitals@{whole.digest}", "temperature 0")
+    assert first.means["contains"].value == 0.5
+    assert [one.other.ref for one in second.against] == ["phi3/1"]
+    assert second.against[0].changes["contains"].model_dump() == {"better": 0, "worse": 1, "p": 1.0, "lower": False}
+    record = search.page(settings, action="evaluate", version=2).records[0]
+    assert (record.user, record.says) == (BOB.name, f"phi3/2: evaluate {whole.ref}")
+    assert record.outcome.startswith("contains 0")
+
+
+def test_a_version_whose_files_change_while_it_answers_has_no_evidence(
+    settings: Settings, pool: FakePool, two: list[Version], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = sealing.seal_evaluation
+
+    def changed(*args: object) -> object:
+        (folder_of(two[1]) / "weights" / "model.onnx").write_bytes(b"other weights")
+        return real(*args)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(sealing, "seal_evaluation", changed)
+    run(settings, pool)
+
+    assert [one.against for one in shown(settings, two[0])] == [[]]
+    assert shown(settings, two[1]) == []
+
+
+def test_a_closed_review_is_evidence_of_the_files_that_answered(
+    settings: Settings, pool: FakePool, two: list[Version]
+) -> None:
+    refs = ("phi3/1", "phi3/2")
+    made = run(settings, pool).run
+    review = Review(
+        "c" * 32, Plan("Is 1 fit?"), BOB.name, 0, made.run_id, made.prompt_set, "d" * 64, refs,
+        sealing.read_digests(settings, refs), 8, "", True, True,
+    )  # fmt: skip
+    votes = [vote(f"i{at}", who, "left", *refs) for at in range(8) for who in ("ann", "ben")]
+    votes += [vote("i0", "cy", "tie", *refs)]
+
+    sealing.seal_review(settings, BOB, review, votes)
+
+    ((record, found),) = evidence.reviews(settings, two[0], history.unread("phi3"))
+    assert (found.review, found.people, found.items, found.prompt_set) == (review.id, 3, 8, f"capitals@{'d' * 64}")
+    assert found.against[0].rate.value == pytest.approx(16.5 / 17)
+    assert 0.6 < found.against[0].rate.low < 0.9
+    assert found.agreement is not None
+    assert (record.reason, record.says) == ("Is 1 fit?", "phi3/1: review against phi3/2")
+
+    (folder_of(two[1]) / "weights" / "model.onnx").write_bytes(b"other weights")
+    assert sealing.seal_review(settings, BOB, review, votes) == []  # nothing is left that it was compared with
+    later = replace(review, digests=sealing.read_digests(settings, refs))
+    assert sealing.seal_review(settings, BOB, later, votes) == []  # it was changed after it had answered
+    assert sealing.seal_review(settings, BOB, replace(review, intact=False), votes) == []
