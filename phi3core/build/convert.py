@@ -11,7 +11,6 @@ import json
 import re
 import shutil
 import subprocess
-from importlib.metadata import version
 from pathlib import Path
 
 from phi3core import folder_cache, hashing
@@ -20,6 +19,7 @@ from phi3core.cell import environment, run
 from phi3core.cell.cell import Cell
 from phi3core.engine.weight_files import check_weights
 from phi3core.errors import BadInput, BuildError
+from phi3core.installed import genai_version
 from phi3core.links import linked_files
 
 _INT4 = ["accuracy_level=4", "block_size=32"]
@@ -44,9 +44,7 @@ def convert_to_onnx(weights: Weights, precision: str, cache: Path, log: Path, re
         return weights.folder
     if precision not in ONNX_PRECISIONS:
         raise BadInput(f"ONNX precision “{precision}” is not one of {', '.join(ONNX_PRECISIONS)}.")
-    key = hashing.hash_texts(
-        "onnx", weights.key, precision, *_extra(weights.folder, precision), version("onnxruntime-genai")
-    )
+    key = hashing.hash_texts("onnx", weights.key, precision, *_extra(weights.folder, precision), genai_version())
     return folder_cache.get_or_make(
         cache, "onnx", key, lambda part: _build(weights.folder, part, precision, log, report), check_weights
     )

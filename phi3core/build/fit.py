@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from functools import cache
-from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
@@ -13,6 +12,7 @@ from phi3core.engine.json_file import read_config
 from phi3core.engine.weight_files import has_template
 from phi3core.engine.weight_headers import tensor_names
 from phi3core.errors import BadInput
+from phi3core.installed import genai_version
 
 # The quantised weights that onnxruntime-genai's builder reads by itself (its loaders/quant_model.py).
 _QUANTISED = {"awq", "gptq", "olive", "quark", "modelopt", "compressed-tensors", "quant_auto"}
@@ -57,7 +57,7 @@ def _check_convertible(folder: Path) -> None:
     known = converter_architectures()
     if known and named not in known:
         raise BadInput(
-            f"onnxruntime-genai {version('onnxruntime-genai')} can't convert {named or 'it'} to ONNX. Build it with "
+            f"onnxruntime-genai {genai_version()} can't convert {named or 'it'} to ONNX. Build it with "
             "the Transformers wrapper, or choose an ONNX version of it that others have made."
         )
     if quantised and (why := _why_unreadable(folder, quantised)):

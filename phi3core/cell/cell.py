@@ -20,8 +20,8 @@ from . import landlock, seccomp
 
 _PACKAGE = Path(__file__).resolve().parents[1]
 _SYSTEM = """
-/lib /lib32 /lib64 /usr/lib /usr/lib32 /usr/lib64 /usr/local/lib /usr/local/cuda /usr/share /etc/ld.so.cache
-/etc/localtime /etc/timezone /etc/nsswitch.conf /etc/mime.types /etc/ssl/openssl.cnf
+/lib /lib32 /lib64 /usr/lib /usr/lib32 /usr/lib64 /usr/local/lib /usr/local/cuda /usr/local/nvidia
+/usr/share /etc/ld.so.cache /etc/localtime /etc/timezone /etc/nsswitch.conf /etc/mime.types /etc/ssl/openssl.cnf
 /proc/cpuinfo /proc/meminfo /proc/stat /proc/loadavg /proc/version /proc/filesystems /proc/driver/nvidia
 /proc/sys/vm/overcommit_memory /proc/sys/kernel/osrelease /sys/devices/system /sys/fs/cgroup /sys/kernel/mm
 /sys/module/nvidia

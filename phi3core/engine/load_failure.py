@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from phi3core.errors import SourceError
+from phi3core.installed import genai_version
 
 from .onnx_config import explain_onnx
 from .weight_files import check_weights
@@ -80,8 +81,7 @@ def first_line(error: Exception | str) -> str:
 
 
 def _library(kind: str) -> str:
-    package = "onnxruntime-genai" if kind == "onnx" else "transformers"
-    return f"{package if kind == 'onnx' else 'Transformers'} {version(package)}"
+    return f"onnxruntime-genai {genai_version()}" if kind == "onnx" else f"Transformers {version('transformers')}"
 
 
 def _config(folder: Path) -> dict[str, Any]:

@@ -43,7 +43,8 @@ class OnnxRuntime:
         self.context_length = int(config["context_length"])
         self.vocabulary = int(config["vocab_size"])
         self.eos = frozenset(int(token) for token in np.atleast_1d(config["eos_token_id"]))
-        self.piece = piece_for(sum(file.stat().st_size for file in folder.iterdir() if file.is_file()))
+        size = sum(file.stat().st_size for file in folder.iterdir() if file.is_file())
+        self.piece = piece_for(size, gpu=og.is_cuda_available())
         # Keys and values of every layer, as float32, which the runtime keeps on a CPU.
         self.token_bytes = 2 * 4 * decoder["num_hidden_layers"] * decoder["num_key_value_heads"] * decoder["head_size"]
         # What onnxruntime-genai's own generate goes by: the configuration does not say it.

@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 import shutil
 import tempfile
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from phi3core.errors import SourceError
+from phi3core.installed import genai_version
 
 from .json_file import read_config
 
@@ -54,7 +54,7 @@ def check_onnx_config(folder: Path) -> None:
 
 def explain_onnx(text: str) -> str:
     """The sentence for what onnxruntime-genai said of a model; empty for what is of no known kind."""
-    library = f"onnxruntime-genai {version('onnxruntime-genai')}"
+    library = f"onnxruntime-genai {genai_version()}"
     if found := re.search(r"Unsupported model_type in config\.json: (\S+)", text):
         return (
             f"{library} does not know its model type “{found[1]}”. Build the original weights with the Transformers "

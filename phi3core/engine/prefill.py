@@ -15,11 +15,16 @@ _PIECE = 0.3  # seconds that reading a piece should take at most, on a machine t
 _SMALLEST = 8  # tokens: smaller pieces would take longer together
 
 
-def piece_for(size: int) -> int:
+def piece_for(size: int, gpu: bool = False) -> int:
     """How many tokens of a prompt to read at once, by the weights' bytes: about 0.2 to 0.4 s of work on four cores.
 
-    Fixed by the version, not measured: where kernels round by the piece, an answer depends on it.
+    Fixed by the version and the device, not measured: where kernels round by the piece, an answer depends on it.
+
+    Args:
+        gpu: the weights are on a GPU, where a call costs as much for one token as for a thousand.
     """
+    if gpu:
+        return 1024
     fitting = int(64e9 / max(size, 1))
     return 1 << (min(max(fitting, 8), 64).bit_length() - 1)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,8 @@ from .kv_cache import Logits, Sequence, Tokens
 from .prefill import piece_for
 from .rotary import DividedSequence
 
+_GPU = Path("/dev/nvidiactl")
+
 
 class TransformersRuntime:
     """See runtime.Runtime. precision ``auto`` takes what the weights were saved in, where the machine has it.
@@ -32,6 +35,8 @@ class TransformersRuntime:
 
     def __init__(self, folder: Path, tokenizer: Path, precision: str) -> None:
         device = "cuda" if torch.cuda.is_available() else "cpu"
+        if device == "cpu" and torch.version.cuda and _GPU.exists():
+            print(f"Runs on the processor: PyTorch can't use the GPU that {_GPU} stands for.", file=sys.stderr)
         dtype = "auto" if precision == "auto" else getattr(torch, precision)
         model, loaded = AutoModelForCausalLM.from_pretrained(
             folder, dtype=dtype, use_safetensors=True, trust_remote_code=False, output_loading_info=True
@@ -53,7 +58,7 @@ class TransformersRuntime:
         self.vocabulary = int(config.vocab_size)
         self.eos = eos_ids(self.model.generation_config, self._tokenizer)
         size = sum(weight.numel() * weight.element_size() for weight in self.model.parameters())
-        self.piece = piece_for(size)
+        self.piece = piece_for(size, gpu=device == "cuda")
         self.token_bytes = token_values(config) * self.model.dtype.itemsize
         rope = getattr(config, "rope_parameters", None) or {}
         longrope = rope.get("rope_type") == "longrope"

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from phi3core import tags
+from phi3core.installed import genai_version
 
 if TYPE_CHECKING:
     from mlflow.models import ModelSignature
@@ -45,7 +46,11 @@ def log_onnx_model(
             signature=_chat_signature() if signature == "chat" else _prompt_signature(options),
             input_example=CHAT_EXAMPLE if signature == "chat" else PROMPT_EXAMPLE,
             model_config={**options, "signature": signature},
-            pip_requirements=[f"{name}=={version(name)}" for name in ("mlflow", "onnxruntime-genai", "numpy")],
+            pip_requirements=[
+                f"mlflow=={version('mlflow')}",
+                f"onnxruntime-genai=={genai_version()}",
+                f"numpy=={version('numpy')}",
+            ],
             metadata=metadata | ({"task": "llm/v1/chat"} if signature == "chat" else {}),
         )
     return logged

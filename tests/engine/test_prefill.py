@@ -97,3 +97,7 @@ def test_kernels_that_round_by_the_piece_are_found_out() -> None:
 @pytest.mark.parametrize(("size", "piece"), [(0, 64), (90_000_000, 64), (2_700_000_000, 16), (10**11, 8)])
 def test_the_larger_the_weights_the_smaller_the_pieces(size: int, piece: int) -> None:
     assert piece_for(size) == piece
+
+
+def test_a_gpu_reads_a_thousand_tokens_at_once_whatever_the_weights_take() -> None:
+    assert piece_for(2_700_000_000, gpu=True) == piece_for(0, gpu=True) == 1024
