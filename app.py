@@ -23,6 +23,7 @@ page = st.navigation(
         st.Page("pages/compare_page.py", title="Compare", icon=":material/compare:", url_path="compare"),
         st.Page("pages/prompt_sets_page.py", title="Prompt sets", icon=":material/list_alt:", url_path="prompt-sets"),
         st.Page("pages/evaluate_page.py", title="Evaluate", icon=":material/checklist:", url_path="evaluate"),
+        st.Page("pages/review_page.py", title="Review", icon=":material/rate_review:", url_path="review"),
         st.Page(
             "pages/conversations_page.py", title="Conversations", icon=":material/forum:", url_path="conversations"
         ),

@@ -11,6 +11,7 @@ from pages.components.shared import reads, ui
 from phi3core import tags
 from phi3core.build import jobs
 from phi3core.build.job import Job
+from phi3core.evaluation.reviews.waiting import Waiting, read_waiting
 from phi3core.promotion.policy import requests
 from phi3core.promotion.policy.request_status import Request
 from phi3core.promotion.record import search
@@ -58,7 +59,12 @@ models = [row.model for row in now.page.summaries]
 in_production = [row for row in now.page.summaries if row.model.production]
 more = bool(now.page.next_page_token)
 
-overview.waits(ui.person(), now.waiting)
+me = ui.person()
+reviews = reads.latest(read_waiting, ui.config(), me, max_age=10).value or Waiting()
+if count := len(overview.requests_for(me, now.waiting)) + len(reviews.reviews) + len(reviews.calls):
+    st.subheader(f"Waits for you · {count}", anchor=False)
+overview.waits(me, now.waiting)
+overview.reviews(reviews)
 if not models:
     with st.container(border=True):
         st.subheader("Build your first version", anchor=False)

@@ -20,6 +20,7 @@ PAGES = {
     "compare": "pages/compare_page.py",
     "prompt-sets": "pages/prompt_sets_page.py",
     "evaluate": "pages/evaluate_page.py",
+    "review": "pages/review_page.py",
     "registry": "pages/registry_page.py",
     "promotions": "pages/promotions_page.py",
     "build": "pages/build_page.py",

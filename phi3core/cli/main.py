@@ -1,6 +1,6 @@
 """The program: the group of commands with every command in it."""
 
-from . import build, chat, compare, evaluate, models, parity, promote, record, requests, serve, trust
+from . import build, chat, compare, evaluate, models, parity, promote, record, requests, review, serve, trust
 from .group import main
 
 __all__ = [
@@ -14,6 +14,7 @@ __all__ = [
     "promote",
     "record",
     "requests",
+    "review",
     "serve",
     "trust",
 ]

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import threading
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 from phi3core.access import roles
@@ -20,6 +20,9 @@ from . import evaluate as evaluating
 from . import prompt_sets
 from .evaluate import Cancel, find_targets
 
+Then = Callable[[str], object]
+"""Makes something of the answers, once all are there; it is given the evaluation's id."""
+
 _MOST_ENDED = 5  # jobs that have ended and are still told
 _jobs: list[EvaluationJob] = []
 _lock = threading.Lock()
@@ -28,15 +31,15 @@ _lock = threading.Lock()
 class EvaluationJob:
     """An evaluation under way. done, total: answers, 0 before they are known. error: why it failed, a sentence.
 
-    run_id: of what came of it, once it has ended.
+    run_id: of what came of it, once it has ended. purpose: what is made of the answers, in words; "" for nothing.
     """
 
-    def __init__(self, prompt_set: str, refs: Sequence[str], user: str) -> None:
+    def __init__(self, prompt_set: str, refs: Sequence[str], user: str, purpose: str = "") -> None:
         self.id = uuid.uuid4().hex
         self.prompt_set, self.refs, self.user = prompt_set, tuple(refs), user
         self.done, self.total = 0, 0
         self.state: Literal["running", "done", "stopped", "failed"] = "running"
-        self.error, self.run_id = "", ""
+        self.error, self.run_id, self.purpose = "", "", purpose
         self._cancel = Cancel()
 
     def may_be_stopped_by(self, person: Person) -> bool:
@@ -52,11 +55,15 @@ class EvaluationJob:
     def _report(self, done: int, total: int) -> None:
         self.done, self.total = done, total
 
-    def _run(self, settings: Settings, pool: Pool, options: dict[str, Any], person: Person, again: bool) -> None:
+    def _run(
+        self, settings: Settings, pool: Pool, options: dict[str, Any], person: Person, again: bool, then: Then | None
+    ) -> None:
         try:
             found = evaluating.evaluate(
                 settings, pool, self.prompt_set, self.refs, options, person, again, self._report, self._cancel
             )
+            if then is not None and found.run.complete:
+                then(found.run.run_id)
         except Phi3Error as error:
             self.error, self.state = str(error), "failed"
         except Exception as error:  # whatever it is, the job must not stay running
@@ -73,8 +80,14 @@ def start(
     options: dict[str, Any] | None = None,
     person: Person | None = None,
     again: bool = False,
+    purpose: str = "",
+    then: Then | None = None,
 ) -> EvaluationJob:
-    """Begin an evaluation in the background; the arguments are those of `evaluate.evaluate`.
+    """Begin an evaluation in the background; the first arguments are those of `evaluate.evaluate`.
+
+    Args:
+        purpose: what is made of the answers, in words.
+        then: makes it. Where it raises, the job has failed.
 
     Raises:
         Forbidden: the person is a viewer.
@@ -84,12 +97,12 @@ def start(
     person = person or roles.local_person(settings)
     roles.require(person, "reviewer", "evaluating versions")
     prompt_set = prompt_sets.find_set(settings, prompt_set).ref  # a set that is saved meanwhile is another one
-    job = EvaluationJob(prompt_set, [target.ref for target in find_targets(settings, refs)], person.name)
+    job = EvaluationJob(prompt_set, [target.ref for target in find_targets(settings, refs)], person.name, purpose)
     with _lock:
         for old in [held for held in _jobs if held.state != "running"][:-_MOST_ENDED]:
             _jobs.remove(old)
         _jobs.append(job)
-    threading.Thread(target=job._run, args=(settings, pool, options or {}, person, again), daemon=True).start()
+    threading.Thread(target=job._run, args=(settings, pool, options or {}, person, again, then), daemon=True).start()
     return job
 
 

@@ -9,7 +9,7 @@ from phi3core.registry import reader
 from tests.app.conftest import Open, Register, said
 from tests.app.talks import shown
 
-PAGES = ("home", "chat", "compare", "prompt_sets", "evaluate", "conversations", "registry", "build")
+PAGES = ("home", "chat", "compare", "prompt_sets", "evaluate", "review", "conversations", "registry", "build")
 
 
 @pytest.mark.parametrize("uri", ["http://127.0.0.1:9", "sqlite:////dev/null/all.db"])

@@ -17,7 +17,7 @@ from tests.support import fakes
 COMMANDS = (
     "demo", "build", "inspect", "measure", "parity", "models", "compare", "copy", "promote", "adopt", "rollback",
     "delete", "request", "approve", "reject", "withdraw", "policy", "record", "chat", "batch", "export", "import",
-    "serve", "app", "key", "sign-out", "trust", "prompts", "evaluate", "evaluations",
+    "serve", "app", "key", "sign-out", "trust", "prompts", "evaluate", "evaluations", "review",
 )  # fmt: skip
 
 

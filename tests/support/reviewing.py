@@ -28,7 +28,7 @@ def evaluated(
 ) -> str:
     """A complete evaluation of so many items: the id of its run. Each answer is the version's own."""
     asked = [item(f"i{number}", f"Question {number}?") for number in range(count)]
-    found = prompt_sets.save_set(settings, name, asked)
+    found = prompt_sets.save_set(settings, name, asked, OWNER)
     store, home = mlflow_client(settings), experiment_id(settings, tags.EVALUATIONS)
     of = {tags.EVALUATION: "made up", tags.PROMPT_SET: found.ref, tags.ITEMS: str(count)}
     run_id = str(store.create_run(home, tags=of | {tags.VERSIONS: json.dumps(refs)}).info.run_id)
@@ -40,7 +40,7 @@ def evaluated(
 
 
 def _answer(settings: Settings, home: str, run_id: str, ref: str, asked: Item) -> None:
-    turn = ChatTurn(asked.prompt, ref, answer=f"{ref.replace('/', ' number ')} says {asked.id}.", state="done")
+    turn = ChatTurn(asked.prompt, ref, answer=f"Version {ref[-1]} says: {asked.prompt}", state="done")
     info = turn_trace.make_info(turn, home, {trace_search.RUN: run_id, tags.ITEM: asked.id})
     turn_trace.write_trace(settings, turn, list(asked.messages), info, again=False)
 

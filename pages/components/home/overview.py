@@ -12,10 +12,12 @@ from pages.components.shared.escape import escape, short
 from phi3core import tags
 from phi3core.access.roles import Person
 from phi3core.build.job import Job
+from phi3core.evaluation.reviews.waiting import Waiting
 from phi3core.promotion.policy.request_status import Request
 from phi3core.promotion.record.model import Record
 from phi3core.registry.models import ModelSummary
 from phi3core.text import plural
+from phi3core.timestamps import from_ms
 
 MOST = 8
 """Of each list, at most so many are shown."""
@@ -32,7 +34,6 @@ def waits(person: Person, waiting: Sequence[Request]) -> None:
     mine = requests_for(person, waiting)
     if not mine:
         return
-    st.subheader(f"Waits for you · {len(mine)}", anchor=False)
     for request in mine[:MOST]:
         with st.container(border=True, horizontal=True, vertical_alignment="center", key=f"home_wait_{request.id}"):
             with st.container():
@@ -45,6 +46,22 @@ def waits(person: Person, waiting: Sequence[Request]) -> None:
                 st.switch_page("pages/promotions_page.py", query_params=query)
     if len(mine) > MOST:
         st.page_link("pages/promotions_page.py", label=f"All {len(mine)} requests", icon=":material/front_hand:")
+
+
+def reviews(waiting: Waiting) -> None:
+    """The reviews in which items wait for this person, and the comments that call them."""
+    for one, progress in waiting.reviews[:MOST]:
+        with st.container(border=True, horizontal=True, vertical_alignment="center", key=f"home_review_{one.id}"):
+            with st.container():
+                st.markdown(f"**{short(one.plan.question, 160)}**")
+                st.caption(f"{short(one.by)} asks: {progress.waiting:,} wait for you, {progress.done:,} done")
+            if st.button("Judge", icon=":material/how_to_vote:", type="primary", key=f"home_judge_{one.id}"):
+                st.switch_page("pages/review_page.py", query_params={"r": one.id})
+    for one, said in waiting.calls[:MOST]:
+        with st.container(border=True, horizontal=True, vertical_alignment="center", key=f"home_call_{said.at}"):
+            st.markdown(f"{short(said.by)} calls you, {ui.ago(from_ms(said.at))}: {short(said.text, 200)}")
+            if st.button("Look", icon=":material/forum:", key=f"home_look_{said.at}"):
+                st.switch_page("pages/review_page.py", query_params={"r": one.id, "view": "results"})
 
 
 def compare(refs: Sequence[str]) -> None:

@@ -9,7 +9,7 @@ from tempfile import TemporaryDirectory
 from phi3core import tags
 from phi3core.access import roles
 from phi3core.access.roles import Person
-from phi3core.errors import Conflict, NotFound, StoreDown, StoreError
+from phi3core.errors import BadInput, Conflict, NotFound, StoreDown, StoreError
 from phi3core.evaluation import prompt_sets, results
 from phi3core.evaluation.results import EvaluationRun
 from phi3core.registry import artifacts, reader
@@ -73,9 +73,10 @@ def version_digest(settings: Settings, ref: str) -> str:
     except StoreDown:
         raise
     except (
+        BadInput,
         NotFound,
         StoreError,
-    ):  # answers of a version whose files are gone can be reviewed, and are evidence of nothing
+    ):  # its answers can be reviewed, and are evidence of nothing
         return ""
 
 

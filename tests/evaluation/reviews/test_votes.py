@@ -147,7 +147,7 @@ def test_nothing_that_a_reviewer_is_shown_tells_whose_answer_it_is(settings: Set
 
     assert "phi3/" not in repr(shown)
     assert len({one.key for one in shown}) == 16
-    first = [one.texts[0].startswith("phi3 number 1") for one in shown]
+    first = [one.texts[0].startswith("Version 1") for one in shown]
     assert 0 < sum(first) < 16
 
 
