@@ -21,7 +21,7 @@ from phi3core.settings import Settings
 from phi3core.traces import feedback
 from phi3core.traces.feedback import Reviews
 
-from . import model_state, navigation
+from . import model_state, navigation, parity_view
 from .tabs.reviews import won
 
 _DIFFERENCES, _EVERYTHING = "Differences", "Everything"
@@ -52,6 +52,7 @@ def show(left: str, right: str) -> None:
     _people(one, other)
     if st.button("Compare their answers", icon=":material/compare:", key="compare_answers"):
         st.switch_page("pages/compare_page.py", query_params={"with": [one.ref, other.ref]})
+    parity_view.show_against(other, one)
     for sentence in found.unread:
         ui.show_warning(sentence)
     if any(difference.unsure for difference in found.differences):

@@ -21,6 +21,12 @@ TITLES = {
     tags.SIZE_METRIC: "Size, MB",
     tags.SECONDS: "Building it, s",
     tags.LOAD: "Load of other programs, %",
+    tags.PARITY_KL: "Mean KL divergence from the source",
+    tags.PARITY_KL_HIGH: "The same, upper end of its interval",
+    tags.PARITY_KL_P99: "KL divergence, 99th percentile",
+    tags.PARITY_SAME_TOP: "Same likeliest token as the source, share",
+    tags.PARITY_PERPLEXITY: "Perplexity",
+    tags.PARITY_RATIO: "Perplexity / the source’s",
 }
 _SCALES = {tags.PEAK_MEMORY: 1e-6, tags.SIZE_METRIC: 1e-6}
 
