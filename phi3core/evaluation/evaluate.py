@@ -34,7 +34,7 @@ from phi3core.traces.trace_search import RUN
 from phi3core.traces.turn import Turn
 from phi3core.traces.turn_trace import make_info, write_trace
 
-from . import evidence, prompt_sets, results, scorers
+from . import datasets, evidence, prompt_sets, results, scorers
 from .items import Item
 from .results import Evaluation
 
@@ -115,7 +115,7 @@ def evaluate(
     report, cancel = report or (lambda _done, _total: None), cancel or Cancel()
     try:
         with FileLock(settings.locks / f"evaluation-{key[:16]}.lock", timeout=0):
-            run_id, complete = _open_run(settings, key, found, targets, options, person, again)
+            run_id, complete = _open_run(settings, key, found, items, targets, options, person, again)
             missing: list[str] = []
             try:
                 if not complete:
@@ -162,6 +162,7 @@ def _open_run(
     settings: Settings,
     key: str,
     found: prompt_sets.PromptSet,
+    items: Sequence[Item],
     targets: Sequence[Target],
     options: dict[str, Any],
     person: Person,
@@ -186,7 +187,10 @@ def _open_run(
             tags.DIGESTS: json.dumps(evidence.read_digests(settings, [target.ref for target in targets])),
             tags.USER: person.name,
         }
-        return str(store.create_run(home, run_name=found.name, tags=of).info.run_id), False
+        run_id = str(store.create_run(home, run_name=found.name, tags=of).info.run_id)
+        dataset = datasets.publish(settings, found.ref, found.digest, items)
+        store.log_inputs(run_id, [datasets.run_input(found.ref, found.digest, dataset)])
+        return run_id, False
 
 
 def _close_run(settings: Settings, found: Evaluation, missing: Sequence[str], stopped: bool) -> Evaluation:

@@ -5,6 +5,7 @@ Saving changed items makes a new version; nothing is ever changed in one. What i
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 from collections.abc import Sequence
@@ -21,10 +22,11 @@ from filelock import FileLock
 from phi3core import tags
 from phi3core.access import roles
 from phi3core.access.roles import Person
-from phi3core.errors import BadInput, Conflict, Forbidden, NotFound, StoreError
+from phi3core.errors import BadInput, Conflict, Forbidden, NotFound, StoreDown, StoreError
 from phi3core.settings import Settings
 from phi3core.store.client import experiment_id, mlflow_client, search_pages, translate_errors
 
+from . import datasets
 from .items import Item, check_items, digest_of, parse_item, to_jsonl
 
 if TYPE_CHECKING:
@@ -172,7 +174,10 @@ def _save(settings: Settings, name: str, items: Sequence[Item], person: Person) 
         store.set_tag(run.info.run_id, tags.ITEMS, str(len(items)))
         store.set_tag(run.info.run_id, tags.DIGEST, digest_of(items))  # last: without it the version is none
         store.set_terminated(run.info.run_id)
-        return _found(store.get_run(run.info.run_id))
+        saved = _found(store.get_run(run.info.run_id))
+    with contextlib.suppress(StoreDown):  # the version is saved, and an evaluation makes what is missing of the dataset
+        datasets.publish(settings, saved.ref, saved.digest, items)
+    return saved
 
 
 def search_sets(settings: Settings, versions: bool = False) -> list[PromptSet]:

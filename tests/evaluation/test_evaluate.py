@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import Any
+import json
 
 import pytest
-from filelock import FileLock
 
 from phi3core import tags
 from phi3core.access.roles import Person
 from phi3core.chat import search
-from phi3core.errors import BadInput, Busy, Forbidden, NotFound, ServerError, StoreDown
-from phi3core.evaluation import evaluate as evaluating
-from phi3core.evaluation import prompt_sets, results
-from phi3core.evaluation.evaluate import Cancel, evaluate
+from phi3core.errors import BadInput, Forbidden, NotFound, ServerError
+from phi3core.evaluation import datasets, prompt_sets, results
+from phi3core.evaluation.evaluate import evaluate
 from phi3core.evaluation.items import Item
-from phi3core.evaluation.results import Evaluation
 from phi3core.registry.models import Version
 from phi3core.settings import Settings
 from phi3core.store.client import experiment_id, mlflow_client
-from phi3core.traces import feedback, trace_search, turn_trace
+from phi3core.traces import feedback, turn_trace
 from tests.app.servers import FakePool
+from tests.evaluation.evaluating import Engines, asked_of, run
 from tests.evaluation.sets import CAPITALS, item
 from tests.support import fakes
 
@@ -29,18 +26,6 @@ from tests.support import fakes
 @pytest.fixture(autouse=True)
 def saved(settings: Settings) -> prompt_sets.PromptSet:
     return prompt_sets.save_set(settings, "capitals", CAPITALS)
-
-
-Engines = dict[str, fakes.FakeEngine]
-
-
-def _asked(engines: Engines) -> int:
-    return sum(len(engine.asked) for engine in engines.values())
-
-
-def run(settings: Settings, pool: FakePool, *refs: str, **more: Any) -> Evaluation:
-    one_by_one = replace(settings, parallel=1)  # the made-up engine writes one answer at a time
-    return evaluate(one_by_one, pool, "capitals", refs or ("phi3/1", "phi3/2"), **more)  # type: ignore[arg-type]
 
 
 def test_every_version_answers_every_item_and_is_scored(
@@ -62,6 +47,9 @@ def test_every_version_answers_every_item_and_is_scored(
     assert (seen[0], seen[-1]) == ((0, 6), (6, 6))
     kept = mlflow_client(settings).get_run(found.run.run_id)
     assert (kept.data.metrics["phi3/2/contains"], kept.data.tags[tags.OPTIONS]) == (0.5, '{"temperature": 0}')
+    (dataset,) = (given.dataset for given in kept.inputs.dataset_inputs)
+    assert (dataset.name, saved.digest.startswith(dataset.digest)) == (saved.ref, True)
+    assert datasets.read_items(settings, json.loads(dataset.source)["dataset_id"])[1] == saved.digest
 
 
 def test_an_answer_is_a_trace_of_the_run_with_its_scores_and_of_no_conversation(
@@ -82,55 +70,15 @@ def test_the_same_evaluation_is_found_and_not_made_again(
     settings: Settings, pool: FakePool, versions: list[Version], engines: Engines
 ) -> None:
     first = run(settings, pool)
-    asked = _asked(engines)
+    asked = asked_of(engines)
 
     assert run(settings, pool, "phi3/2", "phi3/1").run.run_id == first.run.run_id
-    assert _asked(engines) == asked
+    assert asked_of(engines) == asked
     assert run(settings, pool, again=True).run.run_id != first.run.run_id
-    assert _asked(engines) == 2 * asked
+    assert asked_of(engines) == 2 * asked
     assert run(settings, pool, options={"max_tokens": 2}).of("phi3/1")["spain"].text == "Madrid it "
     assert len(results.search_evaluations(settings)) == 3
     assert results.search_evaluations(settings, "phi3/9") == []
-
-
-def test_one_that_was_killed_goes_on_with_what_is_missing(
-    settings: Settings, pool: FakePool, versions: list[Version], engines: Engines, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    written: list[str] = []
-
-    def dies(settings: Settings, turn: Any, *rest: Any, **more: Any) -> None:
-        if len(written) == 4:
-            raise StoreDown("The store has gone.")  # in the moment between the answer and its trace
-        written.append(turn.id)
-        turn_trace.write_trace(settings, turn, *rest, **more)
-
-    monkeypatch.setattr(evaluating, "write_trace", dies)
-    with pytest.raises(StoreDown):
-        run(settings, pool)
-    (broken,) = results.search_evaluations(settings)
-    kept = len(results.read_evaluation(settings, broken.run_id).answers)
-    asked = _asked(engines)
-    monkeypatch.setattr(evaluating, "write_trace", turn_trace.write_trace)
-
-    found = run(settings, pool, again=True)
-
-    assert (broken.complete, found.run.run_id, found.run.complete) == (False, broken.run_id, True)
-    assert len(found.answers) == len({one.trace_id for one in found.answers}) == 6
-    assert _asked(engines) - asked == 6 - kept
-
-
-def test_one_that_is_cancelled_keeps_what_was_answered(
-    settings: Settings, pool: FakePool, versions: list[Version], engines: Engines
-) -> None:
-    engines["phi3/2"].pause = 0.3
-    cancel = Cancel()
-
-    stopped = run(settings, pool, cancel=cancel, report=lambda done, _: cancel.stop() if done == 3 else None)
-
-    assert (len(stopped.answers), stopped.run.complete) == (3, False)
-    assert {one.ref for one in stopped.answers} == {"phi3/1"}
-    engines["phi3/2"].pause = 0
-    assert run(settings, pool).run.complete
 
 
 def test_a_version_that_fails_leaves_the_rest_and_is_told(
@@ -177,56 +125,6 @@ def test_a_model_whose_name_no_metric_may_have_is_evaluated(
     assert "a_b_home/1/contains" in mlflow_client(settings).get_run(found.run.run_id).data.metrics
 
 
-def test_a_trace_that_was_not_written_whole_is_written_again(
-    settings: Settings, pool: FakePool, versions: list[Version], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    half: list[Any] = []
-
-    def begun(settings: Settings, turn: Any, messages: Any, info: Any, again: bool) -> None:
-        if half:
-            raise StoreDown("The store has gone.")
-        # Killed between the trace and its span.
-        half.append(trace_search.tracing_client(settings).start_trace(info))
-
-    monkeypatch.setattr(evaluating, "write_trace", begun)
-    with pytest.raises(StoreDown):
-        run(settings, pool, "phi3/1")
-    monkeypatch.undo()
-
-    found = run(settings, pool, "phi3/1")
-
-    assert (found.run.complete, len(found.answers)) == (True, 3)
-    whole = [mlflow_client(settings).get_trace(one.trace_id) for one in found.answers]
-    assert all(one.data.spans for one in whole)
-    assert all(len({given.name for given in one.info.assessments}) == len(one.info.assessments) for one in whole)
-
-
-def test_a_new_answer_costs_no_question_whether_it_is_there_and_the_result_is_read_once(
-    settings: Settings, pool: FakePool, versions: list[Version], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    looked: list[str] = []
-    read: list[str] = []
-    monkeypatch.setattr(turn_trace, "_is_there", lambda _settings, id: looked.append(id))
-    whole = results.read_evaluation
-    monkeypatch.setattr(results, "read_evaluation", lambda *of: (read.append(of[1]), whole(*of))[1])
-
-    found = run(settings, pool)
-
-    assert found.run == results.search_evaluations(settings)[0]
-    assert (looked, len(read), found.run.complete) == ([], 1, True)
-
-
-def test_stopping_what_is_complete_leaves_it_complete(
-    settings: Settings, pool: FakePool, versions: list[Version]
-) -> None:
-    first = run(settings, pool, "phi3/1")
-    cancel = Cancel()
-    cancel.stop()
-
-    assert run(settings, pool, "phi3/1", cancel=cancel).run == first.run
-    assert first.run.complete
-
-
 def test_what_others_wrote_among_the_evaluations_breaks_no_list(
     settings: Settings, pool: FakePool, versions: list[Version]
 ) -> None:
@@ -255,14 +153,6 @@ def test_an_answer_that_did_not_fit_counts_as_failed_and_holds_nothing_up(
 
     assert found.run.complete
     assert (found.of("phi3/1")["long"].failed, found.of("phi3/1")["long"].scores) == (True, {"contains": False})
-
-
-def test_two_programs_do_not_make_the_same_evaluation_at_once(
-    settings: Settings, pool: FakePool, versions: list[Version], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(evaluating, "_key", lambda *of: "a" * 64)
-    with FileLock(settings.locks / f"evaluation-{'a' * 16}.lock"), pytest.raises(Busy, match="under way already"):
-        run(settings, pool)
 
 
 def test_who_may_not_or_names_no_version_is_told(settings: Settings, pool: FakePool, versions: list[Version]) -> None:

@@ -5,15 +5,18 @@ from __future__ import annotations
 import json
 
 import pytest
+from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
+from mlflow.protos.databricks_pb2 import ENDPOINT_NOT_FOUND
 
 from phi3core import tags
 from phi3core.access.roles import Person
 from phi3core.errors import BadInput, Conflict, Forbidden, NotFound, StoreError
-from phi3core.evaluation import prompt_sets
+from phi3core.evaluation import datasets, prompt_sets
 from phi3core.evaluation.item_files import read_items
 from phi3core.evaluation.items import Item, parse_item
 from phi3core.settings import Settings
-from phi3core.store.client import mlflow_client
+from phi3core.store.client import experiment_id, mlflow_client
 from tests.evaluation.sets import CAPITALS, item
 
 
@@ -156,3 +159,40 @@ def test_a_file_that_is_no_text_or_too_large_is_refused() -> None:
         read_items("a.csv", b"x" * 10_000_001)
     with pytest.raises(BadInput, match="longer than 100,000 characters"):
         parse_item({"prompt": "x" * 100_001}, "Line 1", 1)
+
+
+# ---------------------------------------------------------------- MLflow's datasets
+
+
+def test_each_version_is_a_dataset_of_mlflow_that_has_the_same_digest(store: Settings, fresh: str) -> None:
+    same = [item("one"), item("two"), Item("three", CAPITALS[0].messages, {"number": 3.0}, ("x", "y"))]
+    saved = [prompt_sets.save_set(store, fresh, items) for items in (same, CAPITALS)]
+
+    for version, items in zip(saved, (same, CAPITALS)):
+        dataset = datasets.publish(store, version.ref, version.digest, items)
+        kept = mlflow_client(store).get_dataset(dataset)
+        assert (kept.name, kept.tags[tags.PROMPT_SET]) == (version.ref, version.ref)
+        assert datasets.read_items(store, dataset) == (items, version.digest)
+    home = experiment_id(store, tags.EVALUATIONS)
+    where = f"name = '{saved[0].ref}'"
+    assert len(mlflow_client(store).search_datasets([home], where)) == 1, "it is made once"
+
+
+def test_a_dataset_that_was_not_written_whole_is_completed(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(datasets, "publish", lambda *_: "")
+        saved = prompt_sets.save_set(settings, "capitals", CAPITALS)
+    datasets.publish(settings, saved.ref, saved.digest, CAPITALS[:1])
+
+    dataset = datasets.publish(settings, saved.ref, saved.digest, CAPITALS)
+    assert datasets.read_items(settings, dataset)[1] == saved.digest
+
+
+def test_a_set_is_saved_in_a_store_that_keeps_no_datasets(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    def unknown(*_: object, **__: object) -> None:
+        raise MlflowException("No such call", error_code=ENDPOINT_NOT_FOUND)
+
+    monkeypatch.setattr(MlflowClient, "search_datasets", unknown)
+
+    assert prompt_sets.save_set(settings, "capitals", CAPITALS).size == 3
+    assert datasets.publish(settings, "capitals@0123456", "0123456", CAPITALS) == ""

@@ -1,0 +1,123 @@
+"""Evaluations that were killed, stopped or begun twice go on, and nothing is there twice."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from filelock import FileLock
+
+from phi3core.errors import Busy, StoreDown
+from phi3core.evaluation import evaluate as evaluating
+from phi3core.evaluation import prompt_sets, results
+from phi3core.evaluation.evaluate import Cancel
+from phi3core.registry.models import Version
+from phi3core.settings import Settings
+from phi3core.store.client import mlflow_client
+from phi3core.traces import trace_search, turn_trace
+from tests.app.servers import FakePool
+from tests.evaluation.evaluating import Engines, asked_of, run
+from tests.evaluation.sets import CAPITALS
+
+
+@pytest.fixture(autouse=True)
+def saved(settings: Settings) -> prompt_sets.PromptSet:
+    return prompt_sets.save_set(settings, "capitals", CAPITALS)
+
+
+def test_one_that_was_killed_goes_on_with_what_is_missing(
+    settings: Settings, pool: FakePool, versions: list[Version], engines: Engines, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written: list[str] = []
+
+    def dies(settings: Settings, turn: Any, *rest: Any, **more: Any) -> None:
+        if len(written) == 4:
+            raise StoreDown("The store has gone.")  # in the moment between the answer and its trace
+        written.append(turn.id)
+        turn_trace.write_trace(settings, turn, *rest, **more)
+
+    monkeypatch.setattr(evaluating, "write_trace", dies)
+    with pytest.raises(StoreDown):
+        run(settings, pool)
+    (broken,) = results.search_evaluations(settings)
+    kept = len(results.read_evaluation(settings, broken.run_id).answers)
+    asked = asked_of(engines)
+    monkeypatch.setattr(evaluating, "write_trace", turn_trace.write_trace)
+
+    found = run(settings, pool, again=True)
+
+    assert (broken.complete, found.run.run_id, found.run.complete) == (False, broken.run_id, True)
+    assert len(found.answers) == len({one.trace_id for one in found.answers}) == 6
+    assert asked_of(engines) - asked == 6 - kept
+
+
+def test_one_that_is_cancelled_keeps_what_was_answered(
+    settings: Settings, pool: FakePool, versions: list[Version], engines: Engines
+) -> None:
+    engines["phi3/2"].pause = 0.3
+    cancel = Cancel()
+
+    stopped = run(settings, pool, cancel=cancel, report=lambda done, _: cancel.stop() if done == 3 else None)
+
+    assert (len(stopped.answers), stopped.run.complete) == (3, False)
+    assert {one.ref for one in stopped.answers} == {"phi3/1"}
+    engines["phi3/2"].pause = 0
+    assert run(settings, pool).run.complete
+
+
+def test_a_trace_that_was_not_written_whole_is_written_again(
+    settings: Settings, pool: FakePool, versions: list[Version], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    half: list[Any] = []
+
+    def begun(settings: Settings, turn: Any, messages: Any, info: Any, again: bool) -> None:
+        if half:
+            raise StoreDown("The store has gone.")
+        # Killed between the trace and its span.
+        half.append(trace_search.tracing_client(settings).start_trace(info))
+
+    monkeypatch.setattr(evaluating, "write_trace", begun)
+    with pytest.raises(StoreDown):
+        run(settings, pool, "phi3/1")
+    monkeypatch.undo()
+
+    found = run(settings, pool, "phi3/1")
+
+    assert (found.run.complete, len(found.answers)) == (True, 3)
+    whole = [mlflow_client(settings).get_trace(one.trace_id) for one in found.answers]
+    assert all(one.data.spans for one in whole)
+    assert all(len({given.name for given in one.info.assessments}) == len(one.info.assessments) for one in whole)
+
+
+def test_a_new_answer_costs_no_question_whether_it_is_there_and_the_result_is_read_once(
+    settings: Settings, pool: FakePool, versions: list[Version], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked: list[str] = []
+    read: list[str] = []
+    monkeypatch.setattr(turn_trace, "_is_there", lambda _settings, id: looked.append(id))
+    whole = results.read_evaluation
+    monkeypatch.setattr(results, "read_evaluation", lambda *of: (read.append(of[1]), whole(*of))[1])
+
+    found = run(settings, pool)
+
+    assert found.run == results.search_evaluations(settings)[0]
+    assert (looked, len(read), found.run.complete) == ([], 1, True)
+
+
+def test_stopping_what_is_complete_leaves_it_complete(
+    settings: Settings, pool: FakePool, versions: list[Version]
+) -> None:
+    first = run(settings, pool, "phi3/1")
+    cancel = Cancel()
+    cancel.stop()
+
+    assert run(settings, pool, "phi3/1", cancel=cancel).run == first.run
+    assert first.run.complete
+
+
+def test_two_programs_do_not_make_the_same_evaluation_at_once(
+    settings: Settings, pool: FakePool, versions: list[Version], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(evaluating, "_key", lambda *of: "a" * 64)
+    with FileLock(settings.locks / f"evaluation-{'a' * 16}.lock"), pytest.raises(Busy, match="under way already"):
+        run(settings, pool)
