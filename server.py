@@ -7,6 +7,7 @@ import importlib
 import os
 import signal
 import sys
+import threading
 import traceback
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
@@ -26,6 +27,7 @@ from streamlit.web.server.starlette.starlette_app_utils import decode_signed_val
 from phi3core.access.login import allowed_hosts, load_login
 from phi3core.access.loopback_only import LOOPBACK, check_app_address
 from phi3core.cell import cell
+from phi3core.cell.own_folder import remove_left
 from phi3core.chat import history
 from phi3core.chat.response_history import ResponseHistory
 from phi3core.errors import Phi3Error
@@ -77,6 +79,7 @@ async def lifespan(_: st.App) -> AsyncIterator[None]:
     send_at_once(st.get_option("server.port"))
     if why := cell.why_none():
         print(f"Models run without a cell here: {why}. See docs/security.md.", file=sys.stderr, flush=True)
+    threading.Thread(target=remove_left, daemon=True).start()
     servers = pool(config, is_trusted)
     await gateway.start(servers, ResponseHistory(config, servers))
     _before_the_end(gateway.hang_up)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-import tempfile
 import time
 import traceback
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ from pydantic import TypeAdapter
 from phi3core import tags
 from phi3core.cell import environment, run
 from phi3core.cell.cell import FILE_SIZE, Cell
+from phi3core.cell.own_folder import own_folder
 from phi3core.engine import cpu
 from phi3core.errors import BuildError, Phi3Error
 from phi3core.links import linked_files
@@ -74,7 +74,7 @@ def measure_model(folder: Path, kind: str, precision: str = "auto") -> Measureme
         kind: ``logged``, or the wrapper of weights that are not logged yet.
         precision: of weights for the Transformers wrapper.
     """
-    with tempfile.TemporaryDirectory(prefix="phi3-trial-") as own:
+    with own_folder() as own:
         shut_in = Cell((folder, *linked_files(folder)), Path(own), file_size=FILE_SIZE)
         command = run.command(shut_in, "phi3core.build.measure", [str(folder), kind, precision])
         given = environment.allowed(own)

@@ -10,10 +10,8 @@ import contextlib
 import json
 import os
 import secrets
-import shutil
 import subprocess
 import sys
-import tempfile
 import threading
 from pathlib import Path
 from typing import Any
@@ -21,6 +19,7 @@ from typing import Any
 import psutil
 
 from phi3core.cell import environment
+from phi3core.cell.own_folder import OwnFolder
 from phi3core.http_client import local_client
 
 from . import disk
@@ -59,7 +58,8 @@ class Child:
         self._at = f"[{host}]" if ":" in host else host
         self.port: int | None = None
         self.base = 0  # resident bytes when it had its port, before any model
-        self._folder = tempfile.mkdtemp(prefix="phi3-model-")  # the only one in which it may write
+        self._own = OwnFolder()  # the only one in which it may write
+        self._folder = self._own.path
         with log.open("ab") as file:
             self._process = subprocess.Popen(
                 command,
@@ -165,4 +165,4 @@ class Child:
         while os.read(output.fileno(), 65536):  # a model may print: it is dropped, but the pipe must not fill
             pass
         self._process.wait()
-        shutil.rmtree(self._folder, ignore_errors=True)
+        self._own.remove()
