@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from phi3core.evaluation import statistics
 from phi3core.evaluation.judgement import Judgement
@@ -42,8 +43,12 @@ class Report:
     needed: Needed | None
 
 
-def analyse(judgements: Sequence[Judgement], times: int = ranking.RESAMPLES) -> Report:
-    """All of it; some seconds of computing for a thousand resamples. times: how often items are resampled."""
+@lru_cache(maxsize=20)
+def analyse(judgements: tuple[Judgement, ...], times: int = ranking.RESAMPLES) -> Report:
+    """All of it; some seconds of computing for a thousand resamples, once for the same votes.
+
+    times: how often items are resampled.
+    """
     pairs = count_pairs(judgements)
     ranks = ranking.rank(pairs, times)
     votes = [vote for vote in judgements if not vote.check]

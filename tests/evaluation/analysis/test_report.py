@@ -8,15 +8,20 @@ import pytest
 from phi3core.evaluation.analysis import report
 from phi3core.evaluation.analysis.needed import needed
 from phi3core.evaluation.analysis.pairs import count_pairs
+from phi3core.evaluation.judgement import Judgement
 
 from .votes import NEW, OLD, alike, table, vote, votes
+
+
+def analyse(judgements: list[Judgement], times: int = 10) -> report.Report:
+    return report.analyse(tuple(judgements), times)
 
 
 def test_the_answer_that_is_drawn_first_wins_too_often() -> None:
     given = [
         vote(f"i{at}", "ann", "left" if at % 2 else "right", shown_first=NEW if at % 2 else OLD) for at in range(40)
     ]
-    found = report.analyse([*given, vote("tie", "ann", "tie", shown_first=NEW)], 10).first_shown
+    found = analyse([*given, vote("tie", "ann", "tie", shown_first=NEW)]).first_shown
 
     assert found is not None
     assert (found.value, found.count) == (1, 40)
@@ -26,7 +31,7 @@ def test_the_answer_that_is_drawn_first_wins_too_often() -> None:
 def test_one_voter_who_decides_the_result_is_named() -> None:
     given = [vote(f"i{at}", who, "left") for at in range(2) for who in ("ann", "ben")]
     given += [vote(f"i{at}", "eve", "right") for at in range(9)]
-    voters = {one.name: one for one in report.analyse(given, 10).voters}
+    voters = {one.name: one for one in analyse(given).voters}
 
     assert voters["eve"].first_without == NEW
     assert voters["ann"].first_without == OLD
@@ -36,7 +41,7 @@ def test_one_voter_who_decides_the_result_is_named() -> None:
 def test_attention_is_checked_by_the_version_that_is_chosen() -> None:
     given = [vote("a", "ann", "left"), vote("a", "ann", "right", OLD, NEW, check=True)]  # the same, sides changed
     given += [vote("a", "ben", "left"), vote("a", "ben", "right", check=True), vote("b", "ben", "left", check=True)]
-    voters = {one.name: (one.checks, one.failed) for one in report.analyse(given, 10).voters}
+    voters = {one.name: (one.checks, one.failed) for one in analyse(given).voters}
 
     assert voters == {"ann": (1, 0), "ben": (1, 1)}
 
@@ -45,7 +50,7 @@ def test_items_on_which_people_differ_are_listed_the_most_divided_first() -> Non
     given = [vote("same", who, "left") for who in ("ann", "ben", "cy")]
     given += [vote("one against two", who, value) for who, value in (("ann", "left"), ("ben", "left"), ("cy", "tie"))]
     given += [vote("all", "ann", "left", comment="Shorter."), vote("all", "ben", "right"), vote("all", "cy", "tie")]
-    found = report.analyse(given, 10).disagreements
+    found = analyse(given).disagreements
 
     assert [(one.item, round(one.share, 2)) for one in found] == [("all", 1.0), ("one against two", 0.67)]
     assert found[0].said == (("ann", NEW), ("ben", OLD), ("cy", "tie"))
@@ -53,7 +58,7 @@ def test_items_on_which_people_differ_are_listed_the_most_divided_first() -> Non
 
 
 def test_a_clear_result_needs_no_more_votes() -> None:
-    found = report.analyse(votes(*["left"] * 30, *["right"] * 5), 10).needed
+    found = analyse(votes(*["left"] * 30, *["right"] * 5)).needed
 
     assert found is not None
     assert found.settled
@@ -82,15 +87,15 @@ def test_as_many_items_more_as_are_said_to_be_needed_settle_it_mostly() -> None:
 
 
 def test_two_that_are_as_good_as_each_other_are_not_settled_by_more() -> None:
-    found = report.analyse(votes(*["left", "right"] * 20), 10).needed
+    found = analyse(votes(*["left", "right"] * 20)).needed
 
     assert found is not None
     assert (found.settled, found.votes, found.items) == (False, None, None)
 
 
 def test_ratings_have_means_and_passes_shares() -> None:
-    ratings = report.analyse(table("rating", [(1, 5, 3), (2, 5, 3)]), 10)
-    passes = report.analyse(table("pass", [("pass", "fail"), ("pass", "pass")]), 10)
+    ratings = analyse(table("rating", [(1, 5, 3), (2, 5, 3)]))
+    passes = analyse(table("pass", [("pass", "fail"), ("pass", "pass")]))
 
     assert ratings.means[NEW, ""].value == pytest.approx((1.5 + 5 + 3) / 3)
     assert passes.means[NEW, ""].value == 0.75
@@ -98,7 +103,7 @@ def test_ratings_have_means_and_passes_shares() -> None:
 
 
 def test_free_text_and_no_votes_at_all_say_nothing() -> None:
-    text = report.analyse(table("text", [("Nice.", "Too long.")]), 10)
+    text = analyse(table("text", [("Nice.", "Too long.")]))
 
     assert (text.votes, text.people, text.agreement, text.disagreements) == (2, 1, (), ())
-    assert report.analyse([]).votes == 0
+    assert analyse([]).votes == 0
