@@ -2,27 +2,45 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from phi3core import tags
+from phi3core.errors import PolicyUnmet
 from phi3core.evaluation import evidence as sealing
 from phi3core.evaluation import prompt_sets
 from phi3core.evaluation.evaluate import evaluate
 from phi3core.evaluation.results import Evaluation
+from phi3core.evaluation.reviews import closing, queue
+from phi3core.evaluation.reviews import votes as voting
 from phi3core.evaluation.reviews.plan import Plan
 from phi3core.evaluation.reviews.review import Review
-from phi3core.promotion.policy import evidence
+from phi3core.evaluation.reviews.sight import in_order
+from phi3core.promotion.policy import evidence, policy
+from phi3core.promotion.policy.policy import Policy
+from phi3core.promotion.promote import promote
 from phi3core.promotion.record import history, search
 from phi3core.registry.models import Version
 from phi3core.settings import Settings
+from phi3core.store.client import mlflow_client
 from tests.app.servers import FakePool
 from tests.evaluation.analysis.votes import vote
 from tests.evaluation.sets import CAPITALS
-from tests.support import fakes
-from tests.support.judging import BOB, folder_of, version_with_files
+from tests.promotion.helpers import ADA as RELEASER
+from tests.support import fakes, reviewing
+from tests.support.judging import BOB, ROOT, folder_of, version_with_files
+from tests.support.reviewing import OWNER, TRIO, evaluated, made
+
+
+@pytest.fixture(autouse=True)
+def nothing_known() -> Iterator[None]:
+    reviewing.forget()
+    yield
+    reviewing.forget()
 
 
 @pytest.fixture
@@ -108,3 +126,27 @@ def test_a_closed_review_is_evidence_of_the_files_that_answered(
     later = replace(review, digests=sealing.read_digests(settings, refs))
     assert sealing.seal_review(settings, BOB, later, votes) == []  # it was changed after it had answered
     assert sealing.seal_review(settings, BOB, replace(review, intact=False), votes) == []
+
+
+def test_closing_a_review_lets_the_winner_into_production_and_not_the_loser(
+    settings: Settings, two: list[Version]
+) -> None:
+    run_id = evaluated(settings, count=6)
+    digests = json.dumps(sealing.read_digests(settings, ("phi3/1", "phi3/2")))
+    mlflow_client(settings).set_tag(run_id, tags.DIGESTS, digests)  # as the evaluation itself writes it
+    found = made(settings, run_id, reviews=3)
+    for person in TRIO:
+        while (turn := queue.find_next(settings, found, person)) is not None:
+            first = in_order(found, turn.item, person.name)[0].ref
+            voting.cast(settings, found, turn, person, {"": "first" if first == "phi3/2" else "second"})
+    promote(settings, "phi3/1", "Production", person=ROOT)
+    policy.write(settings, "phi3", "Production", Policy(review_win_rate=0.5, agreement=0.6), ROOT)
+    with pytest.raises(PolicyUnmet, match="no closed review against phi3/1"):
+        promote(settings, "phi3/2", "Production", person=RELEASER)
+
+    closing.close(settings, found, OWNER)
+
+    done = promote(settings, "phi3/2", "Production", person=RELEASER)
+    assert [line["met"] for line in search.get(settings, done.record).checks] == [True, True]
+    with pytest.raises(PolicyUnmet, match=r"0.0% against phi3/2 \(0.0% to"):
+        promote(settings, "phi3/1", "Production", person=RELEASER)

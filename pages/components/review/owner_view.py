@@ -18,7 +18,7 @@ from phi3core.evaluation.reviews.review import Review
 from phi3core.settings import Settings
 from phi3core.timestamps import from_ms
 
-from . import links, talk_over
+from . import links, results, talk_over
 
 
 def show(found: Review, me: Person) -> None:
@@ -39,6 +39,7 @@ def show(found: Review, me: Person) -> None:
     else:
         st.caption("Nobody has voted yet.")
     if judgements:
+        results.show(found, judgements)
         talk_over.show(found, judgements, me)
     if not found.closed:
         _close(found, me, votes_given, wanted)

@@ -17,7 +17,7 @@ from filelock import FileLock
 from phi3core import tags
 from phi3core.access.roles import Person
 from phi3core.errors import BadInput, Conflict, Forbidden, NotFound, Phi3Error, StoreDown, StoreError
-from phi3core.evaluation import prompt_sets
+from phi3core.evaluation import evidence, prompt_sets
 from phi3core.evaluation.judgement import Judgement
 from phi3core.promotion.record import seal
 from phi3core.registry import artifacts, reader
@@ -42,7 +42,9 @@ class Result:
 
 
 def close(settings: Settings, review: Review, person: Person) -> Result:
-    """Fix the result of a review. Fetches the versions' files where their digests need it.
+    """Fix the result of a review, and keep what it has shown of its versions for their promotions.
+
+    Fetches the versions' files where their digests need it.
 
     Raises:
         Forbidden: the person neither owns it nor is an admin.
@@ -67,6 +69,7 @@ def close(settings: Settings, review: Review, person: Person) -> Result:
             "at": now_ms(),
             "digests": {ref: version_digest(settings, ref) for ref in review.refs},
         }
+        evidence.seal_review(settings, person, review, judgements)  # before: where this fails, it is not closed
         _write(settings, review, text, json.dumps(told, sort_keys=True))
     return read_result(settings, read_review(settings, review.id))
 
