@@ -11,15 +11,20 @@ import subprocess
 import sys
 import threading
 import time
+from collections import defaultdict
 from dataclasses import dataclass
 
-from phi3core.errors import BaseNeeded, SourceError
+from phi3core.errors import BaseNeeded, Cancelled, SourceError
 from phi3core.text import bytes_in_words
 
 from .fit import NO_TEMPLATE
 
 INSPECTION_LIMIT = 120.0
 """Seconds after which a source that does not answer is given up."""
+
+
+_looking: defaultdict[tuple[str, str], set[subprocess.Popen[str]]] = defaultdict(set)
+"""The processes that look and were not stopped, by what they look at."""
 
 
 @dataclass(frozen=True)
@@ -78,6 +83,7 @@ def inspect_apart(source: str, base: str = "", limit: float = INSPECTION_LIMIT) 
 
     Raises:
         BaseNeeded: it is an adapter, and its base is not named or can't be had.
+        Cancelled: `stop_looking` was called.
         SourceError: nothing can be built of it, and why; or it did not answer in time.
     """
     command = [sys.executable, "-m", "phi3core.build.source_inspector", source, base]
@@ -86,13 +92,24 @@ def inspect_apart(source: str, base: str = "", limit: float = INSPECTION_LIMIT) 
         over_time = threading.Timer(limit, child.kill)
         over_time.start()
         assert child.stdout
+        _looking[source, base].add(child)
         lines = child.stdout.read().splitlines()
         over_time.cancel()
+        stopped = child not in _looking[source, base]
+        _looking[source, base].discard(child)
     if child.returncode == 0 and lines:
         return _from_line(lines[-1])
+    if stopped:
+        raise Cancelled(f"{source} was not looked at to its end: it was stopped. Inspect it again.")
     if time.monotonic() - started >= limit:
         raise SourceError(f"{source} did not answer within {limit:.0f} seconds. Check the network, then try again.")
     raise SourceError(f"{source} could not be looked at: the process that did it ended. The app's log says why.")
+
+
+def stop_looking(source: str, base: str = "") -> None:
+    """End what looks at this source, for all who wait for it: the next look would share the processors with it."""
+    for child in _looking.pop((source, base), ()):
+        child.kill()
 
 
 def _from_line(line: str) -> Inspection:

@@ -189,7 +189,7 @@ def _explain_endpoint(error: Exception, endpoint: Endpoint, begun: bool) -> str:
     if isinstance(error, APITimeoutError):
         return f"{name} did not answer in time. Check its url in {table} and your network, or try again."
     if isinstance(error, APIConnectionError):
-        why = first_line(error.__cause__ or error)
+        why = first_line(error.__cause__ or error).rstrip(". ")
         return f"{name} can't be reached: {why}. Check its url in {table}, and that it is running."
     if status in (401, 403):
         return f"{name} refused the key ({status}). Check it in {table}."

@@ -56,4 +56,4 @@ def test_one_is_exported_from_its_own_menu_as_any_kind_of_file(open_page: Open, 
     at.menu_button(key=f"conversations_menu_{id}").click("Export").run()
     assert not at.exception
     assert [button.label for button in at.download_button] == ["Markdown", "JSON", "JSONL"]
-    assert "**The *capital*?**, 1 turn" in shown(said(at))
+    assert "**The *capital*?** · 1 turn" in shown(said(at))

@@ -174,7 +174,7 @@ def test_a_deletion_says_what_goes_and_happens_only_when_confirmed(open_page: Op
     talk(settings, ("Kept", "Yes"))
     at = open_page("conversations")
     at.menu_button(key=f"conversations_menu_{id}").click("Delete").run()
-    assert "**One**, 2 turns" in said(at)
+    assert "**One** · 2 turns" in said(at)
     assert "with all 2 traces in MLflow" in said(at)
     assert len(search_conversations(settings).conversations) == 2
     at.menu_button(key=f"conversations_menu_{id}").click("Delete")

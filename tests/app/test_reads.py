@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -146,7 +147,8 @@ def test_a_wait_that_may_be_long_offers_its_end(store: Store, monkeypatch: pytes
     offered: list[tuple[str, str]] = []
 
     class Place:
-        def button(self, label: str, icon: str, key: str) -> None:
+        def button(self, label: str, icon: str, key: str, on_click: Callable[[], object]) -> None:
+            on_click()
             offered.append((label, key))
             store.open.set()
 
@@ -158,5 +160,7 @@ def test_a_wait_that_may_be_long_offers_its_end(store: Store, monkeypatch: pytes
     assert offered == []  # it was there in a moment
 
     store.open.clear()
-    assert reads.read("Reading …", store.ask, max_age=0, stop="stop_reading") == "2"
+    ended: list[str] = []
+    found = reads.read("Reading …", store.ask, max_age=0, stop="stop_reading", on_stop=lambda: ended.append("it"))
+    assert (found, ended) == ("2", ["it"])
     assert offered == [("Stop", "stop_reading")]

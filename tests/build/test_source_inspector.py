@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import json
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
+from phi3core.build import inspection
 from phi3core.build.inspection import Inspection, Outlook, describe, inspect_apart
 from phi3core.build.source_inspector import inspect
-from phi3core.errors import BadInput, BaseNeeded, SourceError
+from phi3core.errors import BadInput, BaseNeeded, Cancelled, SourceError
 from phi3core.settings import Settings
 from tests.build.sources.test_source import quiet
 from tests.cli.commands import refused, run
+from tests.support.fakes import until
 from tests.support.hub import SHA, serving
 
 
@@ -181,6 +184,19 @@ def test_what_a_process_of_its_own_refuses_is_refused_here(adapter: Path, settin
         inspect_apart(str(adapter))
     with pytest.raises(SourceError, match="did not answer within 0 seconds"):
         inspect_apart(str(adapter), limit=0)
+
+
+def test_a_look_that_is_stopped_leaves_no_process_behind(adapter: Path, settings: Settings) -> None:
+    source = str(adapter)
+    with ThreadPoolExecutor(1) as other:
+        looking = other.submit(inspect_apart, source)
+        until(lambda: bool(inspection._looking[source, ""]))
+        (process,) = inspection._looking[source, ""]
+        inspection.stop_looking(source)
+        with pytest.raises(Cancelled, match="it was stopped"):
+            looking.result(20)
+    assert process.returncode is not None
+    inspection.stop_looking(source)  # again is harmless
 
 
 def test_the_command_says_the_same_and_fails_where_nothing_can_be_built(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 
 import streamlit as st
 
@@ -52,7 +53,9 @@ def look_at(spec: BuildSpec, to_build: bool) -> bool:
     words = f"Looking at the configuration of {as_code(spec.source)} and not at its weights …"
     try:
         asked = (spec.source, spec.base)
-        found = reads.read(words, inspection.inspect_apart, *asked, max_age=_FRESH, stop="build_stop_looking")
+        stop = partial(inspection.stop_looking, *asked)
+        ask = partial(reads.read, words, inspection.inspect_apart, *asked, max_age=_FRESH)
+        found: Inspection = ask(stop="build_stop_looking", on_stop=stop)
     except Phi3Error as error:
         needed = isinstance(error, BaseNeeded)
         st.session_state[_KEY] = Look(spec.source, spec.wrapper, problem=str(error), base_needed=needed)

@@ -56,7 +56,7 @@ def menu(conversation: Conversation) -> None:
 @st.dialog("Export", icon=":material/download:")
 def export(conversation: Conversation) -> None:
     """One conversation as a file, of each kind."""
-    st.markdown(f"**{short(conversation.title)}**, {ui.counted(len(conversation.tree), 'turn')}")
+    st.markdown(f"**{short(conversation.title)}** · {ui.counted(len(conversation.tree), 'turn')}")
     for name, (_, _, _, about) in _FILES.items():
         st.caption(f"{name}: {about[:1].lower()}{about[1:]}")
     _download_buttons(conversation, "export_{}")
@@ -115,7 +115,7 @@ def delete(doomed: Sequence[tuple[str, str, int]], stay: bool = False) -> None:
     turns = sum(count for _, _, count in doomed)
     which = "this conversation" if len(doomed) == 1 else f"these {len(doomed)} conversations"
     st.markdown(f"Delete {which} for good?")
-    lines = [f"- **{short(title)}**, {ui.counted(count, 'turn')}" for _, title, count in doomed[:8]]
+    lines = [f"- **{short(title)}** · {ui.counted(count, 'turn')}" for _, title, count in doomed[:8]]
     st.markdown("\n".join(lines + [f"- and {len(doomed) - 8} more"] * (len(doomed) > 8)))
     traces = f", with {'its trace' if turns == 1 else f'all {turns} traces'} in MLflow" if ui.config().tracing else ""
     st.markdown(

@@ -21,10 +21,9 @@ _PAGE, _COMPARE = "pages/conversations_page.py", "pages/compare_page.py"
 def show(conversation: Conversation) -> None:
     """Start a replay, with the version that answered or another one."""
     count = len(conversation.path)
-    st.markdown(
-        f"**{short(conversation.title)}**: {'its question is' if count == 1 else f'its {count} questions are'} asked "
-        "again, each with its recorded history, parameters and seed. The answers become a conversation of their own."
-    )
+    st.markdown(f"**{short(conversation.title)}**")
+    asked = "Its question is asked again, with" if count == 1 else f"Its {count} questions are asked again, each with"
+    st.markdown(f"{asked} its recorded history, parameters and seed. The answers become a conversation of their own.")
     with ui.stop_on_error():
         ref = _pick(conversation)
     blind = st.toggle(

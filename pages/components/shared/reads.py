@@ -55,14 +55,16 @@ def read(
     max_age: float,
     key: Hashable | None = None,
     stop: str = "",
+    on_stop: Callable[[], None] | None = None,
 ) -> T:
     """As `wait_for`, where it was not read within the last `max_age` seconds; with 0 it is read anew.
 
     key: what stands for the function and its arguments, which must be hashable without one. stop: the key of a button
-    that ends the wait, for what may take long; the reading goes on, and serves whoever asks next.
+    that ends the wait, for what may take long; on_stop: what it calls, without which the reading goes on, and serves
+    whoever asks next.
     """
     entry = _table().entry(key, function, arguments, max_age)
-    found: T = _await(label, entry.newest.future, stop)
+    found: T = _await(label, entry.newest.future, stop, on_stop)
     return found
 
 
@@ -101,7 +103,7 @@ def _run(future: Future[T], function: Callable[..., T], arguments: tuple[object,
         future.set_exception(error)
 
 
-def _await(label: str, future: Future[T], stop: str = "") -> T:
+def _await(label: str, future: Future[T], stop: str = "", on_stop: Callable[[], None] | None = None) -> T:
     # There, slow or not: a live part that still runs from the draw before would write over what has moved.
     beat = st.empty()
     wait([future], _MOMENT)
@@ -109,7 +111,7 @@ def _await(label: str, future: Future[T], stop: str = "") -> T:
         with st.spinner(label, show_time=bool(stop)):
             way_out = st.empty()
             if stop:  # pressed, it draws the page anew, as every button does
-                way_out.button("Stop", icon=":material/stop_circle:", key=stop)
+                way_out.button("Stop", icon=":material/stop_circle:", key=stop, on_click=on_stop)
             while not future.done():
                 wait([future], _MOMENT)
                 beat.empty()  # Streamlit lets go of a script only where it draws
