@@ -11,7 +11,7 @@ from typing import Any
 
 from phi3core import tags
 from phi3core.access.roles import Person
-from phi3core.errors import NotFound, StoreDown, StoreError
+from phi3core.errors import BadInput, NotFound, StoreDown, StoreError
 from phi3core.promotion.policy import evidence
 from phi3core.promotion.policy.evidence import Change, Compared, Estimate, EvaluationEvidence, ReviewEvidence, Won
 from phi3core.promotion.record.model import Record
@@ -113,7 +113,7 @@ def _states(settings: Settings, refs: Sequence[str]) -> dict[str, tuple[Version,
                 state = artifacts.read_local_state(settings, folder.as_uri(), ref)
         except StoreDown:
             raise
-        except (NotFound, StoreError):  # it was deleted, or its files were: nothing can be said of them
+        except (BadInput, NotFound, StoreError):  # it was deleted, or its files were: nothing can be said of them
             continue
         if state is not None:
             found[ref] = version, state

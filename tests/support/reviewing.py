@@ -6,7 +6,7 @@ import json
 
 from phi3core import tags
 from phi3core.access.roles import Person
-from phi3core.evaluation import prompt_sets
+from phi3core.evaluation import evidence, prompt_sets
 from phi3core.evaluation.items import Item
 from phi3core.evaluation.reviews import board, create, items, queue, votes
 from phi3core.evaluation.reviews.plan import Plan
@@ -31,6 +31,7 @@ def evaluated(
     found = prompt_sets.save_set(settings, name, asked, OWNER)
     store, home = mlflow_client(settings), experiment_id(settings, tags.EVALUATIONS)
     of = {tags.EVALUATION: "made up", tags.PROMPT_SET: found.ref, tags.ITEMS: str(count)}
+    of |= {tags.DIGESTS: json.dumps(evidence.read_digests(settings, refs))}
     run_id = str(store.create_run(home, tags=of | {tags.VERSIONS: json.dumps(refs)}).info.run_id)
     for ref in refs:
         for one in asked:

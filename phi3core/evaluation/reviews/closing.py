@@ -1,7 +1,8 @@
 """Closing a review: what was said so far becomes its result, which is sealed and does not change any more.
 
-The result is a file of the review's run, named by its digest; the seal over it, over who closed it and over what the
-versions' files were then is a tag, made as those of records are.
+What it shows of each version is a record that a policy reads (`evidence.py`). The result is a file of the review's run,
+named by its digest; the seal over it, over who closed it and over what the versions' files were then is a tag, made as
+those of records are.
 """
 
 from __future__ import annotations

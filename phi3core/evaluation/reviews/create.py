@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -53,6 +54,17 @@ def create(settings: Settings, plan: Plan, evaluation: str, person: Person | Non
         tags.ITEMS: str(len(items)),
         tags.DIGEST: digest_of(text),
     }
+    return read_review(settings, write_review(settings, plan, person, started, of, text))
+
+
+def write_review(settings: Settings, plan: Plan, person: Person, started: int, of: Mapping[str, str], text: str) -> str:
+    """Write a review that was checked; returns its id.
+
+    Args:
+        started: milliseconds since 1970.
+        of: its tags beside the plan and the owner.
+        text: the content of its items' file.
+    """
     store, home = mlflow_client(settings), experiment_id(settings, tags.REVIEWS)
     told = definition_tags(settings, plan, person, started, of)
     with translate_errors(settings), TemporaryDirectory() as folder:
@@ -61,7 +73,7 @@ def create(settings: Settings, plan: Plan, evaluation: str, person: Person | Non
         file.write_text(text, encoding="utf-8", newline="")
         store.log_artifact(made.info.run_id, str(file))
         _set_tags(settings, made.info.run_id, told)  # last: without its seal it is none
-    return read_review(settings, made.info.run_id)
+    return str(made.info.run_id)
 
 
 def version_digest(settings: Settings, ref: str) -> str:
