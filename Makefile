@@ -16,7 +16,7 @@ export DO_NOT_TRACK := true
 # Where this is set, each of the thousands of processes would compile the same files.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: run dev test test-clients test-all test-units test-journeys test-fast test-changed test-races coverage lint format types hooks setup setup-dev bench bench-real-size bench-registry lock \
+.PHONY: run dev test test-clients test-all test-units test-journeys test-fast test-changed test-races coverage lint format types hooks setup setup-dev bench bench-real-size bench-registry bench-review lock \
 	clean help
 .DEFAULT_GOAL := help
 
@@ -89,6 +89,10 @@ bench-real-size: $(VENV)/.installed-$(TORCH) ## Decoding at Phi-3-mini's size, r
 bench-registry: setup-dev ## The registry at 10,000 versions against its limits, MLflow's own pages beside it (wants an idle machine)
 	@PHI3_CHROMIUM="$$(sh scripts/find-chromium.sh)" || exit 1; export PHI3_CHROMIUM; \
 	env -u PHI3_HOME PHI3_CACHE="$${PHI3_CACHE:-$(PHI3_HOME)/cache}" $(PY) -m benchmarks.registry
+
+bench-review: setup-dev ## From a vote to the next item, in a review of 5,000 items and a store of 100,000 traces
+	@PHI3_CHROMIUM="$$(sh scripts/find-chromium.sh)" || exit 1; export PHI3_CHROMIUM; \
+	env -u PHI3_HOME PHI3_CACHE="$${PHI3_CACHE:-$(PHI3_HOME)/cache}" $(PY) -m benchmarks.review
 
 lock: setup-dev ## Write constraints.txt from what is installed now
 	@$(PY) -m pip freeze --exclude-editable | sed 's/+cpu$$//; s/ @ .*//' | grep -E '^[A-Za-z0-9_.-]+==' > constraints.txt

@@ -141,7 +141,6 @@ def in_process(config: Settings, review: Review) -> None:
     print(f"    reading all that was done: {time.perf_counter() - started:.1f} s")
     found = []
     for _ in range(9):
-        board_of(config, review)._states = dict(board_of(config, review).states())
         started = time.perf_counter()
         queue.find_next(config, review, me)
         middle = time.perf_counter()

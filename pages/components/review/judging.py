@@ -45,8 +45,6 @@ def show(found: Review, me: Person) -> None:
             ui.show_warning(str(error))
             st.stop()
     st.session_state[_TURN] = (found.id, step.turn)
-    if pressed:
-        reads.invalidate()
     _show_progress(step.progress)
     if step.error:
         ui.show_error(step.error)

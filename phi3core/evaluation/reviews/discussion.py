@@ -78,7 +78,7 @@ def may_see(settings: Settings, review: Review, about: str, person: Person) -> b
     """
     if review.closed or review.is_run_by(person) or not about:
         return True
-    state = board_of(settings, review).states().get(about)
+    state = board_of(settings, review).standing().states.get(about)
     return state is not None and state.vote_of(person.name) is not None
 
 

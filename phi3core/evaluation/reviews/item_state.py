@@ -37,6 +37,10 @@ class ItemState:
                 found[act.id] = act
         return ItemState(found.values(), self.reviews)
 
+    def knows(self, acts: Iterable[Act]) -> bool:
+        """Whether all these acts are in it already, arrived as far as these are."""
+        return all(act.id in self.acts and (self.acts[act.id].arrived or not act.arrived) for act in acts)
+
     @cached_property
     def _undone(self) -> set[tuple[str, bool, int]]:
         return {(act.reviewer.casefold(), act.check, act.number) for act in self.acts.values() if act.kind == "undo"}
@@ -72,6 +76,16 @@ class ItemState:
         """The votes on its repetition."""
         return [act for (_, check), act in self._standing.items() if check]
 
+    @cached_property
+    def voters(self) -> frozenset[str]:
+        """The names, in small letters, of all who have a vote on it, whether it counts or came too late."""
+        return frozenset(name for name, check in self._standing if not check)
+
+    @cached_property
+    def unused_claims(self) -> list[Act]:
+        """The last claims of places whose claimers have not voted; they may have been given back."""
+        return [act for act in self.claims.values() if act.reviewer.casefold() not in self.voters]
+
     def vote_of(self, reviewer: str, check: bool = False) -> Act | None:
         """The reviewer's vote that stands, whether it counts or came too late."""
         return self._standing.get((reviewer.casefold(), check))
@@ -93,8 +107,7 @@ class ItemState:
 
     def free_claim(self, review: str, item: str, reviewer: str, now: int) -> Act | None:
         """The claim that would reserve it for one more reviewer; None where it has or awaits all that it needs."""
-        voted = [act for (_, check), act in self._standing.items() if not check]
-        if len(voted) + len(self._live(now)) >= self.reviews:
+        if len(self.voters) + len(self._live(now)) >= self.reviews:
             return None
         # A place of whose votes is none, or was claimed and given back.
         for slot in range(self.reviews):
@@ -112,8 +125,7 @@ class ItemState:
         return Act("claim", last.review, last.item, reviewer, last.number + 1, last.slot, at=now)
 
     def _live(self, now: int) -> list[Act]:
-        last = self.claims.values()
-        return [act for act in last if not self._is_given_back(act, now) and self.vote_of(act.reviewer) is None]
+        return [act for act in self.unused_claims if now - act.at <= LEASE]
 
     def _is_given_back(self, claim: Act, now: int) -> bool:
         if self.vote_of(claim.reviewer) is None:

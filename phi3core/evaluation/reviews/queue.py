@@ -72,17 +72,17 @@ def find_next(settings: Settings, review: Review, person: Person) -> Turn | None
     """
     require_reviewer(review, person)
     board, items, now = board_of(settings, review), items_of(settings, review), now_ms()
-    states = board.states()
-    order = order_of(review, items, person.name)
-    for id in order:
-        claim = states[id].claim_of(person.name, now)
-        if claim is not None and _reserve(settings, review, board, items[id], person, now):
+    for id in _claimed_by(board, person.name, now):
+        if _reserve(settings, review, board, items[id], person, now):
             return Turn(items[id])
-    due = _due_check(review, states, order, person.name)
+    due = _due_check(review, board, person.name)
     if due is not None and due.soon:
         return Turn(items[due.item], check=True)
-    for id in order:
-        if not _has_room(board.states()[id], person.name, now):
+    standing = board.standing()
+    for id in order_of(review, items, person.name):
+        if id not in standing.open or id in standing.voted_by(person.name):
+            continue
+        if not _has_room(board.state(id), person.name, now):
             continue
         if _reserve(settings, review, board, items[id], person, now):
             return Turn(items[id])
@@ -91,25 +91,25 @@ def find_next(settings: Settings, review: Review, person: Person) -> Turn | None
 
 def measure(settings: Settings, review: Review, person: Person) -> Progress:
     """How far the review is, as it was known at the last reading. Raises StoreDown."""
-    states, now, name = board_of(settings, review).states(), now_ms(), person.name
-    own = [state for state in states.values() if state.vote_of(name)]
-    own_checks = [state for state in states.values() if state.vote_of(name, check=True)]
-    mine = sum(state.claim_of(name, now) is not None for state in states.values())
-    waiting = mine + sum(_has_room(state, name, now) for state in states.values())
-    due = sum(is_checked(review, id) and _wants_check(state, name) for id, state in states.items())
-    return Progress(
-        len(own) + len(own_checks),
-        waiting + due,
-        sum(len(state.counted) for state in states.values()),
-        len(states) * review.plan.reviews,
-        sum(state.held(now) for state in states.values()) - mine,
-    )
+    board, now, name = board_of(settings, review), now_ms(), person.name
+    standing = board.standing()
+    with board.lock:
+        voted, checked = standing.voted_by(name), standing.checked_by(name)
+        mine = {id for id in standing.claimed if standing.states[id].claim_of(name, now)}
+        full = {id for id in standing.claimed - voted - mine if not _has_room(standing.states[id], name, now)}
+        held = sum(standing.states[id].held(now) for id in standing.claimed)
+        waiting = len(standing.open | mine) - len(standing.open & voted) - len(full & standing.open)
+        due = sum(is_checked(review, id) for id in voted - checked) if review.plan.checks else 0
+        return Progress(
+            len(voted) + len(checked), waiting + due, standing.votes, len(standing.states) * review.plan.reviews,
+            held - len(mine),
+        )  # fmt: skip
 
 
 def keep_place(settings: Settings, review: Review, item: ReviewItem, person: Person) -> bool:
     """Make sure that a vote of the person, sent now, has a place: their reservation, or one of those that are free."""
     board, now = board_of(settings, review), now_ms()
-    claim = board.states()[item.id].claim_of(person.name, now + MARGIN)
+    claim = board.state(item.id).claim_of(person.name, now + MARGIN)
     return claim is not None or _reserve(settings, review, board, item, person, now)
 
 
@@ -141,20 +141,27 @@ class _Check:
     soon: bool
 
 
-def _due_check(review: Review, states: dict[str, ItemState], order: tuple[str, ...], name: str) -> _Check | None:
+def _claimed_by(board: Board, name: str, now: int) -> list[str]:
+    """The items that are reserved for a person, the one that was claimed first before the others."""
+    standing = board.standing()
+    with board.lock:
+        claims = [claim for id in standing.claimed if (claim := standing.states[id].claim_of(name, now)) is not None]
+    return [claim.item for claim in sorted(claims, key=lambda claim: claim.at)]
+
+
+def _due_check(review: Review, board: Board, name: str) -> _Check | None:
     """The repetition that waits the longest. soon: enough other items came since."""
     if not review.plan.checks:
         return None
-    votes = {id: vote for id in order if (vote := states[id].vote_of(name)) is not None}
-    waiting = [(votes[id].at, id) for id in votes if is_checked(review, id) and _wants_check(states[id], name)]
+    standing = board.standing()
+    with board.lock:
+        checked = standing.checked_by(name)
+        at = {id: vote.at for id in standing.voted_by(name) if (vote := standing.states[id].vote_of(name)) is not None}
+    waiting = [(at[id], id) for id in at if id not in checked and is_checked(review, id)]
     if not waiting:
         return None
-    at, item = min(waiting)
-    return _Check(item, sum(vote.at > at for vote in votes.values()) >= _GAP)
-
-
-def _wants_check(state: ItemState, name: str) -> bool:
-    return state.vote_of(name) is not None and state.vote_of(name, check=True) is None
+    since, item = min(waiting)
+    return _Check(item, sum(when > since for when in at.values()) >= _GAP)
 
 
 def _has_room(state: ItemState, name: str, now: int) -> bool:
@@ -165,7 +172,7 @@ def _has_room(state: ItemState, name: str, now: int) -> bool:
 
 def _reserve(settings: Settings, review: Review, board: Board, item: ReviewItem, person: Person, now: int) -> bool:
     """Reserve an item for a person, or find it reserved for them already. False where it needs no one any more."""
-    state = board.states()[item.id]
+    state = board.state(item.id)
     if state.claims:  # else the first one to claim it has it, whatever was read when
         state = board.read_item(item.id)
     while state.vote_of(person.name) is None:

@@ -71,7 +71,7 @@ def kept_value(review: Review, turn: Turn, person: Person, value: Value) -> Valu
 
 def read_opinions(settings: Settings, review: Review, item: ReviewItem, person: Person) -> list[Opinion]:
     """What others said of an item: nothing before the person has voted on it, unless the review is closed."""
-    state = board_of(settings, review).states()[item.id]
+    state = board_of(settings, review).state(item.id)
     if state.vote_of(person.name) is None and not review.closed:
         return []
     turned = _is_turned(review, item, person.name, False)

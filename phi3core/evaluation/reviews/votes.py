@@ -59,7 +59,7 @@ def cast(
     if len(comment) > LONGEST:
         raise BadInput(f"The comment has {len(comment):,} letters; {LONGEST:,} are kept.")
     board = board_of(settings, review)
-    state = board.states()[turn.item.id]
+    state = board.state(turn.item.id)
     if (before := state.vote_of(person.name, turn.check)) is not None:
         if before.values != kept:
             raise Conflict("You have voted on this one: take your vote back first.")
@@ -80,8 +80,11 @@ def cast(
 
 def last_vote(settings: Settings, review: Review, person: Person) -> Act | None:
     """The person's latest vote that stands; None where there is none."""
-    states = board_of(settings, review).states().values()
-    own = [vote for state in states for check in (False, True) if (vote := state.vote_of(person.name, check))]
+    board = board_of(settings, review)
+    standing, name = board.standing(), person.name
+    with board.lock:
+        done = [(id, False) for id in standing.voted_by(name)] + [(id, True) for id in standing.checked_by(name)]
+        own = [vote for id, check in done if (vote := standing.states[id].vote_of(name, check)) is not None]
     return max(own, key=lambda act: act.at, default=None)
 
 
@@ -158,7 +161,7 @@ def _has_place(settings: Settings, review: Review, item: ReviewItem, person: Per
     except StoreDown:
         # It was reserved for them when they were shown it. Should it have gone to another meanwhile, that one counts.
         return any(
-            same(claim.reviewer, person.name) for claim in board_of(settings, review).states()[item.id].claims.values()
+            same(claim.reviewer, person.name) for claim in board_of(settings, review).state(item.id).claims.values()
         )
 
 
