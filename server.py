@@ -151,7 +151,7 @@ def count_uploaded(page: str) -> int:
 app = st.App(
     "app.py",
     lifespan=lifespan,
-    routes=[gateway.mount()],
+    routes=gateway.routes(),
     middleware=[
         Middleware(SafeHeaders, secure=bool(login and login.over_https)),
         Middleware(Front, hosts=LOOPBACK | allowed_hosts(config), readable=readable),

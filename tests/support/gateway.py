@@ -38,7 +38,7 @@ def passing_on(settings: Settings, pool: Pool, clock: Clock = SYSTEM) -> Iterato
     async def page(_: Request) -> PlainTextResponse:
         return PlainTextResponse("a page")
 
-    app = Starlette(routes=[gateway.mount(), Route("/page", page, methods=["GET", "POST"])], lifespan=lifespan)
+    app = Starlette(routes=[*gateway.routes(), Route("/page", page, methods=["GET", "POST"])], lifespan=lifespan)
     sock = bind_socket("127.0.0.1", 0)
     server = uvicorn.Server(uvicorn.Config(app, log_level="critical", timeout_graceful_shutdown=1))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [sock]}, daemon=True)

@@ -83,7 +83,7 @@ def answer_all(worker: Worker, prompts: list[Prompt], needs: list[int], options:
     return AnswersInTurn(first, more, options.n)
 
 
-async def collect(answer: Answers, n: int) -> tuple[list[Choice], Done]:
+async def collect(answer: AsyncIterator[list[Item]], n: int) -> tuple[list[Choice], Done]:
     """The whole of `n` answers."""
     choices = [Choice() for _ in range(n)]
     done = Done(0, 0)
@@ -100,7 +100,9 @@ async def collect(answer: Answers, n: int) -> tuple[list[Choice], Done]:
     return choices, done
 
 
-async def write_events(answer: Answers, form: AnswerFormat, on_done: Callable[[str], None]) -> AsyncIterator[str]:
+async def write_events(
+    answer: AsyncIterator[list[Item]], form: AnswerFormat, on_done: Callable[[str], None]
+) -> AsyncIterator[str]:
     """Answers as they come, as server-sent events. on_done: called with the text when all is said."""
     opened, text = -1, ""
     try:

@@ -1,6 +1,7 @@
 """The model server: one version behind OpenAI's protocol, as an ASGI app.
 
     GET  /health               {"status": "loading" | "ready" | "failed", "running": 1, ...}, without the key "status"
+    GET  /metrics              counts of answers and tokens, for Prometheus
     GET  /v1/models
     POST /v1/chat/completions  streamed and not
     POST /v1/completions       the prompt as it is, without a chat template
@@ -26,6 +27,7 @@ from typing import Any, TypeVar
 
 import uvicorn
 from fastapi import FastAPI, Request
+from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
@@ -37,9 +39,10 @@ from phi3core.serving.guard import Guard, headers_of, key_of, require_key
 from phi3core.serving.protocol import PROMPT_TOKENS
 from phi3core.text import join_words
 
-from .answers import Answers, answer_all, collect, write_events
+from .answers import answer_all, collect, write_events
 from .bodies import Inputs, read_body
 from .failures import add_error_handlers
+from .metrics import Metrics, WatchedAnswers
 from .requests import ChatRequest, CompletionRequest, TemplateRequest, TokenizeRequest
 from .responses import AnswerFormat, Choice
 from .worker import Worker
@@ -64,7 +67,8 @@ def create_app(
     does not take, also where they would only shade an answer.
     """
     worker = Worker(load, parallel, queue, on_hung)
-    answer = partial(_answer, worker, strict)
+    metrics = Metrics(names[0], worker)
+    answer = partial(_answer, worker, metrics, strict)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -88,6 +92,10 @@ def create_app(
             "running": worker.running,
             "waiting": worker.waiting,
         }
+
+    @app.get("/metrics")
+    async def counts() -> Response:
+        return Response(metrics.text(), media_type=CONTENT_TYPE_LATEST)
 
     @app.get("/v1/models")
     async def models() -> dict[str, Any]:
@@ -155,6 +163,7 @@ def create_app(
 
 async def _answer(
     worker: Worker,
+    metrics: Metrics,
     strict: bool,
     request: ChatRequest | CompletionRequest,
     http: Request,
@@ -171,7 +180,7 @@ async def _answer(
         isinstance(request, ChatRequest), name, options.logprobs is not None, with_usage, _warnings(left_out)
     )
     headers = {"X-Left-Out": ", ".join(left_out)} if left_out else {}
-    answer = answer_all(worker, prompts, needs, options)
+    answer = metrics.watch(lambda: answer_all(worker, prompts, needs, options))
 
     def read_ahead(text: str) -> None:
         """The next turn begins with this answer: the model reads it while the person does."""
@@ -222,7 +231,7 @@ async def _until_disconnected(
 class _Stream(StreamingResponse):
     """Gives the answer up however the response ends: also when the client has gone before it has begun."""
 
-    def __init__(self, answer: Answers, events: AsyncIterator[str], headers: dict[str, str]) -> None:
+    def __init__(self, answer: WatchedAnswers, events: AsyncIterator[str], headers: dict[str, str]) -> None:
         super().__init__(events, media_type="text/event-stream", headers=headers)
         self._answer = answer
 

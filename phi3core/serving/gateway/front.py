@@ -41,6 +41,10 @@ def send_at_once(port: int) -> None:
                 same.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # its connections inherit it
 
 
+READY = "/ready"
+"""Asked by a proxy, under whatever name it has for this machine."""
+
+
 class Front:
     """ASGI middleware.
 
@@ -52,7 +56,7 @@ class Front:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         kind, path = scope["type"], scope.get("path", "")
-        if kind not in ("http", "websocket") or path.startswith("/v1/") or path == "/_stcore/health":
+        if kind not in ("http", "websocket") or path.startswith("/v1/") or path in ("/_stcore/health", READY):
             await self._app(scope, receive, send)  # /v1 has a guard of its own
             return
         headers = headers_of(scope)

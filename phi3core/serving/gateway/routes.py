@@ -6,6 +6,8 @@
     POST /v1/responses         likewise, over chat completions; stored as a conversation
     GET  /v1/responses/ID      one that was stored; DELETE removes it
     GET  /v1/openapi.json      what the requests may hold
+    GET  /metrics              what was asked and how it went, for Prometheus
+    GET  /ready                whether the app takes requests and the store answers, for a proxy; without a key
 
 A request is passed on to the version's model server, and its answer comes back byte for byte as it is made
 (`forward`); but for responses it knows nothing of what is said, only which version it is said to.
@@ -22,22 +24,25 @@ from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
-from starlette.routing import Mount, Route
+from starlette.routing import BaseRoute, Mount, Route
 
 from phi3core.access.api_keys import key_required, person_with_key
 from phi3core.access.limits import read_limits
 from phi3core.access.login import allowed_hosts
 from phi3core.access.loopback_only import LOOPBACK
 from phi3core.clock import SYSTEM, Clock
-from phi3core.errors import BadInput, NotFound, Phi3Error
+from phi3core.errors import BadInput, NotFound, Phi3Error, ServerError, StoreDown
 from phi3core.registry.reference import parse_reference
-from phi3core.serving.guard import WRONG_KEY, Guard, Refusal
+from phi3core.serving.guard import WRONG_KEY, App, Guard, Refusal
 from phi3core.serving.pool import Pool
 from phi3core.settings import Settings
+from phi3core.store.client import ask_store
 
 from .catalogue import AsyncTTLCache, list_references
 from .failures import crashed, http_error, our_error
 from .forward import Forward
+from .front import READY
+from .metrics import Metrics
 from .openapi import openapi
 from .rate_limit import RATE_HEADERS, RateLimit
 from .responses import History, Responses
@@ -59,9 +64,29 @@ class Gateway:
         self._upstream = Upstream(settings, clock)
         self._responses = Responses(settings, self._upstream)
         self._stored = StoredResponses(settings, self._upstream)
+        self._metrics = Metrics(settings, self._upstream)
 
-    def mount(self) -> Mount:
-        """For st.App's routes. Answers once `start` was called."""
+    def routes(self) -> list[BaseRoute]:
+        """For st.App's routes. They answer once `start` was called."""
+        return [Mount("/v1", self._v1()), Route("/metrics", self._counts()), Route(READY, self._ready)]
+
+    async def _ready(self, _: Request) -> Response:
+        """Whether requests can be answered: for a proxy, which asks without a key, and is told no more."""
+        try:
+            self._upstream.session()
+            await self._upstream.call(ask_store, self._settings)
+        except StoreDown:
+            return JSONResponse({"status": "the store does not answer"}, 503)
+        except ServerError:
+            return JSONResponse({"status": "starting or stopping"}, 503)
+        return JSONResponse({"status": "ready"})
+
+    def _counts(self) -> App:
+        handlers: dict[Any, Any] = {Phi3Error: our_error, Exception: crashed}
+        app = Starlette(routes=[Route("/metrics", self._metrics.answer)], exception_handlers=handlers)
+        return Guard(app, self._refused, self._hosts, self._settings.origins)
+
+    def _v1(self) -> App:
         routes = [
             Route("/models", self._list),
             Route("/models/", self._list),
@@ -76,16 +101,16 @@ class Gateway:
         app = Starlette(routes=routes, exception_handlers=handlers)
         origins = self._settings.origins
         guarded = Guard(RateLimit(app, self._settings, self._clock), self._refused, self._hosts, origins)
+        counted = self._metrics.count(guarded)
         # Before the guard, so that a browser asks beforehand without a key, and shows its page what the guard says.
-        cors = CORSMiddleware(
-            guarded,
+        return CORSMiddleware(
+            counted,
             allow_origins=origins,
             allow_methods=("GET", "POST", "DELETE"),
             allow_headers=("*",),
             allow_private_network=True,
             expose_headers=("Retry-After", *RATE_HEADERS),
         )
-        return Mount("/v1", cors)
 
     async def start(self, pool: Pool, history: History) -> None:
         """Take requests, in the event loop that runs this."""

@@ -77,6 +77,10 @@ class Upstream:
             )
         return self._session
 
+    def running(self) -> list[ModelServer]:
+        """The model servers whose processes live."""
+        return self._pool.running()
+
     async def version(self, reference: str) -> Version:
         """The version that a reference means now. Raises NotFound, StoreError or ServerError."""
         self.session()
