@@ -16,10 +16,12 @@ from phi3core.timestamps import from_ms
 
 from .chat import open_output, open_pool
 from .group import REF_HELP, main, print_table
+from .outcome import JUNIT_HELP, Line, check_policy, tell
 
 if TYPE_CHECKING:
     from phi3core.evaluation.results import Evaluation
 
+_POLICY = "Exit status 1 where what this stage's policy asks of an evaluation is not met."
 _SET_HELP = "SET is a prompt set's name, which means its newest version, or name@digest."
 
 
@@ -87,11 +89,13 @@ def import_set(file: Path, name: str) -> None:
 @click.option("--seed", type=int, default=1, show_default=True)
 @click.option("--again", is_flag=True, help="Anew, where the same evaluation was made before.")
 @click.option("--at-least", multiple=True, metavar="SCORER=X", help="Exit status 1 where a version's mean is below X.")
+@click.option("--policy", "stage", type=click.Choice(["Production", "Staging"], case_sensitive=False), help=_POLICY)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.option("--output", type=click.Path(path_type=Path), default=None, help="All answers, as .csv or .jsonl.")
+@click.option("--junit", type=click.Path(path_type=Path), default=None, help=JUNIT_HELP)
 def evaluate(
-    prompt_set: str, refs: tuple[str, ...], again: bool, at_least: tuple[str, ...], as_json: bool, output: Path | None,
-    **options: Any,
+    prompt_set: str, refs: tuple[str, ...], again: bool, at_least: tuple[str, ...], stage: str | None, as_json: bool,
+    output: Path | None, junit: Path | None, **options: Any,
 ) -> None:  # fmt: skip
     """Interrupted, it goes on where it was when it is started again; the same evaluation is not made twice."""
     from phi3core.evaluation.evaluate import Cancel, evaluate
@@ -99,6 +103,8 @@ def evaluate(
 
     config = load_settings()
     limits = [_limit(text) for text in at_least]
+    if junit and not (limits or stage):
+        raise BadInput("--junit has nothing to tell: say what is asked for, by --at-least or --policy.")
     if output is not None and output.suffix not in (".csv", ".jsonl"):
         raise BadInput(f"{output} tells no form: end its name with .csv or .jsonl.")
     with open_pool(config) as pool, click.progressbar(length=0, label="Answers", file=sys.stderr) as bar:
@@ -117,16 +123,9 @@ def evaluate(
         with open_output(output) as out:
             out.write(to_csv(found) if output.suffix == ".csv" else to_jsonl(found))
     _print_json(found) if as_json else _print_tables(found)
-    failed = [
-        f"{ref}: {name} is {mean.value:.3g}, and at least {least:g} is asked for."
-        for name, least in limits
-        for ref in found.run.refs
-        if (mean := found.means(ref).get(name)) and mean.value < least
-    ]
-    for sentence in failed:
-        click.echo(sentence, err=True)
-    if failed:
-        sys.exit(1)
+    lines = [_held(found, ref, name, least) for name, least in limits for ref in found.run.refs]
+    lines += check_policy(config, found.run.refs, stage, "evaluation") if stage else []
+    tell(lines, junit, quiet=as_json)
 
 
 @main.command()
@@ -146,6 +145,13 @@ def evaluations(ref: str) -> None:
             for one in found
         ],
     )
+
+
+def _held(found: Evaluation, ref: str, name: str, least: float) -> Line:
+    """A mean against the least that is asked for; a scorer that applies to no item asks for nothing."""
+    mean = found.means(ref).get(name)
+    says = f"{name} is {mean.value:.3g}, and at least {least:g} is asked for." if mean else "It applied to no item."
+    return Line(ref, f"{name} at least {least:g}", mean is None or mean.value >= least, says)
 
 
 def _limit(text: str) -> tuple[str, float]:

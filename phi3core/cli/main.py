@@ -1,6 +1,6 @@
 """The program: the group of commands with every command in it."""
 
-from . import build, chat, compare, evaluate, models, parity, promote, record, requests, review, serve, trust
+from . import build, chat, compare, evaluate, models, parity, policy, promote, record, requests, review, serve, trust
 from .group import main
 
 __all__ = [
@@ -11,6 +11,7 @@ __all__ = [
     "main",
     "models",
     "parity",
+    "policy",
     "promote",
     "record",
     "requests",

@@ -1,10 +1,10 @@
-"""Requests for a promotion, who decides on them, and the policy that a promotion needs to meet."""
+"""Requests for a promotion, and who decides on them."""
 
 from __future__ import annotations
 
 import json
 import re
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -111,78 +111,3 @@ def _id_of(config: Settings, which: str) -> str:
 
 def _iso(value: Any) -> str:
     return str(value.isoformat())
-
-
-# ---------------------------------------------------------------- policies
-
-
-@main.group()
-def policy() -> None:
-    """What a promotion needs, for each registered model and stage."""
-
-
-@policy.command()
-@click.argument("model")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON, by stage.")
-def show(model: str, as_json: bool) -> None:
-    """Print the policies of MODEL."""
-    from phi3core.promotion.policy import policy as policies
-
-    found = policies.read(load_settings(), model)
-    if as_json:
-        click.echo(json.dumps({stage: asdict(wanted) for stage, wanted in found.items()}, indent=2))
-    elif not found:
-        click.echo(f"{model} has no policy: a promotion needs nothing.")
-    else:
-        for stage, wanted in found.items():
-            click.echo(f"{stage} needs {policies.words(wanted)}.")
-
-
-@policy.command("set")
-@click.argument("model")
-@click.argument("stage", type=click.Choice(["Production", "Staging"], case_sensitive=False))
-@click.option("--approvals", type=click.IntRange(min=0), help="How many approvals.")
-@click.option("--other-approver/--any-approver", default=None, help="One approver is not the author.")
-@click.option("--reviews", type=click.IntRange(min=0), help="How many reviews.")
-@click.option("--win-rate", help="At least this share of votes against Production: 0 to 1, or none.")
-@click.option("--metric", "metrics", multiple=True, help="“name>=20” or “name<=50”; several times; replaces all.")
-@click.option("--tag", "tags", multiple=True, help="A tag it must have, “name” or “name=value”; replaces all.")
-@click.option("--same-signature/--any-signature", default=None, help="The signature of the present Production.")
-@click.option("--nothing", is_flag=True, help="Begin with a policy that needs nothing.")
-@click.option("--reason", default="", help="Why; kept on the record.")
-def set_policy(model: str, stage: str, nothing: bool, reason: str, **wanted: Any) -> None:
-    """Change what MODEL needs before STAGE; what is not named stays as it is."""
-    from phi3core.access import roles
-    from phi3core.promotion.policy import policy as policies
-
-    config = load_settings()
-    before = policies.Policy() if nothing else policies.read(config, model).get(stage, policies.Policy())
-    changed: dict[str, Any] = {name: value for name, value in wanted.items() if value not in (None, ())}
-    if metrics := changed.get("metrics"):
-        changed["metrics"] = tuple(_threshold(text) for text in metrics)
-    if rate := changed.get("win_rate"):
-        changed["win_rate"] = None if rate.lower() == "none" else _share(rate)
-    if not changed and not nothing:
-        raise BadInput("Say what the policy needs, such as --approvals 1. “policy set --help” lists all there is.")
-    policies.write(config, model, stage, replace(before, **changed), roles.local_person(config), reason)
-    click.echo(f"The policy of {model} for {stage} is saved.")
-
-
-def _threshold(text: str) -> Any:
-    from phi3core.promotion.policy.policy import Threshold
-
-    found = re.fullmatch(r"\s*(.+?)\s*(>=|<=)\s*(\S+)\s*", text)
-    try:
-        if not found:
-            raise ValueError
-        name, sign, value = found[1], found[2], float(found[3])
-    except ValueError as error:
-        raise BadInput(f"“{text}” is no limit. Write it as “tokens_per_second>=20”.") from error
-    return Threshold(name, at_least=value if sign == ">=" else None, at_most=value if sign == "<=" else None)
-
-
-def _share(text: str) -> float:
-    try:
-        return float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
-    except ValueError as error:
-        raise BadInput(f"“{text}” is no share. Write a win rate as 0.55 or 55%.") from error

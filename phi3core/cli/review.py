@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections import Counter
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -17,10 +17,14 @@ from phi3core.timestamps import from_ms, to_ms
 
 from .chat import open_pool
 from .group import REF_HELP, main, print_table
+from .outcome import JUNIT_HELP, Line, check_policy, tell
 
 if TYPE_CHECKING:
     from phi3core.evaluation.judgement import Judgement
     from phi3core.evaluation.reviews.review import Review
+
+_STAGES = click.Choice(["Production", "Staging"], case_sensitive=False)
+_POLICY = "Exit status 1 where what this stage's policy asks of a review is not met."
 
 
 @main.group()
@@ -85,7 +89,9 @@ def list_() -> None:
 @click.argument("id", metavar="REVIEW")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, with all votes that count.")
 @click.option("--complete", is_flag=True, help="Exit status 1 where votes are missing.")
-def show(id: str, as_json: bool, complete: bool) -> None:
+@click.option("--policy", "stage", type=_STAGES, help=_POLICY)
+@click.option("--junit", type=click.Path(path_type=Path), default=None, help=JUNIT_HELP)
+def show(id: str, as_json: bool, complete: bool, stage: str | None, junit: Path | None) -> None:
     """Tell how far a review is, or what came of it."""
     from phi3core.evaluation.reviews import closing
     from phi3core.evaluation.reviews.review import read_review
@@ -104,13 +110,16 @@ def show(id: str, as_json: bool, complete: bool) -> None:
         _print(found, judgements, f"{votes} of {wanted} votes", changes)
         if result:
             click.echo(f"Closed by {result.by}, {_when(result.at)}.")
-    if complete and votes < wanted:
-        sys.exit(1)
+    lines = check_policy(config, found.refs, stage, "review") if stage else []
+    lines += [Line(found.id, "all votes", votes >= wanted, f"{votes} of {wanted}.")] if complete else []
+    tell(lines, junit, quiet=as_json)
 
 
 @review.command()
 @click.argument("id", metavar="REVIEW")
-def close(id: str) -> None:
+@click.option("--policy", "stage", type=_STAGES, help=_POLICY)
+@click.option("--junit", type=click.Path(path_type=Path), default=None, help=JUNIT_HELP)
+def close(id: str, stage: str | None, junit: Path | None) -> None:
     """Fix the result of a review: no vote comes to it any more."""
     from phi3core.access import roles
     from phi3core.evaluation.reviews import closing
@@ -119,6 +128,8 @@ def close(id: str) -> None:
     config: Settings = load_settings()
     result = closing.close(config, read_review(config, id), roles.local_person(config))
     click.echo(f"The review is closed with {_count(result.judgements)} votes.")
+    if stage:
+        tell(check_policy(config, read_review(config, id).refs, stage, "review"), junit)
 
 
 def _print(found: Review, judgements: list[Judgement], progress: str, changes: list[str]) -> None:

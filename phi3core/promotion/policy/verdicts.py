@@ -6,6 +6,7 @@ The newest one that is of these very files counts, whatever an earlier one said.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import Literal
 
 from phi3core.promotion.record.model import Record
 from phi3core.registry import artifacts
@@ -15,7 +16,7 @@ from phi3core.text import join_words, plural
 from . import evidence
 from .case import NO_OTHER, Answer, Case
 from .evidence import Compared, EvaluationEvidence, ReviewEvidence, Won, short_name
-from .policy import ScoreLimit
+from .policy import Policy, ScoreLimit
 
 _NAMED = 3  # scorers in one sentence
 
@@ -24,13 +25,32 @@ def criteria(case: Case) -> Iterator[tuple[str, Callable[[], Answer]]]:
     """As `criteria.criteria`."""
     wanted = case.policy
     if wanted.review_win_rate is not None:
-        yield "review", lambda: _review_win_rate(case)
+        yield _REVIEW, lambda: _review_win_rate(case)
     if wanted.agreement is not None:
-        yield "agreement", lambda: _agreement(case)
+        yield _AGREEMENT, lambda: _agreement(case)
     for name in wanted.no_regression:
-        yield f"no regression on {short_name(name)}", lambda name=name: _no_regression(case, name)  # type: ignore[misc]
+        yield _regression_line(name), lambda name=name: _no_regression(case, name)  # type: ignore[misc]
     for limit in wanted.scores:
-        yield f"{limit.scorer} on {short_name(limit.prompt_set)}", lambda limit=limit: _score(case, limit)  # type: ignore[misc]
+        yield _score_line(limit), lambda limit=limit: _score(case, limit)  # type: ignore[misc]
+
+
+def settled_by(wanted: Policy, what: Literal["review", "evaluation"]) -> set[str]:
+    """The names of the lines that reviews, or evaluations, settle."""
+    if what == "review":
+        asked = {_REVIEW: wanted.review_win_rate, _AGREEMENT: wanted.agreement}
+        return {name for name, least in asked.items() if least is not None}
+    return {*map(_regression_line, wanted.no_regression), *map(_score_line, wanted.scores)}
+
+
+_REVIEW, _AGREEMENT = "review", "agreement"
+
+
+def _regression_line(prompt_set: str) -> str:
+    return f"no regression on {short_name(prompt_set)}"
+
+
+def _score_line(limit: ScoreLimit) -> str:
+    return f"{limit.scorer} on {short_name(limit.prompt_set)}"
 
 
 # ---------------------------------------------------------------- reviews
