@@ -34,8 +34,8 @@ def main() -> None:
     rows = [decoder.row() for _ in range(16)]
     print(f"{thread_count()} threads; batches are exact here: {decoder.exact}")
     for context, limits in LIMITS.items():
-        for _, _, buffer in decoder._caches:  # pages that were never written to are one and the same to the system
-            buffer.rows[: len(rows), :, :context] = 0.01
+        for layer in decoder.slots.layers:  # pages that were never written to are one and the same to the system
+            layer[: len(rows), :, :context] = 0.01
         seen: dict[int, list[float]] = {count: [] for count in (1, *limits)}
         for _ in range(ROUNDS):
             for count, times in seen.items():

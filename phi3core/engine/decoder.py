@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from .decoder_graph import IDS, LOGITS, MASK, POSITIONS, DecoderGraph
-from .kv_buffer import Buffer
+from .kv_buffer import Slots
 from .kv_cache import Logits, Tokens
 
 SLOTS = 64
@@ -31,10 +31,15 @@ class Decoder:
     """Loaded weights and the keys and values of all sequences.
 
     room: tokens that a sequence may have. The memory for `SLOTS` of them is only addresses until it is written to.
+    exactly: compute sequences one by one where this machine's kernels give a row other bits in a batch.
+
+    exact: whether a row's logits are here those that it has alone. together: whether rows are computed together.
     Raises onnxruntime's errors where the weights can't be loaded, and RoomRefused.
     """
 
-    def __init__(self, graph: DecoderGraph, folder: Path, vocabulary: int, room: int, threads: int) -> None:
+    def __init__(
+        self, graph: DecoderGraph, folder: Path, vocabulary: int, room: int, threads: int, exactly: bool = False
+    ) -> None:
         import onnxruntime as ort  # not before the process is shut in: it starts a thread
 
         ort.disable_telemetry_events()
@@ -44,12 +49,13 @@ class Decoder:
         self._session = ort.InferenceSession(graph.model, options, providers=["CPUExecutionProvider"])
         self._value_of = ort.OrtValue.ortvalue_from_numpy
         self._vocabulary, self._room = vocabulary, -(-room // _ROUND) * _ROUND
-        self._shape = (SLOTS, graph.heads, self._room, graph.size)
-        self._caches = [(*names, Buffer(self._shape)) for names in graph.caches]
+        self._caches = graph.caches
+        self.slots = Slots(len(graph.caches), (SLOTS, graph.heads, self._room, graph.size))
         self._rows: list[weakref.ref[Row] | None] = [None] * SLOTS
         self._bindings: OrderedDict[tuple[int, int], Any] = OrderedDict()
-        self.exact = True
+        self.together = True
         self.exact = self._is_exact()
+        self.together = self.exact or not exactly
 
     def row(self, divide: int = 0) -> Row:
         """An empty sequence. divide: see Row. Raises RuntimeError where there are `SLOTS` already."""
@@ -116,8 +122,7 @@ class Decoder:
     def copy(self, source: Row, target: Row, length: int) -> None:
         """Let a sequence begin with the first tokens that another has read."""
         target.rewind(0)
-        for _, _, buffer in self._caches:
-            buffer.rows[target.slot, :, :length] = buffer.rows[source.slot, :, :length]
+        self.slots.copy(source.slot, target.slot, length)
         target.length = length
 
     def _alive(self) -> list[Row]:
@@ -128,7 +133,7 @@ class Decoder:
         """Rows that go in one step: neighbours, with few holes between them."""
         groups: list[list[Row]] = []
         for row in rows:
-            if groups and self.exact and self._reaches(groups[-1][-1], row):
+            if groups and self.together and self._reaches(groups[-1][-1], row):
                 groups[-1].append(row)
             else:
                 groups.append([row])
@@ -152,19 +157,14 @@ class Decoder:
         rows.sort(key=lambda row: row.slot)  # rows of the other kind may have been exchanged with some of them
         taken = {row.slot for row in rows}
         holes = (slot for slot in range(min(taken, default=0), max(taken, default=0)) if slot not in taken)
-        if self.exact and (hole := next(holes, None)) is not None:
+        if self.together and (hole := next(holes, None)) is not None:
             self._exchange(rows[-1], hole)
             rows.sort(key=lambda row: row.slot)
 
     def _exchange(self, row: Row, slot: int) -> None:
         """Bring a row into this slot, and what is there into the row's."""
         other, before = self._at(slot), row.slot
-        length = other.length if other else 0
-        for _, _, buffer in self._caches:
-            rows = buffer.rows
-            kept = rows[slot, :, :length].copy()
-            rows[slot, :, : row.length] = rows[before, :, : row.length]
-            rows[before, :, :length] = kept
+        self.slots.exchange(before, row.length, slot, other.length if other else 0)
         self._rows[slot], self._rows[before] = self._rows[before], self._rows[slot]
         row.slot = slot
         if other:
@@ -174,8 +174,7 @@ class Decoder:
 
     def _give_back(self, slot: int) -> None:
         self._rows[slot] = None
-        for _, _, buffer in self._caches:
-            buffer.give_back(slot)
+        self.slots.give_back(slot)
 
     def _step(self, rows: list[Row]) -> None:
         first, end = rows[0].slot, rows[-1].slot + 1
@@ -215,6 +214,7 @@ class Decoder:
         binding.bind_cpu_input(MASK, mask)
         binding.bind_cpu_input(POSITIONS, positions)
         binding.bind_output(LOGITS, "cpu", 0, np.float32, logits.shape, logits.ctypes.data)
+        self.slots.note_written(first, end, lengths)
         self._session.run_with_iobinding(binding)
         return logits
 
@@ -222,8 +222,8 @@ class Decoder:
         """Past and present of these slots, bound to one memory; kept, for it takes a tenth of a step."""
         if (first, end) not in self._bindings:
             binding = self._session.io_binding()
-            for past, present, buffer in self._caches:
-                value = self._value_of(buffer.rows[first:end])
+            for (past, present), rows in zip(self._caches, self.slots.layers, strict=True):
+                value = self._value_of(rows[first:end])
                 binding.bind_ortvalue_input(past, value)
                 binding.bind_ortvalue_output(present, value)
             self._bindings[first, end] = binding
@@ -259,7 +259,7 @@ class Row:
     """
 
     def __init__(self, decoder: Decoder, slot: int, divide: int) -> None:
-        self._decoder, self.slot, self._divide = decoder, slot, divide
+        self._decoder, self.slot, self.divide = decoder, slot, divide
         self.length = 0  # tokens computed
         self.waiting = NONE  # the token to be computed next
         self.computed = np.empty(0, np.float32)  # the logits of the last one
@@ -267,7 +267,7 @@ class Row:
 
     def is_long(self, more: int) -> bool:
         """Whether it is longer than the divide with so many tokens more."""
-        return 0 < self._divide < self.length + more
+        return 0 < self.divide < self.length + more
 
     def append(self, tokens: Tokens) -> None:
         if self.waiting != NONE:
@@ -289,3 +289,9 @@ class Row:
     def rewind(self, length: int) -> None:
         if length <= self.length:
             self.length, self.waiting, self.failure = length, NONE, ""
+            self._decoder.slots.trim(self.slot, length)
+
+    def fork(self, length: int) -> Row:
+        made = self._decoder.row(self.divide)
+        self._decoder.copy(self, made, length)
+        return made

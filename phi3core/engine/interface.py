@@ -154,7 +154,8 @@ class Engine(Protocol):
     chat: how it takes a conversation: ``template`` (rendered into a prompt), ``messages`` (as they are), ``prompt``
     (one text and no conversation) or ``none`` (only `predict`). context_length: tokens, None where it is unknown.
     supports: the names of the options that it honours. signature: MLflow's, as plain data, where there is one. batched:
-    whether answers that are written at once are computed together, each as it is alone; else they take turns.
+    whether answers that are written at once are computed together; else they take turns. exact: whether each is then,
+    to the last bit, the one that it is alone.
     stream, read_ahead and predict run in one thread; the others may be called meanwhile.
     """
 
@@ -174,6 +175,9 @@ class Engine(Protocol):
 
     @property
     def batched(self) -> bool: ...
+
+    @property
+    def exact(self) -> bool: ...
 
     def prepare(self, messages: Messages) -> Prompt:
         """What `stream` takes for these OpenAI messages: the rendered prompt, or the messages. Raises BadInput."""

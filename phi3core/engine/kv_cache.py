@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import numpy as np
 
@@ -32,6 +32,13 @@ class Sequence(Protocol):
 
     def rewind(self, length: int) -> None:
         """Forget all but the first tokens."""
+
+
+class Forkable(Sequence, Protocol):
+    """What a runtime with `slots` makes."""
+
+    def fork(self, length: int) -> Sequence:
+        """A new one that begins with its first tokens, copied."""
 
 
 @dataclass(eq=False)
@@ -133,7 +140,7 @@ class SequenceCache:
             if best and shared and self._is_own(best, shared, key):
                 self._idle.remove(best)  # the same conversation, which has outgrown it
             best = None  # it may have to go now
-            best, shared = self._new(capacity, self._make), 0
+            best, shared = self._begin(tokens, capacity)
         best.key = key
         self._running.append(best)
         return best, shared
@@ -147,6 +154,21 @@ class SequenceCache:
     def _new(self, capacity: int, make: Callable[[int], Sequence]) -> CachedSequence:
         self._make_room(capacity)
         return CachedSequence(make(capacity), capacity)
+
+    def _begin(self, tokens: Tokens, capacity: int) -> tuple[CachedSequence, int]:
+        """A sequence of its own; where copying is possible, with what another has read of the same beginning."""
+        self._make_room(capacity)
+        others = self._idle + self._running if self._slots else []
+        best = max(others, key=lambda cached: cached.shared_prefix(tokens, self._grain), default=None)
+        shared = best.shared_prefix(tokens, self._grain) if best else 0
+        if best and shared:
+            forked = cast(Forkable, best.sequence).fork(shared)
+            return CachedSequence(forked, capacity, tokens[:shared]), shared
+        return CachedSequence(self._make(capacity), capacity), 0
+
+    def others_write(self, cached: CachedSequence) -> bool:
+        """Whether the tokens of another answer wait while this sequence reads."""
+        return any(other.complete for other in self._running if other is not cached)
 
     def release(self, cached: CachedSequence) -> None:
         """Keep a sequence for later, if it has read anything."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -11,8 +11,10 @@ import numpy as np
 from .kv_cache import CachedSequence, Tokens
 from .runtime import Runtime
 
-_PIECE = 0.3  # seconds that reading a piece should take at most, on a machine that turns out to be slow
+# Seconds that reading a piece should take at most: alone, and while others write, whose tokens come no sooner.
+_PIECE, _PIECE_AMONG_OTHERS = 0.3, 0.1
 _SMALLEST = 8  # tokens: smaller pieces would take longer together
+_LARGEST = 256  # tokens: larger pieces are hardly quicker
 
 
 def piece_for(size: int, gpu: bool = False) -> int:
@@ -35,26 +37,31 @@ class PromptReader:
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
         self.grain = grain_of(runtime)
-        self._pace = 0.0  # seconds that reading a token takes here, at best
+        self._pace = 0.0  # seconds that reading a token takes here, at best; 0: unknown
 
-    def read(self, cached: CachedSequence, tokens: Tokens, start: int, end: int) -> Iterator[None]:
+    def read(
+        self, cached: CachedSequence, tokens: Tokens, start: int, end: int, others_write: Callable[[], bool]
+    ) -> Iterator[None]:
         """Bring a sequence that has read these tokens up to `start` to `end`, a piece at each step."""
-        for first, last in pieces(start, end, self._piece, self.grain):
+        first, pace = start, self._pace
+        while first < end:
+            first, last = next(pieces(first, end, self._size(pace, others_write()), self.grain))
             begun = time.perf_counter()
             cached.sequence.append(tokens[first:last])
             cached.tokens = tokens[:last]
             if last - first >= _SMALLEST:
-                pace = (time.perf_counter() - begun) / (last - first)
+                pace = (time.perf_counter() - begun) / (last - first)  # slower with each, for it reads what was before
                 self._pace = min(self._pace or pace, pace)
+            first = last
             yield None
 
-    @property
-    def _piece(self) -> int:
-        """Tokens to read at once: fewer on a slow machine, where it changes no answer, for others wait so long."""
-        if self.grain > 1 or not self._pace:
+    def _size(self, pace: float, others_write: bool) -> int:
+        """Tokens to read at once, by seconds for a token; fixed where the answer depends on it."""
+        if self.grain > 1 or not pace:
             return self._runtime.piece
-        fitting = max(_SMALLEST, int(_PIECE / self._pace))
-        return min(self._runtime.piece, 1 << (fitting.bit_length() - 1))
+        fitting = int((_PIECE_AMONG_OTHERS if others_write else _PIECE) / pace)
+        most = _LARGEST if self._runtime.slots else self._runtime.piece
+        return min(max(_SMALLEST, fitting // _SMALLEST * _SMALLEST), most)
 
 
 def pieces(start: int, end: int, size: int, grain: int) -> Iterator[tuple[int, int]]:

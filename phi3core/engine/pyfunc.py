@@ -52,7 +52,7 @@ class PyfuncEngine:
             self.signature: dict[str, Any] | None = _signature(metadata)
         self.chat: Literal["messages", "prompt", "none"] = self._spec.chat
         self.supports: frozenset[str] = self._spec.supports
-        self.batched = False
+        self.batched, self.exact = False, True
 
     def prepare(self, messages: Messages) -> Prompt:
         """The messages, or the one text. Raises BadInput for what this model can't be asked."""

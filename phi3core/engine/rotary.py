@@ -7,11 +7,11 @@ calls, which we use, leave it to the caller.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
-from .kv_cache import Sequence, Tokens
+from .kv_cache import Forkable, Sequence, Tokens
 
 
 class DividedSequence:
@@ -44,6 +44,15 @@ class DividedSequence:
             self._again()
         else:
             self._sequence.rewind(length)
+
+    def fork(self, length: int) -> DividedSequence:
+        if length <= self._divide < len(self._tokens):  # its keys are those of a long sequence
+            made = DividedSequence(cast(Forkable, self._sequence).fork(0), self._divide)
+            made.append(self._tokens[:length])
+            return made
+        made = DividedSequence(cast(Forkable, self._sequence).fork(length), self._divide)
+        made._tokens = self._tokens[:length]
+        return made
 
     def _again(self) -> None:
         self._sequence.rewind(0)

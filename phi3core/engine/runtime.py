@@ -15,8 +15,9 @@ class Runtime(Protocol):
     templated: whether the tokenizer has a chat template. vocabulary: the number of logits. eos: ids that end an answer.
     piece: tokens read at once. token_bytes: bytes of KV cache that a token takes. slots: how many sequences there may
     be where they take memory as they grow; 0: any number, and each takes its capacity when it is made. batched: whether
-    tokens of several sequences are computed together. rows: how many prompts `read_all` reads together at most, 0: it
-    can't read any. divide: the most tokens of a prompt that it can read, 0: any number (see rotary.py).
+    tokens of several sequences are computed together. exact: whether each gets then the logits that it has alone, to
+    the last bit. rows: how many prompts `read_all` reads together at most, 0: it can't read any. divide: the most
+    tokens of a prompt that it can read, 0: any number (see rotary.py).
     """
 
     templated: bool
@@ -27,6 +28,7 @@ class Runtime(Protocol):
     token_bytes: int
     slots: int
     batched: bool
+    exact: bool
     rows: int
     divide: int
 

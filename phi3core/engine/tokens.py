@@ -61,7 +61,7 @@ class TokenEngine:
         if not runtime.rows:
             self.supports -= {"echo"}
         self.context_length: int = runtime.context_length
-        self.batched: bool = runtime.batched
+        self.batched, self.exact = runtime.batched, runtime.exact
         budget = int(runtime.free() * _SHARE) if budget is None else budget
         self._reader = PromptReader(runtime)
         self._cache = SequenceCache(
@@ -128,7 +128,7 @@ class TokenEngine:
         cached, shared = self._cache.acquire(tokens, len(tokens) + limit, options.prompt_cache_key)
         count, sound = 0, False
         try:
-            if not shared:
+            if not shared and not self._runtime.slots:
                 yield None  # others first: clearing a large KV cache takes long by itself
             yield from self._read(cached, tokens, shared, stopped)
             for index in range(options.n):
@@ -197,7 +197,7 @@ class TokenEngine:
         sound = False
         try:
             if len(tokens) - shared > 1:  # one token alone is read differently
-                yield from self._reader.read(cached, tokens, shared, len(tokens))
+                yield from self._reader.read(cached, tokens, shared, len(tokens), lambda: True)  # a request may come
             sound = True
         except GeneratorExit:
             sound = True  # between two pieces
@@ -210,7 +210,7 @@ class TokenEngine:
         last = len(tokens) - 1
         if stopped():
             return
-        for _ in self._reader.read(cached, tokens, start, last):
+        for _ in self._reader.read(cached, tokens, start, last, lambda: self._cache.others_write(cached)):
             yield None
             if stopped():
                 return

@@ -31,7 +31,7 @@ class TransformersRuntime:
     model: PyTorch's.
     """
 
-    slots, batched, rows = 0, False, 1
+    slots, batched, exact, rows = 0, False, True, 1
 
     def __init__(self, folder: Path, tokenizer: Path, precision: str) -> None:
         device = "cuda" if torch.cuda.is_available() else "cpu"

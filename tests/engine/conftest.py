@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import gc
+import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from phi3core.engine.decoder import Decoder
+from phi3core.engine.decoder_graph import read_graph
 from phi3core.engine.interface import Options
 from phi3core.engine.pyfunc import PyfuncEngine
 from phi3core.engine.tokens import TokenEngine
@@ -14,6 +18,7 @@ from phi3core.settings import Settings
 from tests.support import third_party
 from tests.support.asking_pyfunc import Opener
 from tests.support.fake_runtime import FakeRuntime
+from tests.support.rows import ROOM, VOCABULARY
 
 
 @pytest.fixture(params=["loose", "strict"])
@@ -57,3 +62,19 @@ def untraced(settings: Settings) -> Iterator[None]:
 @pytest.fixture
 def cautious(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "false")
+
+
+@pytest.fixture(scope="module")
+def decoder(tiny_onnx: Path) -> Decoder:
+    graph = read_graph(tiny_onnx, json.loads((tiny_onnx / "genai_config.json").read_text()))
+    assert graph
+    return Decoder(graph, tiny_onnx, VOCABULARY, ROOM, 1)
+
+
+@pytest.fixture
+def empty(decoder: Decoder) -> Iterator[Decoder]:
+    """Without any sequence before and after."""
+    yield decoder
+    if decoder._alive():
+        gc.collect()  # what a failure has held on to
+    assert decoder._alive() == []

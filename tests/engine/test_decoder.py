@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import gc
-import json
 import random
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,39 +11,19 @@ import numpy as np
 import pytest
 
 from phi3core.engine import genai
-from phi3core.engine.decoder import NONE, SLOTS, Decoder, Row
-from phi3core.engine.decoder_graph import read_graph
-from phi3core.engine.interface import Options
+from phi3core.engine.decoder import NONE, Decoder, Row
 from phi3core.engine.kv_cache import Sequence
 from phi3core.engine.loader import open_artifact
 from phi3core.engine.onnx import OnnxRuntime
 from phi3core.engine.tokens import TokenEngine
 from tests.conftest import Built
-from tests.support.asking import ask, folder_of
-
-ROOM, VOCABULARY = 128, 288
-TOKENS = np.random.default_rng(1).integers(7, 250, 400).astype(np.int32)
-
-
-@pytest.fixture(scope="module")
-def decoder(tiny_onnx: Path) -> Decoder:
-    graph = read_graph(tiny_onnx, json.loads((tiny_onnx / "genai_config.json").read_text()))
-    assert graph
-    return Decoder(graph, tiny_onnx, VOCABULARY, ROOM, 1)
+from tests.support.asking import folder_of
+from tests.support.rows import ROOM, TOKENS, VOCABULARY, begun, next_logits
 
 
 @pytest.fixture(scope="module")
 def model(tiny_onnx: Path) -> genai.Model:
     return genai.Model(tiny_onnx)
-
-
-@pytest.fixture
-def empty(decoder: Decoder) -> Iterator[Decoder]:
-    """Without any sequence before and after."""
-    yield decoder
-    if decoder._alive():
-        gc.collect()  # what a failure has held on to
-    assert decoder._alive() == []
 
 
 def logits_of(sequence: Sequence) -> Iterator[np.ndarray[Any, Any]]:
@@ -61,25 +39,6 @@ def logits_of(sequence: Sequence) -> Iterator[np.ndarray[Any, Any]]:
     yield sequence.logits()
     sequence.append(TOKENS[50:80])
     yield sequence.logits()
-
-
-def begun(decoder: Decoder, *lengths: int, divide: int = 0) -> list[Row]:
-    """Sequences of these lengths, no two with the same tokens."""
-    rows = [decoder.row(divide) for _ in lengths]
-    for at, (row, length) in enumerate(zip(rows, lengths, strict=True)):
-        if length:
-            row.append(TOKENS[at * 10 : at * 10 + length])
-    return rows
-
-
-def next_logits(*rows: Row, token: int = 9) -> list[np.ndarray[Any, Any]]:
-    """After one token more, computed for all of them together; they are as they were then."""
-    for row in rows:
-        row.append_one(token)
-    found = [row.logits() for row in rows]
-    for row in rows:
-        row.rewind(row.length - 1)
-    return found
 
 
 def test_the_logits_are_those_of_onnxruntime_genai(empty: Decoder, model: genai.Model) -> None:
@@ -188,22 +147,28 @@ def test_what_waits_is_forgotten_with_a_rewind_and_computed_before_what_follows(
     assert one.length == other.length == 32
 
 
-def test_where_kernels_round_by_the_batch_every_sequence_is_computed_alone(
-    empty: Decoder, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("exactly", "computed"), [(True, [1, 1, 1]), (False, [3])])
+def test_where_kernels_round_by_the_batch_it_is_told_and_sequences_are_computed_alone_where_that_is_asked_for(
+    tiny_onnx: Path, monkeypatch: pytest.MonkeyPatch, exactly: bool, computed: list[int]
 ) -> None:
-    rows, runs, run = begun(empty, 5, 8, 20), list[int](), empty._run
+    runs, run = list[int](), Decoder._run
 
-    def by_the_batch(first: int, end: int, *more: Any) -> Any:
+    def by_the_batch(self: Decoder, first: int, end: int, *more: Any) -> Any:
         runs.append(end - first)
-        return run(first, end, *more) + (end - first > 2)
+        return run(self, first, end, *more) + (end - first > 2)
 
-    monkeypatch.setattr(empty, "_run", by_the_batch)
-    found = empty._is_exact()
-    monkeypatch.setattr(empty, "exact", found)
+    monkeypatch.setattr(Decoder, "_run", by_the_batch)
+    monkeypatch.setenv("PHI3_EXACT", "1" if exactly else "0")
+    runtime = OnnxRuntime(tiny_onnx)
+    rows = [runtime.sequence(ROOM) for _ in range(3)]
+    for length, row in zip((5, 8, 20), rows, strict=True):
+        row.append(TOKENS[:length])
     runs.clear()
-    next_logits(*rows)
+    for row in rows:
+        row.append_one(9)
+    rows[0].logits()
 
-    assert (found, runs) == (False, [1, 1, 1])
+    assert (runtime.exact, runtime.batched, runs) == (exactly, not exactly, computed)
 
 
 def test_a_step_that_fails_is_told_to_everybody_in_it_and_to_nobody_else(
@@ -219,38 +184,6 @@ def test_a_step_that_fails_is_told_to_everybody_in_it_and_to_nobody_else(
                 row.logits()
 
     assert len(next_logits(rows[2])[0]) == VOCABULARY
-
-
-def test_there_are_so_many_sequences_and_no_more(empty: Decoder) -> None:
-    rows = [empty.row() for _ in range(SLOTS)]
-
-    with pytest.raises(RuntimeError, match=f"There are {SLOTS} sequences already"):
-        empty.row()
-
-    del rows[3]
-    assert empty.row().slot == 3
-
-
-def test_the_memory_of_a_sequence_that_is_gone_is_given_back(empty: Decoder) -> None:
-    keys = empty._caches[0][2].rows
-    (row,) = begun(empty, 50)
-    slot = row.slot
-    assert keys[slot].any()
-
-    del row
-    empty.row()
-
-    assert not keys[slot].any()
-
-
-def test_more_sequences_than_there_are_slots_are_asked_one_after_the_other(tiny_onnx: Path) -> None:
-    """The least recently used goes."""
-    engine = TokenEngine(OnnxRuntime(tiny_onnx), Options(max_tokens=2, temperature=0), budget=10**9)
-    for number in range(SLOTS + 6):
-        ask(engine, f"{number:03} asks for something", engine.options)
-
-    assert ask(engine, "069 asks for something", engine.options).cached_tokens > 0
-    assert ask(engine, "001 asks for something", engine.options).cached_tokens == 0
 
 
 @pytest.mark.model

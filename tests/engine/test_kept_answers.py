@@ -218,3 +218,48 @@ def test_whatever_was_asked_before_the_answer_is_that_of_a_fresh_engine(
             read_ahead(engine, prompts[-1], chance.randrange(4))
         held = engine._cache._idle  # what alone is larger than the budget is held alone
         assert engine._cache.used_bytes <= engine._cache.budget or len(held) == 1
+
+
+def test_what_another_conversation_has_read_of_the_same_beginning_is_copied_and_not_read_again() -> None:
+    runtime = FakeRuntime("loose", slots=8)
+    engine = TokenEngine(runtime, Options(), budget=100_000)
+    system = letters(90)
+    ask(engine, system + letters(200, 2))
+    runtime.log.clear()
+    prompt = system + letters(40, 3)
+
+    answer = ask(engine, prompt)
+
+    assert answer.cached == 90
+    assert runtime.log[:2] == [39, 1]
+    assert answer == cold(engine, prompt)
+    assert ask(engine, system + letters(200, 2)).cached == 289  # the other's is as it was
+
+
+def test_a_running_answers_prompt_is_copied_too_and_nothing_is_read_twice() -> None:
+    runtime = FakeRuntime("loose", slots=8)
+    engine = TokenEngine(runtime, Options(), budget=100_000)
+    prompt = letters(150)
+    first = engine.stream(prompt, SAMPLED, never)
+    while not isinstance(next(first), Piece):
+        pass
+    runtime.log.clear()
+
+    answer = ask(engine, prompt, SAMPLED.but(seed=6))
+
+    assert answer.cached == 149
+    assert set(runtime.log) == {1}
+    assert answer == cold(engine, prompt, SAMPLED.but(seed=6))
+
+
+def test_a_copy_of_a_prompt_that_is_still_read_goes_on_from_where_it_is() -> None:
+    runtime = FakeRuntime("loose", slots=8)
+    engine = TokenEngine(runtime, Options(), budget=100_000)
+    prompt = letters(300)
+    reading = engine.stream(prompt, SAMPLED, never)
+    assert next(reading) is None
+
+    answer = ask(engine, prompt)
+
+    assert 0 < answer.cached < 299
+    assert answer == cold(engine, prompt)

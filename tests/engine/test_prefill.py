@@ -101,3 +101,25 @@ def test_the_larger_the_weights_the_smaller_the_pieces(size: int, piece: int) ->
 
 def test_a_gpu_reads_a_thousand_tokens_at_once_whatever_the_weights_take() -> None:
     assert piece_for(2_700_000_000, gpu=True) == piece_for(0, gpu=True) == 1024
+
+
+def test_while_others_write_a_prompt_is_read_in_smaller_pieces() -> None:
+    runtime = FakeRuntime("loose", slots=8)
+    engine = TokenEngine(runtime, Options())
+    runtime.pace = 0.001
+    ask(engine, letters(100), SAMPLED.but(max_tokens=1))
+    alone = letters(300, seed=2)
+    runtime.log.clear()
+    ask(engine, alone, SAMPLED.but(max_tokens=1))
+    largest_alone = max(runtime.log)
+    writer = engine.stream(letters(100), SAMPLED, never)
+    while not isinstance(next(writer), Piece):
+        pass
+    runtime.log.clear()
+
+    answer = ask(engine, letters(300, seed=3), SAMPLED.but(max_tokens=1))
+
+    assert largest_alone > 2 * max(runtime.log)
+    assert 0 < max(runtime.log) * runtime.pace <= 0.1
+    runtime.pace = 0.0
+    assert answer == cold(engine, letters(300, seed=3), SAMPLED.but(max_tokens=1))

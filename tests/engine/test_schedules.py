@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from phi3core.engine.decoder import Row
 from phi3core.engine.interface import Done, End, Options, Piece
 from phi3core.engine.onnx import OnnxRuntime
 from phi3core.engine.tokens import TokenEngine
@@ -109,13 +110,15 @@ def alone(engine: TokenEngine) -> dict[tuple[str, Options], Answer]:
 
 
 def test_in_any_company_an_answer_is_the_one_it_is_alone(
-    engine: TokenEngine, alone: dict[tuple[str, Options], Answer]
+    engine: TokenEngine, alone: dict[tuple[str, Options], Answer], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert engine.batched
-    whole, kept = 0, fresh(engine)
+    whole, kept, copies, fork = 0, fresh(engine), list[int](), Row.fork
+    monkeypatch.setattr(Row, "fork", lambda row, length: copies.append(length) or fork(row, length))
     for seed in range(SCHEDULES):
         if seed % 10 == 0:  # till then, what others have left is there
             kept = fresh(engine)
         whole += Schedule(kept, alone, seed).go()
 
     assert whole > 3 * SCHEDULES
+    assert len(copies) > SCHEDULES // 4  # beginnings in common, of others that are kept, that read and that write

@@ -68,6 +68,12 @@ class FakeSequence:
         self._fresh = self._fresh and length == len(self._state)
         del self._state[length:]
 
+    def fork(self, length: int) -> FakeSequence:
+        assert 0 < length <= len(self._state)
+        made = FakeSequence(self._runtime, self._capacity)
+        made._state = self._state[:length]
+        return made
+
 
 @dataclass
 class FakeRuntime:
@@ -81,6 +87,7 @@ class FakeRuntime:
     token_bytes: int = 1
     slots: int = 0
     batched: bool = False
+    exact: bool = True
     eos_logit: float = -100.0
     fail: bool = False
     pace: float = 0.0  # seconds a token

@@ -79,7 +79,7 @@ class FakeEngine:
     chat: Literal["template", "messages", "prompt", "none"] = "template"
     context_length = 200
     supports = ALL_OPTIONS
-    batched = False
+    batched, exact = False, True
     signature: dict[str, Any] | None = None
 
     def __init__(self, words: tuple[str, ...] = ("Madrid", " is", " it", "."), pause: float = 0.0) -> None:

@@ -112,6 +112,7 @@ def create_app(
             "supports": sorted(engine.supports),
             "signature": engine.signature,
             "batched": engine.batched,
+            "exact": engine.exact,
         }
 
     @app.post("/apply-template")

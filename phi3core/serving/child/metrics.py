@@ -69,7 +69,7 @@ class Metrics:
             self._between.observe(seconds / count)
 
     def saw_done(self, done: Done) -> None:
-        self._prompt.inc(done.prompt_tokens - done.cached_tokens)
+        self._prompt.inc(max(0, done.prompt_tokens - done.cached_tokens))  # what a model tells may not add up
         self._cached.inc(done.cached_tokens)
         self._written.inc(done.completion_tokens)
 

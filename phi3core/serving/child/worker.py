@@ -116,7 +116,8 @@ class Worker:
         clock: Clock = SYSTEM,
     ) -> None:
         self.status, self.error = "loading", ""
-        self._load, self._parallel, self._queue, self._on_hung = load, parallel, queue, on_hung
+        self.parallel = parallel
+        self._load, self._queue, self._on_hung = load, queue, on_hung
         self._clock = clock
         self._engine: Engine | None = None
         self._waiting: deque[Task] = deque()
@@ -147,7 +148,7 @@ class Worker:
 
     def check_queue(self) -> None:
         """Raise Busy when no more requests can wait."""
-        if len(self._running) + len(self._waiting) >= self._parallel + self._queue:
+        if len(self._running) + len(self._waiting) >= self.parallel + self._queue:
             raise Busy(f"{len(self._waiting)} requests are waiting already. Try again in a moment.")
 
     def answer(self, prompt: Prompt, options: Options, need: int) -> AnswerStream:
@@ -167,7 +168,7 @@ class Worker:
     def read_ahead(self, prompt: Prompt, options: Options) -> None:
         """Have this read once there was no request for a moment; the next request puts an end to it."""
         with self._lock:
-            if len(self._ahead) < self._parallel:
+            if len(self._ahead) < self.parallel:
                 self._ahead.append(self.engine.read_ahead(prompt, options))
                 self._ahead_from = self._clock.now() + READ_AHEAD_DELAY
                 self._work_came.set()
@@ -251,7 +252,7 @@ class Worker:
                 while self._ahead:  # before anything else is read: a later turn's reading must not be rewound for it
                     self._ahead.popleft().close()
             # One at a time: it takes its memory in its first step, and only then is known what is left.
-            if self._waiting and len(self._running) < self._parallel:
+            if self._waiting and len(self._running) < self.parallel:
                 if self._running and not engine.fits(self._waiting[0].need):
                     return
                 self._running.append(self._waiting.popleft())

@@ -132,7 +132,7 @@ def test_the_rendered_prompt_and_the_options_can_be_looked_at(url: str) -> None:
 
     assert rendered["prompt"] == "<user>Where?"
     assert props["n_ctx"] == 200
-    assert props["batched"] is False
+    assert (props["batched"], props["exact"]) == (False, True)
     assert props["default_generation_settings"]["max_tokens"] == 50
 
 
