@@ -9,6 +9,7 @@ export PHI3_HOME
 
 VENV := .venv
 CLIENTS := .clients
+RIVALS := .rivals
 PY := $(VENV)/bin/python
 # Nothing phones home.
 export MLFLOW_DISABLE_TELEMETRY := true
@@ -78,8 +79,7 @@ setup: $(VENV)/.installed-$(TORCH) ## The virtual environment with the command p
 
 setup-dev: $(VENV)/.installed-dev ## The same with what tests and checks need
 
-bench: $(VENV)/.installed-$(TORCH) ## Speed against its limits and llama.cpp (compiles llama-cpp-python; wants an idle machine)
-	@$(PY) -m pip install --quiet -c constraints.txt -r requirements-bench.txt
+bench: $(VENV)/.installed-$(TORCH) $(RIVALS)/.built ## Speed against its limits, llama.cpp's server and OpenVINO (compiles the one, once; wants an idle machine)
 	@$(PY) -m phi3core demo
 	@$(PY) -m benchmarks.chat
 
@@ -115,6 +115,10 @@ $(VENV)/.installed-$(TORCH): $(VENV)/.created requirements.txt constraints.txt
 
 $(CLIENTS)/.installed: $(wildcard clients/requirements-*.txt clients/package*.json)
 	@sh scripts/install-clients.sh "$(PY)"
+	@touch $@
+
+$(RIVALS)/.built: $(VENV)/.created requirements-bench.txt scripts/build-rivals.sh
+	@sh scripts/build-rivals.sh "$(PY)" "$(RIVALS)"
 	@touch $@
 
 # Both at once: pip takes half a minute to look through everything, and requirements-dev.txt includes the other.

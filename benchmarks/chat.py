@@ -3,16 +3,18 @@
     python -m benchmarks.chat [ONNX-REF [TRANSFORMERS-REF]]
 
 Needs an idle machine, and versions such as “python -m phi3core demo” builds. What runs against each other takes turns,
-and medians are compared. Rows that need llama-cpp-python are left out, by name, where it is not installed (make bench
-installs it).
+and medians are compared. The rows of llama.cpp's server and openvino-genai are left out where make bench has not built
+them.
 """
 
 from __future__ import annotations
 
-import contextlib
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
+
+import numpy as np
 
 from phi3core import hashing, tags
 from phi3core.build.sources import embedded
@@ -23,9 +25,9 @@ from phi3core.serving.handle import ModelServer
 from phi3core.serving.pool import Pool
 from phi3core.settings import Settings, load_settings
 
-from . import cell, concurrency, rivals
+from . import cell, concurrency, crowds, rivals
 from .app_server import describe_machine, running_app
-from .clients import STORY, ask, client
+from .clients import STORY, Target, ask, client
 from .phi3_mini import bandwidth
 from .tables import alternate, median, row
 
@@ -33,8 +35,8 @@ TOKENS = 200
 READING = 1.0  # seconds; a person takes longer
 
 
-def decoding(server: ModelServer, app: str, version: Version, folder: Path, gguf: Path) -> None:
-    """Tokens per second against the bare loop and llama.cpp."""
+def decoding(server: ModelServer, app: str, version: Version, folder: Path) -> None:
+    """Tokens per second against the bare loop."""
     direct, through = client(server.url, server.key), client(app)
     runs = {
         "bare": lambda: rivals.run("bare_onnx", folder, TOKENS, 0),
@@ -42,36 +44,40 @@ def decoding(server: ModelServer, app: str, version: Version, folder: Path, gguf
         "server": lambda: ask(direct, version.ref, STORY, TOKENS).speed,
         "app": lambda: ask(through, version.ref, STORY, TOKENS).speed,
     }
-    with contextlib.ExitStack() as stack:
-        if rivals.has_llama_cpp():
-            rival = client(stack.enter_context(rivals.llama_cpp_server(gguf)))
-            runs["llama.cpp"] = lambda: rivals.run("llama_cpp", gguf, TOKENS)
-            runs["llama_cpp.server"] = lambda: ask(rival, "any", STORY, TOKENS).speed
-        # After an answer a model server reads it, as the next turn will begin with it: not at the next one's expense.
-        speeds = alternate(runs, rest=3)
-        told = ", ".join(f"{name} {speed:.0f}" for name, speed in speeds.items()) + " tokens/s"
-        row("decode, model server / bare onnxruntime-genai loop", speeds["server"] / speeds["bare"], 0.95, True, told)
-        row("decode, through the app's port / the same", speeds["app"] / speeds["bare"], 0.90, True, "")
-        own = [f"{speeds[name] / speeds['bare, our threads']:.2f}" for name in ("server", "app")]
-        print(
-            f"    the bare loop left to itself takes one thread on some machines; told to take {thread_count()}: "
-            f"{own[0]}, through the app's port {own[1]}"
-        )
-        if not rivals.has_llama_cpp():
-            print("--- llama.cpp's rows: llama-cpp-python is not installed")
-            return
-        row("decode, model server / llama.cpp, 4 bit", speeds["server"] / speeds["llama.cpp"], 1.10, True, "")
-        ratio = speeds["server"] / speeds["llama_cpp.server"]
-        row("decode, model server / llama_cpp.server, same client", ratio, 1.5, True, "")
-        again = alternate(
-            {
-                "ours": lambda: ask(direct, version.ref, STORY, 4).first,
-                "theirs": lambda: ask(rival, "any", STORY, 4).first,
-            },
-            rounds=15,
-        )
-        told = f"{again['ours'] * 1000:.0f} ms, {again['theirs'] * 1000:.0f} ms"
-        row("first token, prompt kept / llama_cpp.server, likewise", again["ours"] / again["theirs"], 1.0, False, told)
+    # After an answer a model server reads it, as the next turn will begin with it: not at the next one's expense.
+    speeds = alternate(runs, rest=3)
+    told = ", ".join(f"{name} {speed:.0f}" for name, speed in speeds.items()) + " tokens/s"
+    own = speeds["server"] / speeds["bare, our threads"]
+    row("decode, model server / bare onnxruntime-genai, as many threads", own, 0.90, True, told)
+    row("the same / that loop as it comes", speeds["server"] / speeds["bare"], 0.95, True, "")
+    row("decode, through the app's port / the same", speeds["app"] / speeds["bare"], 0.90, True, "")
+
+
+def kept(ours: Target, rival: Target) -> None:
+    """The first token where the prompt is kept from the same question before."""
+    seen = alternate({name: lambda at=at: at.ask(STORY, 4).first for name, at in (("a", ours), ("b", rival))}, 15)
+    told = f"{seen['a'] * 1000:.0f} ms, {seen['b'] * 1000:.0f} ms"
+    row("first token, prompt kept / llama-server, likewise", seen["a"] / seen["b"], 1.0, False, told)
+
+
+def reading(server: ModelServer, version: Version, folder: Path) -> None:
+    """A prompt read alone, by a client, against onnxruntime-genai, which is given it whole."""
+    openai, chance = client(server.url, server.key), np.random.default_rng(2)
+
+    def ours(length: int) -> float:
+        prompt = chance.integers(100, 40_000, length).tolist()
+        began = time.perf_counter()
+        openai.completions.create(model=version.ref, prompt=prompt, max_tokens=1)
+        return length / (time.perf_counter() - began)
+
+    for length, limit in ((256, 1.1), (1024, 1.1), (3500, 1.0)):
+        runs = {
+            "ours": lambda length=length: ours(length),
+            "bare": lambda length=length: rivals.run("bare_reading", folder, length, thread_count()),
+        }
+        speeds = alternate(runs, 3)
+        told = f"{speeds['ours']:.0f}, {speeds['bare']:.0f} tokens/s"
+        row(f"a prompt of {length:,} tokens, model server / bare", speeds["ours"] / speeds["bare"], limit, True, told)
 
 
 def turns(server: ModelServer, version: Version) -> None:
@@ -171,19 +177,26 @@ def main() -> None:
     print(f"{describe_machine()}\n{onnx.ref}: {onnx.precision}; {other.ref}: {other.precision}\n", flush=True)
     cold(config, onnx, other, folder)
     cell.cost(config, onnx)
-    pool = Pool(config)
+    pool = Pool(replace(config, parallel=max(crowds.COUNTS)))
     try:
         transformers(pool, other, artifacts.download(config, other))
         server = pool.open(onnx)
         server.wait_ready()
         with running_app(config) as (url, _):
             ask(client(url), onnx.ref, STORY, 1)
-            decoding(server, url, onnx, folder, gguf)
+            decoding(server, url, onnx, folder)
+        ours = Target(server.url, server.key, onnx.ref)
         concurrency.gaps(server, onnx)
         turns(server, onnx)
         concurrency.silence(server, onnx)
-        concurrency.together(server, onnx)
+        with rivals.llama_server(gguf) as address:
+            rival = Target(address) if address else None
+            crowds.compare(ours, rival, gguf)
+            if rival:
+                kept(ours, rival)
+        crowds.contexts(ours)
         contexts(server, onnx, folder)
+        reading(server, onnx, folder)
     finally:
         pool.close()
 

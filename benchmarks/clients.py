@@ -12,6 +12,19 @@ STORY = [{"role": "user", "content": "Write a long story about the sea."}]
 WARM = {"temperature": 0.2, "top_p": 0.9, "seed": 1}
 
 
+@dataclass(frozen=True)
+class Target:
+    """A server of OpenAI's protocol: its address without /v1, its key, and what the model is called there."""
+
+    url: str
+    key: str = "none"
+    model: str = "any"
+
+    def ask(self, messages: list[dict[str, str]], tokens: int, timed: Timed | None = None, **more: Any) -> Timed:
+        """See `ask`; with a client of its own, as another program has."""
+        return ask(client(self.url, self.key), self.model, messages, tokens, timed, **more)
+
+
 @dataclass
 class Timed:
     """One answer: when it was asked for, when each piece of it came (seconds), its tokens, its text."""
@@ -55,5 +68,5 @@ def ask(
                 timed.text += chunk.choices[0].delta.content
             if chunk.usage:
                 timed.tokens = chunk.usage.completion_tokens
-    timed.tokens = timed.tokens or len(timed.times)  # llama_cpp.server tells no usage in its stream
+    timed.tokens = timed.tokens or len(timed.times)  # not every server tells usage in its stream
     return timed

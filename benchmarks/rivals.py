@@ -1,13 +1,12 @@
-"""What we measure ourselves against: the bare runtimes, and llama.cpp on the same weights.
+"""What we measure ourselves against: the bare runtimes, and on the same weights llama.cpp's own server and OpenVINO.
 
 Each runs in a process of its own (``python -m benchmarks.rivals NAME ARGUMENTS`` prints tokens per second), because
-their libraries do not get on with each other in one.
+their libraries do not get on with each other in one. scripts/build-rivals.sh makes what is in .rivals.
 """
 
 from __future__ import annotations
 
 import contextlib
-import importlib.util
 import json
 import os
 import socket
@@ -19,7 +18,12 @@ from pathlib import Path
 
 import httpx
 
+from phi3core.engine.cpu import thread_count
+
 from .clients import STORY
+
+RIVALS = Path(__file__).resolve().parent.parent / ".rivals"
+SLOT = 2048  # tokens that each of llama-server's slots has room for
 
 # Loads, answers one token, and prints the seconds that took: the limit for opening a version.
 _COLD = """
@@ -111,52 +115,70 @@ def bare_pipeline(folder: str, tokenizer: str, tokens: str) -> float:
     return once(int(tokens))
 
 
-def has_llama_cpp() -> bool:
-    return importlib.util.find_spec("llama_cpp") is not None
+def bare_reading(folder: str, tokens: str, threads: str) -> float:
+    """Prompt tokens per second of onnxruntime-genai, a prompt appended whole."""
+    import numpy as np
+    import onnxruntime_genai as og
 
+    config = og.Config(folder)
+    config.overlay(json.dumps({"model": {"decoder": {"session_options": {"intra_op_num_threads": int(threads)}}}}))
+    model, count = og.Model(config), int(tokens)
+    ids = np.random.default_rng(1).integers(100, 40_000, count).astype(np.int32)
 
-def llama_cpp(gguf: str, tokens: str) -> float:
-    """llama-cpp-python in one process, as its README has it."""
-    from llama_cpp import Llama
+    def once() -> float:
+        parameters = og.GeneratorParams(model)
+        parameters.set_search_options(max_length=count + 8)
+        generator, started = og.Generator(model, parameters), time.perf_counter()
+        generator.append_tokens(ids)
+        return count / (time.perf_counter() - started)
 
-    llama = Llama(gguf, n_ctx=1024, verbose=False)
-
-    def once(count: int) -> float:
-        times = []
-        answer = llama.create_chat_completion(
-            STORY, max_tokens=count, temperature=0.2, top_p=0.9, top_k=50, repeat_penalty=1.1, seed=1, stream=True
-        )  # type: ignore[arg-type]
-        for chunk in answer:
-            if chunk["choices"][0]["delta"].get("content"):
-                times.append(time.perf_counter())
-        return (len(times) - 1) / (times[-1] - times[0])
-
-    once(16)
-    return once(int(tokens))
+    once()
+    return max(once(), once())
 
 
 @contextlib.contextmanager
-def llama_cpp_server(gguf: Path) -> Iterator[str]:
-    """llama_cpp.server as its README starts it; gives its address, without /v1."""
+def llama_server(gguf: Path) -> Iterator[str | None]:
+    """llama.cpp's own server with sixteen slots; gives its address without /v1, None where it is not built."""
+    if not (RIVALS / "llama-server").is_file():
+        print("--- llama-server and openvino-genai are left out: make bench builds them")
+        yield None
+        return
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    command = [sys.executable, "-m", "llama_cpp.server", "--model", str(gguf), "--n_ctx", "4096"]
-    command += ["--host", "127.0.0.1", "--port", str(port), "--verbose", "False"]
+    command = [RIVALS / "llama-server", "-m", gguf, "-np", "16", "-c", str(16 * SLOT), "-t", str(thread_count())]
+    command += ["--host", "127.0.0.1", "--port", str(port), "--no-kv-unified"]
     with (Path(os.devnull)).open("w") as null, subprocess.Popen(command, stdout=null, stderr=null) as server:
         url, deadline = f"http://127.0.0.1:{port}", time.monotonic() + 120
         try:
             while True:
                 with contextlib.suppress(httpx.HTTPError):
-                    if httpx.get(f"{url}/v1/models", timeout=2).status_code == 200:
+                    if httpx.get(f"{url}/health", timeout=2).status_code == 200:
                         break
                 if server.poll() is not None or time.monotonic() > deadline:
-                    raise SystemExit("llama_cpp.server did not start.")
+                    raise SystemExit("llama-server did not start.")
                 time.sleep(0.2)
             yield url
         finally:
             server.terminate()
 
 
+def openvino(gguf: Path, prompts: list[str], tokens: int, *counts: int) -> list[float]:
+    """Tokens per second of so many answers at once by openvino-genai."""
+    command = [
+        RIVALS / "python" / "bin" / "python",
+        Path(__file__).with_name("openvino_batch.py"),
+        gguf,
+        tokens,
+        *counts,
+    ]
+    asked = "\n".join(prompts)
+    done = subprocess.run([str(part) for part in command], input=asked, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise SystemExit(f"openvino-genai failed: {done.stderr[-2000:]}")
+    return [float(line) for line in done.stdout.split()]
+
+
 if __name__ == "__main__":
-    print({"bare_onnx": bare_onnx, "bare_pipeline": bare_pipeline, "llama_cpp": llama_cpp}[sys.argv[1]](*sys.argv[2:]))
+    functions = (bare_onnx, bare_reading, bare_pipeline)
+    print({function.__name__: function for function in functions}[sys.argv[1]](*sys.argv[2:]))
