@@ -107,6 +107,8 @@ VERSIONS: Final = "phi3.versions"
 OPTIONS: Final = "phi3.options"
 DIGESTS: Final = "phi3.digests"
 ITEM: Final = "phi3.item"
+# Of an evaluation's run, too: who judged its answers, a version or an endpoint.
+JUDGE: Final = "phi3.judge"
 
 # What a reviewer does with an item of a review: assessments on an answer's trace, and their metadata beside ITEM.
 JUDGEMENT: Final = "judgement"

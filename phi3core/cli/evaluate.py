@@ -90,12 +90,13 @@ def import_set(file: Path, name: str) -> None:
 @click.option("--again", is_flag=True, help="Anew, where the same evaluation was made before.")
 @click.option("--at-least", multiple=True, metavar="SCORER=X", help="Exit status 1 where a version's mean is below X.")
 @click.option("--policy", "stage", type=click.Choice(["Production", "Staging"], case_sensitive=False), help=_POLICY)
+@click.option("--judge", default="", metavar="REF", help="A version or endpoint:NAME that judges the answers.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.option("--output", type=click.Path(path_type=Path), default=None, help="All answers, as .csv or .jsonl.")
 @click.option("--junit", type=click.Path(path_type=Path), default=None, help=JUNIT_HELP)
 def evaluate(
     prompt_set: str, refs: tuple[str, ...], again: bool, at_least: tuple[str, ...], stage: str | None, as_json: bool,
-    output: Path | None, junit: Path | None, **options: Any,
+    output: Path | None, junit: Path | None, judge: str, **options: Any,
 ) -> None:  # fmt: skip
     """Interrupted, it goes on where it was when it is started again; the same evaluation is not made twice."""
     from phi3core.evaluation.evaluate import Cancel, evaluate
@@ -115,7 +116,9 @@ def evaluate(
 
         cancel = Cancel()
         try:
-            found = evaluate(config, pool, prompt_set, refs, options, again=again, report=report, cancel=cancel)
+            found = evaluate(
+                config, pool, prompt_set, refs, options, again=again, report=report, cancel=cancel, judge=judge
+            )
         except KeyboardInterrupt:
             cancel.stop()
             raise
@@ -165,10 +168,10 @@ def _limit(text: str) -> tuple[str, float]:
 
 
 def _print_tables(found: Evaluation) -> None:
-    from phi3core.evaluation.scorers import SCORERS
+    from phi3core.evaluation.scorers import NAMES
 
     means = {ref: found.means(ref) for ref in found.run.refs}
-    named = [name for name in SCORERS if any(name in one for one in means.values())]
+    named = [name for name in NAMES if any(name in one for one in means.values())]
     rows = [
         [name, *(f"{one.value:.3g} ({one.low:.3g} to {one.high:.3g})" if (one := means[ref].get(name)) else "–"
                  for ref in found.run.refs)]

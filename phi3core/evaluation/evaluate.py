@@ -8,8 +8,6 @@ same run.
 from __future__ import annotations
 
 import hashlib
-import json
-import re
 import threading
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -28,13 +26,12 @@ from phi3core.chat.target import Target, find_target, model_id
 from phi3core.errors import BadInput, Busy, ServerError
 from phi3core.serving.pool import Pool
 from phi3core.settings import Settings
-from phi3core.store.client import experiment_id, mlflow_client, translate_errors
-from phi3core.timestamps import now_ms
+from phi3core.store.client import experiment_id
 from phi3core.traces.trace_search import RUN
 from phi3core.traces.turn import Turn
 from phi3core.traces.turn_trace import make_info, write_trace
 
-from . import datasets, evidence, prompt_sets, results, scorers
+from . import evidence, judging, prompt_sets, results, runs, scorers
 from .items import Item
 from .results import Evaluation
 
@@ -86,6 +83,7 @@ def evaluate(
     again: bool = False,
     report: Report | None = None,
     cancel: Cancel | None = None,
+    judge: str = "",
 ) -> Evaluation:
     """Ask versions or endpoints every item of a prompt set, and score the answers.
 
@@ -95,6 +93,8 @@ def evaluate(
         options: generation options under OpenAI's names; None left out. All versions are asked with the same ones.
         again: make a new evaluation where the same one was made before.
         report, cancel: to follow and to stop it.
+        judge: a version or an endpoint that judges the answers by the items' criteria and reference answers, once they
+            are there.
 
     Returns:
         The evaluation; one that was cancelled is not complete, and goes on when it is asked for once more.
@@ -111,11 +111,11 @@ def evaluate(
     options = {name: value for name, value in (options or {}).items() if value is not None}
     found, items = prompt_sets.read_set(settings, prompt_set)
     targets = find_targets(settings, refs)
-    key = _key(found.digest, targets, options)
+    key = runs.key_of(found.digest, targets, options)
     report, cancel = report or (lambda _done, _total: None), cancel or Cancel()
     try:
         with FileLock(settings.locks / f"evaluation-{key[:16]}.lock", timeout=0):
-            run_id, complete = _open_run(settings, key, found, items, targets, options, person, again)
+            run_id, complete = runs.open_run(settings, key, found, items, targets, options, person, again)
             missing: list[str] = []
             try:
                 if not complete:
@@ -124,11 +124,15 @@ def evaluate(
                 if not complete:
                     if not missing and not cancel.stopped:  # before it is complete: where this fails, it goes on
                         evidence.seal_evaluation(settings, person, read, f"{found.name}@{found.digest}", options)
-                    read = _close_run(settings, read, missing, cancel.stopped)
+                    read = runs.close_run(settings, read, missing, cancel.stopped)
             except BaseException:  # a bug, or Ctrl-C: the run must not seem to go on
                 if not complete:
-                    _end_run(settings, run_id, "KILLED" if cancel.stopped else "FAILED")
+                    runs.end_run(settings, run_id, "KILLED" if cancel.stopped else "FAILED")
                 raise
+            if judge and read.run.complete:
+                judging.judge_answers(settings, pool, read, items, judge, report, cancel)
+                read = results.read_evaluation(settings, run_id)
+                runs.log_means(settings, read)
     except Timeout as error:
         raise Busy("This evaluation is under way already: follow it where it was started.") from error
     if missing and not cancel.stopped:
@@ -148,74 +152,6 @@ def find_targets(settings: Settings, refs: Sequence[str]) -> list[Target]:
         target = find_target(settings, ref)
         found[target.ref] = target
     return [*found.values()]
-
-
-def _key(digest: str, targets: Sequence[Target], options: dict[str, Any]) -> str:
-    """What an evaluation is of. A version that was deleted and built again under its number is another one."""
-    names = ("ref", "source", "url", "model", "task", "column", "dialect")  # of a version, or of an endpoint
-    of = [[str(getattr(target, name, "")) for name in names] for target in targets]
-    text = json.dumps([digest, sorted(of), options, sorted(scorers.SCORERS)], sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
-def _open_run(
-    settings: Settings,
-    key: str,
-    found: prompt_sets.PromptSet,
-    items: Sequence[Item],
-    targets: Sequence[Target],
-    options: dict[str, Any],
-    person: Person,
-    again: bool,
-) -> tuple[str, bool]:
-    """The run's id, and whether it is complete."""
-    store, home = mlflow_client(settings), experiment_id(settings, tags.EVALUATIONS)
-    with translate_errors(settings):
-        where = f"tags.`{tags.EVALUATION}` = '{key}'"
-        known = store.search_runs([home], where, order_by=["attributes.start_time DESC"], max_results=1)
-        # One that was interrupted goes on, also where a new one is asked for.
-        complete = bool(known) and known[0].info.status == "FINISHED"
-        if known and not (again and complete):
-            return str(known[0].info.run_id), complete
-        of = {
-            tags.EVALUATION: key,
-            tags.PROMPT_SET: found.ref,
-            tags.DIGEST: found.digest,
-            tags.ITEMS: str(found.size),
-            tags.VERSIONS: json.dumps([target.ref for target in targets]),
-            tags.OPTIONS: json.dumps(options, sort_keys=True),
-            tags.DIGESTS: json.dumps(evidence.read_digests(settings, [target.ref for target in targets])),
-            tags.USER: person.name,
-        }
-        run_id = str(store.create_run(home, run_name=found.name, tags=of).info.run_id)
-        dataset = datasets.publish(settings, found.ref, found.digest, items)
-        store.log_inputs(run_id, [datasets.run_input(found.ref, found.digest, dataset)])
-        return run_id, False
-
-
-def _close_run(settings: Settings, found: Evaluation, missing: Sequence[str], stopped: bool) -> Evaluation:
-    """Close the run of an evaluation, whose means are its metrics where no answer is missing; what it is then."""
-    if stopped or missing:
-        _end_run(settings, found.run.run_id, "KILLED" if stopped else "FAILED")
-        return found
-    from mlflow.entities import Metric
-
-    now = now_ms()
-    metrics = [
-        # MLflow takes fewer letters in a metric's name than in a model's.
-        Metric(f"{re.sub(r'[^A-Za-z0-9_./ -]', '_', ref)}/{name}", mean.value, now, 0)
-        for ref in found.run.refs
-        for name, mean in found.means(ref).items()
-    ]
-    with translate_errors(settings):
-        mlflow_client(settings).log_batch(found.run.run_id, metrics=metrics)
-    _end_run(settings, found.run.run_id, "FINISHED")  # last: it is complete, with its metrics
-    return replace(found, run=replace(found.run, complete=True))
-
-
-def _end_run(settings: Settings, run_id: str, status: str) -> None:
-    with translate_errors(settings):
-        mlflow_client(settings).set_terminated(run_id, status)
 
 
 def _ask_missing(

@@ -10,7 +10,7 @@ from phi3core.errors import BadInput
 
 from .items import Item, parse_item
 
-TEXTS = ("exact", "regex", "number", "json_schema", "reference", "criteria")
+TEXTS = ("exact", "regex", "number", "json_schema", "reference", "language", "criteria")
 """The expectations that are written as one text; `contains` takes several."""
 
 
@@ -38,7 +38,7 @@ def parse_fields(fields: Mapping[str, Any], where: str, number: int) -> Item:
         BadInput: what is wrong with it, and where.
     """
     expected: dict[str, Any] = {
-        name: fields[name] for name in ("exact", "regex", "reference", "criteria") if fields.get(name)
+        name: fields[name] for name in ("exact", "regex", "reference", "language", "criteria") if fields.get(name)
     }
     if fields.get("contains"):
         expected["contains"] = [*fields["contains"]]

@@ -40,7 +40,8 @@ class Expectations(Table):
 
     exact: the answer, but for case and blanks around it. contains: texts that all stand in it. regex: a pattern that
     is found in it. json_schema: it is JSON that follows the schema. number: the last number in it. reference: a good
-    answer, to compare with. criteria: what a reader looks at, in words.
+    answer, to compare with. language: the one that it is in, by its code in ISO 639-1. criteria: what a reader looks
+    at, in words.
     """
 
     exact: str | None = None
@@ -49,6 +50,9 @@ class Expectations(Table):
     json_schema: dict[str, Any] | None = Field(default=None, description="a JSON schema, as an object")
     number: float | None = None
     reference: str | None = None
+    language: Annotated[str, StringConstraints(pattern=r"^[a-z]{2}$")] | None = Field(
+        default=None, description="two small letters, such as “en”"
+    )
     criteria: str | None = None
 
     @field_validator("regex")

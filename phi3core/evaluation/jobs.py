@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from phi3core.access import roles
 from phi3core.access.roles import Person
+from phi3core.chat.target import find_target
 from phi3core.errors import Forbidden, Phi3Error
 from phi3core.serving.pool import Pool
 from phi3core.settings import Settings
@@ -56,11 +57,18 @@ class EvaluationJob:
         self.done, self.total = done, total
 
     def _run(
-        self, settings: Settings, pool: Pool, options: dict[str, Any], person: Person, again: bool, then: Then | None
+        self,
+        settings: Settings,
+        pool: Pool,
+        options: dict[str, Any],
+        person: Person,
+        again: bool,
+        then: Then | None,
+        judge: str,
     ) -> None:
         try:
             found = evaluating.evaluate(
-                settings, pool, self.prompt_set, self.refs, options, person, again, self._report, self._cancel
+                settings, pool, self.prompt_set, self.refs, options, person, again, self._report, self._cancel, judge
             )
             if then is not None and found.run.complete:
                 then(found.run.run_id)
@@ -82,6 +90,7 @@ def start(
     again: bool = False,
     purpose: str = "",
     then: Then | None = None,
+    judge: str = "",
 ) -> EvaluationJob:
     """Begin an evaluation in the background; the first arguments are those of `evaluate.evaluate`.
 
@@ -97,12 +106,15 @@ def start(
     person = person or roles.local_person(settings)
     roles.require(person, "reviewer", "evaluating versions")
     prompt_set = prompt_sets.find_set(settings, prompt_set).ref  # a set that is saved meanwhile is another one
+    if judge:
+        find_target(settings, judge)
     job = EvaluationJob(prompt_set, [target.ref for target in find_targets(settings, refs)], person.name, purpose)
     with _lock:
         for old in [held for held in _jobs if held.state != "running"][:-_MOST_ENDED]:
             _jobs.remove(old)
         _jobs.append(job)
-    threading.Thread(target=job._run, args=(settings, pool, options or {}, person, again, then), daemon=True).start()
+    arguments = (settings, pool, options or {}, person, again, then, judge)
+    threading.Thread(target=job._run, args=arguments, daemon=True).start()
     return job
 
 

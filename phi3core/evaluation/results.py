@@ -24,7 +24,7 @@ from phi3core.traces.trace_search import RUN
 from phi3core.traces.turn import Turn
 
 from . import statistics
-from .scorers import QUALITY, SCORERS, Score
+from .scorers import JUDGED, NAMES, QUALITY, SCORERS, Score
 from .statistics import Difference, Mean
 
 if TYPE_CHECKING:
@@ -35,7 +35,10 @@ _RUN_ID = r"[0-9a-f]{32}"
 
 @dataclass(frozen=True)
 class ScoredAnswer:
-    """A version's answer to an item. text: its first 1,000 characters, or why it failed. trace_id: of its trace."""
+    """A version's answer to an item. text: its first 1,000 characters, or why it failed. trace_id: of its trace.
+
+    words: what the judge said, by the name of the score, which is missing where these words are no verdict.
+    """
 
     item: str
     ref: str
@@ -44,6 +47,7 @@ class ScoredAnswer:
     failed: bool
     scores: dict[str, Score]
     trace_id: str
+    words: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -51,6 +55,7 @@ class EvaluationRun:
     """An evaluation as its run tells it. prompt_set: ``name@digest``. items: how many the set has.
 
     refs: what was evaluated. complete: every item was answered by all of them. when: milliseconds since 1970.
+    judge: the version or endpoint that judged the answers last, if any did.
     """
 
     run_id: str
@@ -60,6 +65,7 @@ class EvaluationRun:
     by: str
     when: int
     complete: bool
+    judge: str = ""
 
 
 @dataclass(frozen=True)
@@ -83,7 +89,7 @@ class Evaluation:
         for answer in self.of(ref).values():
             for name, value in answer.scores.items():
                 scores.setdefault(name, []).append(value)
-        self._means[ref] = {name: statistics.mean(scores[name]) for name in SCORERS if name in scores}
+        self._means[ref] = {name: statistics.mean(scores[name]) for name in NAMES if name in scores}
         return self._means[ref]
 
     def compare(self, ref: str, other: str) -> dict[str, Difference]:
@@ -131,7 +137,7 @@ def read_run(settings: Settings, run_id: str) -> EvaluationRun:
 def read_evaluation(settings: Settings, run_id: str) -> Evaluation:
     """An evaluation with its answers so far. Raises NotFound or StoreDown."""
     described = read_run(settings, run_id)
-    found = [_answer(info) for info in answers_of(settings, run_id)]
+    found = [_answer(info, described.judge) for info in answers_of(settings, run_id)]
     return Evaluation(described, tuple(sorted(found, key=lambda answer: (answer.item, answer.ref))))
 
 
@@ -139,24 +145,24 @@ def written_answers_of(settings: Settings, run_id: str) -> tuple[set[str], set[s
     """The ids of the traces that were written whole, and of those that a killed process left without their span."""
     whole: set[str] = set()
     half: set[str] = set()
-    for found in trace_search.search_traces(settings, _of_run(run_id), page=100, experiment=tags.EVALUATIONS):
+    for found in trace_search.search_traces(settings, of_run(run_id), page=100, experiment=tags.EVALUATIONS):
         (whole if found.data.spans else half).add(found.info.trace_id)
     return whole, half
 
 
 def turns_of(settings: Settings, run_id: str) -> Iterator[tuple[str, Turn]]:
     """All that is known of each answer, with the item that was asked. Raises StoreDown."""
-    for found in trace_search.search_traces(settings, _of_run(run_id), page=100, experiment=tags.EVALUATIONS):
+    for found in trace_search.search_traces(settings, of_run(run_id), page=100, experiment=tags.EVALUATIONS):
         with contextlib.suppress(KeyError, IndexError, TypeError, ValueError):  # a trace that another program wrote
             yield found.info.trace_metadata[tags.ITEM], turn_trace.read_turn(found)
 
 
 def answers_of(settings: Settings, run_id: str) -> Iterator[TraceInfo]:
     """The traces of an evaluation's answers, without what is in them."""
-    return trace_search.search_infos(settings, _of_run(run_id), experiment=tags.EVALUATIONS)
+    return trace_search.search_infos(settings, of_run(run_id), experiment=tags.EVALUATIONS)
 
 
-def _of_run(run_id: str) -> str:
+def of_run(run_id: str) -> str:
     """A filter for the traces of one evaluation."""
     return f"metadata.`{RUN}` = '{run_id}'"
 
@@ -165,9 +171,9 @@ def to_csv(found: Evaluation) -> str:
     """All answers with their scores, a line each."""
     out = io.StringIO()
     table = csv.writer(out)
-    table.writerow(["item", "version", "question", "answer", "failed", *SCORERS])
+    table.writerow(["item", "version", "question", "answer", "failed", *NAMES])
     for one in found.answers:
-        scores = [one.scores.get(name, "") for name in SCORERS]
+        scores = [one.scores.get(name, "") for name in NAMES]
         table.writerow(map(spreadsheet_cell, [one.item, one.ref, one.question, one.text, one.failed, *scores]))
     return out.getvalue()
 
@@ -195,13 +201,20 @@ def _found(run: Run) -> EvaluationRun | None:
         known.get(tags.USER, ""),
         run.info.start_time,
         run.info.status == "FINISHED",
+        known.get(tags.JUDGE, ""),
     )
 
 
-def _answer(info: TraceInfo) -> ScoredAnswer:
+def _answer(info: TraceInfo, judge: str) -> ScoredAnswer:
     scores: dict[str, Score] = {}
+    words: dict[str, str] = {}
     for given in info.assessments or []:
         value = getattr(given, "value", None)
+        if given.name in JUDGED and (given.source.source_type, given.source.source_id) == ("LLM_JUDGE", judge):
+            error = getattr(given, "error", None)
+            words[given.name] = (error.error_message if error else given.rationale) or ""
+            if isinstance(value, bool):
+                scores[given.name] = value
         if given.name in SCORERS and given.source.source_type == "CODE" and isinstance(value, bool | int | float):
             scores[given.name] = value if isinstance(value, bool) else float(value)
     return ScoredAnswer(
@@ -212,4 +225,5 @@ def _answer(info: TraceInfo) -> ScoredAnswer:
         str(info.state) in ("ERROR", "TraceState.ERROR"),
         scores,
         info.trace_id,
+        words,
     )

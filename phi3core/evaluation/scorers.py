@@ -9,6 +9,7 @@ import math
 from collections import Counter
 from collections.abc import Callable, Mapping
 from difflib import SequenceMatcher
+from functools import cache
 from typing import Any
 
 import regex
@@ -76,6 +77,13 @@ def similarity(item: Item, turn: Turn) -> float | None:
     return SequenceMatcher(a=wanted, b=given, autojunk=False).ratio()
 
 
+def language(item: Item, turn: Turn) -> bool | None:
+    """Whether it is in the expected language, as py3langid tells it; a short answer is easily mistaken."""
+    if "language" not in item.expectations:
+        return None
+    return bool(turn.answer.strip()) and _languages().classify(turn.answer)[0] == item.expectations["language"]
+
+
 def repetition(_item: Item, turn: Turn) -> float:
     """The share of its runs of four words that stood in it before, 0 to 1."""
     words = turn.answer.casefold().split()
@@ -115,6 +123,7 @@ SCORERS: Mapping[str, Scorer] = {
     "json_schema": follows_schema,
     "number": number,
     "similarity": similarity,
+    "language": language,
     "repetition": repetition,
     "refusal": refusal,
     "finished": finished,
@@ -124,7 +133,13 @@ SCORERS: Mapping[str, Scorer] = {
 }
 """By the name that its scores have as assessments in MLflow."""
 
-QUALITY = ("exact", "contains", "regex", "json_schema", "number", "similarity")
+JUDGED = ("criteria", "correctness")
+"""What a model judges, where one is asked: see `judging`."""
+
+NAMES = (*SCORERS, *JUDGED)
+"""All scores that an answer may have."""
+
+QUALITY = ("exact", "contains", "regex", "json_schema", "number", "similarity", "language", *JUDGED)
 """Those that say how good an answer is: more is better, and versions are compared by them."""
 
 
@@ -136,9 +151,18 @@ def score(item: Item, turn: Turn) -> dict[str, Score]:
 
 def check_name(name: str) -> str:
     """The scorer's name. Raises BadInput where there is none of it."""
-    if name not in SCORERS:
-        raise BadInput(f"There is no scorer “{name}”. There are: {', '.join(SCORERS)}.")
+    if name not in NAMES:
+        raise BadInput(f"There is no scorer “{name}”. There are: {', '.join(NAMES)}.")
     return name
+
+
+@cache
+def _languages() -> Any:
+    from py3langid.langid import MODEL_FILE, LanguageIdentifier
+
+    made = LanguageIdentifier.from_model_file(MODEL_FILE)
+    made.set_languages([code for code in made.labels if len(code) == 2])  # those that an item can ask for
+    return made
 
 
 def _same(text: Any) -> str:

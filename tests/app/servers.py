@@ -101,6 +101,9 @@ class FakeServer:
         self._thread = threading.Thread(target=self._server.run, args=([sock],), daemon=True)
         self._thread.start()
 
+    def wait_ready(self, timeout: float = 600) -> None:
+        """It is from the beginning."""
+
     def status(self) -> Status:
         if self.state:
             return self.state

@@ -36,6 +36,10 @@ def said(answer: str, **known: object) -> Turn:
         ({"json_schema": {"required": ["a"]}}, "[" * 100_000, False),
         ({"json_schema": {"type": "no such type"}}, "1", False),
         ({"reference": "one two three four"}, "One two five four.", 0.75),
+        ({"language": "de"}, "Die Hauptstadt von Spanien ist Madrid.", True),
+        ({"language": "de"}, "The capital of Spain is Madrid.", False),
+        ({"language": "ru"}, "Столица Испании — Мадрид.", True),
+        ({"language": "de"}, "", False),
     ],
 )
 def test_an_answer_is_held_against_what_is_expected(expected: dict[str, object], answer: str, score: object) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import streamlit as st
 
 from pages.components.shared import ui
-from pages.components.shared.escape import as_code, escape
+from pages.components.shared.escape import as_code, escape, short
 from phi3core.evaluation import results
 from phi3core.evaluation.results import Evaluation, ScoredAnswer
 from phi3core.evaluation.scorers import QUALITY
@@ -69,6 +69,9 @@ def _row(item: str, answers: Sequence[ScoredAnswer | None]) -> None:
                     ui.show_error(answer.text)
                 else:
                     st.markdown(escape(answer.text) or "*The model said nothing.*")
+                for name, words in answer.words.items():
+                    verdict = "" if name in answer.scores else "no verdict: "
+                    st.caption(f":material/gavel: {name}: {verdict}{short(words, 400)}")
 
 
 def _marks(answer: ScoredAnswer) -> str:

@@ -16,7 +16,8 @@ from . import answer_grid
 _COLORS = ("#2F86CF", "#2E9E5B", "#C77E23", "#8E6BBF", "#C2557A", "#5BA3A3", "#A3845B", "#8A97A6")
 _TITLES = {
     "exact": "exact", "contains": "contains", "regex": "pattern", "json_schema": "JSON schema", "number": "number",
-    "similarity": "like the reference", "repetition": "repetition", "refusal": "refusals",
+    "similarity": "like the reference", "language": "language", "criteria": "criteria, judged",
+    "correctness": "correct, judged", "repetition": "repetition", "refusal": "refusals",
     "finished": "came to its end",
 }  # fmt: skip
 _SHARES = tuple(_TITLES)  # means between 0 and 1, which are drawn as a share
@@ -29,6 +30,8 @@ def show(found: Evaluation) -> None:
         st.query_params.clear()
         st.rerun()
     state = "" if run.complete else " · :orange-badge[incomplete: start it again, and it goes on]"
+    if run.judge:
+        st.caption(f":material/gavel: Judged by {short(run.judge)}: an opinion, and no measurement.")
     st.markdown(
         f"**{short(run.prompt_set)}** · {ui.counted(run.items, 'item')} · {short(run.by)} · "
         f"{ui.ago(from_ms(run.when))}{state}"

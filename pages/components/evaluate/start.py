@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import streamlit as st
 
 from pages.components.compare import candidates
@@ -50,6 +52,12 @@ def show(me: Person) -> None:
         longest = st.number_input("Longest answer, in tokens", 1, MAX_TOKENS, 256, key="evaluate_max_tokens", width=200)
         temperature = st.number_input("Temperature", 0.0, 2.0, 0.0, 0.1, key="evaluate_temperature", width=160)
         seed = st.number_input("Seed", 0, 2**31 - 1, 1, key="evaluate_seed", width=160)
+        judge = st.selectbox(
+            "Judge", [version.ref for version in versions], index=None, key="evaluate_judge", width=260,
+            accept_new_options=True, placeholder="None; a version or endpoint:NAME",
+            help="A model that judges the answers by the items' criteria and reference answers. Take one that is "
+            "better than those it judges.",
+        )  # fmt: skip
         pressed = st.button(
             "Evaluate", type="primary", icon=":material/play_arrow:", key="evaluate_start",
             disabled=not (may and chosen and refs),
@@ -58,9 +66,8 @@ def show(me: Person) -> None:
     if pressed and chosen:
         options = {"max_tokens": longest, "temperature": temperature, "seed": seed}
         with ui.show_errors():
-            reads.wait_for(
-                "Looking at the versions …", jobs.start, ui.config(), ui.servers(), chosen, refs, options, me
-            )
+            begin = partial(jobs.start, judge=judge or "")
+            reads.wait_for("Looking at the versions …", begin, ui.config(), ui.servers(), chosen, refs, options, me)
     st.page_link("pages/prompt_sets_page.py", label="Prompt sets of your own", icon=":material/list_alt:")
 
 

@@ -18,6 +18,7 @@ _EXPECTED = (
     ("exact", "Exactly", "The whole answer; case, blanks and a full stop do not count"),
     ("regex", "Regular expression", "Is found in the answer"),
     ("number", "Number", "The last number in the answer"),
+    ("language", "Language", "That the answer is in, two small letters: en, de, fr"),
     ("reference", "Reference answer", "A good answer, to compare with"),
     ("criteria", "Criteria", "What a good answer is like, in your own words, for people and for a judge"),
     ("json_schema", "JSON schema", "The answer is JSON that follows it"),
