@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from pages.components.evaluate import evaluation_list, progress, result_view, start
+from pages.components.evaluate import evaluation_list, progress, report, result_view, start
 from pages.components.shared import reads, ui
 from phi3core.errors import NotFound
 from phi3core.evaluation import results
@@ -16,7 +16,10 @@ if run_id := st.query_params.get("run", ""):
         except NotFound as error:
             ui.show_warning(str(error))
         else:
-            result_view.show(found)
+            if st.query_params.get("report"):
+                report.show(found)
+            else:
+                result_view.show(found)
             st.stop()
 start.show(me)
 progress.show(me)

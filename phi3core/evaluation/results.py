@@ -10,7 +10,7 @@ import csv
 import io
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -38,6 +38,7 @@ class ScoredAnswer:
     """A version's answer to an item. text: its first 1,000 characters, or why it failed. trace_id: of its trace.
 
     words: what the judge said, by the name of the score, which is missing where these words are no verdict.
+    tokens: read and written, 0 where they were not counted.
     """
 
     item: str
@@ -48,6 +49,7 @@ class ScoredAnswer:
     scores: dict[str, Score]
     trace_id: str
     words: dict[str, str] = field(default_factory=dict)
+    tokens: int = 0
 
 
 @dataclass(frozen=True)
@@ -74,12 +76,25 @@ class Evaluation:
 
     run: EvaluationRun
     answers: tuple[ScoredAnswer, ...]
+    _by_version: dict[str, dict[str, ScoredAnswer]] = field(default_factory=dict, repr=False, compare=False)
     _means: dict[str, dict[str, Mean]] = field(default_factory=dict, repr=False, compare=False)
     _differences: dict[tuple[str, str], dict[str, Difference]] = field(default_factory=dict, repr=False, compare=False)
 
+    @property
+    def items(self) -> list[str]:
+        """The ids of the items that were answered, in order."""
+        return sorted({answer.item for answer in self.answers})
+
     def of(self, ref: str) -> dict[str, ScoredAnswer]:
         """A version's answers by item."""
-        return {answer.item: answer for answer in self.answers if answer.ref == ref}
+        if ref not in self._by_version:
+            self._by_version[ref] = {answer.item: answer for answer in self.answers if answer.ref == ref}
+        return self._by_version[ref]
+
+    def cost(self, ref: str) -> tuple[float, int]:
+        """What a version's answers took: seconds, all answers together, and tokens, read and written."""
+        own = self.of(ref).values()
+        return sum(float(answer.scores.get("seconds", 0)) for answer in own), sum(answer.tokens for answer in own)
 
     def means(self, ref: str) -> dict[str, Mean]:
         """A version's mean by scorer, of the scorers that applied to an item."""
@@ -96,20 +111,39 @@ class Evaluation:
         """One version against another by the scorers of quality, over the items that both answered."""
         if (ref, other) in self._differences:
             return self._differences[ref, other]
-        one, two = self.of(ref), self.of(other)
-        pairs: dict[str, list[tuple[Score, Score]]] = {name: [] for name in QUALITY}
-        for item in sorted(one.keys() & two.keys()):
-            for name in QUALITY:
-                if name in one[item].scores and name in two[item].scores:
-                    pairs[name].append((one[item].scores[name], two[item].scores[name]))
-        self._differences[ref, other] = statistics.compare(pairs)
+        self._differences[ref, other] = compare_answers(self.of(ref), self.of(other))
         return self._differences[ref, other]
 
     def worse(self, ref: str, other: str, scorer: str) -> list[str]:
         """The items on which the first one's score is the lower one."""
-        one, two = self.of(ref), self.of(other)
-        both = sorted(item for item in one.keys() & two.keys() if scorer in one[item].scores)
-        return [item for item in both if one[item].scores[scorer] < two[item].scores.get(scorer, float("-inf"))]
+        return worse_items(self.of(ref), self.of(other), scorer)
+
+
+Answers = Mapping[str, ScoredAnswer]
+"""A version's answers by item."""
+
+
+def compare_answers(one: Answers, other: Answers) -> dict[str, Difference]:
+    """One version's answers against another's by the scorers of quality, over the items that both answered.
+
+    They may be of two evaluations: an item under whose id something else is asked is left out.
+    """
+    pairs: dict[str, list[tuple[Score, Score]]] = {name: [] for name in QUALITY}
+    for item in sorted(one.keys() & other.keys()):
+        for name in QUALITY if one[item].question == other[item].question else ():
+            if name in one[item].scores and name in other[item].scores:
+                pairs[name].append((one[item].scores[name], other[item].scores[name]))
+    return statistics.compare(pairs)
+
+
+def worse_items(one: Answers, other: Answers, scorer: str) -> list[str]:
+    """The items on which the first one's score is the lower one."""
+    both = sorted(item for item in one.keys() & other.keys() if one[item].question == other[item].question)
+    return [
+        item
+        for item in both
+        if scorer in one[item].scores and one[item].scores[scorer] < other[item].scores.get(scorer, float("-inf"))
+    ]
 
 
 def search_evaluations(settings: Settings, ref: str = "") -> list[EvaluationRun]:
@@ -171,10 +205,12 @@ def to_csv(found: Evaluation) -> str:
     """All answers with their scores, a line each."""
     out = io.StringIO()
     table = csv.writer(out)
-    table.writerow(["item", "version", "question", "answer", "failed", *NAMES])
+    table.writerow(["item", "version", "question", "answer", "failed", "tokens", *NAMES])
     for one in found.answers:
         scores = [one.scores.get(name, "") for name in NAMES]
-        table.writerow(map(spreadsheet_cell, [one.item, one.ref, one.question, one.text, one.failed, *scores]))
+        table.writerow(
+            map(spreadsheet_cell, [one.item, one.ref, one.question, one.text, one.failed, one.tokens, *scores])
+        )
     return out.getvalue()
 
 
@@ -226,4 +262,12 @@ def _answer(info: TraceInfo, judge: str) -> ScoredAnswer:
         scores,
         info.trace_id,
         words,
+        _tokens(info),
     )
+
+
+def _tokens(info: TraceInfo) -> int:
+    try:
+        return int(json.loads(info.trace_metadata["mlflow.trace.tokenUsage"])["total_tokens"])
+    except (KeyError, ValueError, TypeError):
+        return 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 import pytest
@@ -76,6 +77,53 @@ def test_where_a_version_lost_is_shown_with_how_sure_it_is(
     assert "What is the capital of Spain?" in shown(said(at))
     assert "What is the capital of France?" not in shown(said(at))
     assert not at.exception
+
+
+def test_the_items_on_which_a_version_is_worse_are_one_press_away(
+    open_page: Open, register: Register, servers: FakePool, settings: Settings
+) -> None:
+    three_versions(register, servers)
+    found = evaluated(settings, servers, "phi3/1", "phi3/3")
+
+    at = open_page("evaluate", run=found.run.run_id)
+    at.button(key="evaluate_show_worse_contains_phi3/3").click().run()
+
+    assert at.selectbox(key="evaluate_filter").value == "Where phi3/3 is worse: contains"
+    assert "What is the capital of Spain?" in shown(said(at))
+    assert "What is the capital of France?" not in shown(said(at))
+    at.selectbox(key="evaluate_filter").set_value("All").run()
+    at.text_input(key="evaluate_find").set_value("france").run()
+    assert "What is the capital of France?" in shown(said(at))
+    assert "What is the capital of Spain?" not in shown(said(at))
+
+
+def test_two_evaluations_of_a_set_are_compared_and_what_they_took_is_told(
+    open_page: Open, register: Register, servers: FakePool, settings: Settings
+) -> None:
+    three_versions(register, servers)
+    before = evaluated(settings, servers, "phi3/1")
+    after = evaluated(settings, servers, "phi3/3")
+
+    at = open_page("evaluate", run=after.run.run_id)
+    assert re.search(r"in all \d+ tokens and \d+ s of answering", shown(said(at)))
+    at.selectbox(key="evaluate_other").set_value(before.run.run_id).run()
+
+    assert not at.exception
+    assert re.search(r"phi3/3.* against .*phi3/1.*\n.*contains: .*better on 0, worse on 1", shown(said(at)))
+
+
+def test_the_report_has_everything_and_nothing_to_press_but_the_way_back(
+    open_page: Open, register: Register, servers: FakePool, settings: Settings
+) -> None:
+    three_versions(register, servers)
+    found = evaluated(settings, servers, "phi3/1", "phi3/3")
+    at = open_page("evaluate", run=found.run.run_id)
+    at.button(key="evaluate_report").click().run()
+
+    told = shown(said(at))
+    assert "better on 0, worse on 1" in told
+    assert all(answer.question in told for answer in found.answers)
+    assert [button.key for button in at.button] == ["evaluate_report_back"]
 
 
 def test_one_that_was_stopped_says_so_and_goes_on_when_it_is_started_again(

@@ -9,7 +9,7 @@ from filelock import FileLock
 
 from phi3core.errors import Busy, StoreDown
 from phi3core.evaluation import evaluate as evaluating
-from phi3core.evaluation import prompt_sets, results
+from phi3core.evaluation import prompt_sets, results, runs
 from phi3core.evaluation.evaluate import Cancel
 from phi3core.registry.models import Version
 from phi3core.settings import Settings
@@ -118,6 +118,6 @@ def test_stopping_what_is_complete_leaves_it_complete(
 def test_two_programs_do_not_make_the_same_evaluation_at_once(
     settings: Settings, pool: FakePool, versions: list[Version], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(evaluating, "_key", lambda *of: "a" * 64)
+    monkeypatch.setattr(runs, "key_of", lambda *of: "a" * 64)
     with FileLock(settings.locks / f"evaluation-{'a' * 16}.lock"), pytest.raises(Busy, match="under way already"):
         run(settings, pool)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import streamlit as st
 
@@ -13,46 +13,83 @@ from phi3core.evaluation import results
 from phi3core.evaluation.results import Evaluation, ScoredAnswer
 from phi3core.evaluation.scorers import QUALITY
 
+from .words import TITLES
+
 _PAGE = 10
+_ALL = "All"
+_FILTER = "evaluate_filter"  # of session_state, and of the box
 
 
 def show(found: Evaluation) -> None:
-    """Draw the filter and a page of the grid."""
-    refs = found.run.refs
+    """Draw the filters and a page of the grid."""
     st.subheader("Answers", anchor=False)
-    filters = ["All"] + [f"Where {ref} lost" for ref in refs[1:]] + ["Where not all that is expected was met"]
-    left, middle, right = st.columns([3, 1, 1], vertical_alignment="bottom")
-    chosen = left.selectbox("Show", filters, key="evaluate_filter")
+    filters = _filters(found)
+    left, between, middle, right = st.columns([3, 2, 1, 1], vertical_alignment="bottom")
+    if st.session_state.get(_FILTER) not in filters:
+        st.session_state[_FILTER] = _ALL
+    chosen = left.selectbox(
+        "Show", list(filters), key=_FILTER, format_func=lambda name: f"{name} ({len(filters[name])})"
+    )
+    text = between.text_input("Find", key="evaluate_find", icon=":material/search:").casefold().strip()
     files = ((middle, "CSV", "csv", results.to_csv), (right, "JSONL", "jsonl", results.to_jsonl))
-    for column, label, ending, write in files:
+    for column, name, ending, write in files:
         column.download_button(
-            label,
+            name,
             functools.partial(write, found),
             f"answers.{ending}",
             icon=":material/download:",
             width="stretch",
             on_click="ignore",
         )
-    items = _filtered(found, filters.index(chosen))
+    items = [item for item in filters[chosen] if not text or _holds(found, item, text)]
     if not items:
         st.caption("No such item.")
         return
     pages = -(-len(items) // _PAGE)
     page = st.pagination(pages, key="evaluate_page") if pages > 1 else 1
-    by_version = [found.of(ref) for ref in refs]
-    for item in items[(page - 1) * _PAGE : page * _PAGE]:
+    rows(found, items[(page - 1) * _PAGE : page * _PAGE])
+
+
+def rows(found: Evaluation, items: Sequence[str]) -> None:
+    """Draw the versions' answers to some items."""
+    by_version = [found.of(ref) for ref in found.run.refs]
+    for item in items:
         _row(item, [answers.get(item) for answers in by_version])
 
 
-def _filtered(found: Evaluation, at: int) -> list[str]:
-    refs, items = found.run.refs, sorted({answer.item for answer in found.answers})
-    if at == 0:
-        return items
-    if at < len(refs):
-        lost = {item for name in QUALITY for item in found.worse(refs[at], refs[0], name)}
-        return [item for item in items if item in lost]
-    failed = {answer.item for answer in found.answers if any(answer.scores.get(name) is False for name in QUALITY)}
-    return [item for item in items if item in failed]
+def choose(name: str) -> None:
+    """Have the grid show what a filter leaves."""
+    st.session_state[_FILTER] = name
+
+
+def label(ref: str, word: str, scorer: str) -> str:
+    """The filter for the items on which a version is better or worse than the first by a scorer. word: which."""
+    return f"Where {ref} is {word}: {TITLES[scorer]}"
+
+
+def _filters(found: Evaluation) -> dict[str, list[str]]:
+    """The items that each filter leaves, by its name; those that leave none are left out."""
+    first, *others = found.run.refs
+    wanted: dict[str, set[str]] = {}
+    for ref in others:
+        by_name = {name: (set(found.worse(ref, first, name)), set(found.worse(first, ref, name))) for name in QUALITY}
+        wanted[f"Where {ref} lost"] = set().union(*(worse for worse, _ in by_name.values()))
+        wanted[f"Where {ref} won"] = set().union(*(better for _, better in by_name.values()))
+        for name, (worse, better) in by_name.items():
+            wanted[label(ref, "worse", name)], wanted[label(ref, "better", name)] = worse, better
+    by_answer: tuple[tuple[str, Callable[[ScoredAnswer], bool]], ...] = (
+        ("Where not all that is expected was met", lambda one: any(one.scores.get(n) is False for n in QUALITY)),
+        ("Where an answer failed", lambda one: one.failed),
+        ("Where a judge gave no verdict", lambda one: bool(one.words.keys() - one.scores.keys())),
+    )
+    for name, meets in by_answer:
+        wanted[name] = {answer.item for answer in found.answers if meets(answer)}
+    return {_ALL: found.items} | {name: sorted(items) for name, items in wanted.items() if items}
+
+
+def _holds(found: Evaluation, item: str, text: str) -> bool:
+    answers = [own[item] for own in map(found.of, found.run.refs) if item in own]
+    return text in item or any(text in one.question.casefold() or text in one.text.casefold() for one in answers)
 
 
 def _row(item: str, answers: Sequence[ScoredAnswer | None]) -> None:

@@ -8,27 +8,37 @@ import streamlit as st
 from pages.components.shared import ui
 from pages.components.shared.escape import as_code, in_chart, short
 from phi3core.evaluation.results import Evaluation
-from phi3core.evaluation.statistics import Difference
 from phi3core.timestamps import from_ms
 
-from . import answer_grid
+from . import answer_grid, earlier_runs
+from .words import TITLES, duration, sentence
 
 _COLORS = ("#2F86CF", "#2E9E5B", "#C77E23", "#8E6BBF", "#C2557A", "#5BA3A3", "#A3845B", "#8A97A6")
-_TITLES = {
-    "exact": "exact", "contains": "contains", "regex": "pattern", "json_schema": "JSON schema", "number": "number",
-    "similarity": "like the reference", "language": "language", "criteria": "criteria, judged",
-    "correctness": "correct, judged", "repetition": "repetition", "refusal": "refusals",
-    "finished": "came to its end",
-}  # fmt: skip
-_SHARES = tuple(_TITLES)  # means between 0 and 1, which are drawn as a share
+_SHARES = tuple(TITLES)  # means between 0 and 1, which are drawn as a share
 
 
 def show(found: Evaluation) -> None:
     """Draw it."""
     run = found.run
-    if st.button("All evaluations", icon=":material/arrow_back:", type="tertiary", key="evaluate_back"):
-        st.query_params.clear()
-        st.rerun()
+    with st.container(horizontal=True):
+        if st.button("All evaluations", icon=":material/arrow_back:", type="tertiary", key="evaluate_back"):
+            st.query_params.clear()
+            st.rerun()
+        if st.button("Report to print", icon=":material/print:", type="tertiary", key="evaluate_report"):
+            st.query_params["report"] = "1"
+            st.rerun()
+    head(found)
+    if not found.answers:
+        return
+    for other in run.refs[1:]:
+        differences(found, run.refs[0], other)
+    earlier_runs.show(found)
+    answer_grid.show(found)
+
+
+def head(found: Evaluation) -> None:
+    """Draw what was evaluated, and the versions' means and costs."""
+    run = found.run
     state = "" if run.complete else " · :orange-badge[incomplete: start it again, and it goes on]"
     if run.judge:
         st.caption(f":material/gavel: Judged by {short(run.judge)}: an opinion, and no measurement.")
@@ -40,9 +50,6 @@ def show(found: Evaluation) -> None:
         st.info("Nothing was answered yet.", icon=":material/hourglass_empty:")
         return
     _means(found)
-    for other in run.refs[1:]:
-        _differences(found, run.refs[0], other)
-    answer_grid.show(found)
 
 
 def _means(found: Evaluation) -> None:
@@ -52,7 +59,7 @@ def _means(found: Evaluation) -> None:
     for at, (ref, own) in enumerate(means.items()):
         shown = [own[name] for name in named if name in own]
         chart.add_bar(
-            y=[_TITLES[name] for name in named if name in own],
+            y=[TITLES[name] for name in named if name in own],
             x=[mean.value for mean in shown],
             orientation="h",
             name=in_chart(ref),
@@ -88,23 +95,28 @@ def _means(found: Evaluation) -> None:
             if name in own
         ]  # fmt: skip
         failed = sum(answer.failed for answer in found.of(ref).values())
+        seconds, tokens = found.cost(ref)
+        told += [f"in all {ui.counted(tokens, 'token')} and {duration(seconds)} of answering"]
         told += [f":red[{ui.counted(failed, 'answer')} failed]"] if failed else []
         st.caption(f"{short(ref)}: {' · '.join(told)}")
 
 
-def _differences(found: Evaluation, first: str, other: str) -> None:
+def differences(found: Evaluation, first: str, other: str, buttons: bool = True) -> None:
+    """Draw how a version is better and worse than the first. buttons: with those that show the answers."""
     changed = {name: one for name, one in found.compare(other, first).items() if one.better or one.worse}
     st.markdown(f"**{short(other)}** against **{short(first)}**")
     if not changed:
         st.caption("The same scores on every item.")
-        return
     for name, one in changed.items():
         worse = ", ".join(as_code(item) for item in found.worse(other, first, name)[:12])
-        where = f" Worse on {worse}." if worse else ""
-        st.markdown(f"- {_TITLES[name]}: {_sentence(one)}{where}")
-
-
-def _sentence(one: Difference) -> str:
-    color = ("green" if one.mean > 0 else "red") if one.sure else "gray"
-    sure = "surely" if one.sure else "which may be chance"
-    return f":{color}[better on {one.better}, worse on {one.worse}, {sure}] (p {one.p:.2g})."
+        with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+            where = f" Worse on {worse}." if worse else ""
+            st.markdown(f"{TITLES[name]}: {sentence(one)}{where}", width="content")
+            for word, count in (("worse", one.worse), ("better", one.better)):
+                if count and buttons:
+                    st.button(
+                        f"Show the {count}", key=f"evaluate_show_{word}_{name}_{other}", type="tertiary",
+                        icon=f":material/trending_{'down' if word == 'worse' else 'up'}:",
+                        help=f"The answers on which it is {word}", on_click=answer_grid.choose,
+                        args=(answer_grid.label(other, word, name),),
+                    )  # fmt: skip
