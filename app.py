@@ -13,6 +13,8 @@ from phi3core.access.roles import Person
 icon = "data:image/png;base64," + base64.b64encode(Path("assets/icon.png").read_bytes()).decode()
 st.set_page_config(page_title="Phi-3 Playground", page_icon=icon, layout="wide")
 st.logo(icon, size="large")
+# Streamlit cuts a link that is too long without an ellipsis: it gives one to what holds the text, not to the text.
+st.html("<style>[data-testid='stPageLink-NavLink'] p { overflow: hidden; text-overflow: ellipsis }</style>")
 
 visitor = login.visitor()
 inside = isinstance(visitor, Person) and visitor.may("viewer")

@@ -170,3 +170,6 @@ def test_the_list_fits_a_phone(page: Page, app: App) -> None:
     menu_button = row(page, id).get_by_test_id("stMenuButton").bounding_box()
     assert menu_button
     assert menu_button["x"] + menu_button["width"] <= 390
+    title = row(page, id).get_by_role("link").locator("p")
+    cut = title.evaluate("e => [e.scrollWidth > e.clientWidth, getComputedStyle(e).textOverflow]")
+    assert cut == [True, "ellipsis"]

@@ -32,6 +32,7 @@ def speed(versions: Sequence[Version]) -> None:
             mode="lines+markers",
             name=in_chart(name),
             line={"width": 1.5, "color": _color(at)},
+            cliponaxis=False,  # a slow one lies on the axis, and is a whole point
             marker={"size": [12 if v.stage == "Production" else 8 for v in own], "color": _color(at)},
             customdata=[[v.ref, in_chart(v.ref) + _stage(v), _measured(v)] for v in own],
             hovertemplate="%{customdata[1]}<br>%{y:,.0f} tokens/s%{customdata[2]}<extra></extra>",
