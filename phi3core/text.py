@@ -22,6 +22,11 @@ def bytes_in_words(count: float) -> str:
     return f"{count:.0f} {plural(round(count), 'byte')}"
 
 
+def two_digits(number: float) -> str:
+    """A number with two digits at least: ``1,600``, ``16``, ``0.28``."""
+    return f"{number:,.0f}" if number >= 10 else f"{number:.2g}"
+
+
 def join_words(items: Iterable[str]) -> str:
     """The items as a list in a sentence: ``a``, ``a and b``, ``a, b and c``; empty where there are none."""
     words = list(items)

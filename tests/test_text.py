@@ -4,12 +4,16 @@ from datetime import UTC, datetime
 
 import pytest
 
-from phi3core.text import bytes_in_words, join_words, plural
+from phi3core.text import bytes_in_words, join_words, plural, two_digits
 from phi3core.timestamps import from_ms, now_ms, to_ms
 
 
 def test_a_noun_fits_its_count() -> None:
     assert [f"{count} {plural(count, 'file')}" for count in (0, 1, 2)] == ["0 files", "1 file", "2 files"]
+
+
+def test_a_small_number_keeps_two_digits() -> None:
+    assert [two_digits(number) for number in (1600.4, 16.4, 9.64, 0.2815)] == ["1,600", "16", "9.6", "0.28"]
 
 
 @pytest.mark.parametrize(

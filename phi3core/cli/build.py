@@ -16,6 +16,7 @@ from phi3core.access import roles
 from phi3core.access.roles import Person
 from phi3core.errors import BadInput, Cancelled, Phi3Error
 from phi3core.settings import Settings, load_settings
+from phi3core.text import two_digits
 
 from .group import REF_HELP, main
 
@@ -87,7 +88,7 @@ def measure(ref: str) -> None:
     config = load_settings()
     job = follow_job(config, lambda: jobs.start_measuring(config, ref), "Stopped; nothing was recorded.")
     version = reader.get_version(config, job.ref)
-    click.echo(f"{job.ref}: {version.metrics[tags.TOKENS_PER_SECOND]:,.0f} tokens/s on {version.measured}.")
+    click.echo(f"{job.ref}: {two_digits(version.metrics[tags.TOKENS_PER_SECOND])} tokens/s on {version.measured}.")
 
 
 def prepare_demo(config: Settings) -> None:

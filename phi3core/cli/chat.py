@@ -15,6 +15,7 @@ import click
 
 from phi3core.errors import BadInput, Phi3Error
 from phi3core.settings import Settings, load_settings
+from phi3core.text import two_digits
 
 from .group import REF_HELP, main
 
@@ -86,7 +87,7 @@ def _print_turn(live: Any, as_json: bool) -> None:
         if turn.completion_tokens:
             facts += f" · {turn.prompt_tokens} + {turn.completion_tokens} tokens"
         if turn.tokens_per_second:
-            facts += f" · {turn.tokens_per_second:.0f} tokens/s · first token {turn.first_token_ms:.0f} ms"
+            facts += f" · {two_digits(turn.tokens_per_second)} tokens/s · first token {turn.first_token_ms:.0f} ms"
         click.echo(click.style(facts, dim=True), err=True)
 
 

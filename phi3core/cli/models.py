@@ -9,6 +9,7 @@ import click
 
 from phi3core import tags
 from phi3core.settings import load_settings
+from phi3core.text import two_digits
 
 from .group import main, print_table
 
@@ -52,6 +53,6 @@ def _version_row(version: Any) -> list[str]:
         version.wrapper or "–",
         version.precision or "–",
         size,
-        f"{speed:.0f}" if speed else "–",
+        two_digits(speed) if speed else "–",
         f"{version.created:%Y-%m-%d %H:%M}",
     ]

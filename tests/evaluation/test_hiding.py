@@ -47,6 +47,14 @@ def test_each_reader_has_an_order_of_their_own_for_each_prompt_and_keeps_it() ->
     assert 60 < sum(mine == theirs for mine, theirs in zip(firsts, others)) < 140
 
 
+def test_the_answers_are_shown_in_that_order() -> None:
+    for _ in range(20):  # by chance it is the one in which they were asked, every second time
+        round = round_of(answer("phi3/1"), answer("phi3/2", "Rome."))
+        for verdict in (None, TIE):
+            shown = [one.text for one in look(round, ADA, verdict).answers]
+            assert shown == [entry.turn.answer for entry in in_order(round, ADA)]
+
+
 def texts(round: Round) -> set[str]:
     return {shown.text for shown in look(round, ADA, None).answers}
 

@@ -205,7 +205,7 @@ def figures(turn: Turn) -> str:
     if turn.imported:
         parts.append("imported: only its file says so")
     if turn.tokens_per_second:
-        parts.append(f"{turn.tokens_per_second:.0f} tokens/s")
+        parts.append(ui.speed(turn.tokens_per_second))
     if turn.first_token_ms:
         parts.append(f"first token {turn.first_token_ms:,.0f} ms")
     if turn.prompt_tokens:

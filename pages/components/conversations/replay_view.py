@@ -154,7 +154,7 @@ def _badge(pair: AnswerPair) -> None:
 def _figures(turn: Turn) -> str:
     figures = [short(turn.ref)]
     figures += [f"{turn.completion_tokens:,} tokens"] if turn.completion_tokens else []
-    figures += [f"{turn.tokens_per_second:,.0f} tokens/s"] if turn.tokens_per_second else []
+    figures += [ui.speed(turn.tokens_per_second)] if turn.tokens_per_second else []
     return " · ".join(figures)
 
 

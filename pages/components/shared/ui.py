@@ -22,7 +22,7 @@ from phi3core.registry.models import Version
 from phi3core.serving.pool import Pool, pool
 from phi3core.settings import Settings, load_settings
 from phi3core.store.client import ensure_reachable, hide_password
-from phi3core.text import bytes_in_words, plural
+from phi3core.text import bytes_in_words, plural, two_digits
 
 from . import live_part, reads
 from .escape import as_code, escape, short
@@ -174,7 +174,7 @@ def target_line(version: Version | None, endpoint: Endpoint | None) -> str:
 
 def speed(tokens: float) -> str:
     """Tokens per second, with two digits at least: ``16 tokens/s``, ``0.28 tokens/s``."""
-    return f"{tokens:,.0f} tokens/s" if tokens >= 10 else f"{tokens:.2g} tokens/s"
+    return f"{two_digits(tokens)} tokens/s"
 
 
 def counted(count: int, noun: str) -> str:
