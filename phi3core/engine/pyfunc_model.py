@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from phi3core.errors import BadInput, Phi3Error, ServerError, SourceError
+from phi3core.garbage import import_libraries
 
 if TYPE_CHECKING:
     from mlflow.exceptions import MlflowException
@@ -28,6 +29,7 @@ _END = object()
 
 def load_model(folder: Path) -> PyFuncModel:
     """The model of a folder. Raises SourceError for one that can't be loaded, or may not be."""
+    import_libraries("mlflow.pyfunc")
     import mlflow.pyfunc
     from mlflow.models import Model
 

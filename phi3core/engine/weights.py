@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from phi3core.errors import SourceError
+from phi3core.garbage import import_libraries
 
 from .interface import Engine, Options
 from .runtime import Runtime
@@ -32,6 +33,7 @@ def open_runtime(folder: Path, kind: str, tokenizer: Path | None = None, precisi
             from .onnx import OnnxRuntime
 
             return OnnxRuntime(folder)
+        import_libraries("phi3core.engine.transformers")
         from .transformers import TransformersRuntime
 
         return TransformersRuntime(folder, tokenizer or folder, precision)

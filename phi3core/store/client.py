@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 
 from filelock import FileLock
 
+from phi3core import garbage
 from phi3core.errors import BadInput, Conflict, NotFound, StoreDown, StoreError
 from phi3core.settings import Settings
 
@@ -27,6 +28,11 @@ from . import timeouts
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
+# What MLflow imports when it opens a database.
+_DATABASE = (
+    "mlflow.store.tracking.sqlalchemy_workspace_store",
+    "mlflow.store.model_registry.sqlalchemy_store",
+)
 _SILENCE = 2.0  # seconds for which requests to a store that did not answer fail at once
 _QUICK, _SLOW = 1.0, 2.0  # seconds for a page of results: below, the next page is larger; above, it is smaller
 
@@ -60,6 +66,8 @@ def ask_store(settings: Settings) -> None:
 
 @functools.cache
 def _client(settings: Settings) -> MlflowClient:
+    remote = urlsplit(settings.tracking_uri).scheme in ("http", "https")
+    garbage.import_libraries("mlflow", *(() if remote else _DATABASE))
     import mlflow
 
     # Stages are deprecated, and we know: the alias is our truth (docs/decisions/0002).
@@ -70,7 +78,7 @@ def _client(settings: Settings) -> MlflowClient:
     try:
         timeouts.check_connection(settings.tracking_uri)
         with translate_errors(settings):
-            if urlsplit(settings.tracking_uri).scheme in ("http", "https"):
+            if remote:
                 timeouts.never_retry_silence()
             if settings.artifacts:
                 # Two processes that create the tables of a new store at once would break each other.

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from phi3core import tags
+from phi3core.garbage import import_libraries
 
 if TYPE_CHECKING:
     from mlflow.models.model import ModelInfo
@@ -30,6 +31,7 @@ def log_pipeline(
     Raises:
         ValueError, OSError: of transformers, where the weights can't be loaded.
     """
+    import_libraries("torch", "transformers.pipelines", "mlflow.transformers")
     import mlflow
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer, pipeline

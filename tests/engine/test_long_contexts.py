@@ -21,7 +21,6 @@ from phi3core.engine.interface import Options
 from phi3core.engine.kv_cache import Sequence
 from phi3core.engine.onnx import OnnxRuntime
 from phi3core.engine.tokens import TokenEngine
-from phi3core.engine.transformers import TransformersRuntime
 from phi3core.engine.weights import open_weights
 from tests.support import tiny
 
@@ -52,6 +51,8 @@ def weights(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
 @pytest.fixture(scope="module", params=["transformers", "onnx"])
 def runtime(request: pytest.FixtureRequest, weights: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
     if request.param == "transformers":
+        from phi3core.engine.transformers import TransformersRuntime
+
         return TransformersRuntime(weights, weights, "float32")
     work = tmp_path_factory.mktemp("converted")
     fetched = fetch_weights(parse_source(str(weights)), work, lambda *_: None)

