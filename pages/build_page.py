@@ -4,11 +4,11 @@ from typing import Literal
 
 import streamlit as st
 
-from pages.components.build import build_card, inspection_view
+from pages.components.build import build_card, choices, inspection_view
 from pages.components.shared import live_part, reads, ui
 from phi3core import tags
-from phi3core.build import jobs
-from phi3core.build.spec import MAX_TOKENS, PRECISIONS, BuildSpec, default_precision, suggest_model_name
+from phi3core.build import jobs, ladder
+from phi3core.build.spec import MAX_TOKENS, BuildSpec, suggest_model_name
 from phi3core.errors import BadInput, Phi3Error
 
 _SOURCES = {
@@ -16,9 +16,10 @@ _SOURCES = {
     "folder": ("Folder", "on the machine that runs this app"),
     "hub": ("Hugging Face", "a repository on the hub"),
 }
-_WRAPPERS: dict[Literal["onnx", "transformers"], tuple[str, str]] = {
+_WRAPPERS: dict[str, tuple[str, str]] = {
     "onnx": ("ONNX", "onnxruntime-genai: small, fast on CPUs"),
     "transformers": ("Transformers", "a pipeline, OpenAI-compatible: the simplest way"),
+    "both": ("Both", "a version of each, from one download"),
 }
 _SIGNATURES: dict[Literal["prompt", "chat"], str] = {
     "prompt": "prompt → string",
@@ -71,6 +72,7 @@ with st.container(border=True):
             captions=[caption for _, caption in _WRAPPERS.values()],
             key="build_wrapper",
         )
+        wrappers = list(tags.WRAPPERS) if wrapper == "both" else [wrapper]
     with right:
         kind = st.radio(
             "Weights from",
@@ -108,16 +110,9 @@ with st.container(border=True):
         )
         with st.expander("Options", icon=":material/tune:"):
             columns = st.columns(2)
-            choices = list(PRECISIONS[wrapper])
-            chosen = columns[0].selectbox(
-                "Precision",
-                choices,
-                index=choices.index(default_precision(wrapper, kind)),
-                key=f"build_precision_{wrapper}_{kind}",
-                help="Fewer bits: smaller, faster, less exact. Weights that are ONNX already stay as published.",
-            )
+            precisions, blocks = choices.show(columns[0], wrappers, kind, source, look)
             signature: Literal["prompt", "chat"] = "chat"
-            if wrapper == "onnx":
+            if "onnx" in wrappers:
                 signature = columns[1].radio(
                     "Signature",
                     list(_SIGNATURES),
@@ -156,17 +151,20 @@ with st.container(border=True):
             if not source:
                 raise BadInput(f"Say which {'folder' if kind == 'folder' else 'repository'} holds the weights.")
             name = name or suggest_model_name(source)
-            spec = BuildSpec(wrapper, source, name, chosen, signature, int(max_tokens), temperature, base).validated()
-            can_be_built = kind == "embedded" or inspection_view.look_at(spec, to_build=pressed)
+            common = BuildSpec("onnx", source, name, "", signature, int(max_tokens), temperature, base)
+            specs = ladder.plan(common, wrappers, precisions, blocks)
+            firsts = [next(spec for spec in specs if spec.wrapper == one) for one in wrappers]
+            can_be_built = kind == "embedded" or all(inspection_view.look_at(one, pressed) for one in firsts)
             if pressed and can_be_built:
                 with st.spinner("Starting the build …"):
-                    jobs.start(ui.config(), spec, ui.person())
+                    for spec in specs:
+                        jobs.start(ui.config(), spec, ui.person())
                 inspection_view.forget()
         except Phi3Error as error:
             ui.show_error(str(error))
         else:
             st.rerun()  # it is shown on top, or below what was found
     elif look:
-        inspection_view.show(look, wrapper)
+        inspection_view.show(look, wrappers)
 
 _ended()

@@ -22,7 +22,7 @@ from phi3core.errors import BadInput, BuildError
 from phi3core.installed import genai_version
 from phi3core.links import linked_files
 
-_INT4 = ["accuracy_level=4", "block_size=32"]
+_INT4 = ["accuracy_level=4"]
 # For each precision, the builder's own and its extra options.
 _OPTIONS: dict[str, tuple[str, list[str]]] = {
     "int4": ("int4", _INT4),
@@ -33,9 +33,15 @@ _OPTIONS: dict[str, tuple[str, list[str]]] = {
 ONNX_PRECISIONS = tuple(_OPTIONS)
 """What the builder writes for a CPU. int4 rounds every layer to nearest, as Microsoft publishes Phi-3;
 int4-mixed keeps the sensitive layers at 8 bits: more exact, slower to make (docs/decisions/0003)."""
+BLOCK, BLOCKS = 32, (16, 32, 64, 128)
+"""How many numbers share a scale at 4 bits: the default, as Microsoft publishes Phi-3, and what can be chosen."""
+IN_BLOCKS = ("int4", "int4-mixed")
+"""The precisions for which that can be chosen."""
 
 
-def convert_to_onnx(weights: Weights, precision: str, cache: Path, log: Path, report: Report) -> Path:
+def convert_to_onnx(
+    weights: Weights, precision: str, cache: Path, log: Path, report: Report, block: int = BLOCK
+) -> Path:
     """The ONNX folder of these weights at this precision; weights that are ONNX already come back as they are.
 
     Raises BadInput (unknown precision) or BuildError (the builder failed; its log says why).
@@ -44,18 +50,19 @@ def convert_to_onnx(weights: Weights, precision: str, cache: Path, log: Path, re
         return weights.folder
     if precision not in ONNX_PRECISIONS:
         raise BadInput(f"ONNX precision “{precision}” is not one of {', '.join(ONNX_PRECISIONS)}.")
-    key = hashing.hash_texts("onnx", weights.key, precision, *_extra(weights.folder, precision), genai_version())
+    extra = _extra(weights.folder, precision, block)
+    key = hashing.hash_texts("onnx", weights.key, precision, *extra, genai_version())
     return folder_cache.get_or_make(
-        cache, "onnx", key, lambda part: _build(weights.folder, part, precision, log, report), check_weights
+        cache, "onnx", key, lambda part: _build(weights.folder, part, precision, extra, log, report), check_weights
     )
 
 
-def _build(source: Path, target: Path, precision: str, log: Path, report: Report) -> None:
+def _build(source: Path, target: Path, precision: str, extra: list[str], log: Path, report: Report) -> None:
     cache = target / "builder-cache"
     cache.mkdir()
     read = _with_windows(source, target / "builder-source") if _slides(source) else source
     arguments = ["-o", str(target), "-i", str(read), "-p", _OPTIONS[precision][0], "-e", "cpu", "-c", str(cache)]
-    if extra := _extra(source, precision):
+    if extra:
         arguments += ["--extra_options", *extra]
     shut_in = Cell((source, *linked_files(source)), target, home=cache.name)
     command = run.command(shut_in, "onnxruntime_genai.models.builder", arguments)
@@ -89,9 +96,12 @@ def _build(source: Path, target: Path, precision: str, log: Path, report: Report
     check_weights(target)
 
 
-def _extra(source: Path, precision: str) -> list[str]:
+def _extra(source: Path, precision: str, block: int) -> list[str]:
+    blocks = [f"block_size={block}"] if precision in IN_BLOCKS else []
     # A cache no longer than the window could not be rewound: what slid out would be gone.
-    return [*_OPTIONS[precision][1], *(["windowed_kv_cache=false"] if _slides(source) else [])]
+    windows = ["windowed_kv_cache=false"] if _slides(source) else []
+    own = _OPTIONS[precision][1]
+    return [*own[:1], *blocks, *own[1:], *windows]
 
 
 def _slides(source: Path) -> bool:

@@ -31,9 +31,9 @@ class Step:
 class Job:
     """A job as it stands. status is the run's: RUNNING, FINISHED, FAILED or KILLED.
 
-    kind: ``build``, or what is done with a version that there is: ``measure`` or ``parity``. about: that version's
-    reference; empty for a build. spec: what it builds, or what the version was built as. version: the one that was
-    built or measured, once that is done.
+    kind: ``build``, or what is done with a version that there is: ``measure``, ``parity`` or ``environment``. about:
+    that version's reference; empty for a build. spec: what it builds, or what the version was built as. version: the
+    one that it was about, once that is done.
     """
 
     run_id: str

@@ -19,7 +19,7 @@ from phi3core.parent_process import on_parent_exit
 from phi3core.settings import load_settings
 from phi3core.store.client import mlflow_client, translate_errors
 
-from . import measure_again, steps
+from . import declared_environment, measure_again, steps
 from .job_files import append_event, log_path
 from .parity import parity
 from .spec import BuildSpec
@@ -58,6 +58,8 @@ def main(run_id: str, spec_json: str) -> int:
                 measure_again.run_measurement(config, run_id, asked["ref"], watch)
             case "parity":
                 parity.run_parity(config, run_id, asked["ref"], asked["base"], watch)
+            case "environment":
+                declared_environment.run_trial(config, run_id, asked["ref"], watch)
             case _:
                 steps.run_build(config, run_id, BuildSpec(**asked), watch)
     except Exception as error:

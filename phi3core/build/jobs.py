@@ -83,6 +83,17 @@ def start_parity(config: Settings, ref: str, base: str = "", person: Person | No
     return _start_task(config, person, version, {"kind": "parity", "base": other.ref if other else ""}, title)
 
 
+def start_trial(config: Settings, ref: str, person: Person | None = None) -> str:
+    """Start trying the environment that a version declares in a child process and return the job's run id.
+
+    Raises as `start_measuring`.
+    """
+    person = person or roles.local_person(config)
+    roles.require(person, "releaser", f"trying the environment of {ref}")
+    version = measure_again.find_measurable(config, ref)
+    return _start_task(config, person, version, {"kind": "environment"}, f"The environment of {version.ref}")
+
+
 def _start_task(config: Settings, person: Person, version: Version, task: dict[str, str], title: str) -> str:
     """Start a job that does something with a registered version. task: its kind, and what else it needs to know."""
     fields = {"name": version.name, "wrapper": version.wrapper, "source": version.tags.get(tags.SOURCE, "unknown")}

@@ -32,7 +32,8 @@ def default_precision(wrapper: str, source: str) -> str:
 class BuildSpec:
     """What to build. temperature None takes the model's own. precision empty takes the default.
 
-    base: the source of the model that an adapter is merged into; empty takes the one that the adapter names.
+    base: the source of the model that an adapter is merged into; empty takes the one that the adapter names. block: how
+    many numbers share a scale at 4 bits.
     """
 
     wrapper: Literal["transformers", "onnx"]
@@ -43,6 +44,12 @@ class BuildSpec:
     max_tokens: int = 300
     temperature: float | None = None
     base: str = ""
+    block: int = convert.BLOCK
+
+    @property
+    def precision_says(self) -> str:
+        """The precision in words, as a version's tag has it."""
+        return self.precision if self.block == convert.BLOCK else f"{self.precision} in blocks of {self.block}"
 
     def validated(self) -> BuildSpec:
         """This specification with its defaults filled in. Raises BadInput for what makes no sense."""
@@ -53,6 +60,11 @@ class BuildSpec:
         if precision not in PRECISIONS[self.wrapper]:
             known = ", ".join(PRECISIONS[self.wrapper])
             raise BadInput(f"The {self.wrapper} wrapper can't be built at “{precision}”. Choose one of {known}.")
+        if self.block != convert.BLOCK and precision not in convert.IN_BLOCKS:
+            raise BadInput(f"“{precision}” has no blocks: leave them out, or choose int4 or int4-mixed.")
+        if self.block not in convert.BLOCKS:
+            known = ", ".join(map(str, convert.BLOCKS))
+            raise BadInput(f"Blocks of {self.block} can't be built. Choose one of {known}.")
         if self.signature not in SIGNATURES:
             raise BadInput(f"“{self.signature}” is not a signature. Choose {' or '.join(SIGNATURES)}.")
         if not re.fullmatch(r"[\w .-]+", self.name) or not self.name.strip():
@@ -106,6 +118,7 @@ def spec_from_params(params: dict[str, str]) -> BuildSpec:
     names = asdict(BuildSpec("onnx"))
     fields: dict[str, Any] = {name: params[f"build.{name}"] for name in names if f"build.{name}" in params}
     fields["max_tokens"] = int(fields.get("max_tokens", 300))
+    fields["block"] = int(fields.get("block", convert.BLOCK))
     text = fields.get("temperature", "None")
     fields["temperature"] = None if text == "None" else float(text)
     return BuildSpec(**fields)

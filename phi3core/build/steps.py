@@ -10,11 +10,13 @@ import errno
 import shutil
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
+
+from filelock import FileLock, Timeout
 
 from phi3core import hashing, tags
 from phi3core.access import roles
@@ -40,6 +42,7 @@ STEPS = {
     # Of a registered version: see measure_again.py, parity/ and declared_environment.py.
     "measure": ("weights", "idle", "measure", "record"),
     "parity": ("weights", "read", "compare", "record"),
+    "environment": ("weights", "install", "answer", "record"),
 }
 STEP_TITLES = {
     "weights": "Get the weights",
@@ -50,7 +53,9 @@ STEP_TITLES = {
     "register": "Register the version",
     "read": "Read the texts with the version",
     "compare": "Read them with what it is held against",
-    "record": "Record the figures",
+    "install": "Make its environment",
+    "answer": "Ask in it, and in this program’s",
+    "record": "Record what came out",
 }
 
 
@@ -78,8 +83,15 @@ def run_build(settings: Settings, run_id: str, spec: BuildSpec, watch: Watcher) 
     store = mlflow_client(settings)
     work = settings.tmp / run_id
     try:
-        with _translate_full_disk(settings), translate_errors(settings), mlflow.start_run(run_id=run_id):
+        with (
+            ExitStack() as turns,
+            _translate_full_disk(settings),
+            translate_errors(settings),
+            mlflow.start_run(run_id=run_id),
+        ):
             with step("weights", watch) as report:
+                turns.enter_context(_turn(settings, spec, report))
+                started = time.monotonic()
                 weights = fetch_weights(parse_source(spec.source), settings.cache, report, spec.base)
                 signature = fit.check_fit(weights.folder, weights.format, spec.wrapper, spec.signature)
                 spec = replace(spec, signature=signature)
@@ -87,8 +99,9 @@ def run_build(settings: Settings, run_id: str, spec: BuildSpec, watch: Watcher) 
             if spec.wrapper == "onnx":
                 with step("convert", watch) as report:
                     log = settings.logs / f"build-{run_id}.log"
-                    folder = convert.convert_to_onnx(weights, spec.precision, settings.cache, log, report)
-            precision = spec.precision if weights.format == "transformers" else "as published"
+                    cache = settings.cache
+                    folder = convert.convert_to_onnx(weights, spec.precision, cache, log, report, spec.block)
+            precision = spec.precision_says if weights.format == "transformers" else "as published"
             with step("measure", watch) as report:
                 report(None, "loading the model and letting it answer")
                 measured = measure.measure_model(folder, spec.wrapper, "auto" if spec.wrapper == "onnx" else precision)
@@ -153,6 +166,21 @@ def step(name: str, watch: Watcher) -> Iterator[Report]:
     watch(Progress(name, "starting"))
     yield lambda fraction, text: watch(Progress(name, text, fraction))
     watch(Progress(name, "done", 1.0, time.monotonic() - started))
+
+
+@contextmanager
+def _turn(settings: Settings, spec: BuildSpec, report: Report) -> Iterator[None]:
+    """Builds of one source take turns on a machine: one fetches and converts, and none is measured beside another."""
+    lock = FileLock(settings.locks / f"build-{hashing.hash_texts(spec.source, spec.base)[:16]}.lock")
+    try:
+        lock.acquire(blocking=False)
+    except Timeout:
+        report(None, "waiting for another build of the same source")
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def _check_space(settings: Settings, needed: int) -> None:

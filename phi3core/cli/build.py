@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import click
@@ -28,34 +29,89 @@ def demo() -> None:
 
 
 @main.command()
-@click.option("--wrapper", type=click.Choice(tags.WRAPPERS), required=True)
+@click.option(
+    "--wrapper", "wrappers", type=click.Choice(tags.WRAPPERS), multiple=True, required=True, help="Twice for both."
+)
 @click.option(
     "--source", default="embedded", show_default=True, help="embedded, a folder, or hf:owner/repo[@rev][/folder]"
 )
 @click.option("--base", default="", help="What an adapter is merged into, as --source. Default: what it names.")
 @click.option("--name", default=None, help="The registered model. Default: phi3-embedded, or the source's own name.")
 @click.option(
-    "--precision", default="", help="transformers: bfloat16, float32, float16. onnx: int4, int4-mixed, int8, fp32."
+    "--precision",
+    "precisions",
+    multiple=True,
+    help="transformers: bfloat16, float32, float16. onnx: int4, int4-mixed, int8, fp32. Again: a version of each.",
+)
+@click.option(
+    "--block", "blocks", type=int, multiple=True, help="At 4 bits, how many numbers share a scale. Default: 32."
 )
 @click.option(
     "--signature", type=click.Choice(["prompt", "chat"]), default="prompt", show_default=True, help="onnx only."
 )
 @click.option("--max-tokens", type=int, default=300, show_default=True, help="The default length of an answer.")
 @click.option("--temperature", type=float, default=None, help="The default temperature. Default: the model's own.")
-@click.option("--json", "as_json", is_flag=True, help="Print the version as JSON.")
-def build(name: str | None, as_json: bool, **options: Any) -> None:
-    """Build a version and register it. Ctrl-C cancels; nothing is registered then."""
+@click.option("--parity", is_flag=True, help="Then hold each version against the weights it was built from.")
+@click.option("--verify-environment", "verify", is_flag=True, help="Then try each in an environment of its own.")
+@click.option("--json", "as_json", is_flag=True, help="Print the version as JSON; several as a list.")
+def build(
+    name: str | None,
+    wrappers: tuple[str, ...],
+    precisions: tuple[str, ...],
+    blocks: tuple[int, ...],
+    parity: bool,
+    verify: bool,
+    as_json: bool,
+    **options: Any,
+) -> None:
+    """Build a version, or several of one source, and register each. Ctrl-C cancels the one that is under way.
+
+    Nothing is registered of that one then.
+    """
+    from phi3core.build import jobs, ladder
     from phi3core.build.spec import BuildSpec, suggest_model_name
     from phi3core.registry import reader
     from phi3core.registry.models import to_dict
 
     config = load_settings()
-    spec = BuildSpec(name=name or suggest_model_name(options["source"]), **options)
-    job = _build(config, spec, err=as_json)
+    common = BuildSpec(wrappers[0], name=name or suggest_model_name(options["source"]), **options)  # type: ignore[arg-type]
+    specs = ladder.plan(common, wrappers, precisions or _default(config, common, wrappers, as_json), blocks)
+    made = []
+    for number, spec in enumerate(specs, start=1):
+        if len(specs) > 1:
+            click.echo(f"{number} of {len(specs)}: the {spec.wrapper} wrapper, {spec.precision_says}", err=as_json)
+        job = _build(config, spec, err=as_json)
+        made.append(job.ref)
+        if not as_json:
+            click.echo(f"Registered {job.ref}.")
+    for ref in made if parity else []:
+        click.echo(f"{ref} against its source", err=as_json)
+        start = functools.partial(jobs.start_parity, config, ref)
+        follow_job(config, start, f"Stopped; {ref} stays registered.", as_json)
+    for ref in made if verify else []:
+        click.echo(f"{ref} in an environment of its own", err=as_json)
+        follow_job(config, functools.partial(jobs.start_trial, config, ref), f"Stopped; {ref} stays.", as_json)
     if as_json:
-        click.echo(json.dumps(to_dict(reader.get_version(config, job.ref)), indent=2))
-    else:
-        click.echo(f"Registered {job.ref}.")
+        found = [to_dict(reader.get_version(config, ref)) for ref in made]
+        click.echo(json.dumps(found if len(found) > 1 else found[0], indent=2))
+
+
+def _default(config: Settings, spec: Any, wrappers: Sequence[str], err: bool) -> list[str]:
+    """The precision to build ONNX at, by what was measured of this source's versions; it is said why."""
+    from phi3core.build import ladder
+    from phi3core.errors import NotFound
+    from phi3core.registry import reader
+
+    if "onnx" not in wrappers:
+        return []
+    checked = spec.validated()
+    try:
+        listed = reader.list_versions(config, checked.name)
+    except NotFound:
+        listed = []
+    choice = ladder.choose_precision("onnx", checked.source, listed)
+    click.echo(f"  {choice.precision}: {choice.why}", err=err)
+    return [choice.precision]
 
 
 @main.command()
@@ -75,6 +131,26 @@ def inspect(source: str, base: str, as_json: bool) -> None:
     found = look(source, base, load_settings(), lambda _, text: click.echo(f"  {text}", err=True))
     click.echo(json.dumps(asdict(found), indent=2) if as_json else describe(found))
     if all(outlook.problem for outlook in found.outlooks):
+        raise click.exceptions.Exit(1)
+
+
+@main.command(
+    "verify-environment", help=f"Try a version in a new environment of its own pip requirements alone. {REF_HELP}"
+)
+@click.argument("ref")
+def verify_environment(ref: str) -> None:
+    """The exit status is 1 where it answers otherwise there."""
+    from phi3core.build import declared_environment, jobs
+    from phi3core.registry import reader
+
+    config = load_settings()
+    job = follow_job(config, lambda: jobs.start_trial(config, ref), "Stopped; nothing was recorded.")
+    trial = declared_environment.read_trial(config, reader.get_version(config, job.ref))
+    assert trial is not None
+    named = ", ".join(f"{name} {number}" for name, number in trial.packages.items())
+    said = "gives the same answer" if trial.same else f"answers otherwise: “{trial.answer}”, here “{trial.ours}”"
+    click.echo(f"{job.ref} {said} on Python {trial.python} with {named} ({trial.seconds:.0f} s).")
+    if not trial.same:
         raise click.exceptions.Exit(1)
 
 

@@ -96,7 +96,7 @@ def test_pressing_build_starts_what_the_form_says(open_page: Open, started: list
     assert not at.error
     assert started == [BuildSpec("onnx", "embedded", "phi3-embedded", "int4-mixed", "prompt", 300, None)]
     at.radio(key="build_signature").set_value("chat")
-    at.selectbox(key="build_precision_onnx_embedded").set_value("int8")
+    at.multiselect(key="build_precision_onnx_embedded").set_value(["int8"])
     at.text_input(key="build_name").set_value("my model")
     at.number_input(key="build_max_tokens").set_value(77)
     at.number_input(key="build_temperature").set_value(0.5)
@@ -106,7 +106,7 @@ def test_pressing_build_starts_what_the_form_says(open_page: Open, started: list
 
 def test_a_transformers_build_takes_its_own_precisions(open_page: Open, started: list[BuildSpec]) -> None:
     at = choose(open_page("build"), "embedded", "transformers")
-    assert at.selectbox(key="build_precision_transformers_embedded").options[0] == "bfloat16"
+    assert at.multiselect(key="build_precision_transformers_embedded").options[0] == "bfloat16"
     press(at)
     assert started == [BuildSpec("transformers", "embedded", "phi3-embedded", "bfloat16", "chat", 300, None)]
 

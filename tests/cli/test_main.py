@@ -15,9 +15,10 @@ from tests.cli.commands import run
 from tests.support import fakes
 
 COMMANDS = (
-    "demo", "build", "inspect", "measure", "parity", "models", "compare", "copy", "promote", "adopt", "rollback",
-    "delete", "request", "approve", "reject", "withdraw", "policy", "record", "chat", "batch", "export", "import",
-    "serve", "app", "key", "sign-out", "trust", "prompts", "evaluate", "evaluations", "review",
+    "demo", "build", "inspect", "measure", "parity", "verify-environment", "models", "compare", "copy", "promote",
+    "adopt", "rollback", "delete", "request", "approve", "reject", "withdraw", "policy", "record", "chat",
+    "batch", "export", "import", "serve", "app", "key", "sign-out", "trust", "prompts", "evaluate", "evaluations",
+    "review",
 )  # fmt: skip
 
 

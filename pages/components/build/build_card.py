@@ -18,7 +18,11 @@ _STATUS = {
     "FAILED": (":red[:material/error:]", "failed"),
     "KILLED": (":gray[:material/cancel:]", "cancelled"),
 }
-_DONE_WITH = {"measure": "measured again", "parity": "held against what it was made from, or another version"}
+_DONE_WITH = {
+    "measure": "measured again",
+    "parity": "held against what it was made from, or another version",
+    "environment": "tried in the environment that it declares",
+}
 _STEP_ICONS = {
     "waiting": ":gray[:material/radio_button_unchecked:]",
     "running": ":blue[:material/progress_activity:]",

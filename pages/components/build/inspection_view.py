@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -78,9 +79,9 @@ def last_look(source: str) -> Look | None:
     return None
 
 
-def show(look: Look, wrapper: str) -> None:
-    """What was found, and why nothing was started where a build by the wrapper that is chosen now was asked for."""
-    refusal = look.refusal if look.wrapper == wrapper else ""
+def show(look: Look, wrappers: Sequence[str]) -> None:
+    """What was found, and why nothing was started where a build by a wrapper that is chosen now was asked for."""
+    refusal = look.refusal if look.wrapper in wrappers else ""
     if look.problem or refusal:
         ui.show_error(look.problem or f"Nothing was started. {refusal}")
     if (found := look.found) is None:

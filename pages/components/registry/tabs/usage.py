@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import shlex
@@ -9,9 +10,11 @@ import shlex
 import streamlit as st
 
 from pages.components.chat import code_snippets
-from pages.components.shared import links, store_reads, ui
+from pages.components.registry import version_job
+from pages.components.shared import links, reads, store_reads, ui
 from pages.components.shared.escape import short
 from phi3core import tags
+from phi3core.build import declared_environment, jobs, measure_again
 from phi3core.clean_text import one_line
 from phi3core.registry import signature
 from phi3core.registry.models import Version, VersionDetails
@@ -24,6 +27,20 @@ _HINT = "By number it stays this version; by alias or stage it follows whatever 
 def show(version: Version) -> None:
     with ui.show_errors():
         _show(version, store_reads.detail(version))
+        _environment(version)
+
+
+def _environment(version: Version) -> None:
+    """Whether what it declares is enough to run it, as far as that was tried."""
+    trial = reads.read("Reading what was tried …", declared_environment.read_trial, ui.config(), version, max_age=10)
+    if trial:
+        named = ", ".join(f"{name} {number}" for name, number in trial.packages.items())
+        said = "It gave the same answer as here" if trial.same else "It answered otherwise than here"
+        text = f"{said} in an environment of {named} alone, on Python {trial.python}, {ui.ago(trial.when)}."
+        (st.success if trial.same else st.warning)(short(text, 400), icon=":material/deployed_code:")
+    start = functools.partial(jobs.start_trial, ui.config(), version.ref, ui.person())
+    hint = "Makes a new virtual environment from its own pip requirements alone, and holds its answer against ours."
+    version_job.show(version, "environment", "Try its environment", hint, measure_again.why_not(version), start)
 
 
 def _show(version: Version, detail: VersionDetails) -> None:
