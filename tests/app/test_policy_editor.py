@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
+from pages.components.promotions import checklist
 from phi3core import tags
+from phi3core.evaluation import prompt_sets
 from phi3core.promotion.policy import policy
-from phi3core.promotion.policy.policy import Policy, Threshold
+from phi3core.promotion.policy.policy import Policy, ScoreLimit, Threshold
 from phi3core.promotion.record import search
 from phi3core.settings import Settings
 from phi3core.store.client import mlflow_client
@@ -65,3 +69,36 @@ def test_a_policy_that_was_damaged_says_that_nothing_passes(
     assert not at.exception
     assert "can't be read" in warned(at)
     assert "policy_edit_Production" in keys_of(at)
+
+
+def test_what_reviews_and_evaluations_must_show_is_set_and_told(
+    open_page: Open, register: Register, settings: Settings
+) -> None:
+    register()
+    everyday = prompt_sets.find_set(settings, "everyday")
+    pinned = f"everyday@{everyday.digest}"
+    kept = Policy(scores=(ScoreLimit(pinned, "contains", 0.8),))
+    policy.write(settings, "phi3", "Production", kept, ANN)
+    at = open_page("promotions", view="policies", model="phi3")
+    assert f"`contains` at least 0.8 on `{everyday.ref}`" in plain(at)
+    at.button(key="policy_edit_Production").click().run()
+    at.number_input(key="policy_review_win_rate").set_value(55)
+    at.number_input(key="policy_agreement").set_value(0.6)
+    at.multiselect(key="policy_no_regression").set_value([pinned])
+    at.button(key="policy_edit_Production").click()
+    at.button(key="policy_save").click()
+    at.run()
+
+    assert not at.exception
+    wanted = replace(kept, review_win_rate=0.55, agreement=0.6, no_regression=(pinned,))
+    assert policy.read(settings, "phi3") == {"Production": wanted}
+    told = plain(at)
+    assert "for certain that it wins 55% or more of the votes" in told
+    assert f"nothing surely lower than the present Production on `{everyday.ref}`" in told
+
+
+def test_a_line_leads_to_what_it_rests_on_and_nowhere_else() -> None:
+    assert "[See the review](/review?view=results&r=" in checklist.line(True, "review", "70 %", f"review {'a' * 32}")
+    assert f"(/evaluate?run={'b' * 32})" in checklist.line(True, "score", "0.9", f"evaluation {'b' * 32}")
+    for source in ("", "review", "review javascript:alert(1)", "review x](https://evil.example)", f"tag {'a' * 32}"):
+        assert "](" not in checklist.line(True, "review", "70 %", source)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -33,12 +34,15 @@ def show(checks: Sequence[Check], stage: str) -> None:
         st.caption(f"No policy: {stage} needs nothing of a version of this model.")
         return
     title = f"**What {stage} needs** · {summary(checks)}"
-    st.markdown("  \n".join([title, *(line(check.met, check.name, check.says) for check in checks)]))
+    st.markdown("  \n".join([title, *(line(check.met, check.name, check.says, check.source) for check in checks)]))
 
 
 def show_recorded(checks: Sequence[Mapping[str, Any]]) -> None:
     """The policy's state as a record keeps it."""
-    lines = [line(bool(check.get("met")), str(check.get("name", "")), str(check.get("says", ""))) for check in checks]
+    lines = [
+        line(bool(check.get("met")), *(str(check.get(part, "")) for part in ("name", "says", "source")))
+        for check in checks
+    ]
     st.markdown("  \n".join(lines))
 
 
@@ -49,7 +53,18 @@ def summary(checks: Sequence[Check]) -> str:
     return f":{color}[{met} of {len(checks)} met]"
 
 
-def line(met: bool, name: str, says: str) -> str:
-    """Markdown. The evidence is escaped: it may quote what people wrote."""
+def line(met: bool, name: str, says: str, source: str = "") -> str:
+    """Markdown, with a link to what it rests on. The evidence is escaped: it may quote what people wrote."""
     icon = ":green[:material/check_circle:]" if met else ":red[:material/cancel:]"
-    return f"{icon} **{short(name)}** · {short(says, _EVIDENCE)}"
+    return f"{icon} **{short(name)}** · {short(says, _EVIDENCE)}{_link(source)}"
+
+
+def _link(source: str) -> str:
+    """A link to the evidence, from a record perhaps: only what is the id of a run leads anywhere."""
+    kind, _, id = source.partition(" ")
+    if kind not in _PLACES or not re.fullmatch(r"[0-9a-f]{32}", id):
+        return ""
+    return f" [See the {kind}]({_PLACES[kind]}{id})"
+
+
+_PLACES = {"evaluation": "/evaluate?run=", "review": "/review?view=results&r="}

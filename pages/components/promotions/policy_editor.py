@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pandas as pd
@@ -14,11 +15,13 @@ from phi3core.promotion.policy.policy import Policy, Threshold
 from phi3core.promotion.policy.policy_table import MOST
 from phi3core.text import join_words, plural
 
+from . import policy_quality
+
 _WHAT = (
     "**A policy says what a version needs before it may move to a stage**: approvals, reviews, a win rate against the "
-    "present Production, limits on metrics, tags, the same signature. It is checked at every promotion, from "
-    "here, from a terminal and from a script. What is not met blocks the move, unless an admin goes on with a "
-    "reason, which is recorded."
+    "present Production, scores on a prompt set, limits on metrics, tags, the same signature. It is checked at every "
+    "promotion, from here, from a terminal and from a script. What is not met blocks the move, unless an admin goes on "
+    "with a reason, which is recorded."
 )
 
 
@@ -60,6 +63,7 @@ def sentences(wanted: Policy) -> list[str]:
         lines.append(f"{as_code(limit.metric)} {_range(limit)}")
     if wanted.tags:
         lines.append("the tags " + ", ".join(as_code(tag) for tag in wanted.tags))
+    lines += policy_quality.sentences(wanted)
     if wanted.same_signature:
         lines.append("the signature of the present Production, so that no client breaks")
     return lines or ["nothing"]
@@ -84,6 +88,7 @@ def edit(model: str, stage: str, now: Policy) -> None:
         "Win rate against the present Production, %", 0.0, 100.0, percent, step=5.0, format="%g",
         placeholder="not asked for", key="policy_win_rate",
     )  # fmt: skip
+    quality = policy_quality.edit(now)
     limits = st.data_editor(
         _frame(now), num_rows="dynamic", hide_index=True, key="policy_metrics", column_config=_COLUMNS,
     )  # fmt: skip
@@ -94,7 +99,10 @@ def edit(model: str, stage: str, now: Policy) -> None:
     why = dialogs.reason_input("policy_reason", f"{model} {stage}")
     if st.button(f"Save what {stage} needs", type="primary", key="policy_save", width="stretch"):
         win_rate = None if rate is None else rate / 100
-        wanted = Policy(count, other, least, win_rate, _thresholds(limits), tuple(tags), signature)
+        wanted = replace(
+            quality, approvals=count, other_approver=other, reviews=least, win_rate=win_rate,
+            metrics=_thresholds(limits), tags=tuple(tags), same_signature=signature,
+        )  # fmt: skip
         dialogs.run(lambda: _write(model, stage, wanted, why), "policy_reason")
     if now != Policy() and st.button(f"{stage} needs nothing", key="policy_remove", type="tertiary", width="stretch"):
         dialogs.run(lambda: _write(model, stage, Policy(), why), "policy_reason")
