@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from phi3core import tags
 from phi3core.errors import PolicyUnmet
 from phi3core.evaluation import evidence as sealing
 from phi3core.evaluation import prompt_sets
@@ -26,7 +24,6 @@ from phi3core.promotion.promote import promote
 from phi3core.promotion.record import history, search
 from phi3core.registry.models import Version
 from phi3core.settings import Settings
-from phi3core.store.client import mlflow_client
 from tests.app.servers import FakePool
 from tests.evaluation.analysis.votes import vote
 from tests.evaluation.sets import CAPITALS
@@ -132,8 +129,6 @@ def test_closing_a_review_lets_the_winner_into_production_and_not_the_loser(
     settings: Settings, two: list[Version]
 ) -> None:
     run_id = evaluated(settings, count=6)
-    digests = json.dumps(sealing.read_digests(settings, ("phi3/1", "phi3/2")))
-    mlflow_client(settings).set_tag(run_id, tags.DIGESTS, digests)  # as the evaluation itself writes it
     found = made(settings, run_id, reviews=3)
     for person in TRIO:
         while (turn := queue.find_next(settings, found, person)) is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
+from pages.components.promotions import checklist
 from pages.components.shared import links, reads, ui
 from pages.components.shared.escape import escape, short
 from phi3core.clean_text import one_line
@@ -23,6 +24,8 @@ def show(version: Version, production: Version | None) -> None:
         asked = (ui.config(), version, True, me)
         found = reads.read("Reading the reviews …", feedback.read_reviews, *asked, max_age=_FRESH)
         _counts(found, production)
+        if version.stage != "Production":
+            _needs(version, "Production")
         for comment in found.comments[:20]:
             icon = ":green[:material/thumb_up:]" if comment.up else ":red[:material/thumb_down:]"
             st.markdown(f"{icon} {escape(comment.text)} :gray[{short(comment.user)}]")
@@ -42,6 +45,17 @@ def show(version: Version, production: Version | None) -> None:
             st.caption("Nobody has talked to it or judged it yet. Thumbs and votes are given in conversations.")
         if st.button("Talk to it", icon=":material/chat:", key="version_talk"):
             st.switch_page("pages/chat_page.py", query_params={"ref": version.ref})
+
+
+def _needs(version: Version, stage: str) -> None:
+    """The policy's checklist, read when it is opened: it compares files and reads records."""
+    box = st.expander(
+        f"What {stage} needs", icon=":material/checklist:", type="compact", on_change="rerun",
+        key=f"version_policy_{version.ref}",
+    )  # fmt: skip
+    if box.open:
+        with box:
+            checklist.show(checklist.read(version, stage), stage)
 
 
 def _counts(found: Reviews, production: Version | None) -> None:
