@@ -16,6 +16,7 @@ from .interface import Options
 
 # A token that is 1e-7 times as likely as the likeliest is never drawn: it spares sorting the whole vocabulary.
 _NEVER = 16.0  # natural logarithm
+_COLUMNS = 768  # in which a vocabulary is looked through for its likeliest tokens
 _64_BITS = 2**64 - 1  # random numbers have no negative seeds
 
 
@@ -58,7 +59,10 @@ class Sampler:
     def _draw(self, logits: np.ndarray[Any, Any]) -> int:
         options = self._options
         top = logits.max()
-        ids = (logits >= top - self._reach).nonzero()[0]
+        least = top - self._reach
+        ids = (logits >= least).nonzero()[0]
+        if len(ids) > _COLUMNS >= options.top_k > 0:
+            ids = (logits >= max(least, _least_of_best(logits, options.top_k))).nonzero()[0]
         draw = self._random.random()  # one for every token, drawn or not, so that answers stay comparable
         if len(ids) == 1:
             return int(ids[0])
@@ -78,6 +82,13 @@ class Sampler:
             self._seen_ids = np.append(self._seen_ids, token)
         if self._options.presence_penalty or self._options.frequency_penalty:
             self._counts[token] = self._counts.get(token, 0) + 1
+
+
+def _least_of_best(logits: np.ndarray[Any, Any], top_k: int) -> float:
+    """A logit that the `top_k` best reach and few others do, for as many maxima of columns reach it."""
+    rows = len(logits) // _COLUMNS
+    maxima = logits[: rows * _COLUMNS].reshape(rows, _COLUMNS).max(axis=0)
+    return float(np.partition(maxima, -top_k)[-top_k])
 
 
 def log_probabilities(logits: np.ndarray[Any, Any], token: int, top: int) -> tuple[float, list[tuple[int, float]]]:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from phi3core.engine import sampling
 from phi3core.engine.interface import Options
 from phi3core.engine.sampling import Sampler, log_probabilities
 
@@ -146,6 +147,23 @@ def test_top_p_keeps_the_token_that_crosses_it() -> None:
 
 def test_top_k_beyond_the_vocabulary_means_all_of_it() -> None:
     assert set(drawn(np.zeros(4, np.float32), PLAIN.but(top_k=10**6), draws=500)) == {0, 1, 2, 3}
+
+
+@pytest.mark.parametrize("top_k", [1, 50, 768])
+@pytest.mark.parametrize("size", [1000, 7700])
+def test_the_likeliest_of_many_tokens_are_found_by_columns_as_by_sorting_all(
+    monkeypatch: pytest.MonkeyPatch, size: int, top_k: int
+) -> None:
+    options = Options(temperature=1.5, top_p=1, top_k=top_k)
+
+    def drawn_of_many() -> list[int]:
+        sampler = Sampler(options, NO_PROMPT, seed=4)
+        return [sampler.pick(some_logits(size, seed=step)) for step in range(60)]
+
+    found = drawn_of_many()
+    monkeypatch.setattr(sampling, "_least_of_best", lambda *_: -math.inf)
+
+    assert found == drawn_of_many()
 
 
 def test_every_token_of_a_flat_distribution_can_come_first_and_last() -> None:
