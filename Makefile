@@ -54,7 +54,8 @@ coverage: setup-dev ## The same tests without the journeys, and which branches t
 	@env -u PHI3_HOME $(PY) -m pytest -n 5 -m "not browser" --cov
 
 test-races: setup-dev ## All promotions at once and all kills, on every store, and answers in every company (the tests above run a sample; takes long)
-	@env -u PHI3_HOME PHI3_RACES=100 PHI3_SCHEDULES=1000 $(PY) -m pytest tests/races tests/engine/test_schedules.py
+	@env -u PHI3_HOME PHI3_RACES=100 PHI3_SCHEDULES=1000 PHI3_HANGUPS=4000 $(PY) -m pytest tests/races \
+		tests/engine/test_schedules.py tests/serving/child/test_hanging_up.py
 
 test-clients: setup $(CLIENTS)/.installed ## Real clients (LangChain, the AI SDK, …) against an app of its own; writes docs/clients.md
 	@$(PY) clients/run.py

@@ -83,7 +83,9 @@ def pieces(start: int, end: int, size: int, grain: int) -> Iterator[tuple[int, i
 def grain_of(runtime: Runtime) -> int:
     """Where a kept prompt may be cut: anywhere (1) if this machine's kernels read it the same, else between pieces."""
     # A piece of one token more than fills any kernel's tile: some compute that last row as they do a single token.
-    tokens = np.arange(max(runtime.piece, 16) + 2, dtype=np.int32) % runtime.vocabulary
+    # Not as far as a divide, where all of it is read anew.
+    count = min(max(runtime.piece, 16) + 2, runtime.divide or runtime.context_length)
+    tokens = np.arange(count, dtype=np.int32) % runtime.vocabulary
 
     def read(*ends: int) -> np.ndarray[Any, Any]:
         sequence, begin = runtime.sequence(len(tokens)), 0

@@ -94,6 +94,13 @@ def test_kernels_that_round_by_the_piece_are_found_out() -> None:
     assert grain_of(FakeRuntime("strict", piece=16)) == 16
 
 
+def test_a_model_that_is_divided_is_looked_at_below_its_divide() -> None:
+    runtime = FakeRuntime("strict", divide=40)
+
+    assert grain_of(runtime) == 64
+    assert sum(runtime.log) == 2 * 40
+
+
 @pytest.mark.parametrize(("size", "piece"), [(0, 64), (90_000_000, 64), (2_700_000_000, 16), (10**11, 8)])
 def test_the_larger_the_weights_the_smaller_the_pieces(size: int, piece: int) -> None:
     assert piece_for(size) == piece

@@ -98,9 +98,8 @@ class Schedule:
 def engine(request: pytest.FixtureRequest, tiny_onnx: Path) -> TokenEngine:
     """One that computes sequences of more tokens than the divide in steps of their own, where there is one."""
     runtime = OnnxRuntime(tiny_onnx)
-    made = TokenEngine(runtime, Options())
-    runtime.divide = request.param  # not before the kernels' grain is found, with fewer tokens than a model divides at
-    return made
+    runtime.divide = request.param
+    return TokenEngine(runtime, Options())
 
 
 @pytest.fixture(scope="module")
