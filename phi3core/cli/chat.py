@@ -175,8 +175,10 @@ def open_output(path: Path) -> Iterator[Any]:
 def _read_questions(file: Path) -> list[str]:
     try:
         lines = [line for line in file.read_text().splitlines() if line.strip()]
-    except (OSError, UnicodeDecodeError) as error:
-        raise BadInput(f"{file} can't be read: {error}.") from error
+    except OSError as error:
+        raise BadInput(f"{file} can't be read: {error.strerror}.") from error
+    except UnicodeDecodeError as error:
+        raise BadInput(f"{file} is no text in UTF-8: save it as such.") from error
     if not lines:
         raise BadInput(f"{file} holds no prompts: write one per line.")
     return [_parse_question(line, number) for number, line in enumerate(lines, start=1)]

@@ -19,7 +19,7 @@ from phi3core.access.loopback_only import LOOPBACK, check_app_address, check_ser
 from phi3core.access.roles import local_person, require
 from phi3core.access.sessions import end_sessions
 from phi3core.cell import cell
-from phi3core.errors import Cancelled, NotFound, Phi3Error, ServerError
+from phi3core.errors import BadInput, Cancelled, NotFound, Phi3Error, ServerError
 from phi3core.http_client import local_client
 from phi3core.settings import load_settings
 from phi3core.text import plural
@@ -80,6 +80,8 @@ def serve(ref: str, host: str, port: int, api_key: str | None) -> None:
 @click.argument("email")
 def key(email: str) -> None:
     """Make a key for EMAIL to call /v1 with, and the line that lets it in."""
+    if "@" not in email.strip(" @"):
+        raise BadInput(f"“{email}” is no e-mail address: a key belongs to a person.")
     made = generate_key()
     click.echo(f"The key, which is shown only now:\n\n    {made}\n")
     click.echo(f"This goes below [keys] in {load_settings().secrets}; take it out again, and the key opens nothing:\n")

@@ -14,7 +14,7 @@ from phi3core.access import roles
 from phi3core.access.model_rights import load_rights
 from phi3core.access.roles import Person
 from phi3core.cell import cell
-from phi3core.engine.loader import needs_code
+from phi3core.engine.loader import is_ours, needs_code
 from phi3core.errors import Conflict, StoreError
 from phi3core.registry import artifacts, reader
 from phi3core.registry.models import Version
@@ -49,10 +49,14 @@ def trust(settings: Settings, ref: str, reason: str = "", person: Person | None 
 
     Raises:
         Forbidden: the person is no admin.
+        Conflict: it runs no code of its own.
         NotFound, StoreError: there is no such version, or its files can't be read.
     """
     person = _admin(settings, ref, person)
     version = reader.get_version(settings, ref)
+    folder = artifacts.local_folder(settings, version)
+    if folder and is_ours(folder) and not needs_code(folder):
+        raise Conflict(f"{version.ref} runs no code of its own: it is opened on its weights, without being trusted.")
     return _record(settings, version, TRUST, reason, person, artifacts.compute_digest(settings, version))
 
 

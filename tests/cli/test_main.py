@@ -67,7 +67,11 @@ def test_the_module_itself_runs_and_stays_light() -> None:
         (("serve", "phi3/9", "--port", "0"), "phi3 has no version 9"),
         (("serve", "phi3/1", "--host", "0.0.0.0", "--port", "0"), "set --api-key"),
         (("serve", "phi3/1", "--port", "99999"), "99999"),
-        (("batch", "phi3/1", "/nowhere/prompts.txt", "--output", "/dev/null"), "can't be read"),
+        (
+            ("batch", "phi3/1", "/nowhere/prompts.txt", "--output", "/dev/null"),
+            "can't be read: No such file",
+        ),
+        (("key", "ada"), "“ada” is no e-mail address: a key belongs to a person."),
         (("build", "--wrapper", "onnx", "--name", "a/b"), "A model's name is made of"),
         (("build", "--wrapper", "onnx", "--source", "hf:nope"), "owner/repo"),
         (("build", "--wrapper", "onnx", "--precision", "int3"), "can't be built at “int3”"),

@@ -54,6 +54,13 @@ def test_code_runs_only_while_an_admin_trusts_these_very_files(
     assert code_trust.is_trusted(settings, version, folder)
 
 
+def test_what_runs_no_code_of_its_own_is_not_to_be_trusted(settings: Settings, version: Version, folder: Path) -> None:
+    (folder / "MLmodel").write_text(f"{CODE}\nmetadata: {{phi3: {{wrapper: onnx}}}}")
+    with pytest.raises(Conflict, match="runs no code of its own"):
+        code_trust.trust(settings, version.ref, "", ADMIN)
+    assert search.of_model(settings, version.name) == []
+
+
 def test_trust_ends_for_all_files_that_were_trusted_whatever_they_are_now(
     settings: Settings, version: Version, folder: Path
 ) -> None:
