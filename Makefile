@@ -17,7 +17,7 @@ export DO_NOT_TRACK := true
 # Where this is set, each of the thousands of processes would compile the same files.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: run dev test test-clients test-all test-units test-journeys test-fast test-changed test-races coverage lint format types hooks setup setup-dev bench bench-real-size bench-registry bench-review bench-ranking lock \
+.PHONY: run dev test test-clients test-lm-eval test-all test-units test-journeys test-fast test-changed test-races coverage lint format types hooks setup setup-dev bench bench-real-size bench-registry bench-review bench-ranking lock \
 	clean help
 .DEFAULT_GOAL := help
 
@@ -59,6 +59,9 @@ test-races: setup-dev ## All promotions at once and all kills, on every store, a
 
 test-clients: setup $(CLIENTS)/.installed ## Real clients (LangChain, the AI SDK, …) against an app of its own; writes docs/clients.md
 	@$(PY) clients/run.py
+
+test-lm-eval: setup-dev ## EleutherAI's harness itself against model servers of the embedded model (670 MB, minutes)
+	@env -u PHI3_HOME PHI3_LM_EVAL=1 $(PY) -m pytest -m harness
 
 lint: setup-dev ## Style, formatting, import direction, no circle, no file over 300 lines
 	@$(VENV)/bin/ruff check .

@@ -32,6 +32,7 @@ from phi3core.chat import history
 from phi3core.chat.response_history import ResponseHistory
 from phi3core.errors import Phi3Error
 from phi3core.evaluation import jobs as evaluations
+from phi3core.evaluation.benchmarks import jobs as benchmarks
 from phi3core.log_records import clean_log_records
 from phi3core.parent_process import on_parent_exit
 from phi3core.private_files import make_all_private
@@ -90,6 +91,7 @@ async def lifespan(_: st.App) -> AsyncIterator[None]:
     get_index(config).start()
     yield
     evaluations.stop_all()
+    benchmarks.stop_all()
     get_index(config).stop()
     await gateway.stop()
     servers.close()

@@ -122,6 +122,9 @@ SET_DIGEST: Final = "phi3.set_digest"
 RESULT: Final = "phi3.result"
 COMMENT: Final = "phi3.comment."
 
+# A benchmark's result as JSON (evaluation/benchmarks/scores.py), with the suite behind it: a tag of the version's run.
+BENCHMARK: Final = "phi3.benchmark."
+
 # Metrics of a build's run.
 TOKENS_PER_SECOND: Final = "tokens_per_second"
 FIRST_TOKEN_MS: Final = "first_token_ms"

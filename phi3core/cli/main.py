@@ -1,9 +1,25 @@
 """The program: the group of commands with every command in it."""
 
-from . import build, chat, compare, evaluate, models, parity, policy, promote, record, requests, review, serve, trust
+from . import (
+    benchmark,
+    build,
+    chat,
+    compare,
+    evaluate,
+    models,
+    parity,
+    policy,
+    promote,
+    record,
+    requests,
+    review,
+    serve,
+    trust,
+)
 from .group import main
 
 __all__ = [
+    "benchmark",
     "build",
     "chat",
     "compare",

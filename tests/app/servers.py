@@ -18,7 +18,7 @@ from phi3core.errors import BadInput
 from phi3core.registry.models import Version
 from phi3core.serving.child.app import bind_socket, create_app
 from phi3core.serving.handle import Status
-from tests.support.fakes import FakeEngine
+from tests.support.fakes import FakeEngine, until
 
 Engines = Callable[[str], FakeEngine]
 
@@ -101,9 +101,6 @@ class FakeServer:
         self._thread = threading.Thread(target=self._server.run, args=([sock],), daemon=True)
         self._thread.start()
 
-    def wait_ready(self, timeout: float = 600) -> None:
-        """It is from the beginning."""
-
     def status(self) -> Status:
         if self.state:
             return self.state
@@ -114,6 +111,12 @@ class FakeServer:
                 return Status(json.load(answer)["status"], 0.1)
         except OSError:
             return Status("starting", 0.1)
+
+    def wait_ready(self, timeout: float = 600) -> None:
+        until(lambda: self.status().state == "ready", timeout)
+
+    def failure(self) -> str:
+        return ""
 
     def alive(self) -> bool:
         return not self.dead

@@ -46,6 +46,7 @@ def test_a_versions_page_tells_what_it_is(open_page: Open, register: Register, s
     [
         ("Signature", "temperature: number, else 0.4"),
         ("Metrics", "The metric's name"),
+        ("Benchmarks", "No benchmark has been run on this version yet."),
         ("Files", "1 file, "),
         ("Reviews", "Nobody has talked to it or judged it yet."),
         ("Record", "Nothing was done to it yet"),

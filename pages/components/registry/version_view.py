@@ -35,10 +35,10 @@ from . import (
     rollback_dialog,
 )
 from .model_state import ModelState
-from .tabs import files, metrics, overview, parity, record, reviews, signature, usage
+from .tabs import benchmarks, files, metrics, overview, parity, record, reviews, signature, usage
 
 _MEASURED = "The newest measurement: the build’s, or one since."
-_TABS = ("Overview", "Signature", "Metrics", "Parity", "Files", "Reviews", "Record", "Use it")
+_TABS = ("Overview", "Signature", "Metrics", "Parity", "Benchmarks", "Files", "Reviews", "Record", "Use it")
 _COPY, _DELETE, _ROLL_BACK = "Copy to …", "Delete …", "Roll back Production …"
 _ICONS = {_COPY: "content_copy", _DELETE: "delete", _ROLL_BACK: "undo"}
 
@@ -219,6 +219,7 @@ def _tabs(version: Version, listed: list[Version]) -> None:
         "Signature": lambda: signature.show(version),
         "Metrics": lambda: metrics.show(version, listed),
         "Parity": lambda: parity.show(version, listed),
+        "Benchmarks": lambda: benchmarks.show(version),
         "Files": lambda: files.show(version),
         "Reviews": lambda: reviews.show(version, model_state.production(listed)),
         "Record": lambda: record.show(version),

