@@ -59,7 +59,8 @@ def reviews(waiting: Waiting) -> None:
                 st.switch_page("pages/review_page.py", query_params={"r": one.id})
     for one, said in waiting.calls[:MOST]:
         with st.container(border=True, horizontal=True, vertical_alignment="center", key=f"home_call_{said.at}"):
-            st.markdown(f"{short(said.by)} calls you, {ui.ago(from_ms(said.at))}: {short(said.text, 200)}")
+            with st.container():
+                st.markdown(f"{short(said.by)} calls you, {ui.ago(from_ms(said.at))}: {short(said.text, 200)}")
             if st.button("Look", icon=":material/forum:", key=f"home_look_{said.at}"):
                 st.switch_page("pages/review_page.py", query_params={"r": one.id, "view": "results"})
 

@@ -35,7 +35,8 @@ def take_pressed() -> Pressed | None:
 
 
 def show(shown: Sight, may_undo: bool) -> None:
-    """Draw the buttons at the bottom of the page."""
+    """Draw the buttons, at the bottom of the page but for the marks, which may be many."""
+    marks = _marks(shown) if shown.form == "rating" else {}
     with st.bottom:
         if shown.form == "text":
             _text(shown)
@@ -44,7 +45,16 @@ def show(shown: Sight, may_undo: bool) -> None:
                 "Why?", key=_comment_key(shown), placeholder="Why? (may stay empty)", label_visibility="collapsed",
                 max_chars=LONGEST,
             )  # fmt: skip
-            {"pairwise": _pair, "pass": _pass, "rating": _marks}[shown.form](shown)
+        if shown.form == "pairwise":
+            _pair(shown)
+        elif shown.form == "pass":
+            _pass(shown)
+        elif shown.form == "rating":
+            st.button(
+                "Keep it, and go on", key=f"review_keep_{shown.key}", type="primary", shortcut="K", width="stretch",
+                disabled=len(marks) < len(shown.criteria), on_click=_press,
+                args=(shown.key, marks, _comment_key(shown)),
+            )  # fmt: skip
         if may_undo:
             show_undo()
 
@@ -72,24 +82,21 @@ def _pass(shown: Sight) -> None:
         _button(shown, "Fail", "fail", "F", primary=True)
 
 
-def _marks(shown: Sight) -> None:
+def _marks(shown: Sight) -> dict[str, Value]:
+    """The marks by criterion, as far as they are given; the keys are for the first one that has none."""
     key, marks = st.session_state.get(_RATED, ("", {}))
     given: dict[str, Value] = marks if key == shown.key else {}
     asked = next((name for name in shown.criteria if name not in given), "")
     for at, name in enumerate(shown.criteria):
-        with st.container(horizontal=True, gap="small", vertical_alignment="center", key=f"review_marks_{at}"):
-            st.markdown(f"{'**' if name == asked else ''}{short(name)}{'**' if name == asked else ''}", width=110)
+        st.caption(f"**{short(name)}**, 1 is poor, 5 is very good" if name == asked else short(name))
+        with st.container(horizontal=True, gap="xsmall", key=f"review_marks_{at}"):
             for mark in range(1, 6):
                 st.button(
                     str(mark), key=f"review_mark_{shown.key}_{at}_{mark}", width="stretch",
                     type="primary" if given.get(name) == mark else "secondary",
                     shortcut=str(mark) if name == asked else None, on_click=_mark, args=(shown.key, name, mark),
                 )  # fmt: skip
-    st.button(
-        "Keep it, and go on", key=f"review_keep_{shown.key}", type="primary", shortcut="K", disabled=bool(asked),
-        width="stretch", on_click=_press, args=(shown.key, given, _comment_key(shown)),
-        help="1 is poor, 5 is very good." if asked else None,
-    )  # fmt: skip
+    return given
 
 
 def _text(shown: Sight) -> None:

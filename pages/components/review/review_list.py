@@ -13,6 +13,7 @@ from phi3core.evaluation.reviews.review import Review
 from phi3core.timestamps import from_ms
 
 from . import links
+from .start import FORMS
 
 _SHOWN = 20
 
@@ -48,7 +49,13 @@ def _row(one: Review, me: Person, progress: Progress | None) -> None:
                 primary=True,
             )  # fmt: skip
         if one.closed or one.is_run_by(me):
-            links.button("Result", one, f"review_result_{one.id}", "results", ":material/bar_chart:")
+            links.button(
+                "Result" if one.closed else "How it stands",
+                one,
+                f"review_result_{one.id}",
+                "results",
+                ":material/bar_chart:",
+            )
 
 
 def _badge(one: Review) -> str:
@@ -60,7 +67,8 @@ def _badge(one: Review) -> str:
 def _facts(one: Review) -> str:
     until = f" · until {from_ms(one.plan.deadline):%Y-%m-%d}" if one.plan.deadline and not one.closed else ""
     votes = ui.counted(one.plan.reviews, "vote")
-    return f"{ui.counted(one.items, 'item')}, {votes} each · {short(one.by)}, {ui.ago(from_ms(one.when))}{until}"
+    asked = f"{FORMS[one.plan.form]} · {ui.counted(one.items, 'item')}, {votes} each"
+    return f"{asked} · {short(one.by)}, {ui.ago(from_ms(one.when))}{until}"
 
 
 def _mine(progress: Progress | None) -> str:

@@ -23,12 +23,14 @@ from phi3core.serving.pool import Pool
 from phi3core.settings import Settings
 from phi3core.timestamps import to_ms
 
-_FORMS: dict[Form, str] = {
+FORMS: dict[Form, str] = {
     "pairwise": "Which of two answers is better",
     "rating": "1 to 5, on criteria",
     "pass": "Pass or fail",
     "text": "In one's own words",
 }
+"""How a review is answered, in words."""
+
 _EVALUATION, _SET = "An evaluation's answers", "A prompt set, answered first"
 
 
@@ -95,7 +97,7 @@ def _set_refs(settings: Settings) -> list[str]:
 def _plan() -> Plan:
     question = st.text_input("Question", placeholder="Is 7 fit to replace 5?", key="review_question", max_chars=500)
     left, right = st.columns(2)
-    form = left.selectbox("How it is answered", get_args(Form), format_func=_FORMS.__getitem__, key="review_form")
+    form = left.selectbox("How it is answered", get_args(Form), format_func=FORMS.__getitem__, key="review_form")
     criteria: list[str] = []
     if form == "rating":
         criteria = right.multiselect(
