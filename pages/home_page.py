@@ -7,8 +7,9 @@ import streamlit as st
 from pages.components.compare.candidates import suggested
 from pages.components.home import charts, overview
 from pages.components.registry.list_view import started_index
-from pages.components.shared import reads, ui
+from pages.components.shared import live_part, reads, ui
 from phi3core import tags
+from phi3core.access.roles import Person
 from phi3core.build import jobs
 from phi3core.build.job import Job
 from phi3core.evaluation.reviews.waiting import Waiting, read_waiting
@@ -51,6 +52,15 @@ def _use() -> None:
         charts.use(reads.read("Counting answers …", use.count_answers, ui.config(), max_age=_FRESH))
 
 
+def _await_reviews(by_itself: bool, me: Person) -> None:
+    """What waits in reviews, where it is not known yet: Home does not wait for it, and is drawn anew when it is."""
+    found = reads.latest(read_waiting, ui.config(), me, max_age=10, patience=0)
+    if by_itself and found.value is not None:
+        st.rerun()
+    if found.pending:
+        st.caption(":material/progress_activity: Looking what waits for you in reviews …")
+
+
 st.title("Phi-3 Playground", anchor=False)
 st.caption("Take a small language model from weights to Production, and talk to every version on the way.")
 with ui.stop_on_error():
@@ -60,11 +70,14 @@ in_production = [row for row in now.page.summaries if row.model.production]
 more = bool(now.page.next_page_token)
 
 me = ui.person()
-reviews = reads.latest(read_waiting, ui.config(), me, max_age=10).value or Waiting()
+known = reads.latest(read_waiting, ui.config(), me, max_age=10).value
+reviews = known or Waiting()
 if count := len(overview.requests_for(me, now.waiting)) + len(reviews.reviews) + len(reviews.calls):
     st.subheader(f"Waits for you · {count}", anchor=False)
 overview.waits(me, now.waiting)
 overview.reviews(reviews)
+if known is None:
+    live_part.draw(_await_reviews, me, every=1.0)
 if not models:
     with st.container(border=True):
         st.subheader("Build your first version", anchor=False)

@@ -13,7 +13,7 @@ from functools import lru_cache
 
 from phi3core.access import roles
 from phi3core.access.roles import Person
-from phi3core.errors import Conflict, Forbidden
+from phi3core.errors import Conflict, Forbidden, NotFound
 from phi3core.settings import Settings
 from phi3core.timestamps import now_ms
 from phi3core.traces import acts
@@ -171,7 +171,17 @@ def _has_room(state: ItemState, name: str, now: int) -> bool:
 
 
 def _reserve(settings: Settings, review: Review, board: Board, item: ReviewItem, person: Person, now: int) -> bool:
-    """Reserve an item for a person, or find it reserved for them already. False where it needs no one any more."""
+    """Reserve an item for a person, or find it reserved for them already.
+
+    False where it needs no one any more, or where the answer's trace, which would hold the vote, was deleted.
+    """
+    try:
+        return _claim(settings, review, board, item, person, now)
+    except NotFound:
+        return False
+
+
+def _claim(settings: Settings, review: Review, board: Board, item: ReviewItem, person: Person, now: int) -> bool:
     state = board.state(item.id)
     if state.claims:  # else the first one to claim it has it, whatever was read when
         state = board.read_item(item.id)

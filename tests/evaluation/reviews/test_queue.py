@@ -8,12 +8,14 @@ from pathlib import Path
 
 import pytest
 
+from phi3core import tags
 from phi3core.access.roles import Person
 from phi3core.chat import history
 from phi3core.errors import Conflict, Forbidden
 from phi3core.evaluation.reviews import board, queue, votes
 from phi3core.evaluation.reviews.item_state import LEASE
 from phi3core.settings import Settings
+from phi3core.store.client import experiment_id, mlflow_client
 from phi3core.timestamps import now_ms
 from phi3core.traces import acts
 from tests.support import fakes
@@ -151,3 +153,14 @@ def test_two_browsers_of_one_person_take_one_place(settings: Settings) -> None:
 
     assert [turn.item.id for turn in judge(settings, review, BOB)] == [turn.item.id]
     assert queue.find_next(settings, review, EVE) is None
+
+
+def test_an_item_whose_answer_was_deleted_holds_nobody_up(settings: Settings) -> None:
+    review = made(settings, evaluated(settings, count=3))
+    first = queue.find_next(settings, review, ADA)
+    assert first is not None
+    home = experiment_id(settings, tags.EVALUATIONS)
+    mlflow_client(settings).delete_traces(home, trace_ids=[first.item.trace_id])
+
+    assert len(judge(settings, review, ADA)) == 2
+    assert len(judge(settings, review, BOB)) == 0
