@@ -35,7 +35,7 @@ from .steps import Watcher, step
 _ARTIFACT = "environment/trial.json"
 _PACKAGES = {"mlflow", "onnxruntime-genai", "onnxruntime-genai-cuda", "numpy", "transformers", "torch", "accelerate"}
 _QUESTION, _TOKENS = "Name three colours of the rainbow.", 16
-_NEARLY_GREEDY = 0.01  # a pipeline takes no 0
+_GREEDY = {"onnx": 0.0, "transformers": 0.01}  # temperatures; a pipeline takes no 0, and draws by a seed of its own
 
 
 @dataclass(frozen=True)
@@ -152,7 +152,7 @@ def install(needed: list[str], work: Path) -> Path:
 
 def ask(python: Path, folder: Path, version: Version, needed: list[str], work: Path) -> dict[str, Any]:
     """The answer of a logged model in an environment, with what that has installed. Raises BuildError."""
-    options = {"max_tokens": _TOKENS, "temperature": _NEARLY_GREEDY}
+    options = {"max_tokens": _TOKENS, "temperature": _GREEDY[version.wrapper]}
     chat = version.tags.get(tags.SIGNATURE) == "chat"
     given: dict[str, Any] = {"messages": [{"role": "user", "content": _QUESTION}]} if chat else {"prompt": _QUESTION}
     names = [one.split("==")[0] for one in needed]

@@ -7,11 +7,16 @@ import json
 import platform
 import sys
 from importlib.metadata import version
+from importlib.util import find_spec
 
 
 def main(folder: str, request: str) -> None:
     import mlflow
 
+    if find_spec("torch"):
+        import torch
+
+        torch.manual_seed(1)  # the same draw in both environments
     asked = json.loads(request)
     answer = mlflow.pyfunc.load_model(folder).predict(asked["input"], params=asked["params"])
     first = answer[0] if not isinstance(answer, str) else answer

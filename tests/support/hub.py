@@ -19,6 +19,9 @@ class _Hub(BaseHTTPRequestHandler):
 
     protocol_version = "HTTP/1.1"
     repos: dict[str, Path]
+    digests: dict[Path, str]  # SHA-256 of the large files, as they were when the hub was started
+    cut: set[str]  # names of files whose connection breaks half way, once
+    ranges: list[str]  # what was asked for of files that were cut
 
     def do_GET(self) -> None:
         self._answer(body=True)
@@ -50,7 +53,8 @@ class _Hub(BaseHTTPRequestHandler):
         return self._file(self.repos[name] / "/".join(rest[1:]), body)
 
     def _info(self, name: str) -> dict[str, object]:
-        siblings = [{"rfilename": file["path"], "size": file["size"]} for file in self._tree(self.repos[name])]
+        root = self.repos[name]
+        siblings = [self._sibling(root, str(file["path"]), file["size"]) for file in self._tree(root)]
         return {
             "id": name,
             "sha": SHA,
@@ -59,6 +63,12 @@ class _Hub(BaseHTTPRequestHandler):
             "tags": [],
             "private": False,
         }
+
+    def _sibling(self, root: Path, path: str, size: object) -> dict[str, object]:
+        told: dict[str, object] = {"rfilename": path, "size": size}
+        if digest := self.digests.get(root / path):
+            told["lfs"] = {"sha256": digest, "size": size, "pointerSize": 134}
+        return told
 
     def _tree(self, root: Path) -> list[dict[str, object]]:
         files = sorted(path for path in root.rglob("*") if path.is_file())
@@ -70,8 +80,19 @@ class _Hub(BaseHTTPRequestHandler):
     def _file(self, path: Path, body: bool) -> None:
         if not path.is_file():
             return self._send(404, b"", {"X-Error-Code": "EntryNotFound"})
-        headers = {"ETag": f'"{_etag(path)}"', "X-Repo-Commit": SHA}
-        return self._send(200, path.read_bytes(), headers, body)
+        headers = {"ETag": f'"{_etag(path)}"', "X-Repo-Commit": SHA, "Accept-Ranges": "bytes"}
+        content, wanted = path.read_bytes(), self.headers.get("Range", "")
+        if body and path.name in self.cut:
+            self.cut.remove(path.name)
+            headers["Content-Length"] = str(len(content))
+            self.close_connection = True
+            return self._send(200, content[: len(content) // 2], headers)
+        if body and wanted:
+            self.ranges.append(wanted)
+            start = int(wanted.removeprefix("bytes=").split("-")[0])
+            headers["Content-Range"] = f"bytes {start}-{len(content) - 1}/{len(content)}"
+            return self._send(206, content[start:], headers)
+        return self._send(200, content, headers, body)
 
     def _json(self, value: object) -> None:
         self._send(200, json.dumps(value).encode(), {"Content-Type": "application/json"})
@@ -90,9 +111,12 @@ def _etag(path: Path) -> str:
 
 
 @contextmanager
-def serving(repos: dict[str, Path]) -> Iterator[str]:
-    """The hub's address while it runs."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), type("Hub", (_Hub,), {"repos": repos}))
+def serving(repos: dict[str, Path], cut: set[str] | None = None, ranges: list[str] | None = None) -> Iterator[str]:
+    """The hub's address while it runs. cut, ranges: see `_Hub`."""
+    large = [path for root in repos.values() for path in root.rglob("*.safetensors")]
+    digests = {path: hashlib.sha256(path.read_bytes()).hexdigest() for path in large}
+    known = {"repos": repos, "digests": digests, "cut": cut or set(), "ranges": ranges if ranges is not None else []}
+    server = ThreadingHTTPServer(("127.0.0.1", 0), type("Hub", (_Hub,), known))
     threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
     try:
         yield f"http://127.0.0.1:{server.server_port}"

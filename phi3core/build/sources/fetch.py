@@ -40,7 +40,7 @@ def _fetch(source: Source, cache: Path, report: Report, base: str, above: tuple[
         if base:
             raise BadInput("The embedded model is no adapter: leave the base out.")
         return embedded.fetch_embedded(cache, report)
-    found = _get_folder(source, report)
+    found = _get_folder(source, cache, report)
     if adapter.is_adapter(found.folder):
         adapter.check_adapter(found.folder)
         below = parse_source(base or adapter.read_base(found.folder))
@@ -60,12 +60,12 @@ def _about_base(report: Report) -> Report:
     return lambda fraction, text: report(fraction, f"the adapter's base: {text}")
 
 
-def _get_folder(source: Source, report: Report) -> Weights:
+def _get_folder(source: Source, cache: Path, report: Report) -> Weights:
     """The files as they are; their format is not known yet."""
     if source.kind == "hub":
         from . import hub
 
-        return hub.fetch_from_hub(source, report)
+        return hub.fetch_from_hub(source, cache, report)
     folder = find_folder(source)
     if not adapter.is_adapter(folder):
         check_weights(folder)  # before gigabytes are read for nothing

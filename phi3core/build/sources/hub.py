@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,6 +17,7 @@ from .source import Listing, Report, Source, Weights
 
 if TYPE_CHECKING:
     from huggingface_hub import ModelInfo
+    from huggingface_hub.hf_api import RepoSibling
 
 # What an inspection needs of a model.
 _SMALL = [
@@ -27,10 +29,11 @@ _OLD_TOKENIZER = ["*.model", "vocab.*", "merges.txt", "special_tokens_map.json",
 _FILES = ["*.json", "*.safetensors", "*.model", "*.txt", "*.jinja", "README.md", "LICENSE*"]
 
 
-def fetch_from_hub(source: Source, report: Report) -> Weights:
-    """Download the repository, or the folder in it, into the hub's own cache (``HF_HOME``).
+def fetch_from_hub(source: Source, cache: Path, report: Report) -> Weights:
+    """Download the repository, or the folder in it, into the hub's own cache (``HF_HOME``), and verify it.
 
-    What the files are is not known yet. Raises as sources.fetch.
+    A connection that breaks is taken up where it broke, and a file that is there whole is not fetched again. What the
+    files are is not known yet. Raises as sources.fetch.
     """
     from huggingface_hub import snapshot_download
 
@@ -44,9 +47,39 @@ def fetch_from_hub(source: Source, report: Report) -> Weights:
         total = sum(file.size or 0 for file in wanted)
         with _watch_download(source.repo, total, report):
             root = snapshot_download(source.repo, revision=revision, allow_patterns=patterns, token=hub_token())
+    _verify(Path(root), wanted, cache, report)
     folder = Path(root) / source.path if source.path else Path(root)
     key = hashing.hash_texts("hub", source.repo, revision, source.path)
     return Weights(folder, "transformers", str(source), revision, _licence(info), key)
+
+
+def _verify(root: Path, wanted: list[RepoSibling], cache: Path, report: Report) -> None:
+    """Read every large file once and hold it against the SHA-256 that the hub told for it.
+
+    huggingface_hub itself compares lengths alone. What was verified is remembered by what the file is recognised by.
+
+    Raises:
+        SourceError: one has another content; it is removed, so that it is fetched again.
+    """
+    for file in wanted:
+        expected = file.lfs.sha256 if file.lfs else ""
+        path = (root / file.rfilename).resolve()
+        if not expected or not path.is_file():
+            continue
+        found = path.stat()
+        known = hashing.hash_texts("verified", str(path), f"{found.st_size} {found.st_mtime_ns}", expected)
+        mark = cache / "verified" / known
+        if mark.exists():
+            continue
+        report(None, f"verifying {file.rfilename}")
+        if hashing.hash_file(path) != expected:
+            path.unlink()
+            raise SourceError(
+                f"{file.rfilename} is damaged: its content is not what the hub says it is. It was removed; build again "
+                "to fetch it anew."
+            )
+        mark.parent.mkdir(parents=True, exist_ok=True)
+        mark.touch()
 
 
 def list_repository(source: Source, report: Report) -> Listing:
@@ -140,17 +173,19 @@ def _short(error: BaseException) -> str:
 
 @contextlib.contextmanager
 def _watch_download(repo: str, total: int, report: Report) -> Iterator[None]:
-    """Report the growth of the hub's cache folder while the body downloads into it."""
+    """Report the growth of the hub's cache folder, and how fast it grows, while the body downloads into it."""
     from huggingface_hub import constants
 
     blobs = Path(constants.HF_HUB_CACHE) / f"models--{repo.replace('/', '--')}" / "blobs"
     done = threading.Event()
 
     def watch() -> None:
+        before, began = hashing.folder_size(blobs) if blobs.is_dir() else 0, time.monotonic()
         while not done.wait(0.5):
             have = hashing.folder_size(blobs) if blobs.is_dir() else 0
             share = min(have / total, 1.0) if total else None
-            report(share, f"downloading {have / 1e6:,.0f} of {total / 1e6:,.0f} MB")
+            speed = max(have - before, 0) / (time.monotonic() - began) / 1e6
+            report(share, f"downloading {have / 1e6:,.0f} of {total / 1e6:,.0f} MB, {speed:,.1f} MB/s")
 
     watcher = threading.Thread(target=watch, daemon=True)
     watcher.start()

@@ -21,6 +21,8 @@ from tests.support.hub import SHA, serving
 
 FETCH = """
 import dataclasses, json, sys
+from huggingface_hub import constants
+constants.DOWNLOAD_CHUNK_SIZE = 4096  # a part of a file that is kept: our files are smaller than its own 10 MB
 from pathlib import Path
 from phi3core.build.sources.fetch import fetch_weights
 from phi3core.build.sources.source import parse_source
@@ -129,6 +131,31 @@ def test_a_damaged_download_is_found(fetch: Fetch, repo: Path) -> None:
 
     assert told["error"] == "SourceError"
     assert "is damaged" in told["text"]
+
+
+def test_content_that_is_not_what_the_hub_says_is_found_and_fetched_again(fetch: Fetch, repo: Path) -> None:
+    weights = repo / "model.safetensors"
+    whole = weights.read_bytes()
+    weights.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+
+    told = fetch("hf:acme/tiny-phi3")
+
+    assert told["error"] == "SourceError"
+    assert "model.safetensors is damaged: its content is not what the hub says it is" in told["text"]
+    weights.write_bytes(whole)
+    assert fetch("hf:acme/tiny-phi3")["revision"] == SHA
+
+
+def test_a_connection_that_breaks_half_way_is_taken_up_where_it_broke(repo: Path, tmp_path: Path) -> None:
+    ranges: list[str] = []
+    with serving({"acme/tiny-phi3": repo}, {"model.safetensors"}, ranges) as url:
+        weights = _fetch("hf:acme/tiny-phi3", url, tmp_path)
+
+    assert weights.get("revision") == SHA, weights
+    assert (Path(weights["folder"]) / "model.safetensors").read_bytes() == (repo / "model.safetensors").read_bytes()
+    size = (repo / "model.safetensors").stat().st_size
+    (asked,) = ranges
+    assert size // 2 - 4096 <= int(asked.removeprefix("bytes=").removesuffix("-")) <= size // 2
 
 
 def test_a_hub_that_does_not_answer_is_told_in_a_sentence(tmp_path: Path) -> None:
