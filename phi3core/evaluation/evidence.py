@@ -26,8 +26,10 @@ from .analysis.pairs import count_pairs
 from .judgement import Judgement
 from .results import Evaluation
 from .reviews.review import Review
+from .scorers import JUDGED
 from .statistics import Mean
 
+_DIGITS = 6  # more of each figure would not fit into a record of eight versions
 _NAMED = ("temperature", "max_tokens", "seed")
 
 
@@ -86,7 +88,8 @@ def seal_evaluation(
     same = _unchanged(settings, found.run.refs, _digests_of_run(settings, found.run.run_id))
     made = []
     for ref, (version, state) in same.items():
-        means = found.means(ref)
+        # A judge's verdicts are opinions of another model, also where it judged what came before an interruption.
+        means = {name: mean for name, mean in found.means(ref).items() if name not in JUDGED}
         shown = EvaluationEvidence(
             run=found.run.run_id, prompt_set=prompt_set, items=found.run.items, options=_words(options),
             own=evidence.judged(version, state), means={name: _estimate(mean) for name, mean in means.items()},
@@ -139,13 +142,14 @@ def _digests_of_run(settings: Settings, run_id: str) -> dict[str, str]:
 
 def _changes(found: Evaluation, ref: str, other: str) -> dict[str, Change]:
     return {
-        name: Change(better=one.better, worse=one.worse, p=one.p, lower=one.sure and one.mean < 0)
+        name: Change(better=one.better, worse=one.worse, p=round(one.p, _DIGITS), lower=one.sure and one.mean < 0)
         for name, one in found.compare(ref, other).items()
+        if name not in JUDGED
     }
 
 
 def _estimate(mean: Mean) -> Estimate:
-    return Estimate(value=mean.value, low=mean.low, high=mean.high)
+    return Estimate(value=round(mean.value, _DIGITS), low=round(mean.low, _DIGITS), high=round(mean.high, _DIGITS))
 
 
 def _words(options: Mapping[str, Any]) -> str:

@@ -7,11 +7,13 @@ from pathlib import Path
 import pytest
 
 from phi3core.chat import history
+from phi3core.promotion.policy import policy
+from phi3core.promotion.policy.policy import Policy
 from phi3core.promotion.promote import promote
 from phi3core.settings import Settings
 from tests.app.conftest import Open, links
 from tests.app.registry import said
-from tests.support.judging import ADA, BOB, answered, kept, version_with_files, voted
+from tests.support.judging import ADA, BOB, ROOT, answered, kept, version_with_files, voted
 
 
 def plain(label: str) -> str:
@@ -58,3 +60,18 @@ def test_compare_shows_what_people_said_of_both(open_page: Open, judged: str) ->
         ["0 of 1 · 0 %", "1 of 1 · 100 %"],
         ["0 of 1 · 0 %", "1 of 1 · 100 %"],
     ]
+
+
+def test_what_production_needs_of_a_version_stands_beside_what_people_said(
+    open_page: Open, judged: str, settings: Settings
+) -> None:
+    policy.write(settings, "phi3", "Production", Policy(review_win_rate=0.55), ROOT)
+    at = open_page("registry", model="phi3", version="2", tab="Reviews")
+    assert "no closed review" not in plain(said(at))  # it is read when it is opened
+
+    at.session_state["version_policy_phi3/2"] = True
+    at.run()
+
+    assert "0 of 1 met" in plain(said(at))
+    assert "no closed review against phi3/1 tells it" in plain(said(at))
+    assert not at.exception

@@ -145,3 +145,15 @@ def test_closing_a_review_lets_the_winner_into_production_and_not_the_loser(
     assert [line["met"] for line in search.get(settings, done.record).checks] == [True, True]
     with pytest.raises(PolicyUnmet, match=r"0.0% against phi3/2 \(0.0% to"):
         promote(settings, "phi3/1", "Production", person=RELEASER)
+
+
+def test_what_a_judge_said_is_in_no_record(settings: Settings, pool: FakePool, two: list[Version]) -> None:
+    found = run(settings, pool)
+    judged = [replace(one, scores={**one.scores, "criteria": one.ref == "phi3/1"}) for one in found.answers]
+
+    sealing.seal_evaluation(settings, BOB, Evaluation(found.run, tuple(judged)), "capitals@x", {})
+
+    newest = shown(settings, two[0])[0]
+    assert newest.prompt_set == "capitals@x"
+    assert newest.means.keys() & {"contains", "criteria"} == {"contains"}
+    assert "criteria" not in newest.against[0].changes

@@ -56,10 +56,10 @@ def summary(checks: Sequence[Check]) -> str:
 def line(met: bool, name: str, says: str, source: str = "") -> str:
     """Markdown, with a link to what it rests on. The evidence is escaped: it may quote what people wrote."""
     icon = ":green[:material/check_circle:]" if met else ":red[:material/cancel:]"
-    return f"{icon} **{short(name)}** · {short(says, _EVIDENCE)}{_link(source)}"
+    return f"{icon} **{short(name)}** · {short(says, _EVIDENCE)}{link(source)}"
 
 
-def _link(source: str) -> str:
+def link(source: str) -> str:
     """A link to the evidence, from a record perhaps: only what is the id of a run leads anywhere."""
     kind, _, id = source.partition(" ")
     if kind not in _PLACES or not re.fullmatch(r"[0-9a-f]{32}", id):

@@ -56,10 +56,10 @@ def edit(now: Policy) -> Policy:
         _frame(now), num_rows="dynamic", hide_index=True, key="policy_scores",
         column_config={
             "Prompt set": st.column_config.SelectboxColumn(
-                options=list(sets), format_func=lambda name: short_name(str(name)), required=True
+                options=list(sets), format_func=lambda name: short_name(str(name)), required=True, width="small"
             ),
-            "Scorer": st.column_config.SelectboxColumn(options=list(SCORERS), required=True),
-            "At least": st.column_config.NumberColumn(required=True, help="The least mean over the items"),
+            "Scorer": st.column_config.SelectboxColumn(options=list(SCORERS), required=True, width="small"),
+            "At least": st.column_config.NumberColumn(required=True, width="small", help="The least mean"),
         },
     )  # fmt: skip
     return Policy(

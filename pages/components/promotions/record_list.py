@@ -10,6 +10,7 @@ import streamlit as st
 
 from pages.components.shared import ui
 from pages.components.shared.escape import escape, in_table, short
+from phi3core.promotion.policy import evidence
 from phi3core.promotion.policy.request_status import FILES
 from phi3core.promotion.record.model import Record
 
@@ -91,6 +92,8 @@ def detail(record: Record, link: bool = False) -> None:
         # Lines, not a table: a table cuts what is long where the screen is narrow.
         facts = [f":gray[{name}] {escape(value)}" for name, value in _facts(record).items() if value]
         st.markdown("  \n".join(facts))
+        if source := checklist.link(evidence.source_of(record)):
+            st.markdown(source)
         if lines := [check for check in record.checks if check.get("name") != FILES]:
             st.caption("The policy, as it was met then")
             checklist.show_recorded(lines)

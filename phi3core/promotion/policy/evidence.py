@@ -130,6 +130,16 @@ def evaluations(settings: Settings, version: Version, history: History) -> Itera
     return _read(settings, version, history, EVALUATE, EvaluationEvidence)
 
 
+def source_of(record: Record) -> str:
+    """What a record of evidence is of, as `Check.source` has it; "" for any other record."""
+    names = {REVIEW: ("review", "review"), EVALUATE: ("evaluation", "run")}
+    found = _json(record.evidence) if record.action in names else None
+    if not isinstance(found, dict):
+        return ""
+    kind, key = names[record.action]
+    return f"{kind} {found.get(key, '')}"
+
+
 def short_name(prompt_set: str) -> str:
     """A prompt set's name with as much of its digest as is shown."""
     name, _, digest = prompt_set.rpartition("@")

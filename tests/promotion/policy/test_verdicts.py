@@ -77,7 +77,7 @@ def test_a_review_counts_by_the_lower_end_of_its_interval(
         f"{where}",
     )  # fmt: skip
     assert says(checks, "agreement") == (True, f"0.70 of those who reviewed it, 0.60 needed {where}")
-    assert {check.source for check in checks} == {f"review {ID}"}
+    assert {check.source for check in checks} == {evidence.source_of(record)} == {f"review {ID}"}
     assert not says(wants(settings, version, review_win_rate=0.57), "review")[0]
     assert not says(wants(settings, version, agreement=0.71), "agreement")[0]
 
@@ -183,7 +183,7 @@ def test_what_somebody_wrote_to_the_store_is_no_evidence(settings: Settings, ver
 def test_evidence_that_is_added_to_a_record_without_any_breaks_its_seal(settings: Settings, version: Version) -> None:
     policy.write(settings, "phi3", "Staging", Policy(approvals=1), ROOT)
     record = search.of_model(settings, "phi3")[0]
-    assert record.intact
+    assert (record.intact, evidence.source_of(record)) == (True, "")
 
     mlflow_client(settings).set_tag(record.id, tags.EVIDENCE, "{}")
 
