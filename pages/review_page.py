@@ -15,7 +15,8 @@ def _in_address() -> Review | None:
     if not id:
         return None
     try:
-        return reads.wait_for("Reading the review …", review.read_review, ui.config(), id)
+        # A vote looks anew whether the review is open.
+        return reads.read("Reading the review …", review.read_review, ui.config(), id, max_age=3)
     except NotFound as error:
         ui.show_warning(str(error))
         return None

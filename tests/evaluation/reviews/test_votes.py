@@ -152,7 +152,7 @@ def test_nothing_that_a_reviewer_is_shown_tells_whose_answer_it_is(settings: Set
 
 
 @pytest.fixture
-def away(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[bool]]:
+def away(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[bool]]:
     """Whether the store is away, for everything but what is in memory."""
     gone = [False]
     real = mlflow_client
@@ -169,8 +169,9 @@ def away(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[b
     gone[0] = False
 
 
-def test_a_vote_while_the_store_is_away_is_kept_and_sent_later(settings: Settings, away: list[bool]) -> None:
-    review = made(settings, evaluated(settings, count=2))
+def test_a_vote_while_the_store_is_away_is_kept_and_sent_later(store: Settings, fresh: str, away: list[bool]) -> None:
+    settings = store
+    review = made(settings, evaluated(settings, count=2, name=fresh))
     turn = next_of(settings, review)
     away[0] = True
 
