@@ -18,7 +18,7 @@ COMMANDS = (
     "demo", "build", "inspect", "measure", "parity", "verify-environment", "models", "compare", "copy", "promote",
     "adopt", "rollback", "delete", "request", "approve", "reject", "withdraw", "policy", "record", "chat",
     "batch", "export", "import", "serve", "app", "key", "sign-out", "trust", "prompts", "evaluate", "evaluations",
-    "review", "benchmark",
+    "review", "benchmark", "package",
 )  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""Both wrappers' models behind `mlflow models serve`."""
+"""Both wrappers' models behind `mlflow models serve`: one from the registry, the other from a packaged folder."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from typing import Any
 
 import pytest
 
+from phi3core.packaging.package import write_package
 from tests.conftest import MODEL, Built
 from tests.support.fakes import until
 from tests.wrappers.requests import CHATML, GREEDY, QUESTION
@@ -53,7 +54,9 @@ class Served:
 def served(built_once: Built, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[int, Served]]:
     """Version 1 and version 2, each behind `mlflow models serve`, started side by side."""
     logs = tmp_path_factory.mktemp("served")
-    running = {number: _serve(built_once, number, logs / f"{number}.log") for number in (1, 2)}
+    packaged = write_package(built_once.settings, f"{MODEL}/2", "azureml", logs / "package")
+    uris = {1: f"models:/{MODEL}/1", 2: str(packaged / "model")}
+    running = {number: _serve(built_once, uri, logs / f"{number}.log") for number, uri in uris.items()}
     try:
         for server in running.values():
             until(server.up, 120)
@@ -65,11 +68,11 @@ def served(built_once: Built, tmp_path_factory: pytest.TempPathFactory) -> Itera
             server.process.wait()
 
 
-def _serve(built: Built, number: int, log: Path) -> Served:
+def _serve(built: Built, uri: str, log: Path) -> Served:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    command = [sys.executable, "-m", "mlflow", "models", "serve", "-m", f"models:/{MODEL}/{number}"]
+    command = [sys.executable, "-m", "mlflow", "models", "serve", "-m", uri]
     command += ["--env-manager", "local", "-h", "127.0.0.1", "-p", str(port)]
     with log.open("wb") as file:
         process = subprocess.Popen(
