@@ -35,6 +35,7 @@ from phi3core.access.loopback_only import LOOPBACK
 from phi3core.engine.interface import NO_CHAT, Done, Engine, Messages, Prompt
 from phi3core.errors import BadInput, Conflict, NotFound
 from phi3core.registry.reference import MLFLOW_SCHEME
+from phi3core.serving.body import RequestError
 from phi3core.serving.guard import Guard, headers_of, key_of, require_key
 from phi3core.serving.protocol import PROMPT_TOKENS
 from phi3core.text import join_words
@@ -48,6 +49,8 @@ from .responses import AnswerFormat, Choice
 from .worker import Worker
 
 T = TypeVar("T")
+MOST_ECHOED = 500_000
+"""Tokens that a request with echo may have: each that is told takes half a kilobyte until the answer is sent."""
 
 
 def create_app(
@@ -176,6 +179,9 @@ async def _answer(
     options, left_out = request.options(engine.options, engine.supports, strict)
     # Before the stream begins, while an error can still have a status of its own.
     needs = await asyncio.to_thread(lambda: [engine.check(prompt, options) for prompt in prompts])
+    if options.echo and sum(needs) * options.n > MOST_ECHOED:
+        told = f"With echo a request holds at most {MOST_ECHOED:,} tokens, prompts and answers: send fewer at once."
+        raise RequestError(told, "prompt")
     with_usage = bool(request.stream_options and request.stream_options.include_usage)
     form = AnswerFormat(
         isinstance(request, ChatRequest), name, options.logprobs is not None, with_usage, _warnings(left_out)

@@ -13,6 +13,7 @@ import pytest
 
 from phi3core.engine.onnx import OnnxRuntime
 from phi3core.engine.weights import open_weights
+from phi3core.serving.child import app
 from tests.support.serving import client_of, http, serving, wait_loaded
 
 ASKED = {"temperature": 0, "logprobs": 1, "seed": 1234, "echo": True}
@@ -81,6 +82,16 @@ def test_a_token_that_the_model_does_not_have_is_refused(url: str) -> None:
 
     assert answer.status_code == 400
     assert "There is no token 99999" in answer.json()["error"]["message"]
+
+
+def test_what_would_take_too_much_memory_is_refused(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(app, "MOST_ECHOED", 30)
+
+    answer = http.post(f"{url}/v1/completions", json={**ASKED, "prompt": PROMPTS, "max_tokens": 1})
+
+    assert (answer.status_code, answer.json()["error"]["param"]) == (400, "prompt")
+    assert "at most 30 tokens" in answer.json()["error"]["message"]
+    assert len(completed(url, prompt=PROMPTS[:1], max_tokens=1)["choices"]) == 1
 
 
 # ---------------------------------------------------------------- EleutherAI's harness

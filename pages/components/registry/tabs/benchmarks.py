@@ -33,7 +33,7 @@ def _table(found: list[Score]) -> None:
     rows = [
         {
             "Benchmark": escape(score.label),
-            "Metric": escape(name) + (" **·**" if name == score.metric else ""),
+            "Metric": f"**{escape(name)}**" if name == score.metric else escape(name),
             "Value": f"{value.value:.3f}",
             "95 % interval": _interval(value),
             "Items": f"{score.items:,}",
@@ -45,7 +45,7 @@ def _table(found: list[Score]) -> None:
         for name, value in sorted(score.metrics.items(), key=lambda one: (one[0] != score.metric, one[0]))
     ]
     st.table(pd.DataFrame(rows).set_index("Benchmark"), border="horizontal")
-    st.caption("**·** is the metric that the benchmark is known by. All are metrics of the version’s run: see Compare.")
+    st.caption("In bold: the metric that the benchmark is known by. All are metrics of the version’s run: see Compare.")
     for score in found:
         st.caption(f"{short(score.label)}: {short(score.data, 300)}. By {short(score.harness)}, for {short(score.by)}.")
 
