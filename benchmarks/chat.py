@@ -9,6 +9,7 @@ them.
 
 from __future__ import annotations
 
+import json
 import sys
 import time
 from dataclasses import replace
@@ -163,6 +164,12 @@ def contexts(server: ModelServer, version: Version, folder: Path) -> None:
     print(f"    weights read from memory while decoding, and what this machine reads: {reached}")
 
 
+def _token_bytes(folder: Path) -> int:
+    """Keys and values of a token in every layer, as float32."""
+    decoder = json.loads((folder / "genai_config.json").read_text())["model"]["decoder"]
+    return int(2 * 4 * decoder["num_hidden_layers"] * decoder["num_key_value_heads"] * decoder["head_size"])
+
+
 def _memory(server: ModelServer) -> str:
     return f"{server.memory / 1e6:.0f} MB"
 
@@ -194,7 +201,8 @@ def main() -> None:
             crowds.compare(ours, rival, gguf)
             if rival:
                 kept(ours, rival)
-        crowds.contexts(ours)
+        crowds.contexts(ours, lambda: server.memory, _token_bytes(folder))
+        crowds.batch(ours)
         contexts(server, onnx, folder)
         reading(server, onnx, folder)
     finally:

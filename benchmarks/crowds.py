@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -96,9 +97,13 @@ def compare(ours: Target, rival: Target | None, gguf: Path) -> None:
     row("8 at once, model server / openvino-genai in its process", mine[8] / openvino[1], 0.85, True, told)
 
 
-def contexts(target: Target) -> None:
-    """Eight against one where much was said already."""
+def contexts(target: Target, memory: Callable[[], int], token_bytes: int) -> None:
+    """Eight against one where much was said already, and the memory that these eight take then.
+
+    memory: bytes that the server takes. token_bytes: what a token of its context takes.
+    """
     for context, limit in LONG.items():
+        before = memory()
         asked, seen = stories(8, context), defaultdict[int, list[float]](list)
         for number in range(ROUNDS + 1):
             for count in (1, 8):
@@ -108,6 +113,29 @@ def contexts(target: Target) -> None:
         alone, eight = median(seen[1]), median(seen[8])
         told = f"{eight:.0f}, {alone:.0f} tokens/s"
         row(f"8 at once after {context:,} tokens / one alone", eight / alone, limit, True, told)
+        need, taken = 8 * (context + 60) * token_bytes, memory() - before
+        told = f"{taken / 1e6:,.0f}, {need / 1e6:,.0f} MB"
+        row(f"memory that these 8 added, kept / what {context:,} tokens each need", taken / need, 1.3, False, told)
+
+
+def batch(target: Target) -> None:
+    """Two hundred prompts of 30 tokens, eight at a time, against the same one after the other (a tenth of them)."""
+    asked, numbers = stories(200), iter(range(200))
+
+    def some() -> None:
+        for number in numbers:
+            target.ask(asked[number], 128, seed=number)
+
+    began = time.perf_counter()
+    for thread in [start_thread(some) for _ in range(8)]:
+        thread.join()
+    together = (time.perf_counter() - began) / len(asked)
+    began = time.perf_counter()
+    for number in range(20):
+        target.ask(asked[number], 128, seed=1000 + number)
+    alone = (time.perf_counter() - began) / 20
+    told = f"{together:.2f}, {alone:.2f} s for each"
+    row("200 prompts, one after the other / eight at a time", alone / together, 2.5, True, told)
 
 
 def start_thread(work: Callable[[], Any]) -> threading.Thread:

@@ -185,8 +185,12 @@ class SequenceCache:
         return self._is_own(cached, shared, key) or self.used_bytes + capacity * self._token_bytes > self.budget
 
     def _is_own(self, cached: CachedSequence, shared: int, key: str) -> bool:
-        """Two conversations may share a system prompt: one does not take the other's sequence while there is room."""
-        return (bool(key) and cached.key == key) or shared * 2 >= cached.length
+        """Two conversations may share a system prompt: one does not take the other's sequence while there is room.
+
+        Where beginnings can be copied, one takes only what ends where it goes on.
+        """
+        least = cached.length - 1 - self._grain if self._slots else cached.length / 2
+        return (bool(key) and cached.key == key) or shared >= least
 
     def _capacity(self, need: int) -> int:
         """Room to grow, since a sequence that is outgrown is read anew: twice the need, at least 1,024 tokens."""

@@ -263,3 +263,17 @@ def test_a_copy_of_a_prompt_that_is_still_read_goes_on_from_where_it_is() -> Non
 
     assert 0 < answer.cached < 299
     assert answer == cold(engine, prompt)
+
+
+def test_of_conversations_with_a_long_system_prompt_none_loses_what_it_has_read_to_another() -> None:
+    engine = TokenEngine(FakeRuntime("loose", slots=8), Options(), budget=100_000)
+    system = letters(300)
+    prompts = [system + letters(30, seed) for seed in (2, 3, 4)]
+    cached = [ask(engine, prompt).cached for prompt in prompts]
+
+    assert cached[0] == 0
+    assert min(cached[1:]) >= len(system)
+    for prompt in prompts:
+        turn = prompt + letters(60, 5)
+        assert ask(engine, turn).cached == len(prompt) - 1
+        assert len(engine._cache._idle) == 3

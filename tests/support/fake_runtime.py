@@ -26,7 +26,8 @@ class FakeSequence:
     """
 
     def __init__(self, runtime: FakeRuntime, capacity: int) -> None:
-        self._runtime, self._capacity = runtime, capacity
+        # With slots it grows as it is filled.
+        self._runtime, self._capacity = runtime, runtime.context_length if runtime.slots else capacity
         self._state: list[tuple[int, int, int]] = []
         self._fresh = False
 
