@@ -37,7 +37,7 @@ def pytorch_model(engine: Engine) -> Any:
 
     assert isinstance(engine, TokenEngine)
     assert isinstance(engine._runtime, TransformersRuntime)
-    return engine._runtime._model
+    return engine._runtime.model
 
 
 def keep_layers(model: Any, count: int) -> None:
