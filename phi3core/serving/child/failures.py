@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
@@ -11,6 +13,7 @@ from phi3core.errors import BadInput, Busy, ContextFull, NotFound, NotReady, Phi
 from phi3core.serving.body import RequestError
 from phi3core.serving.protocol import error_response
 
+_TYPES = ("str", "int", "float", "bool", "list[Part]", "list[str]", "list[int]", "list[list[int]]")
 _THERE = "GET /v1/models, POST /v1/chat/completions and POST /v1/completions"
 
 
@@ -29,8 +32,14 @@ def add_error_handlers(app: FastAPI) -> None:
 async def _invalid(_: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
     first = error.errors()[0]
-    where = ".".join(str(part) for part in first["loc"] if part != "body")
+    where = _place(first["loc"])
     return error_response(400, f"{where or 'The request'}: {first['msg']}.", "invalid_request", where or None)
+
+
+def _place(parts: Sequence[int | str]) -> str:
+    """Where in a request, as in ``messages[0].content``, without the type that pydantic names where several fit."""
+    names = [part for at, part in enumerate(parts) if at == 0 or str(part) not in _TYPES]
+    return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in names).removeprefix(".")
 
 
 async def _bad_input(_: Request, error: Exception) -> Response:

@@ -114,3 +114,20 @@ def test_while_long_bodies_are_parsed_others_are_answered(
         finally:
             done.set()
         assert [answer.status_code, *(other.result().status_code for other in sent)] == [200] * 6
+
+
+@pytest.mark.parametrize(
+    ("path", "sent", "place"),
+    [
+        ("v1/chat/completions", message(content=5), "messages[0].content"),
+        ("v1/chat/completions", message(role="x"), "messages[0].role"),
+        ("v1/completions", {"prompt": {"a": 1}}, "prompt"),
+        ("v1/completions", {}, "prompt"),
+    ],
+)
+def test_what_is_of_another_form_is_refused_with_its_place(
+    url: str, engine: FakeEngine, path: str, sent: dict[str, Any], place: str
+) -> None:
+    answer = http.post(f"{url}/{path}", json=sent)
+    assert (answer.status_code, answer.json()["error"]["param"]) == (400, place)
+    assert answer.json()["error"]["message"].startswith(f"{place}: ")
