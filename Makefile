@@ -17,7 +17,7 @@ export DO_NOT_TRACK := true
 # Where this is set, each of the thousands of processes would compile the same files.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: run dev test test-clients test-lm-eval test-all test-units test-journeys test-fast test-changed test-races coverage lint format types hooks setup setup-dev bench bench-real-size bench-registry bench-review bench-ranking lock \
+.PHONY: run dev test test-clients test-lm-eval test-all test-units test-journeys test-fast test-changed test-races coverage lint format types hooks setup setup-dev bench bench-real-size bench-registry bench-review bench-evaluation bench-ranking lock \
 	clean help
 .DEFAULT_GOAL := help
 
@@ -97,6 +97,10 @@ bench-registry: setup-dev ## The registry at 10,000 versions against its limits,
 bench-review: setup-dev ## From a vote to the next item, in a review of 5,000 items and a store of 100,000 traces
 	@PHI3_CHROMIUM="$$(sh scripts/find-chromium.sh)" || exit 1; export PHI3_CHROMIUM; \
 	env -u PHI3_HOME PHI3_CACHE="$${PHI3_CACHE:-$(PHI3_HOME)/cache}" $(PY) -m benchmarks.review
+
+bench-evaluation: $(VENV)/.installed-$(TORCH) ## Evaluations: versions at once, the shipped set, what the store costs, a large result's page (wants an idle machine)
+	@$(PY) -m phi3core demo
+	@PHI3_CHROMIUM="$$(sh scripts/find-chromium.sh)" || exit 1; export PHI3_CHROMIUM; $(PY) -m benchmarks.evaluation
 
 bench-ranking: setup-dev ## The figures of a review of 2,000 votes, and the page that shows them meanwhile
 	@$(PY) -m benchmarks.ranking

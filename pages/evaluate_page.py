@@ -23,4 +23,4 @@ if run_id := st.query_params.get("run", ""):
             st.stop()
 start.show(me)
 progress.show(me)
-evaluation_list.show()
+evaluation_list.show(me)

@@ -109,6 +109,10 @@ DIGESTS: Final = "phi3.digests"
 ITEM: Final = "phi3.item"
 # Of an evaluation's run, too: who judged its answers, a version or an endpoint.
 JUDGE: Final = "phi3.judge"
+# Of an evaluation's run while it is made: how far it is, where and when that was written, as JSON; and that it is to
+# stop.
+PROGRESS: Final = "phi3.progress"
+STOP: Final = "phi3.stop"
 
 # What a reviewer does with an item of a review: assessments on an answer's trace, and their metadata beside ITEM.
 JUDGEMENT: Final = "judgement"

@@ -33,6 +33,7 @@ from phi3core.traces.turn_trace import make_info, write_trace
 
 from . import evidence, judging, prompt_sets, results, runs, scorers
 from .items import Item
+from .pulse import Pulse
 from .results import Evaluation
 
 if TYPE_CHECKING:
@@ -119,7 +120,14 @@ def evaluate(
             missing: list[str] = []
             try:
                 if not complete:
-                    missing = _ask_missing(settings, pool, run_id, targets, items, options, person, report, cancel)
+                    runs.reopen(settings, run_id)
+                    with Pulse(settings, run_id, cancel.stop) as pulse:
+
+                        def told(done: int, total: int) -> None:
+                            pulse.report(done, total)
+                            report(done, total)
+
+                        missing = _ask_missing(settings, pool, run_id, targets, items, options, person, told, cancel)
                 read = results.read_evaluation(settings, run_id)
                 if not complete:
                     if not missing and not cancel.stopped:  # before it is complete: where this fails, it goes on
@@ -140,7 +148,8 @@ def evaluate(
             f"{len(missing)} of {len(items) * len(targets)} answers are missing: {missing[0]} "
             "The others are kept: evaluate once more, and only what is missing is asked."
         )
-    return replace(read, run=replace(read.run, refs=tuple(target.ref for target in targets)))  # in the order asked for
+    refs = tuple(target.ref for target in targets)  # in the order asked for
+    return replace(read, run=replace(read.run, refs=refs, progress=None))
 
 
 def find_targets(settings: Settings, refs: Sequence[str]) -> list[Target]:

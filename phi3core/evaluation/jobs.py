@@ -18,8 +18,9 @@ from phi3core.serving.pool import Pool
 from phi3core.settings import Settings
 
 from . import evaluate as evaluating
-from . import prompt_sets
+from . import prompt_sets, pulse
 from .evaluate import Cancel, find_targets
+from .results import EvaluationRun
 
 Then = Callable[[str], object]
 """Makes something of the answers, once all are there; it is given the evaluation's id."""
@@ -45,7 +46,7 @@ class EvaluationJob:
 
     def may_be_stopped_by(self, person: Person) -> bool:
         """Whether it is the person's own, or the person is an admin."""
-        return person.may("admin") or (person.may("reviewer") and person.name == self.user)
+        return may_stop(self.user, person)
 
     def stop(self, person: Person | None = None) -> None:
         """End it; what was answered is kept. None: the app itself ends. Raises Forbidden for another's."""
@@ -116,6 +117,18 @@ def start(
     arguments = (settings, pool, options or {}, person, again, then, judge)
     threading.Thread(target=job._run, args=arguments, daemon=True).start()
     return job
+
+
+def may_stop(user: str, person: Person) -> bool:
+    """Whether a person may stop what this user has started."""
+    return person.may("admin") or (person.may("reviewer") and person.name == user)
+
+
+def stop_elsewhere(settings: Settings, run: EvaluationRun, person: Person) -> None:
+    """Have an evaluation end that another process makes, within a few seconds. Raises Forbidden or StoreDown."""
+    if not may_stop(run.by, person):
+        raise Forbidden(f"Only {run.by}, who started it, and an admin can stop this evaluation.")
+    pulse.ask_to_stop(settings, run.run_id)
 
 
 def recent() -> list[EvaluationJob]:

@@ -24,6 +24,7 @@ from phi3core.traces.trace_search import RUN
 from phi3core.traces.turn import Turn
 
 from . import statistics
+from .pulse import Progress, progress_of
 from .scorers import JUDGED, NAMES, QUALITY, SCORERS, Score
 from .statistics import Difference, Mean
 
@@ -57,7 +58,8 @@ class EvaluationRun:
     """An evaluation as its run tells it. prompt_set: ``name@digest``. items: how many the set has.
 
     refs: what was evaluated. complete: every item was answered by all of them. when: milliseconds since 1970.
-    judge: the version or endpoint that judged the answers last, if any did.
+    judge: the version or endpoint that judged the answers last, if any did. options: what was asked with.
+    progress: how far it is, where it is made at this moment, on whichever machine.
     """
 
     run_id: str
@@ -68,6 +70,8 @@ class EvaluationRun:
     when: int
     complete: bool
     judge: str = ""
+    options: Mapping[str, Any] = field(default_factory=dict)
+    progress: Progress | None = None
 
 
 @dataclass(frozen=True)
@@ -225,10 +229,12 @@ def _found(run: Run) -> EvaluationRun | None:
     try:
         refs = json.loads(known[tags.VERSIONS])
         items = int(known[tags.ITEMS])
+        options = json.loads(known.get(tags.OPTIONS, "{}"))
     except (KeyError, ValueError, RecursionError):
         return None
     if tags.EVALUATION not in known or not isinstance(refs, list) or not all(isinstance(ref, str) for ref in refs):
         return None
+    progress = progress_of(known)
     return EvaluationRun(
         run.info.run_id,
         known.get(tags.PROMPT_SET, ""),
@@ -238,6 +244,8 @@ def _found(run: Run) -> EvaluationRun | None:
         run.info.start_time,
         run.info.status == "FINISHED",
         known.get(tags.JUDGE, ""),
+        options if isinstance(options, dict) else {},
+        progress if progress and progress.fresh and run.info.status == "RUNNING" else None,
     )
 
 

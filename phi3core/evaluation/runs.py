@@ -5,20 +5,26 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import socket
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from phi3core import tags
 from phi3core.access.roles import Person
 from phi3core.chat.target import Target
+from phi3core.errors import Busy
 from phi3core.settings import Settings
 from phi3core.store.client import experiment_id, mlflow_client, translate_errors
 from phi3core.timestamps import now_ms
 
 from . import datasets, evidence, prompt_sets, scorers
 from .items import Item
+from .pulse import progress_of
 from .results import Evaluation
+
+if TYPE_CHECKING:
+    from mlflow.entities import Run
 
 
 def key_of(digest: str, targets: Sequence[Target], options: dict[str, Any]) -> str:
@@ -47,6 +53,7 @@ def open_run(
         # One that was interrupted goes on, also where a new one is asked for.
         complete = bool(known) and known[0].info.status == "FINISHED"
         if known and not (again and complete):
+            _check_free(known[0])
             return str(known[0].info.run_id), complete
         of = {
             tags.EVALUATION: key,
@@ -62,6 +69,13 @@ def open_run(
         dataset = datasets.publish(settings, found.ref, found.digest, items)
         store.log_inputs(run_id, [datasets.run_input(found.ref, found.digest, dataset)])
         return run_id, False
+
+
+def _check_free(run: Run) -> None:
+    """Raise Busy where another machine makes the evaluation: on this one a lock says so."""
+    progress = progress_of(run.data.tags)
+    if run.info.status == "RUNNING" and progress and progress.fresh and progress.host != socket.gethostname():
+        raise Busy(f"This evaluation is under way on {progress.host}: it can be stopped on the page Evaluate.")
 
 
 def close_run(settings: Settings, found: Evaluation, missing: Sequence[str], stopped: bool) -> Evaluation:
@@ -87,6 +101,12 @@ def log_means(settings: Settings, found: Evaluation) -> None:
     ]
     with translate_errors(settings):
         mlflow_client(settings).log_batch(found.run.run_id, metrics=metrics)
+
+
+def reopen(settings: Settings, run_id: str) -> None:
+    """Have a run that ended before it was complete be under way again."""
+    with translate_errors(settings):
+        mlflow_client(settings).update_run(run_id, status="RUNNING")
 
 
 def end_run(settings: Settings, run_id: str, status: str) -> None:

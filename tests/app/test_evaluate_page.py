@@ -10,10 +10,11 @@ from streamlit.testing.v1 import AppTest
 
 from pages.components.shared import reads
 from phi3core.errors import Forbidden
-from phi3core.evaluation import jobs, prompt_sets, results
+from phi3core.evaluation import jobs, prompt_sets, pulse, results
 from phi3core.evaluation.evaluate import evaluate
 from phi3core.evaluation.results import Evaluation
 from phi3core.settings import Settings
+from phi3core.store.client import mlflow_client
 from tests.app.comparing import three_versions
 from tests.app.conftest import Open, Register, said
 from tests.app.people import RAY
@@ -193,3 +194,22 @@ def test_a_viewer_looks_and_starts_nothing(
     assert open_page("evaluate").button(key="evaluate_start").disabled
     assert "The capital is Madrid." in shown(said(open_page("evaluate", run=found.run.run_id)))
     assert "is no evaluation's id" in shown(open_page("evaluate", run="x").warning[0].value)
+
+
+def test_one_that_another_app_makes_shows_how_far_it_is_and_one_that_broke_off_goes_on(
+    open_page: Open, register: Register, servers: FakePool, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    three_versions(register, servers)
+    found = evaluated(settings, servers, "phi3/1")
+    mlflow_client(settings).update_run(found.run.run_id, status="RUNNING")  # as if its process made it, or was killed
+
+    assert "under way on" in (told := shown(said(open_page("evaluate"))))
+    assert "3 of 3 answers" in told
+    monkeypatch.setattr(pulse, "_SILENT", -1)
+    reads.invalidate()
+    at = open_page("evaluate")
+    at = ended(at.button(key=f"evaluate_go_on_{found.run.run_id}").click().run())
+
+    assert not at.exception
+    assert results.read_run(settings, found.run.run_id).complete
+    assert len(results.read_evaluation(settings, found.run.run_id).answers) == 3

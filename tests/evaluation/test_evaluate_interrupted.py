@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
 from filelock import FileLock
 
-from phi3core.errors import Busy, StoreDown
+from phi3core import tags
+from phi3core.access.roles import Person
+from phi3core.errors import Busy, Forbidden, StoreDown
 from phi3core.evaluation import evaluate as evaluating
-from phi3core.evaluation import prompt_sets, results, runs
+from phi3core.evaluation import jobs, prompt_sets, pulse, results, runs
 from phi3core.evaluation.evaluate import Cancel
 from phi3core.registry.models import Version
 from phi3core.settings import Settings
 from phi3core.store.client import mlflow_client
+from phi3core.timestamps import now_ms
 from phi3core.traces import trace_search, turn_trace
 from tests.app.servers import FakePool
 from tests.evaluation.evaluating import Engines, asked_of, run
 from tests.evaluation.sets import CAPITALS
+from tests.support import fakes
+from tests.support.judging import EVE
 
 
 @pytest.fixture(autouse=True)
@@ -121,3 +127,68 @@ def test_two_programs_do_not_make_the_same_evaluation_at_once(
     monkeypatch.setattr(runs, "key_of", lambda *of: "a" * 64)
     with FileLock(settings.locks / f"evaluation-{'a' * 16}.lock"), pytest.raises(Busy, match="under way already"):
         run(settings, pool)
+
+
+def test_how_far_it_is_stands_in_its_run_and_any_app_server_can_stop_it(
+    settings: Settings, pool: FakePool, versions: list[Version], engines: Engines, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pulse, "EVERY", 0.05)
+    engines["phi3/1"].pause = engines["phi3/2"].pause = 0.3
+    seen: list[results.EvaluationRun] = []
+
+    def look(done: int, total: int) -> None:
+        if done == 1:
+            fakes.until(lambda: (one := results.search_evaluations(settings)[0].progress) is not None and one.done == 1)
+            seen.extend(results.search_evaluations(settings))
+            with pytest.raises(Forbidden, match="who started it"):
+                jobs.stop_elsewhere(settings, seen[0], EVE)
+            jobs.stop_elsewhere(settings, seen[0], Person("root", "admin"))
+
+    stopped = run(settings, pool, report=look)
+
+    (during,) = seen
+    assert during.progress is not None
+    assert (during.progress.done, during.progress.total, during.complete) == (1, 6, False)
+    assert (stopped.run.complete, len(stopped.answers) < 6, stopped.run.progress) == (False, True, None)
+    engines["phi3/1"].pause = engines["phi3/2"].pause = 0
+    assert run(settings, pool).run.complete, "it is not stopped by what stopped the one before"
+
+
+def test_one_whose_process_has_ended_is_not_under_way_and_is_known_with_its_options(
+    settings: Settings, pool: FakePool, versions: list[Version], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = run(settings, pool, "phi3/1", options={"max_tokens": 5})
+    store = mlflow_client(settings)
+    store.update_run(found.run.run_id, status="RUNNING")  # as a killed process leaves it
+    assert results.read_run(settings, found.run.run_id).progress is not None
+    monkeypatch.setattr(pulse, "_SILENT", -1)
+
+    left = results.read_run(settings, found.run.run_id)
+
+    assert (left.progress, left.complete, dict(left.options)) == (None, False, {"max_tokens": 5})
+
+
+@pytest.mark.parametrize("told", ["", "[]", "{}", '{"done": "many", "total": 1, "host": "x", "when": 1}'])
+def test_what_others_wrote_as_its_progress_breaks_nothing(
+    settings: Settings, pool: FakePool, versions: list[Version], told: str
+) -> None:
+    found = run(settings, pool, "phi3/1")
+    mlflow_client(settings).set_tag(found.run.run_id, tags.PROGRESS, told)
+
+    assert results.read_run(settings, found.run.run_id).progress is None
+
+
+def test_one_that_another_machine_makes_is_not_made_here_too(
+    settings: Settings, pool: FakePool, versions: list[Version]
+) -> None:
+    found = run(settings, pool, "phi3/1")
+    store = mlflow_client(settings)
+    told = {"done": 1, "total": 3, "host": "another", "when": now_ms()}
+    store.set_tag(found.run.run_id, tags.PROGRESS, json.dumps(told))
+    store.update_run(found.run.run_id, status="RUNNING")
+
+    with pytest.raises(Busy, match="under way on another"):
+        run(settings, pool, "phi3/1")
+
+    store.set_tag(found.run.run_id, tags.PROGRESS, json.dumps(told | {"when": now_ms() - 120_000}))
+    assert run(settings, pool, "phi3/1").run.complete

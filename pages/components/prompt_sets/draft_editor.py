@@ -35,13 +35,13 @@ def show(draft: Draft, me: Person) -> None:
         if st.session_state.get(_AT) not in keys:
             st.session_state[_AT] = keys[0]
         labels = {entry["key"]: _label(entry) for entry in shown}
-        left, before, after = st.columns([8, 1, 1], vertical_alignment="bottom")
-        chosen = left.selectbox("Item", keys, format_func=lambda key: labels.get(key, ""), key=_AT)
+        chosen = st.selectbox("Item", keys, format_func=lambda key: labels.get(key, ""), key=_AT)
         at = keys.index(chosen)
-        before.button("", icon=":material/chevron_left:", key="sets_before", disabled=at == 0, on_click=_step,
-                      args=(keys, at - 1), width="stretch", help="The item before")  # fmt: skip
-        after.button("", icon=":material/chevron_right:", key="sets_after", disabled=at == len(keys) - 1,
-                     on_click=_step, args=(keys, at + 1), width="stretch", help="The next item")  # fmt: skip
+        with st.container(horizontal=True):
+            st.button("The item before", icon=":material/chevron_left:", key="sets_before", type="tertiary",
+                      disabled=at == 0, on_click=_step, args=(keys, at - 1))  # fmt: skip
+            st.button("The next item", icon=":material/chevron_right:", key="sets_after", type="tertiary",
+                      disabled=at == len(keys) - 1, on_click=_step, args=(keys, at + 1))  # fmt: skip
         item_form.show(draft, shown[at], me)
     with st.container(horizontal=True):
         st.button("Add an item", icon=":material/add:", key="sets_add", on_click=_add, args=(draft.name, me))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -178,4 +179,6 @@ def _item(item: Item) -> None:
 
 
 def _told(value: Any) -> str:
-    return " | ".join(value) if isinstance(value, list) else str(value)
+    if isinstance(value, list):
+        return " | ".join(value)
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
