@@ -18,10 +18,10 @@ import pytest
 from xdist.scheduler import LoadFileScheduling
 
 import phi3core.settings
-from phi3core.registry import index
 from phi3core.settings import Settings, load_settings
 from tests.support import sqlite
 from tests.support import tiny as tiny_model
+from tests.support.heap import heap_collected_once, heap_set_aside  # noqa: F401 (fixtures)
 from tests.support.shared import once
 from tests.support.stores import fresh, http_server, postgres_server, s3_server, store  # noqa: F401 (fixtures)
 
@@ -68,20 +68,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         return "browser" not in item.keywords, length, path, "model" in item.keywords
 
     items.sort(key=place)
-
-
-@pytest.fixture(scope="session", autouse=True)
-def _heap_collected_once() -> Iterator[None]:
-    """Streamlit has all garbage collected after every run of a page, the index after every scan.
-
-    With all that a test process has imported each takes as long as a test, so that only what comes after is looked at.
-    """
-    gc.collect()
-    gc.freeze()
-    gc.enable()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(index, "_freeze_for_garbage_collector", lambda: None)
-        yield
 
 
 @pytest.fixture(autouse=True)
