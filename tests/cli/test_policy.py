@@ -107,7 +107,8 @@ def test_a_closed_review_is_held_against_the_policy(phi3: Settings, tmp_path: Pa
     told = run("review", "close", found.id, "--policy", "Production", "--junit", str(junit))
 
     assert told.exit_code == 1
-    assert "not met: phi3/2: review: At least 50% for certain against phi3/1 needed" in told.stderr
+    assert "not met: phi3/2: review: " in told.stderr
+    assert "at least 50% for certain needed: 1 item by 1 person" in told.stderr  # whichever of the two it preferred
     assert lines_of(junit) == {"phi3/2 review": "failure"}
 
 

@@ -23,6 +23,14 @@ def test_what_was_never_touched_is_intact(three: Settings) -> None:
     assert mlflow_client(three).get_registered_model("phi3").tags[tags.RECORD] == listed[0].seal
 
 
+def test_a_record_without_evidence_is_sealed_as_before_there_was_any() -> None:
+    intent = {tags.ACTION: "promote", tags.MODEL_NAME: "phi3", tags.VERSION: "2", tags.TO: "Production"}
+
+    before = "sha256-4af9b31bb33692d9c42f209ca5617295c5a63c1c36befd3bc13bd5eba10406c6"
+    assert seal.of_intent(intent, 1_700_000_000_000, "") == before
+    assert seal.of_intent(intent | {tags.EVIDENCE: "{}"}, 1_700_000_000_000, "") != before
+
+
 @pytest.mark.parametrize(
     ("tag", "value"),
     [
