@@ -1,7 +1,7 @@
 """What a test process has imported, kept from Python's search for circular garbage.
 
 Streamlit has all garbage collected after every run of a page, the index after every scan. With MLflow and PyTorch in
-the process each takes half a second, as long as a test.
+the process each takes a quarter of a second to half a second.
 """
 
 from __future__ import annotations

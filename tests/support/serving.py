@@ -51,7 +51,8 @@ def serving(
 
 
 def wait_loaded(url: str) -> None:
-    until(lambda: http.get(f"{url}/health").json()["status"] != "loading", 60)
+    # PyTorch and a real model take minutes on a machine that is busy with others.
+    until(lambda: http.get(f"{url}/health").json()["status"] != "loading", 300)
 
 
 def client_of(url: str, key: str = "none") -> openai.OpenAI:
