@@ -55,10 +55,13 @@ def show(found: Parity) -> None:
     st.markdown(f"**{short(found.ref)}** :gray[{says}]")
     columns = st.columns(4)
     help_ = "How far its predictions are from the other’s, in nats; 0 is the same. With its standard error."
-    columns[0].metric("Mean KLD", _figure(figures.kl), f"± {_figure(figures.kl, error=True)}", "off", help=help_)
-    top = figures.same_top
-    columns[1].metric("Same top p", f"{top.value:.1%}", f"± {top.error:.1%}", "off")
-    columns[2].metric("PPL(Q) / PPL(base)", f"{figures.ratio.value:.3f}", f"± {figures.ratio.error:.3f}", "off")
+    top, ratio = figures.same_top, figures.ratio
+    for column, title, value, error, hint in (
+        (columns[0], "Mean KLD", _figure(figures.kl), _figure(figures.kl, error=True), help_),
+        (columns[1], "Same top p", f"{top.value:.1%}", f"{top.error:.1%}", None),
+        (columns[2], "PPL(Q) / PPL(base)", f"{ratio.value:.3f}", f"{ratio.error:.3f}", None),
+    ):
+        column.metric(title, value, f"± {error}", "off", help=hint, delta_arrow="off")
     columns[3].metric("Same greedy answers", f"{report.same_answers} of {len(report.answers)}")
     key = f"parity_{found.ref}_{found.base}"
     st.plotly_chart(figure(found), key=key, config={"displayModeBar": False}, alt="KL divergence by kind of text")

@@ -70,7 +70,8 @@ def figure(points: Sequence[Point], cost: str, here: int) -> go.Figure:
     chart.update_layout(
         height=320, margin={"l": 0, "r": 24, "t": 24, "b": 0}, dragmode=False,
         xaxis={"title": _COSTS.get(cost, cost), "fixedrange": True, "rangemode": "tozero", "zeroline": False},
-        yaxis={"automargin": True, "fixedrange": True, "rangemode": "tozero", "zeroline": False, "nticks": 6},
+        yaxis={"automargin": True, "fixedrange": True, "rangemode": "tozero", "zeroline": False, "nticks": 6,
+               "exponentformat": "power"},
     )  # fmt: skip
     return chart
 
