@@ -10,6 +10,7 @@ import pytest
 
 from phi3core.build import measure
 from phi3core.build.measure import CpuTimes, other_load
+from phi3core.errors import BadInput
 
 
 def test_a_model_without_a_chat_template_is_tried_with_a_plain_prompt(
@@ -26,6 +27,14 @@ def test_a_model_without_a_chat_template_is_tried_with_a_plain_prompt(
     assert conditions["cpu"]
     assert conditions["cores"] >= conditions["threads"] >= 1
     assert conditions["memory_bytes"] > 1e8
+
+
+def test_a_template_that_raises_ends_the_trial_with_its_own_words(tiny_onnx: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(tiny_onnx, tmp_path / "raising")
+    (folder / "chat_template.jinja").write_text("{{ raise_exception('Nobody may ask') }}")
+
+    with pytest.raises(BadInput, match="chat template does not accept these messages: Nobody may ask"):
+        measure.main(str(folder), "onnx", "auto")
 
 
 def test_the_load_is_what_others_took_of_all_cores() -> None:
