@@ -40,4 +40,4 @@ def _read(text: bytes, form: type[Form]) -> Form:
     try:
         return form.model_validate(body)
     except ValidationError as error:
-        raise RequestValidationError(error.errors()) from error
+        raise RequestValidationError(error.errors(include_url=False, include_input=False)) from error

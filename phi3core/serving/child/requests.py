@@ -7,7 +7,7 @@ What a model can't do is refused by name, or, where it would only shade the answ
 from __future__ import annotations
 
 import json
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, StrictInt
 
@@ -33,6 +33,11 @@ _NEUTRAL: dict[str, tuple[Any, ...]] = {
 # Not to be used, says the request, where the other is “none”.
 _SWITCHED_OFF = {"tools": "tool_choice", "functions": "function_call"}
 _MOST_PROMPTS = 2048  # as at OpenAI
+
+Item = TypeVar("Item")
+# Of a list that is of another form, the first place alone is told: a body holds millions of items, and pydantic would
+# write an error for each.
+Listed = Annotated[list[Item], Field(fail_fast=True)]
 
 
 # Beside a message or a part of it, and nothing that a model reads: where an earlier answer found what it says, and what
@@ -65,7 +70,7 @@ class Message(_Strict):
 
     role: Literal["system", "developer", "user", "assistant"]
     name: str | None = None
-    content: str | list[Part] | None = None
+    content: str | Listed[Part] | None = None
 
     def plain(self, where: str = "message") -> dict[str, str]:
         """The message as engines take it. where: what to call it. Raises RequestError for what is more than text."""
@@ -138,7 +143,7 @@ class Request(BaseModel):
     presence_penalty: float | None = None
     frequency_penalty: float | None = None
     seed: int | None = None
-    stop: str | list[str] | None = None
+    stop: str | Listed[str] | None = None
     n: int | None = None
     response_format: ResponseFormat | None = None
 
@@ -174,7 +179,8 @@ class Request(BaseModel):
         try:
             changed = defaults.but(**requested)
         except OptionError as error:
-            raise RequestError(str(error), self._spelled(error.option)) from error
+            named = self._spelled(error.option)
+            raise RequestError(str(error).replace(error.option, named, 1), named) from error
         if unable:
             changed = defaults.but(**{name: value for name, value in requested.items() if name not in unable})
         return changed, [self._spelled(name) for name in unable]
@@ -214,7 +220,7 @@ _PUBLIC = {"json_schema": "response_format"}
 class ChatRequest(Request):
     """POST /v1/chat/completions."""
 
-    messages: list[Message] = Field(min_length=1)
+    messages: Listed[Message] = Field(min_length=1)
     logprobs: bool | None = None
     top_logprobs: int | None = None
 
@@ -230,7 +236,7 @@ class ChatRequest(Request):
 class CompletionRequest(Request):
     """POST /v1/completions. prompt: one or several, each as text or as the ids of its tokens."""
 
-    prompt: str | list[str] | list[StrictInt] | list[list[StrictInt]]
+    prompt: str | Listed[str] | Listed[StrictInt] | Listed[Listed[StrictInt]]
     logprobs: int | None = None
     echo: bool | None = None
 
@@ -247,6 +253,9 @@ class CompletionRequest(Request):
     def _alternatives(self) -> int | None:
         return self.logprobs
 
+    def _spelled(self, option: str) -> str:
+        return "logprobs" if option == "top_logprobs" else super()._spelled(option)
+
     def _requested(self) -> dict[str, Any]:
         return {**super()._requested(), "echo": self.echo}
 
@@ -254,7 +263,7 @@ class CompletionRequest(Request):
 class TemplateRequest(BaseModel):
     """POST /apply-template, as llama.cpp's server has it."""
 
-    messages: list[Message] = Field(min_length=1)
+    messages: Listed[Message] = Field(min_length=1)
 
     def plain(self) -> Messages:
         return _plain(self.messages)
@@ -264,7 +273,7 @@ class TokenizeRequest(BaseModel):
     """POST /tokenize, as vLLM's server has it: a prompt or messages."""
 
     prompt: str | None = None
-    messages: list[Message] | None = None
+    messages: Listed[Message] | None = None
 
     def plain(self) -> Messages:
         return _plain(self.messages or [])

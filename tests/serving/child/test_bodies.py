@@ -8,9 +8,11 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
+from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel
 
 from phi3core.serving import body
-from phi3core.serving.child import bodies
+from phi3core.serving.child import bodies, requests
 from tests.support.fakes import FakeEngine
 from tests.support.serving import CHAT, http
 
@@ -131,3 +133,24 @@ def test_what_is_of_another_form_is_refused_with_its_place(
     answer = http.post(f"{url}/{path}", json=sent)
     assert (answer.status_code, answer.json()["error"]["param"]) == (400, place)
     assert answer.json()["error"]["message"].startswith(f"{place}: ")
+
+
+@pytest.mark.parametrize(
+    ("form", "sent"),
+    [
+        (requests.CompletionRequest, {"prompt": [*[1] * 5000, 0.5]}),
+        (requests.CompletionRequest, {"prompt": [[1, *["a"] * 5000]] * 9}),
+        (requests.CompletionRequest, {"prompt": "a", "stop": [5] * 5000}),
+        (requests.ChatRequest, {"messages": [{"role": "x"}] * 5000}),
+        (requests.ChatRequest, {"messages": [{"role": "user", "content": [{"type": 5}] * 5000}]}),
+        (requests.TokenizeRequest, {"messages": [{"role": "x"}] * 5000}),
+    ],
+)
+def test_a_long_list_of_another_form_is_refused_by_its_first_place_alone(
+    form: type[BaseModel], sent: dict[str, Any]
+) -> None:
+    with pytest.raises(RequestValidationError) as refused:
+        bodies._read(json.dumps(sent).encode(), form)
+
+    assert len(refused.value.errors()) <= 4  # one for each form that the list may have
+    assert not any("input" in error for error in refused.value.errors())

@@ -103,3 +103,18 @@ def test_more_alternatives_than_openai_tells_are_refused(choir_url: str) -> None
 
     assert answer.status_code == 400
     assert "top_logprobs must be between 0 and 20" in answer.json()["error"]["message"]
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "name"),
+    [
+        ("chat/completions", {**CHAT, "logprobs": True, "top_logprobs": 21}, "top_logprobs"),
+        ("completions", {"prompt": "Hi", "logprobs": 21}, "logprobs"),
+    ],
+)
+def test_too_many_alternatives_are_refused_by_the_name_that_the_request_gave_them(
+    choir_url: str, path: str, body: dict[str, Any], name: str
+) -> None:
+    error = http.post(f"{choir_url}/v1/{path}", json=body).json()["error"]
+
+    assert (error["param"], error["message"]) == (name, f"{name} must be between 0 and 20.")
