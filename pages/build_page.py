@@ -4,7 +4,7 @@ from typing import Literal
 
 import streamlit as st
 
-from pages.components.build import build_card, choices, inspection_view
+from pages.components.build import build_card, choices, inspection_view, ladder_view
 from pages.components.shared import live_part, reads, ui
 from phi3core import tags
 from phi3core.build import jobs, ladder
@@ -48,6 +48,7 @@ def _running(by_itself: bool) -> None:
 
 
 def _ended() -> None:
+    ladder_view.show(listed)
     st.subheader("Builds", anchor=False)
     if not listed:
         st.caption("No builds yet.")
@@ -157,8 +158,9 @@ with st.container(border=True):
             can_be_built = kind == "embedded" or all(inspection_view.look_at(one, pressed) for one in firsts)
             if pressed and can_be_built:
                 with st.spinner("Starting the build …"):
+                    before = ""
                     for spec in specs:
-                        jobs.start(ui.config(), spec, ui.person())
+                        before = jobs.start(ui.config(), spec, ui.person(), after=before)
                 inspection_view.forget()
         except Phi3Error as error:
             ui.show_error(str(error))

@@ -11,25 +11,30 @@ import json
 import os
 import signal
 import sys
+from collections.abc import Callable
 from dataclasses import asdict
 
 from phi3core import tags
+from phi3core.clock import SYSTEM, Clock
 from phi3core.errors import Cancelled, Phi3Error
 from phi3core.parent_process import on_parent_exit
-from phi3core.settings import load_settings
+from phi3core.settings import Settings, load_settings
 from phi3core.store.client import mlflow_client, translate_errors
 
-from . import declared_environment, measure_again, steps
-from .job_files import append_event, log_path
+from . import declared_environment, measure_again, process_tree, steps
+from .job_files import append_event, log_path, read_events
 from .parity import parity
 from .spec import BuildSpec
 from .steps import Progress
+
+_WAIT_INTERVAL = 0.3  # seconds between two looks at the job before
 
 
 def main(run_id: str, spec_json: str) -> int:
     """Build or measure, and close the run, also after an error. Returns the exit status.
 
-    spec_json: a `BuildSpec`, or what `jobs.start_task` was asked for.
+    spec_json: a `BuildSpec`, or what another job was asked for (`jobs.start_parity`, …); `after` is a job that ends
+    first.
     """
     config = load_settings()
     work = config.tmp / run_id
@@ -53,6 +58,7 @@ def main(run_id: str, spec_json: str) -> int:
     status, reason = "FINISHED", ""
     try:
         asked = json.loads(spec_json)
+        wait_for_job(config, asked.pop("after", ""), watch)
         match asked.pop("kind", "build"):
             case "measure":
                 measure_again.run_measurement(config, run_id, asked["ref"], watch)
@@ -81,6 +87,16 @@ def main(run_id: str, spec_json: str) -> int:
     with contextlib.suppress(Exception):  # the log on disk is the one that counts; this copy is for MLflow's UI
         store.log_artifact(run_id, str(log_path(config, run_id)))
     return 0 if status == "FINISHED" else 1
+
+
+def wait_for_job(config: Settings, run_id: str, watch: Callable[[Progress], None], clock: Clock = SYSTEM) -> None:
+    """Until the process of a job of this machine has ended. run_id: empty for none."""
+    told = False
+    while run_id and process_tree.living_process(run_id, read_events(config, run_id)):
+        if not told:
+            watch(Progress("weights", "waiting for the job that was asked for before it"))
+        told = True
+        clock.sleep(_WAIT_INTERVAL)
 
 
 class Cancellation:

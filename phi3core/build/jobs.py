@@ -42,8 +42,11 @@ _FOLLOW_INTERVAL = 0.3  # seconds between two readings of a job
 _CANCEL_INTERVAL, _CANCEL_CHECKS = 0.1, 100
 
 
-def start(config: Settings, spec: BuildSpec, person: Person | None = None) -> str:
+def start(config: Settings, spec: BuildSpec, person: Person | None = None, after: str = "") -> str:
     """Start a build in a child process and return its run id.
+
+    Args:
+        after: the run id of a job of this machine that it lets end first, whatever comes of that.
 
     Raises Forbidden unless the person is a releaser, BadInput or StoreDown, before anything starts.
     """
@@ -52,7 +55,8 @@ def start(config: Settings, spec: BuildSpec, person: Person | None = None) -> st
     spec = spec.validated()
     fields = {name: value for name, value in asdict(spec).items() if value != ""}
     parent = os.environ.get("MLFLOW_RUN_ID", "")  # set by “mlflow run”
-    return _start(config, person, spec, fields, asdict(spec), f"{spec.name} {spec.wrapper}", parent)
+    asked = asdict(spec) | {"after": after}
+    return _start(config, person, spec, fields, asked, f"{spec.name} {spec.wrapper}", parent)
 
 
 def start_measuring(config: Settings, ref: str, person: Person | None = None) -> str:
@@ -67,11 +71,12 @@ def start_measuring(config: Settings, ref: str, person: Person | None = None) ->
     return _start_task(config, person, version, {"kind": "measure"}, f"{version.ref} measured again")
 
 
-def start_parity(config: Settings, ref: str, base: str = "", person: Person | None = None) -> str:
+def start_parity(config: Settings, ref: str, base: str = "", person: Person | None = None, after: str = "") -> str:
     """Start holding a version against its source or another version in a child process and return the job's run id.
 
     Args:
         base: the other version; empty for the weights that the version was built from.
+        after: as `start`.
 
     Raises Forbidden unless the person is a releaser, BadInput for what can't be compared, NotFound or StoreDown, before
     anything starts.
@@ -80,7 +85,8 @@ def start_parity(config: Settings, ref: str, base: str = "", person: Person | No
     roles.require(person, "releaser", f"comparing {ref} with {base or 'its source'}")
     version, other = parity.find_comparable(config, ref, base)
     title = f"{version.ref} against {other.ref if other else 'its source'}"
-    return _start_task(config, person, version, {"kind": "parity", "base": other.ref if other else ""}, title)
+    task = {"kind": "parity", "base": other.ref if other else "", "after": after}
+    return _start_task(config, person, version, task, title)
 
 
 def start_trial(config: Settings, ref: str, person: Person | None = None) -> str:

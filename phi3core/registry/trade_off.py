@@ -35,13 +35,18 @@ class Point:
 
 
 def qualities(versions: Iterable[Version]) -> list[str]:
-    """The metrics that say how good versions are and that two of them have, the KL divergence first."""
+    """The metrics that say how good versions are and that two of them have: the KL divergence first, then benchmarks.
+
+    What a benchmark tells of its own error is none.
+    """
     counts: dict[str, int] = {}
     for version in versions:
         for name in version.metrics:
             counts[name] = counts.get(name, 0) + 1
     found = [name for name, count in counts.items() if count > 1 and name not in {*COSTS, *_NEITHER}]
-    return sorted(found, key=lambda name: (name != tags.PARITY_KL, not name.startswith("parity"), name))
+    kept = [name for name in found if not name.endswith("_stderr")]
+    order = ("parity", tags.BENCHMARK_METRIC)
+    return sorted(kept, key=lambda name: (name != tags.PARITY_KL, *(not name.startswith(one) for one in order), name))
 
 
 def find_points(versions: Sequence[Version], cost: str, quality: str) -> list[Point]:

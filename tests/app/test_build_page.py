@@ -26,7 +26,7 @@ def started(monkeypatch: pytest.MonkeyPatch) -> list[BuildSpec]:
     """The builds that were started; none of them really is."""
     specs: list[BuildSpec] = []
 
-    def start(config: Settings, spec: BuildSpec, person: Person) -> str:
+    def start(config: Settings, spec: BuildSpec, person: Person, after: str = "") -> str:
         assert person.may("releaser")
         specs.append(spec.validated())
         return "0" * 32

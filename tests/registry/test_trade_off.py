@@ -46,3 +46,12 @@ def test_only_metrics_that_two_versions_have_are_traded_and_the_divergence_comes
 
     assert trade_off.qualities([*listed, version(3, other=1)]) == [tags.PARITY_KL, tags.PARITY_SAME_TOP, "zeta"]
     assert trade_off.qualities(listed[:1]) == []
+
+
+def test_what_a_benchmark_came_to_is_traded_before_other_metrics_and_its_error_is_not() -> None:
+    names = {"benchmark/hellaswag-20/acc_norm": 0.4, "benchmark/hellaswag-20/acc_norm_stderr": 0.1, "alpha": 1.0}
+    listed = [version(number, **names, size_bytes=number) for number in (1, 2)]
+
+    assert trade_off.qualities(listed) == ["benchmark/hellaswag-20/acc_norm", "alpha"]
+    points = trade_off.find_points(listed, tags.SIZE_METRIC, "benchmark/hellaswag-20/acc_norm")
+    assert [(point.version.version, point.best) for point in points] == [(1, True), (2, False)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import streamlit as st
@@ -43,7 +43,12 @@ def show(versions: Sequence[Version], here: int = 0) -> None:
     )  # fmt: skip
     name = versions[0].name
     st.caption(f"Versions of {short(name)}. Green: no other one is better in both. A click opens a version.")
-    if (found := chosen.selection.points) and (number := found[0]["customdata"][0]) != here:
+    open_chosen(chosen.selection.points, name, here)
+
+
+def open_chosen(points: Sequence[Mapping[str, Any]], name: str, here: int) -> None:
+    """Go to the version whose point was clicked, unless that is the one that is open. points: Plotly's selection."""
+    if points and (number := points[0]["customdata"][0]) != here:
         navigation.go({"model": name, "version": str(number), "tab": "Parity"})
 
 

@@ -80,7 +80,7 @@ def count_items(results: Mapping[str, Any]) -> int:
 
 def metric_name(label: str, metric: str) -> str:
     """What a value is called among the metrics of the version's run."""
-    return f"benchmark/{label}/{metric.replace(',', '.')}"
+    return f"{tags.BENCHMARK_METRIC}{label}/{metric.replace(',', '.')}"
 
 
 def record(settings: Settings, version: Version, score: Score) -> None:
