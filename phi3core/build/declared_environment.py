@@ -1,7 +1,7 @@
 """A version's own requirements tried: a new virtual environment of nothing else, and its answer held against ours.
 
-No cell is around it: a version's requirements are programs. So only what our wrappers write is run: their packages at
-exact versions as wheels, which run nothing when they are installed, and their code as it is in this program.
+A version's requirements are programs. So only what our wrappers write is run: their packages at exact versions as
+wheels, which run nothing when they are installed, and their code as it is in this program; both in a cell.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import shutil
 import subprocess
 import sys
 import time
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from pydantic.dataclasses import dataclass
 
 from phi3core import tags
 from phi3core.cell import environment
+from phi3core.cell.cell import FILE_SIZE, Cell, why_none
 from phi3core.errors import BadInput, BuildError
 from phi3core.registry import artifacts
 from phi3core.registry.models import Version
@@ -30,11 +32,17 @@ from phi3core.store.client import mlflow_client, translate_errors
 from phi3core.wrappers.onnx import TEMPLATE
 
 from . import environment_trial, measure_again
+from .only_data import require_data
 from .steps import Watcher, step
 
 _ARTIFACT = "environment/trial.json"
 _PACKAGES = {"mlflow", "onnxruntime-genai", "onnxruntime-genai-cuda", "numpy", "transformers", "torch", "accelerate"}
 _QUESTION, _TOKENS = "Name three colours of the rainbow.", 16
+_LOADERS = {"onnx": "mlflow.pyfunc.loaders.code_model", "transformers": "mlflow.transformers"}
+_LOADED = {  # what MLflow's pyfunc is told of a model, by wrapper
+    "onnx": {"artifacts", "cloudpickle_version", "model_code_path", "streamable"},
+    "transformers": {"streamable"},
+}
 _GREEDY = {"onnx": 0.0, "transformers": 0.01}  # temperatures; a pipeline takes no 0, and draws by a seed of its own
 
 
@@ -66,6 +74,7 @@ def run_trial(settings: Settings, run_id: str, ref: str, watch: Watcher) -> None
             report(None, "finding the version's files")
             version = measure_again.find_measurable(settings, ref)
             folder = artifacts.download(settings, version)
+            require_data(folder, version.ref)
             needed = read_requirements(folder, version.ref)
             check_code(folder, version.ref)
         with step("install", watch) as report:
@@ -121,13 +130,34 @@ _EXACT = re.compile(r"([a-z0-9-]+)==[0-9][0-9A-Za-z.+]*")
 
 
 def check_code(folder: Path, ref: str) -> None:
-    """Raise BadInput where a logged model has code that is not this program's wrapper's."""
+    """Raise BadInput where MLflow would run anything of a logged model but this program's wrapper, as it is here."""
     own = TEMPLATE.read_bytes()
-    if any(path.read_bytes() != own for path in folder.rglob("*.py")):
+    if not _is_loaded_as_logged(folder) or any(path.read_bytes() != own for path in folder.rglob("*.py")):
         raise BadInput(
             f"The code of {ref} is not the one that this program's wrapper writes, and is not run here. Build the "
             "version again, or try it where you trust it."
         )
+
+
+def _is_loaded_as_logged(folder: Path) -> bool:
+    """Whether the MLmodel file names what our wrappers have MLflow load, and nothing besides."""
+    import yaml
+
+    try:
+        told = yaml.safe_load((folder / "MLmodel").read_text())
+        wrapper, flavors = told["metadata"]["phi3"]["wrapper"], dict(told["flavors"])
+        pyfunc = flavors.pop("python_function")
+        named = {"loader_module", "python_version", "env", "config", "code"} | _LOADED[wrapper]
+        code = Path(pyfunc.get("model_code_path", "")).name
+        return (
+            pyfunc["loader_module"] == _LOADERS[wrapper]
+            and set(pyfunc) <= named
+            and set(flavors) == ({"transformers"} if wrapper == "transformers" else set())
+            and not any(one.get("code") for one in (pyfunc, *flavors.values()))
+            and (wrapper != "onnx" or (code == TEMPLATE.name and (folder / code).is_file()))
+        )
+    except (OSError, yaml.YAMLError, KeyError, TypeError, ValueError, AttributeError):
+        return False
 
 
 def install(needed: list[str], work: Path) -> Path:
@@ -157,9 +187,19 @@ def ask(python: Path, folder: Path, version: Version, needed: list[str], work: P
     given: dict[str, Any] = {"messages": [{"role": "user", "content": _QUESTION}]} if chat else {"prompt": _QUESTION}
     names = [one.split("==")[0] for one in needed]
     request = {"input": given | (options if chat else {}), "params": None if chat else options, "packages": names}
-    command = [str(python), "-I", str(environment_trial.__file__), str(folder), json.dumps(request)]
-    own = environment.allowed(str(work)) | {"PATH": f"{python.parent}{os.pathsep}{os.environ.get('PATH', '')}"}
-    done = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL, env=own, cwd=work)
+    own = work / "answer"
+    own.mkdir(exist_ok=True)
+    shut_in = "" if why_none() else json.dumps(asdict(Cell((folder,), own, file_size=FILE_SIZE)), default=str)
+    # What Python has compiled of the wrapper is looked for here, and not beside it, where it may be another's.
+    start = [str(python), "-I", "-X", f"pycache_prefix={own}", str(environment_trial.__file__)]
+    given = environment.allowed(str(own)) | {
+        "PATH": f"{python.parent}{os.pathsep}{os.environ.get('PATH', '')}",
+        "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
+    }
+    done = subprocess.run(
+        [*start, str(folder), json.dumps(request), shut_in],
+        capture_output=True, text=True, stdin=subprocess.DEVNULL, env=given, cwd=own,
+    )  # fmt: skip
     if done.returncode:
         print(done.stderr, file=sys.stderr, flush=True)  # for the job's log
         last = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]

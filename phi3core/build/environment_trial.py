@@ -1,6 +1,7 @@
-"""Loads a logged model by MLflow alone and prints its answer: ``python -I environment_trial.py FOLDER REQUEST``.
+"""Loads a logged model by MLflow alone and prints its answer: ``python -I environment_trial.py FOLDER REQUEST CELL``.
 
-Run by `declared_environment` in an environment that has nothing of this project. So it imports nothing of it.
+Run by `declared_environment` in an environment that has nothing of this project. So it imports nothing of it but the
+cell, which needs Python alone.
 """
 
 import json
@@ -8,9 +9,13 @@ import platform
 import sys
 from importlib.metadata import version
 from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
 
 
-def main(folder: str, request: str) -> None:
+def main(folder: str, request: str, cell: str) -> None:
+    if cell:
+        _enter(json.loads(cell))
     import mlflow
 
     if find_spec("torch"):
@@ -26,5 +31,14 @@ def main(folder: str, request: str) -> None:
     print(json.dumps({"answer": str(first), "python": platform.python_version(), "packages": found}))
 
 
+def _enter(told: dict[str, Any]) -> None:
+    """Shut this process in. Where this project lies is no longer searched for packages afterwards."""
+    sys.path.insert(0, str(Path(__file__).parents[2]))
+    from phi3core.cell.cell import Cell, enter
+
+    del sys.path[0]
+    enter(Cell(**told | {"reads": tuple(map(Path, told["reads"])), "writes": Path(told["writes"])}))
+
+
 if __name__ == "__main__":
-    main(*sys.argv[1:3])
+    main(*sys.argv[1:4])

@@ -11,12 +11,28 @@ import pytest
 from phi3core import tags
 from phi3core.build import declared_environment
 from phi3core.build.steps import STEPS, Progress
-from phi3core.errors import BadInput, BuildError
+from phi3core.cell.cell import why_none
+from phi3core.errors import BadInput, BuildError, Forbidden
 from phi3core.registry import reader
 from phi3core.settings import Settings
 from phi3core.store.client import mlflow_client
 from phi3core.wrappers.onnx import TEMPLATE
 from tests.support import fakes
+
+MLMODEL = """
+flavors:
+  python_function:
+    artifacts: {phi3-mini-onnx: {path: artifacts/phi3-mini-onnx, uri: phi3-mini-onnx}}
+    cloudpickle_version: 3.1.2
+    code: null
+    config: {max_tokens: 300}
+    env: {conda: conda.yaml, virtualenv: python_env.yaml}
+    loader_module: mlflow.pyfunc.loaders.code_model
+    model_code_path: /tmp/made/onnx_model.py
+    python_version: 3.11.7
+    streamable: true
+metadata: {phi3: {wrapper: onnx}}
+"""
 
 
 @pytest.fixture
@@ -25,7 +41,8 @@ def folder(tmp_path: Path) -> Path:
     made = tmp_path / "logged"
     made.mkdir()
     shutil.copy(TEMPLATE, made)
-    (made / "MLmodel").write_text("flavors: {}\n")
+    (made / "MLmodel").write_text(MLMODEL)
+    (made / "artifacts" / "phi3-mini-onnx").mkdir(parents=True)
     (made / "requirements.txt").write_text("mlflow==3.17.2\nonnxruntime-genai==0.18.0\nnumpy==2.4.6\n")
     return made
 
@@ -80,6 +97,44 @@ def test_code_that_is_not_the_wrappers_is_not_run(folder: Path) -> None:
         declared_environment.check_code(folder, "phi3/1")
 
 
+@pytest.mark.parametrize(
+    ("was", "instead"),
+    [
+        ("loader_module: mlflow.pyfunc.loaders.code_model", "loader_module: evil"),
+        ("code: null", "code: code"),
+        ("model_code_path: /tmp/made/onnx_model.py", "python_model: artifacts/model.pkl"),
+        ("/tmp/made/onnx_model.py", "/tmp/made/other.txt"),
+        ("streamable: true", "streamable: true\n  sklearn: {code: null}"),
+        ("wrapper: onnx", "wrapper: mine"),
+        ("flavors:", "flavors: ["),
+    ],
+)
+def test_what_mlflow_would_load_besides_the_wrapper_is_not_run(folder: Path, was: str, instead: str) -> None:
+    (folder / "code").mkdir()
+    (folder / "code" / "evil.pyc").write_bytes(b"compiled")
+    (folder / "MLmodel").write_text(MLMODEL.replace(was, instead))
+
+    with pytest.raises(BadInput, match="is not run here"):
+        declared_environment.check_code(folder, "phi3/1")
+
+
+def test_what_our_pipelines_have_mlflow_load_is_run(folder: Path) -> None:
+    (folder / TEMPLATE.name).unlink()
+    (folder / "MLmodel").write_text(
+        "flavors:\n  python_function: {config: {}, env: {}, loader_module: mlflow.transformers, python_version: '3'}\n"
+        "  transformers: {code: null, model_binary: model}\nmetadata: {phi3: {wrapper: transformers}}\n"
+    )
+
+    declared_environment.check_code(folder, "phi3/1")
+
+
+def test_a_library_that_its_weights_name_is_not_loaded(settings: Settings, version: str, folder: Path) -> None:
+    (folder / "artifacts" / "phi3-mini-onnx" / "genai_config.json").write_text('{"custom_ops_library": "evil.so"}')
+
+    with pytest.raises(Forbidden, match="phi3/1 can't be opened without running code"):
+        declared_environment.run_trial(settings, mlflow_client(settings).create_run("0").info.run_id, version, print)
+
+
 def test_an_environment_that_cant_be_made_says_what_uv_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("UV_OFFLINE", "1")
     monkeypatch.setenv("UV_CACHE_DIR", str(tmp_path / "empty"))
@@ -88,13 +143,22 @@ def test_an_environment_that_cant_be_made_says_what_uv_said(tmp_path: Path, monk
         declared_environment.install(["numpy==2.4.6"], tmp_path)
 
 
-def test_a_version_that_does_not_load_there_says_where_and_why(
+def test_a_version_that_does_not_load_there_says_where_and_why_and_reads_nothing_of_the_app(
     settings: Settings, version: str, tmp_path: Path
 ) -> None:
     import sys
 
-    (tmp_path / "broken").mkdir()
+    (tmp_path / "secrets.toml").write_text("key")
+    code, work = tmp_path / "broken" / "code", tmp_path / "work"
+    code.mkdir(parents=True)
+    work.mkdir()
+    (code / "mine.py").write_text(
+        f"def _load_pyfunc(_):\n    open({str(tmp_path / 'secrets.toml')!r})\n    raise OSError('read')"
+    )
+    (code.parent / "MLmodel").write_text("flavors: {python_function: {loader_module: mine, code: code}}")
     found = reader.get_version(settings, version)
 
-    with pytest.raises(BuildError, match="does not answer in its own environment"):
-        declared_environment.ask(Path(sys.executable), tmp_path / "broken", found, ["numpy==2"], tmp_path)
+    with pytest.raises(BuildError, match="does not answer in its own environment") as raised:
+        declared_environment.ask(Path(sys.executable), code.parent, found, ["numpy==2"], work)
+
+    assert ("Permission denied" in str(raised.value)) == (not why_none())

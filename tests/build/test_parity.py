@@ -17,7 +17,7 @@ from phi3core.build.parity import comparing, models, parity, reading, results, t
 from phi3core.build.parity.results import REPORT, Report
 from phi3core.build.steps import STEPS, Progress
 from phi3core.engine.weights import open_runtime
-from phi3core.errors import BadInput
+from phi3core.errors import BadInput, Forbidden, StoreError
 from phi3core.registry import reader
 from phi3core.settings import Settings
 from phi3core.store.client import mlflow_client
@@ -188,6 +188,28 @@ def test_against_its_source_the_figures_are_metrics_of_the_version(
     assert [step for step, _, _ in reader.list_measurements(two, version.run_id, tags.PARITY_KL)] == [0, 1]
     (found,) = results.read_results(two, version)
     assert (found.base, found.base_says) == (results.SOURCE, "tiny, in float32")
+
+
+@pytest.mark.parametrize(
+    ("spoil", "error", "words"),
+    [
+        (lambda at: (at / "genai_config.json").write_text('{"custom_ops_library": "evil.so"}'), Forbidden, "code"),
+        (lambda at: (at / "more").symlink_to("/etc/passwd"), StoreError, "is a link out of tiny/2's folder"),
+        (lambda at: _name_weights(at, "/etc"), StoreError, "are said to be outside of its folder"),
+    ],
+)
+def test_a_version_that_is_more_than_weights_in_its_folder_is_not_opened(
+    two: Settings, tmp_path: Path, spoil: Callable[[Path], object], error: type[Exception], words: str
+) -> None:
+    spoil(tmp_path / "logged" / "artifacts" / "phi3-mini-onnx")
+
+    with pytest.raises(error, match=words):
+        parity.run_parity(two, mlflow_client(two).create_run("0").info.run_id, "tiny/2", "tiny/1", lambda _: None)
+
+
+def _name_weights(at: Path, where: str) -> None:
+    mlmodel = at.parents[1] / "MLmodel"
+    mlmodel.write_text(mlmodel.read_text().replace("path: artifacts/phi3-mini-onnx", f"path: {where}"))
 
 
 def test_a_source_that_has_changed_since_is_no_base(two: Settings, tiny: Path) -> None:

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from phi3core import tags
 from phi3core.build import measure_again
+from phi3core.build.only_data import require_data
 from phi3core.build.sources.fetch import fetch_weights
 from phi3core.build.sources.source import Report as Tell
 from phi3core.build.sources.source import Weights, parse_source
@@ -97,7 +98,9 @@ def run_parity(settings: Settings, run_id: str, ref: str, base: str, watch: Watc
 
 
 def _logged(settings: Settings, version: Version) -> Model:
-    found = find_weights(artifacts.download(settings, version))
+    folder = artifacts.download(settings, version)
+    require_data(folder, version.ref)
+    found = find_weights(folder)
     return Model(found.folder, found.kind, found.tokenizer)
 
 
@@ -133,8 +136,9 @@ def fetch_again(settings: Settings, version: Version, tell: Tell) -> Weights:
 
 def _run(part: str, model: Model, work: Path, tell: Tell) -> str:
     """Run one part in a process of its own, in a cell. Returns its last line. Raises BuildError."""
-    reads = {model.folder, model.tokenizer}
-    shut_in = Cell((*reads, *(file for folder in reads for file in linked_files(folder))), work)
+    # The folder of a source may be made of links into the Hugging Face cache; a version's leads nowhere.
+    linked = linked_files(model.folder) if model.kind == "source" else []
+    shut_in = Cell((model.folder, model.tokenizer, *linked), work)
     arguments = [str(model.folder), model.kind, str(model.tokenizer), str(work)]
     command = run.command(shut_in, f"phi3core.build.parity.{part}", arguments)
     errors, last = work / f"{part}.log", ""
