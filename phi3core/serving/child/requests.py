@@ -26,6 +26,9 @@ _NEUTRAL: dict[str, tuple[Any, ...]] = {
     "functions": ([],),
     "logit_bias": ({},),
     "modalities": (["text"],),
+    "prompt_cache_retention": ("in-memory", "in_memory", "24h"),  # how long is the model server's own affair
+    "reasoning_effort": ("none",),
+    "verbosity": ("medium",),
     "parallel_tool_calls": (True, False),
     "tool_choice": ("none", "auto"),
     "function_call": ("none", "auto"),

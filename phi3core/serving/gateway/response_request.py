@@ -67,7 +67,7 @@ class _Text(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    format: _Format = Field(default_factory=_Format)
+    format: _Format | None = None
     verbosity: Literal["medium"] | None = None
 
 
@@ -107,6 +107,8 @@ class ResponseRequest(BaseModel):
                 continue
             if name == "reasoning" and isinstance(value, dict) and not any(value.values()):
                 continue
+            if name == "tools" and (request.model_extra or {}).get("tool_choice") == "none":
+                continue  # not to be used, says the request
             raise _unsupported(name, value)
         if odd := [name for name in request.include or () if name not in _INCLUDED]:
             raise _unsupported("include", odd)
@@ -114,7 +116,7 @@ class ResponseRequest(BaseModel):
 
     @property
     def format(self) -> _Format:
-        return self.text.format if self.text else _Format()
+        return (self.text.format if self.text else None) or _Format()
 
     @property
     def kept(self) -> bool:

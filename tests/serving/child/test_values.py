@@ -90,6 +90,7 @@ _SAID = {"role": "assistant", "content": "", "reasoning_content": "", "tool_call
         {"functions": [{"name": "look"}], "function_call": "none"},
         {"logit_bias": {}, "user": "ada", "metadata": {"a": "b"}, "store": False, "service_tier": "auto"},
         {"seed": -1, "top_k": -1, "min_p": 0, "stop": []},
+        {"reasoning_effort": "none", "verbosity": "medium", "prompt_cache_retention": "24h"},
         {"messages": [{"role": "user", "name": "ada", "content": [_PART]}]},
         {"messages": [*HELLO, _SAID, *HELLO]},
     ],

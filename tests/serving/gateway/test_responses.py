@@ -188,9 +188,18 @@ def test_what_no_model_here_can_do_is_refused_by_name(
         assert told in error["message"]
 
 
-def test_what_asks_for_nothing_is_accepted(client: openai.OpenAI, named: Callable[..., Version]) -> None:
+@pytest.mark.parametrize(
+    "neutral",
+    [
+        {"tools": [], "reasoning": {"effort": None}, "truncation": "disabled", "user": "u", "background": False},
+        {"tools": [{"type": "function", "name": "look", "parameters": {}}], "tool_choice": "none"},
+        {"tools": None, "tool_choice": None, "text": {"format": None}, "reasoning": None, "metadata": None},
+    ],
+)
+def test_what_asks_for_nothing_is_accepted(
+    client: openai.OpenAI, named: Callable[..., Version], neutral: dict[str, Any]
+) -> None:
     named("demo")
-    neutral = {"tools": [], "reasoning": {"effort": None}, "truncation": "disabled", "user": "u", "background": False}
 
     assert client.responses.create(model="demo/1", input="Where?", extra_body=neutral).status == "completed"
 
