@@ -90,7 +90,7 @@ def check(ref: str, stage: str, junit: Path | None) -> None:
 
 
 def _score(config: Settings, text: str) -> Any:
-    from phi3core.evaluation.scorers import check_name
+    from phi3core.evaluation.scorers import JUDGED, check_name
     from phi3core.promotion.policy.policy import ScoreLimit
 
     found = re.fullmatch(r"\s*(.+):\s*(\w+)\s*>=\s*(\S+)\s*", text)
@@ -100,7 +100,12 @@ def _score(config: Settings, text: str) -> Any:
         least = float(found[3])
     except ValueError as error:
         raise BadInput(f"“{text}” is no least score. Write it as “everyday:contains>=0.8”.") from error
-    return ScoreLimit(_whole_ref(config, found[1]), check_name(found[2]), least)
+    scorer = check_name(found[2])
+    if scorer in JUDGED:
+        raise BadInput(
+            f"“{scorer}” is a model's opinion, which no record holds, so no version could meet it: name another scorer."
+        )
+    return ScoreLimit(_whole_ref(config, found[1]), scorer, least)
 
 
 def _whole_ref(config: Settings, ref: str) -> str:

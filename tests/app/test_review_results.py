@@ -76,6 +76,14 @@ def test_an_unsettled_review_says_what_would_settle_it_and_that_nothing_was_lost
     assert f"{NEW} never lost: how much better it is has no upper bound yet." in never
 
 
+def test_a_tie_is_told_as_one_and_no_reviewer_is_said_to_have_bent_it() -> None:
+    at = drawn([vote(f"i{at}", who, "tie") for at in range(2) for who in ("ann", "ben")])
+
+    told = shown(said(at))
+    assert f"Neither **{NEW}** nor **{OLD}** leads" in told or f"Neither **{OLD}** nor **{NEW}** leads" in told
+    assert not at.warning
+
+
 def test_what_may_have_bent_it_is_warned_of() -> None:
     given = [vote(f"i{at}", who, "left") for at in range(2) for who in ("ann", "ben")]
     given += [vote(f"i{at}", NASTY, "right") for at in range(9)]

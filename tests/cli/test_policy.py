@@ -56,6 +56,8 @@ def test_a_policy_pins_the_items_that_are_meant_when_it_is_set(phi3: Settings, c
     assert policy.read(phi3, "phi3")["Production"].agreement is None
     assert "There is no scorer" in refused("policy", "set", "phi3", "Staging", "--score", "capitals:taste>=1")
     assert "everyday:contains>=0.8" in refused("policy", "set", "phi3", "Staging", "--score", "contains")
+    judged = refused("policy", "set", "phi3", "Staging", "--score", "capitals:criteria>=0.8")
+    assert "“criteria” is a model's opinion, which no record holds, so no version could meet it" in judged
     assert "no prompt set" in refused("policy", "set", "phi3", "Staging", "--no-regression", "towns")
 
 

@@ -67,10 +67,15 @@ def _standing(told: Report) -> None:
     rate = told.rates.get((best.ref, second.ref))
     if rate is None:
         return
-    st.markdown(
-        f"**{short(best.ref)}** leads: {rate.value:.0%} of the votes between it and {short(second.ref)} "
-        f"({rate.low:.0%} to {rate.high:.0%}, {ui.counted(rate.count, 'item')})."
-    )
+    sure = f"({rate.low:.0%} to {rate.high:.0%}, {ui.counted(rate.count, 'item')})"
+    if told.leader:
+        says = f"**{short(best.ref)}** leads: {rate.value:.0%} of the votes between it and {short(second.ref)} {sure}."
+    else:
+        says = (
+            f"Neither **{short(best.ref)}** nor **{short(second.ref)}** leads: {short(best.ref)} has "
+            f"{rate.value:.0%} of the votes between them {sure}."
+        )
+    st.markdown(says)
     for one in told.ranking:
         if one.bound == "above":
             st.caption(f"{short(one.ref)} never lost: how much better it is has no upper bound yet.")
@@ -118,7 +123,7 @@ def _voters(told: Report) -> None:
     if failed:
         told_of = ", ".join(f"{one_line(one.name, 40)} {one.failed} of {one.checks}" for one in failed[:10])
         ui.show_warning(f"Items that came twice were judged otherwise the second time: {told_of}.")
-    alone = [one for one in told.voters if told.ranking and one.first_without != told.ranking[0].ref]
+    alone = [one for one in told.voters if told.ranking and one.first_without != told.leader]
     if alone and len(told.voters) > 1:
         names = ", ".join(one_line(one.name, 40) for one in alone[:10])
         ui.show_warning(f"Without the votes of one person another version would lead, or none: {names}.")

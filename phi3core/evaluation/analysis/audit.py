@@ -16,10 +16,11 @@ from .shares import share
 
 @dataclass(frozen=True)
 class Voter:
-    """A reviewer's part in a result. checks: repeated items that they judged; failed: those they judged otherwise.
+    """A reviewer's part in a result. votes: a vote on several criteria is one.
 
-    first_without: the version that leads without their votes, "" where none leads. swing: how far the chance of a
-    version moves without them, at most. Both are of pairwise votes.
+    checks: repeated items that they judged; failed: those they judged otherwise the second time. first_without: the
+    version that leads without their votes, "" where none leads. swing: how far the chance of a version moves without
+    them, at most. Both are of pairwise votes.
     """
 
     name: str
@@ -56,10 +57,10 @@ def weigh(judgements: Sequence[Judgement]) -> list[Voter]:
     """Each reviewer's part, those with the most votes first."""
     pairs = count_pairs(judgements)
     checks, failed = _checks(judgements)
-    votes = Counter(vote.reviewer for vote in judgements if not vote.check)
+    votes = Counter(who for who, _ in {(vote.reviewer, vote.item) for vote in judgements if not vote.check})
     return [
         Voter(name, count, checks[name], failed[name], *_without(pairs, judgements, name))
-        for name, count in votes.most_common()
+        for name, count in sorted(votes.items(), key=lambda one: (-one[1], one[0]))
     ]
 
 

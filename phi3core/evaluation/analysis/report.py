@@ -23,15 +23,17 @@ from .shares import share
 class Report:
     """What the votes say. votes, items, people: counts, without the repeated items that check attention.
 
-    ranking: best first, of pairwise votes. rates: by two versions, the share of votes that preferred the first. means:
-    by version and criterion, of ratings (1 to 5) or of passes (a share). islands: groups of versions between which
-    there is no vote. agreement_over_time: (milliseconds since 1970, alpha). needed: for the two that lead.
+    ranking: best first, of pairwise votes. leader: the one that is ahead in it, "" where the first share their place.
+    rates: by two versions, the share of votes that preferred the first. means: by version and criterion, of ratings (1
+    to 5) or of passes (a share). islands: groups of versions between which there is no vote. agreement_over_time:
+    (milliseconds since 1970, alpha). needed: for the two that lead.
     """
 
     votes: int
     items: int
     people: int
     ranking: tuple[Rank, ...]
+    leader: str
     rates: dict[tuple[str, str], Mean]
     means: dict[tuple[str, str], Mean]
     islands: tuple[tuple[str, ...], ...]
@@ -57,6 +59,7 @@ def analyse(judgements: tuple[Judgement, ...], times: int = ranking.RESAMPLES) -
         len({vote.item for vote in votes}),
         len({vote.reviewer for vote in votes}),
         tuple(ranks),
+        audit.leader(pairs),
         compare(pairs),
         _means(votes),
         tuple(map(tuple, ranking.islands(pairs))) if pairs.refs else (),

@@ -112,13 +112,14 @@ def _truthfulqa(rows: Rows, _: int) -> Rows:
 
 
 def _mmlu(rows: Rows, seed: int) -> Rows:
-    """Ten of each subject, drawn by the seed. Two rows of the file are headers of tables."""
+    """Ten of each subject, drawn and mixed by the seed. Two rows of the file are headers of tables."""
     subjects: dict[str, Rows] = defaultdict(list)
     for row in rows:
         if row["correct_answer"] in ("A", "B", "C", "D"):
             subjects[row["topic"]].append(row)
     draw = random.Random(seed)  # noqa: S311
     chosen = [row for _, found in sorted(subjects.items()) for row in draw.sample(found, _PER_SUBJECT)]
+    draw.shuffle(chosen)  # so that the first ones, where only some are asked, are of all subjects
     return [
         {
             "question": row["question"],

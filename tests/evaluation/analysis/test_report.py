@@ -38,6 +38,19 @@ def test_one_voter_who_decides_the_result_is_named() -> None:
     assert voters["eve"].swing > voters["ann"].swing
 
 
+def test_a_vote_on_several_criteria_is_one() -> None:
+    given = [
+        Judgement(item, "ann", "rating", NEW, value=4, criterion=name) for item in "ab" for name in ("helpful", "true")
+    ]
+
+    assert [(one.name, one.votes) for one in analyse(given).voters] == [("ann", 2)]
+
+
+def test_versions_that_share_the_first_place_have_no_leader() -> None:
+    assert analyse(votes("left", "left", "right")).leader == NEW
+    assert analyse(votes("tie", "left", "right")).leader == ""
+
+
 def test_attention_is_checked_by_the_version_that_is_chosen() -> None:
     given = [vote("a", "ann", "left"), vote("a", "ann", "right", OLD, NEW, check=True)]  # the same, sides changed
     given += [vote("a", "ben", "left"), vote("a", "ben", "right", check=True), vote("b", "ben", "left", check=True)]

@@ -81,6 +81,15 @@ def test_mmlu_is_ten_of_each_subject_by_the_seed_without_the_headers(tmp_path: P
     assert written("mmlu", rows, tmp_path, seed=8)[3] != items
 
 
+def test_a_few_items_of_mmlu_are_of_many_subjects(tmp_path: Path) -> None:
+    rows = [mmlu(f"subject {at}", number) for at in range(20) for number in range(10)]
+
+    label, _, _, items = written("mmlu", rows, tmp_path, limit=40)
+
+    assert label == "mmlu-40"
+    assert len({item["subject"] for item in items}) > 10  # and not the first four
+
+
 def test_an_unknown_suite_is_told_with_those_that_there_are() -> None:
     with pytest.raises(NotFound, match="there are ifeval, gsm8k"):
         find_suite("glue")
