@@ -48,10 +48,11 @@ def set_of(name: str, count: int) -> list[Item]:
 
 
 @contextmanager
-def answers_at_once() -> Iterator[None]:
-    """Every answer is there as soon as it is asked for."""
+def made_up_answers(seconds: float = 0.0) -> Iterator[None]:
+    """Every answer is there so many seconds after it was asked for, and takes no processor."""
 
     def answer(_pool: Any, live: LiveTurn, target: Any, _messages: Any, _conversation: str) -> Outcome:
+        time.sleep(seconds)
         shift = int(target.version) if isinstance(target, Version) else 0
         live.append(" ".join(_WORDS[(at + shift) % len(_WORDS)] for at in range(TOKENS)))
         live.set_finish_reason("stop")
@@ -77,11 +78,15 @@ def store(items: int, page_items: int, speed: float) -> None:
         prompt_sets.save_set(config, "bench", set_of("a", items))
         prompt_sets.save_set(config, "page", set_of("b", page_items))
         refs = [f"bench/{number}" for number in range(1, VERSIONS + 1)]
-        with answers_at_once():
-            rest = _timed(config, "bench", refs[:1])
-            told = f"{rest:.1f} s beside {items * TOKENS / speed:.0f} s at {speed:.0f} tokens/s"
-            share = rest / (items * TOKENS / speed)
-            row("the rest of an evaluation / the time of its answers", share, 0.25, False, told)
+        answers = items * TOKENS / speed
+        with made_up_answers(config.parallel * TOKENS / speed):  # as many at once as a version writes
+            used = time.process_time()
+            rest = _timed(config, "bench", refs[:1]) - answers
+            used = time.process_time() - used
+        each = used / items * 1000  # milliseconds
+        told = f"{rest:.1f} s more than {answers:.0f} s at {speed:.0f} tokens/s, {each:.0f} ms of processor each"
+        row("the rest of an evaluation / the time of its answers", rest / answers, 0.25, False, told)
+        with made_up_answers():
             row("the same evaluation again, seconds", _timed(config, "bench", refs[:1]), 2, False, "")
             found = evaluating.evaluate(config, None, "page", refs)  # type: ignore[arg-type]
         page(config, found.run.run_id, page_items)

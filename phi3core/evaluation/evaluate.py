@@ -29,9 +29,10 @@ from phi3core.settings import Settings
 from phi3core.store.client import experiment_id
 from phi3core.traces.trace_search import RUN
 from phi3core.traces.turn import Turn
-from phi3core.traces.turn_trace import make_info, write_trace
+from phi3core.traces.turn_trace import make_info, make_trace
 
 from . import evidence, judging, prompt_sets, results, runs, scorers
+from .answer_writer import AnswerWriter
 from .items import Item
 from .pulse import Pulse
 from .results import Evaluation
@@ -175,14 +176,18 @@ def _ask_missing(
     cancel: Cancel,
 ) -> list[str]:
     """Ask what was not answered yet. Returns why answers are missing, one sentence for each."""
-    there, half = results.written_answers_of(settings, run_id)
+    there = results.written_answers_of(settings, run_id)
     home, missing = experiment_id(settings, tags.EVALUATIONS), []
-    total, done, counting = len(targets) * len(items), len(there), threading.Lock()
+    total, done = len(targets) * len(items), len(there)
     in_a_row: Counter[str] = Counter()  # failures of a version, by its reference
     report(done, total)
 
-    def ask(target: Target, item: Item) -> str:
+    def written(more: int) -> None:
         nonlocal done
+        done += more
+        report(done, total)
+
+    def ask(target: Target, item: Item) -> str:
         turn = _turn(run_id, target, item, options, person)
         if turn.trace_id in there:
             return ""
@@ -206,19 +211,17 @@ def _ask_missing(
         in_a_row[target.ref] = 0
         metadata = {RUN: run_id, tags.ITEM: item.id}
         info = make_info(turn, home, metadata, assessments=_assessments(turn, scorers.score(item, turn)))
-        write_trace(settings, turn, list(item.messages), info, again=turn.trace_id in half)
-        with counting:
-            done += 1
-            report(done, total)
+        writer.put(make_trace(turn, list(item.messages), info))
         return ""
 
-    for target in targets:
-        with ThreadPoolExecutor(settings.parallel) as workers:
-            try:
-                missing += [why for why in workers.map(lambda item, of=target: ask(of, item), items) if why]
-            except BaseException:  # Ctrl-C, or a store that went: the workers are waited for
-                cancel.stop()
-                raise
+    with AnswerWriter(settings, written) as writer:
+        for target in targets:
+            with ThreadPoolExecutor(settings.parallel) as workers:
+                try:
+                    missing += [why for why in workers.map(lambda item, of=target: ask(of, item), items) if why]
+                except BaseException:  # Ctrl-C, or a store that went: the workers are waited for
+                    cancel.stop()
+                    raise
     return missing
 
 

@@ -179,13 +179,10 @@ def read_evaluation(settings: Settings, run_id: str) -> Evaluation:
     return Evaluation(described, tuple(sorted(found, key=lambda answer: (answer.item, answer.ref))))
 
 
-def written_answers_of(settings: Settings, run_id: str) -> tuple[set[str], set[str]]:
-    """The ids of the traces that were written whole, and of those that a killed process left without their span."""
-    whole: set[str] = set()
-    half: set[str] = set()
-    for found in trace_search.search_traces(settings, of_run(run_id), page=100, experiment=tags.EVALUATIONS):
-        (whole if found.data.spans else half).add(found.info.trace_id)
-    return whole, half
+def written_answers_of(settings: Settings, run_id: str) -> set[str]:
+    """The ids of the traces that were written whole; a killed process may leave others without their span."""
+    found = trace_search.search_traces(settings, of_run(run_id), page=100, experiment=tags.EVALUATIONS)
+    return {trace.info.trace_id for trace in found if trace.data.spans}
 
 
 def turns_of(settings: Settings, run_id: str) -> Iterator[tuple[str, Turn]]:

@@ -37,23 +37,33 @@ def send_turn(settings: Settings, event: dict[str, Any], again: bool) -> None:
     }
     tag_values = {tags.TITLE: event.get("title", ""), tags.IMPORTED: _imported(turn, event.get("origin"))}
     info = make_info(turn, experiment_id(settings, tags.CONVERSATIONS), metadata, tag_values)
-    write_trace(settings, turn, event["messages"], info, again)
+    if again and _is_there(settings, turn.trace_id):
+        return
+    write_traces(settings, [make_trace(turn, event["messages"], info)])
 
 
-def write_trace(settings: Settings, turn: Turn, messages: list[dict[str, str]], info: TraceInfo, again: bool) -> None:
-    """Write the trace of a turn that was asked with these messages. again: it may be there already."""
+def make_trace(turn: Turn, messages: list[dict[str, str]], info: TraceInfo) -> Trace:
+    """The trace of a turn that was asked with these messages. info: of `make_info`."""
+    from mlflow.entities import Trace, TraceData
+
+    return Trace(info, TraceData([_span(turn, messages)]))
+
+
+def write_traces(settings: Settings, traces: Sequence[Trace]) -> None:
+    """Write traces of one experiment, of at least one: their spans in a single call of the store.
+
+    Raises:
+        StoreDown: the store does not answer; some may be written, whole or without their span.
+    """
     tracing = tracing_client(settings)
     with translate_errors(settings):
-        if again and _is_there(settings, turn.trace_id):
-            return
-        span = _span(turn, messages)
-        written = tracing.start_trace(info)
+        written = [tracing.start_trace(trace.info) for trace in traces]
+        spans = [span for trace in traces for span in trace.data.spans]
         try:
-            tracing.log_spans(str(info.experiment_id), [span])
+            tracing.log_spans(str(traces[0].info.experiment_id), spans)
         except NotImplementedError:  # an older server, or a managed one: it keeps spans as a file
-            from mlflow.entities import TraceData
-
-            tracing._upload_trace_data(written, TraceData([span]))
+            for info, trace in zip(written, traces):
+                tracing._upload_trace_data(info, trace.data)
 
 
 def _is_there(settings: Settings, trace_id: str) -> bool:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
 from filelock import FileLock
+from mlflow.entities import Trace
 
 from phi3core import tags
 from phi3core.access.roles import Person
 from phi3core.errors import Busy, Forbidden, StoreDown
-from phi3core.evaluation import evaluate as evaluating
-from phi3core.evaluation import jobs, prompt_sets, pulse, results, runs
+from phi3core.evaluation import answer_writer, jobs, prompt_sets, pulse, results, runs
 from phi3core.evaluation.evaluate import Cancel
 from phi3core.registry.models import Version
 from phi3core.settings import Settings
@@ -36,19 +37,20 @@ def test_one_that_was_killed_goes_on_with_what_is_missing(
 ) -> None:
     written: list[str] = []
 
-    def dies(settings: Settings, turn: Any, *rest: Any, **more: Any) -> None:
-        if len(written) == 4:
-            raise StoreDown("The store has gone.")  # in the moment between the answer and its trace
-        written.append(turn.id)
-        turn_trace.write_trace(settings, turn, *rest, **more)
+    def dies(settings: Settings, traces: Sequence[Trace]) -> None:
+        for trace in traces:
+            if len(written) == 4:
+                raise StoreDown("The store has gone.")  # in the moment between the answer and its trace
+            written.append(trace.info.trace_id)
+            turn_trace.write_traces(settings, [trace])
 
-    monkeypatch.setattr(evaluating, "write_trace", dies)
+    monkeypatch.setattr(answer_writer, "write_traces", dies)
     with pytest.raises(StoreDown):
         run(settings, pool)
     (broken,) = results.search_evaluations(settings)
     kept = len(results.read_evaluation(settings, broken.run_id).answers)
     asked = asked_of(engines)
-    monkeypatch.setattr(evaluating, "write_trace", turn_trace.write_trace)
+    monkeypatch.setattr(answer_writer, "write_traces", turn_trace.write_traces)
 
     found = run(settings, pool, again=True)
 
@@ -76,23 +78,41 @@ def test_a_trace_that_was_not_written_whole_is_written_again(
 ) -> None:
     half: list[Any] = []
 
-    def begun(settings: Settings, turn: Any, messages: Any, info: Any, again: bool) -> None:
-        if half:
-            raise StoreDown("The store has gone.")
+    def begun(settings: Settings, traces: Sequence[Trace]) -> None:
         # Killed between the trace and its span.
-        half.append(trace_search.tracing_client(settings).start_trace(info))
+        half.append(trace_search.tracing_client(settings).start_trace(traces[0].info))
+        raise StoreDown("The store has gone.")
 
-    monkeypatch.setattr(evaluating, "write_trace", begun)
+    monkeypatch.setattr(answer_writer, "write_traces", begun)
     with pytest.raises(StoreDown):
         run(settings, pool, "phi3/1")
     monkeypatch.undo()
 
     found = run(settings, pool, "phi3/1")
 
-    assert (found.run.complete, len(found.answers)) == (True, 3)
+    assert (found.run.complete, len(found.answers), len(half)) == (True, 3, 1)
     whole = [mlflow_client(settings).get_trace(one.trace_id) for one in found.answers]
     assert all(one.data.spans for one in whole)
     assert all(len({given.name for given in one.info.assessments}) == len(one.info.assessments) for one in whole)
+
+
+def test_the_next_question_waits_for_no_writing_and_what_came_meanwhile_is_written_together(
+    settings: Settings, pool: FakePool, versions: list[Version], engines: Engines, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    together: list[int] = []
+
+    def slow(settings: Settings, traces: Sequence[Trace]) -> None:
+        if not together:
+            fakes.until(lambda: asked_of(engines) == 6)
+        together.append(len(traces))
+        turn_trace.write_traces(settings, traces)
+
+    monkeypatch.setattr(answer_writer, "write_traces", slow)
+
+    found = run(settings, pool)
+
+    assert (found.run.complete, len(found.answers), sum(together)) == (True, 6, 6)
+    assert max(together) > 1
 
 
 def test_a_new_answer_costs_no_question_whether_it_is_there_and_the_result_is_read_once(

@@ -43,7 +43,7 @@ def evaluated(
 def _answer(settings: Settings, home: str, run_id: str, ref: str, asked: Item) -> None:
     turn = ChatTurn(asked.prompt, ref, answer=f"Version {ref[-1]} says: {asked.prompt}", state="done")
     info = turn_trace.make_info(turn, home, {trace_search.RUN: run_id, tags.ITEM: asked.id})
-    turn_trace.write_trace(settings, turn, list(asked.messages), info, again=False)
+    turn_trace.write_traces(settings, [turn_trace.make_trace(turn, list(asked.messages), info)])
 
 
 def made(settings: Settings, evaluation: str = "", person: Person = OWNER, **plan: object) -> Review:
