@@ -5,19 +5,19 @@ from __future__ import annotations
 import json
 import shutil
 import threading
-import urllib.error
-import urllib.request
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
 
-from phi3core import hashing
+from phi3core import hashing, http_client
 from phi3core.access import roles
 from phi3core.access.roles import Person
 from phi3core.build.sources.source import Report
+from phi3core.engine.loader import find_weights, is_ours
 from phi3core.errors import BadInput, Busy, Cancelled, ServerError
+from phi3core.links import find_link_out
 from phi3core.registry import artifacts, reader
 from phi3core.registry.models import Version
 from phi3core.serving.handle import ModelServer
@@ -100,7 +100,7 @@ def _run(
     settings: Settings, pool: Pool, version: Version, suite: Suite, work: Path, limit: int | None, seed: int, hub: bool,
     person: Person, report: Report, cancel: Cancel,
 ) -> Score:  # fmt: skip
-    python = harness.make_environment(settings.cache, report)
+    python = harness.make_environment(settings.cache, report, cancel.stopped)
     sentences = harness.fetch_sentences(settings.cache, report) if suite.name == "ifeval" else None
     if hub:
         task, label = suite.task, suite.task if limit is None else f"{suite.task}-first-{limit}"
@@ -114,9 +114,10 @@ def _run(
     with server.hold():
         server.wait_ready()
         context = _check(server, suite)
+        tokenizer = _copy_tokenizer(artifacts.download(settings, version), work)
         asked = Asked(
-            f"{server.url}/v1", server.key, server.ref, _tokenizer(artifacts.download(settings, version)), context,
-            suite.by, task, work, seed, offline=not hub, limit=limit if hub else None,
+            f"{server.url}/v1", server.key, server.ref, tokenizer, context, suite.by, task, work, seed,
+            offline=not hub, limit=limit if hub else None,
         )  # fmt: skip
         shutil.rmtree(work / "results", ignore_errors=True)
         given = harness.environment(asked, sentences)
@@ -137,11 +138,13 @@ def _run(
 
 def _check(server: ModelServer, suite: Suite) -> int:
     """The version's context in tokens. Raises BadInput where it can't do what the suite needs."""
-    request = urllib.request.Request(f"{server.url}/props", headers={"Authorization": f"Bearer {server.key}"})
+    import httpx2
+
+    headers = {"Authorization": f"Bearer {server.key}"}
     try:
-        with urllib.request.urlopen(request, timeout=10) as answer:
-            props: dict[str, Any] = json.load(answer)
-    except (urllib.error.URLError, OSError) as error:
+        answer = http_client.local_client().get(f"{server.url}/props", headers=headers, timeout=10)
+        props: dict[str, Any] = answer.raise_for_status().json()
+    except (httpx2.HTTPError, ValueError) as error:
         raise ServerError(server.failure() or f"The model server of {server.ref} does not answer: {error}") from error
     if suite.by == "likelihood" and "echo" not in props["supports"]:
         raise BadInput(f"{server.ref} does not tell the probabilities of a prompt (echo), which {suite.name} needs.")
@@ -150,11 +153,32 @@ def _check(server: ModelServer, suite: Suite) -> int:
     return int(props["n_ctx"])
 
 
-def _tokenizer(folder: Path) -> Path:
-    """The folder of the version's tokenizer. Raises BadInput where neither wrapper has logged one."""
-    for file in sorted(folder.rglob("tokenizer.json")):
-        return file.parent
-    raise BadInput("The version holds no tokenizer.json, which the harness needs.")
+def _copy_tokenizer(folder: Path, work: Path) -> Path:
+    """A folder of our own with the version's tokenizer, as data: without code, and without the names of any.
+
+    Raises BadInput where the version holds none.
+    """
+    found = find_weights(folder).tokenizer if is_ours(folder) else None
+    found = found or next((file.parent for file in sorted(folder.rglob("tokenizer.json"))), folder)
+    if not (found / "tokenizer.json").resolve().is_relative_to(folder.resolve()) or find_link_out(found):
+        raise BadInput("The version's tokenizer is outside of its folder, and is not read there.")
+    if not (found / "tokenizer.json").is_file():
+        raise BadInput("The version holds no tokenizer.json, which the harness needs.")
+    copy = work / "tokenizer"
+    shutil.rmtree(copy, ignore_errors=True)
+    copy.mkdir()
+    for name in ("tokenizer.json", "chat_template.jinja"):
+        if (found / name).is_file():
+            shutil.copyfile(found / name, copy / name)
+    for name in ("tokenizer_config.json", "special_tokens_map.json", "config.json"):
+        if (found / name).is_file():
+            try:
+                told = dict(json.loads((found / name).read_text()))
+            except (ValueError, TypeError) as error:
+                raise BadInput(f"The version's {name} is no JSON object, and the harness needs it.") from error
+            told.pop("auto_map", None)
+            (copy / name).write_text(json.dumps(told))
+    return copy
 
 
 def _why(server: ModelServer, work: Path) -> str:

@@ -8,6 +8,7 @@ import os
 import re
 import subprocess
 import sys
+import tempfile
 import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -16,8 +17,10 @@ from typing import Any
 
 from phi3core import folder_cache, hashing
 from phi3core.build.sources.source import Report
-from phi3core.errors import ServerError, SourceError
+from phi3core.cell import environment as environments
+from phi3core.errors import Cancelled, ServerError, SourceError
 
+from . import harness_main
 from .wheels import LLAMA_INDEX, fetch_wheel
 
 HARNESS = "lm-eval 0.4.13"
@@ -50,8 +53,11 @@ class Asked:
     limit: int | None = None
 
 
-def make_environment(cache: Path, report: Report) -> Path:
-    """The Python of the environment that the harness runs in, made where it is not there. Raises SourceError."""
+def make_environment(cache: Path, report: Report, stopped: Callable[[], bool]) -> Path:
+    """The Python of the environment that the harness runs in, made where it is not there.
+
+    Raises SourceError, or Cancelled where it was stopped.
+    """
     wanted = importlib.resources.files(__package__).joinpath("requirements-eval.txt").read_text()
     key = hashing.hash_texts(wanted, sys.version.split()[0])
 
@@ -59,20 +65,42 @@ def make_environment(cache: Path, report: Report) -> Path:
         report(None, f"installing {HARNESS} into an environment of its own (670 MB, once)")
         requirements = part / "requirements.txt"
         requirements.write_text(wanted)
-        _uv("venv", "--quiet", "--python", sys.executable, str(part / "venv"))
+        _uv(stopped, "venv", "--quiet", "--python", sys.executable, str(part / "venv"))
         python = str(part / "venv" / "bin" / "python")
-        _uv("pip", "install", "--quiet", "--no-deps", "--python", python, "-r", str(requirements))
+        _uv(stopped, "pip", "install", "--quiet", "--no-deps", "--python", python, "-r", str(requirements))
 
     return folder_cache.get_or_make(cache, "benchmark-harness", key, make) / "venv" / "bin" / "python"
 
 
-def _uv(*arguments: str) -> None:
+def _uv(stopped: Callable[[], bool], *arguments: str) -> None:
     import uv
 
-    done = subprocess.run([uv.find_uv_bin(), *arguments], capture_output=True, text=True, stdin=subprocess.DEVNULL)
-    if done.returncode:
-        reason = (done.stderr.strip().splitlines() or ["uv said nothing"])[-1]
-        raise SourceError(f"The harness's environment can't be made ({reason}). Check the network, then try again.")
+    with tempfile.TemporaryFile("w+") as said:
+        process = subprocess.Popen(
+            [uv.find_uv_bin(), *arguments],
+            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=said, env=_uv_environment(),
+        )  # fmt: skip
+        status = _wait(process, stopped, lambda: None)
+        if status is None:
+            raise Cancelled("The benchmark was stopped while its harness was being installed.")
+        if status:
+            said.seek(0)
+            reason = (said.read().strip().splitlines() or ["uv said nothing"])[-1]
+            raise SourceError(f"The harness's environment can't be made ({reason}). Check the network, then try again.")
+
+
+def _uv_environment() -> dict[str, str]:
+    """What uv is given of the environment: a package that it builds runs its own code, and sees none of the secrets.
+
+    Where packages come from and are kept is this user's own choice.
+    """
+    kept = ("HOME", "XDG_CONFIG_HOME", "XDG_CACHE_HOME", "XDG_DATA_HOME", "NETRC")
+    own = {
+        name: value
+        for name, value in os.environ.items()
+        if name in kept or (name.startswith("UV_") and not name.startswith("UV_PUBLISH"))
+    }
+    return environments.allowed(tempfile.gettempdir(), network=True) | own
 
 
 def tasks_of(python: Path) -> Path:
@@ -101,21 +129,22 @@ def fetch_sentences(cache: Path, report: Report) -> Path:
 def command(python: Path, asked: Asked) -> list[str]:
     """The harness's own command line."""
     likelihood = asked.by == "likelihood"
+    # As JSON: in the form NAME=VALUE,… a name that somebody else chose could be further arguments.
     model = {
         "model": asked.model,
         "base_url": f"{asked.url}/{'completions' if likelihood else 'chat/completions'}",
         "tokenizer_backend": "huggingface",
         "tokenizer": str(asked.tokenizer),
-        "max_length": str(asked.context),
-        "num_concurrent": "1" if likelihood else str(_CONVERSATIONS),
-        "timeout": str(_PATIENCE),
-        "tokenized_requests": str(likelihood),
-        "seed": str(asked.seed),
+        "max_length": asked.context,
+        "num_concurrent": 1 if likelihood else _CONVERSATIONS,
+        "timeout": _PATIENCE,
+        "tokenized_requests": likelihood,
+        "seed": asked.seed,
     }
     line = [
-        *(str(python), "-m", "lm_eval", "run"),
+        *(str(python), "-I", "-u", str(harness_main.__file__), "run"),
         *("--model", "local-completions" if likelihood else "local-chat-completions"),
-        *("--model_args", ",".join(f"{name}={value}" for name, value in model.items())),
+        *("--model_args", json.dumps(model)),
         *("--tasks", asked.task, "--include_path", str(asked.work)),
         *("--batch_size", str(_TOGETHER) if likelihood else "1"),
         *("--seed", str(asked.seed)),
@@ -144,10 +173,23 @@ def run(
     """Run the harness to its end, its output in a file. Returns its exit status; None where it was stopped."""
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("wb") as out:
+        # A pipe, which closes when this process ends, however that is: the harness ends then, too.
         process = subprocess.Popen(
-            line, stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT, env=dict(given), cwd=log.parent
+            line, stdin=subprocess.PIPE, stdout=out, stderr=subprocess.STDOUT, env=dict(given), cwd=log.parent
         )
     told: tuple[int, int] | None = None
+
+    def tell() -> None:
+        nonlocal told
+        if (found := last_progress(log)) and found != told:
+            told, (done, total) = found, found
+            report(done / max(total, 1), f"{done:,} of {total:,} requests answered")
+
+    return _wait(process, stopped, tell)
+
+
+def _wait(process: subprocess.Popen[bytes], stopped: Callable[[], bool], tell: Callable[[], None]) -> int | None:
+    """Wait for a process, which ends here. Returns its exit status; None where it was stopped. tell: called while."""
     try:
         while True:
             try:
@@ -156,13 +198,13 @@ def run(
                 pass
             if stopped():
                 return None
-            if (found := last_progress(log)) and found != told:
-                told, (done, total) = found, found
-                report(done / max(total, 1), f"{done:,} of {total:,} requests answered")
+            tell()
     finally:
         if process.poll() is None:
             process.kill()
             process.wait()
+        if process.stdin:
+            process.stdin.close()
 
 
 def last_progress(log: Path) -> tuple[int, int] | None:

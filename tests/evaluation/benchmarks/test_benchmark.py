@@ -47,7 +47,9 @@ def pool(engine: fakes.FakeEngine) -> Iterator[FakePool]:
 def ref(settings: Settings, tmp_path: Path) -> str:
     folder = tmp_path / "model"
     folder.mkdir()
-    (folder / "MLmodel").write_text("metadata: {phi3: {wrapper: onnx}}")
+    (folder / "MLmodel").write_text(
+        "flavors: {python_function: {artifacts: {onnx: {path: ./}}}}\nmetadata: {phi3: {wrapper: onnx}}"
+    )
     (folder / "tokenizer.json").write_text("{}")
     number = fakes.register(settings, "phi3", folder.as_uri(), metrics={"tokens_per_second": 100.0})
     return f"phi3/{number}"
@@ -148,6 +150,36 @@ def test_from_the_hub_it_is_the_harnesss_own_data_and_called_otherwise(
     assert (score.label, score.items, score.main.error) == ("gsm8k-first-9", 9, None)
     assert (seen[0].task, seen[0].limit) == ("gsm8k", 9)
     assert "hub" in score.data
+
+
+def test_the_tokenizer_is_a_copy_that_names_no_code(tmp_path: Path) -> None:
+    model = tmp_path / "model"
+    folder = model / "a,trust_remote_code=True"
+    folder.mkdir(parents=True)
+    (model / "MLmodel").write_text("flavors: {}")
+    (folder / "tokenizer.json").write_text("{}")
+    (folder / "evil.py").write_text("")
+    (folder / "tokenizer_config.json").write_text('{"auto_map": {"AutoTokenizer": "evil.Evil"}, "pad_token": "x"}')
+
+    copy = benchmark._copy_tokenizer(model, tmp_path)
+
+    assert copy == tmp_path / "tokenizer"
+    assert {one.name for one in copy.iterdir()} == {"tokenizer.json", "tokenizer_config.json"}
+    assert json.loads((copy / "tokenizer_config.json").read_text()) == {"pad_token": "x"}
+    (folder / "tokenizer.json").unlink()
+    (folder / "tokenizer.json").symlink_to("/etc/passwd")
+    with pytest.raises(BadInput, match="outside of its folder"):
+        benchmark._copy_tokenizer(model, tmp_path)
+
+
+def test_the_key_of_the_model_server_goes_to_no_proxy(
+    settings: Settings, pool: FakePool, ref: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("http_proxy", "HTTP_PROXY", "all_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    server = pool.open(reader.get_version(settings, ref))
+
+    assert benchmark._check(server, benchmark.suites.find_suite("gsm8k")) > 0
 
 
 def test_it_can_be_stopped_and_goes_on(

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from phi3core.errors import ServerError
-from phi3core.evaluation.benchmarks import harness, scores
+from phi3core.errors import Cancelled, ServerError, SourceError
+from phi3core.evaluation.benchmarks import harness, harness_main, scores
 from phi3core.evaluation.benchmarks.harness import Asked
 
 
@@ -22,12 +25,23 @@ def test_likelihoods_are_asked_of_completions_and_answers_of_the_chat(tmp_path: 
     other = " ".join(harness.command(Path("/env/bin/python"), asked(tmp_path, "chat")))
 
     assert "--model local-completions" in one
-    assert "base_url=http://127.0.0.1:1/v1/completions" in one
+    assert '"base_url": "http://127.0.0.1:1/v1/completions"' in one
     assert "--apply_chat_template" not in one
     assert "--model local-chat-completions" in other
-    assert "base_url=http://127.0.0.1:1/v1/chat/completions" in other
+    assert '"base_url": "http://127.0.0.1:1/v1/chat/completions"' in other
     assert "--apply_chat_template" in other
     assert "secret" not in one + other, "a command line can be read by all"
+
+
+def test_a_name_that_holds_a_comma_is_no_further_argument(tmp_path: Path) -> None:
+    line = harness.command(
+        Path("/env/bin/python"), replace(asked(tmp_path), tokenizer=Path("/a,trust_remote_code=True"))
+    )
+
+    given = json.loads(line[line.index("--model_args") + 1])
+    assert given["tokenizer"] == "/a,trust_remote_code=True"
+    assert "trust_remote_code" not in given
+    assert (given["max_length"], given["tokenized_requests"]) == (8192, True)
 
 
 def test_its_process_has_the_key_and_nothing_else_of_the_app(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -58,6 +72,51 @@ def test_it_is_ended_at_once_where_it_is_stopped(tmp_path: Path) -> None:
 
     assert status is None
     assert time.monotonic() - started < 20
+
+
+def test_it_ends_with_the_program_that_started_it(tmp_path: Path) -> None:
+    (tmp_path / "lm_eval.py").write_text("import time\nprint('asking', flush=True)\ntime.sleep(60)")
+    run = f"runpy.run_path({harness_main.__file__!r}, run_name='__main__')"
+    main = f"import runpy, sys; sys.path.insert(0, {str(tmp_path)!r}); {run}"
+    with subprocess.Popen([sys.executable, "-c", main], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdin
+        assert process.stdout
+        assert process.stdout.readline() == b"asking\n"
+        assert process.poll() is None
+
+        process.stdin.close()
+
+        assert process.wait(20) == 1
+
+
+def uv_that(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, does: str) -> None:
+    program = tmp_path / "uv"
+    program.write_text(f"#!/bin/sh\n{does}\n")
+    program.chmod(0o700)
+    monkeypatch.setattr("uv.find_uv_bin", lambda: str(program))
+
+
+def test_it_can_be_stopped_while_it_is_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    uv_that(monkeypatch, tmp_path, "exec sleep 60")
+    started = time.monotonic()
+
+    with pytest.raises(Cancelled):
+        harness.make_environment(tmp_path / "cache", lambda *_: None, lambda: True)
+
+    assert time.monotonic() - started < 20
+
+
+def test_what_is_built_of_its_packages_sees_no_secret_but_where_packages_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    uv_that(monkeypatch, tmp_path, "echo had: $HF_TOKEN $UV_PUBLISH_TOKEN $UV_INDEX_URL $HTTPS_PROXY >&2; exit 1")
+    for name in ("HF_TOKEN", "UV_PUBLISH_TOKEN"):
+        monkeypatch.setenv(name, "secret")
+    monkeypatch.setenv("UV_INDEX_URL", "https://index.example")
+    monkeypatch.setenv("HTTPS_PROXY", "http://proxy.example")
+
+    with pytest.raises(SourceError, match=r"\(had: https://index.example http://proxy.example\)"):
+        harness.make_environment(tmp_path / "cache", lambda *_: None, lambda: False)
 
 
 def test_no_results_are_told_with_its_last_error(tmp_path: Path) -> None:
