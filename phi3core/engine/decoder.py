@@ -59,9 +59,7 @@ class Decoder:
 
     def row(self, divide: int = 0) -> Row:
         """An empty sequence. divide: see Row. Raises RuntimeError where there are `SLOTS` already."""
-        for slot, known in enumerate(self._rows):
-            if known and known() is None:
-                self._give_back(slot)
+        self.give_back_ended()
         if None not in self._rows:
             raise RuntimeError(f"There are {SLOTS} sequences already, and there is no memory for more.")
         row = Row(self, self._rows.index(None), divide)
@@ -171,6 +169,11 @@ class Decoder:
             other.slot = before
         else:
             self._give_back(before)
+
+    def give_back_ended(self) -> None:
+        """Let the system have what sequences held that are gone: not as they go, for any thread may collect garbage."""
+        for slot in [slot for slot, known in enumerate(self._rows) if known and known() is None]:
+            self._give_back(slot)
 
     def _give_back(self, slot: int) -> None:
         self._rows[slot] = None

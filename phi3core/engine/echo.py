@@ -61,8 +61,9 @@ class PromptScorer:
 
     def __init__(self, runtime: Runtime, grain: int, top: int | None) -> None:
         self._runtime, self._grain, self._top = runtime, grain, top
-        small = runtime.piece >= _LARGE and grain == 1
-        self._step = max(2, min(_STEP if small else runtime.piece, _BYTES // (4 * runtime.vocabulary)))
+        most = _STEP if runtime.piece >= _LARGE else runtime.piece
+        # Where pieces matter, what is read must be cut as it is for an answer, whatever its logits take.
+        self._step = runtime.piece if grain > 1 else max(2, min(most, _BYTES // (4 * runtime.vocabulary)))
         self._texts: dict[int, str] = {}
 
     def read(

@@ -17,6 +17,9 @@ import numpy as np
 Tokens = np.ndarray[Any, Any]  # int32
 Logits = np.ndarray[Any, Any]  # float32
 
+# Slots that one request's rows leave to others: each answer that begins meanwhile takes one.
+_SPARED = 16
+
 
 class Sequence(Protocol):
     """Tokens with their KV cache, in a runtime."""
@@ -117,6 +120,8 @@ class SequenceCache:
 
     def fits(self, need: int) -> bool:
         """Whether there is room for a sequence of so many tokens beside those in use."""
+        if 0 < self._slots <= len(self._running):
+            return False
         used = sum(cached.capacity for cached in self._running)
         return (used + self._capacity(need)) * self._token_bytes <= self.budget
 
@@ -144,6 +149,12 @@ class SequenceCache:
         best.key = key
         self._running.append(best)
         return best, shared
+
+    def most_rows(self, need: int, wanted: int) -> int:
+        """How many sequences of so many tokens one request may `hold`: as many as there is room for, at least one."""
+        left = self.budget // self._token_bytes - sum(cached.capacity for cached in self._running)
+        slots = self._slots - len(self._running) - _SPARED if self._slots else wanted
+        return max(1, min(wanted, slots, left // need))
 
     def hold(self, capacity: int, make: Callable[[int], Sequence]) -> CachedSequence:
         """An empty sequence of one's own with room for so many tokens; it is not kept: `discard` it."""

@@ -54,6 +54,7 @@ class OnnxRuntime:
         self._folder = folder
         self.templated = has_template(folder)
         self._make: Callable[[int], Sequence]
+        self._together: Decoder | None = None
         self.slots, self.batched, self.exact = 0, False, True
         self._together = self._decoder_of(told)
         if together := self._together:
@@ -113,6 +114,8 @@ class OnnxRuntime:
         return (self._folder / "tokenizer.json").read_text()
 
     def free(self) -> int:
+        if self._together:
+            self._together.give_back_ended()
         return psutil.virtual_memory().available  # on CUDA too, where nothing tells without PyTorch
 
     def sequence(self, capacity: int) -> Sequence:

@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 _SHARE = 0.25
 _CHARACTERS = 16  # of a text for each token of the context: several times as many as a text that fits has
 _DIVIDED = "longer ones are computed with other factors from their beginning on."
+_ENCODED = 8192  # tokens of prompts to encode at once: hundredths of a second
 _QUESTION = 256  # tokens of a longish question, for which room is made beforehand
 
 
@@ -85,13 +86,16 @@ class TokenEngine:
         self._refuse_far_too_long(prompt)
         tokens = self.count(prompt)
         room = check_room(tokens, self._runtime.context_length)
-        if options.echo and 0 < self._runtime.divide < tokens:
-            raise BadInput(f"With echo this model reads prompts of at most {self._runtime.divide:,} tokens: {_DIVIDED}")
+        limit = min(options.max_tokens, room)
+        # The last token of an answer is not read.
+        if options.echo and 0 < self._runtime.divide < tokens + max(0, limit - 1):
+            most = f"at most {self._runtime.divide:,} tokens, the prompt and its answer together"
+            raise BadInput(f"With echo this model reads {most}: {_DIVIDED}")
         if options.json_schema:
             from . import guidance
 
             guidance.check(options.json_schema)
-        return tokens + min(options.max_tokens, room)
+        return tokens + limit
 
     def _refuse_far_too_long(self, prompt: Prompt) -> None:
         """Raise ContextFull for a text whose beginning alone fills the context: reading all of it takes seconds."""
@@ -149,12 +153,23 @@ class TokenEngine:
     def echo(
         self, prompts: list[Prompt], options: Options, stopped: Callable[[], bool]
     ) -> Iterator[Piece | End | Done | None]:
-        asked = [self._tokens(prompt) for prompt in prompts for _ in range(options.n)]
+        asked: list[Tokens] = []
+        encoded = 0
+        for prompt in prompts:
+            asked += [self._tokens(prompt)] * options.n
+            encoded += len(asked[-1])
+            if encoded >= _ENCODED:
+                encoded = 0
+                yield None
         limits = [min(options.max_tokens, check_room(len(tokens), self.context_length)) for tokens in asked]
         seed = secrets.randbelow(2**31) if options.seed in (None, -1) else options.seed or 0
-        held = self._rows_for(max(len(tokens) + limit for tokens, limit in zip(asked, limits, strict=True)), len(asked))
+        need = max(len(tokens) + limit for tokens, limit in zip(asked, limits, strict=True))
+        held: list[CachedSequence] = []
         count = 0
         try:
+            rows = min(self._runtime.rows if self._reader.grain == 1 else 1, len(asked))
+            for _ in range(self._cache.most_rows(need, rows)):
+                held.append(self._cache.hold(need, self._runtime.row))
             scorer = PromptScorer(self._runtime, self._reader.grain, options.logprobs)
             for batch in scorer.read([one.sequence for one in held], asked, stopped):
                 yield None
@@ -172,14 +187,7 @@ class TokenEngine:
         finally:
             for one in held:
                 self._cache.discard(one)
-        yield Done(sum(self.count(prompt) for prompt in prompts), count)
-
-    def _rows_for(self, need: int, prompts: int) -> list[CachedSequence]:
-        """Rows to read prompts in together, each with room for so many tokens, as many as memory allows."""
-        count = min(self._runtime.rows if self._reader.grain == 1 else 1, prompts)
-        while count > 1 and not self._cache.fits(count * need):
-            count //= 2
-        return [self._cache.hold(need, self._runtime.row) for _ in range(count)]
+        yield Done(sum(map(len, asked[:: options.n])), count)
 
     def _shown(self, prompt: Prompt) -> str:
         """A prompt as text."""

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
+import psutil
 import pytest
 
 from phi3core.engine.decoder import SLOTS, Decoder
@@ -75,3 +77,23 @@ def test_more_sequences_than_there_are_slots_are_asked_one_after_the_other(tiny_
 
     assert ask(engine, "069 asks for something", engine.options).cached_tokens > 0
     assert ask(engine, "001 asks for something", engine.options).cached_tokens == 0
+
+
+def test_no_more_conversations_go_than_room_is_needed_for(tiny_onnx: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is left of the memory is told anew after each."""
+    runtime = OnnxRuntime(tiny_onnx)
+    engine = TokenEngine(runtime, Options(max_tokens=1, temperature=0), budget=10**9)
+    assert runtime._together
+    written, each = runtime._together.slots._written, runtime.token_bytes
+
+    def memory() -> SimpleNamespace:
+        return SimpleNamespace(available=2 * each * (300 - int(written.sum())))  # half of it is for conversations
+
+    monkeypatch.setattr(psutil, "virtual_memory", memory)
+    for letter in "abc":
+        ask(engine, letter * 80, engine.options)
+
+    ask(engine, "d" * 100, engine.options)
+
+    assert ask(engine, "b" * 80, engine.options).cached_tokens > 0
+    assert ask(engine, "a" * 80, engine.options).cached_tokens == 0

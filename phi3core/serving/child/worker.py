@@ -31,13 +31,16 @@ _NICE = 1
 
 
 class Task:
-    """Work for the thread, and the queue in which its results arrive in the event loop."""
+    """Work for the thread, and the queue in which its results arrive in the event loop.
 
-    def __init__(self, need: int, make: Callable[[Task], Iterator[Any]]) -> None:
-        self.need, self._make = need, make
+    reads_on: it goes on to read after its first result.
+    """
+
+    def __init__(self, need: int, make: Callable[[Task], Iterator[Any]], reads_on: bool = False) -> None:
+        self.need, self._make, self._reads_on = need, make, reads_on
         self.over = threading.Event()  # its results are not wanted any more
         self.finished = threading.Event()  # the thread has ended it
-        self.reading = True  # until its first result
+        self.reading = True  # until its first result, or its end
         self.results: asyncio.Queue[Any] = asyncio.Queue()
         self._loop = asyncio.get_running_loop()
         self._steps: Iterator[Any] | None = None
@@ -61,7 +64,7 @@ class Task:
             self._send(error)
             return False
         if item is not None:
-            self.reading = False
+            self.reading = self._reads_on
             self._ended = isinstance(item, Done | tuple)
             self._send(item)
         return True
@@ -159,7 +162,7 @@ class Worker:
     def echo(self, prompts: list[Prompt], options: Options, need: int) -> AnswerStream:
         """The same for several prompts together, each answer beginning with its own. need: of the longest."""
         engine = self.engine
-        return self._ask(Task(need, lambda task: engine.echo(prompts, options, task.over.is_set)))
+        return self._ask(Task(need, lambda task: engine.echo(prompts, options, task.over.is_set), reads_on=True))
 
     def _ask(self, task: Task) -> AnswerStream:
         self._submit(task)

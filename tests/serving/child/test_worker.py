@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from collections.abc import Callable, Iterator
 from itertools import pairwise
 
 import pytest
 
-from phi3core.engine.interface import Done, End, Piece
+from phi3core.engine.interface import Done, End, Options, Piece, Prompt
 from phi3core.errors import Busy
-from tests.support.turns import OPTIONS, Limited, Turns, ask, ready, run, when
+from tests.support.turns import OPTIONS, Limited, Turns, ask, heard, ready, run, when
 
 # ---------------------------------------------------------------- turns
 
@@ -142,6 +143,41 @@ def test_what_has_come_meanwhile_is_told_together() -> None:
 
         assert len(batches) < 20
         assert sum(len(items) for items in batches) == 22
+
+    run(scene())
+
+
+class Echoes(Turns):
+    """Its echoes tell a prompt after each step of reading."""
+
+    def echo(
+        self, prompts: list[Prompt], options: Options, stopped: Callable[[], bool]
+    ) -> Iterator[Piece | End | Done | None]:
+        for at, prompt in enumerate(prompts):
+            self.go.wait(10)
+            self.log.append("echo")
+            yield None
+            self.log.append("echo")
+            yield Piece(str(prompt), at)
+            yield End("length", at)
+        yield Done(len(prompts), 0)
+
+
+def test_several_echoes_keep_anothers_tokens_waiting_no_longer_than_one_does_to_their_ends() -> None:
+    async def scene() -> None:
+        engine = Echoes()
+        engine.go.clear()
+        worker = await ready(lambda: engine)
+        asked = [ask(worker, "talker read 0 say 12")]
+        await when(lambda: worker.running == 1)
+        echoes = [worker.echo(["a", "b", "c", "d"], OPTIONS, 0) for _ in range(4)]
+        await when(lambda: worker.running + worker.waiting == 5)
+        engine.go.set()
+        await asyncio.gather(*asked)
+
+        spoken = [at for at, name in enumerate(engine.log) if name == "talker"]
+        assert all(after - before <= 2 for before, after in pairwise(spoken[1:])), engine.log
+        assert [await heard(answer) for answer in echoes] == ["abcd"] * 4
 
     run(scene())
 
