@@ -44,7 +44,7 @@ def progress_of(known: Mapping[str, str]) -> Progress | None:
     try:
         plain = json.loads(known[tags.PROGRESS])
         return Progress(int(plain["done"]), int(plain["total"]), str(plain["host"]), int(plain["when"]))
-    except (KeyError, ValueError, TypeError, RecursionError):
+    except (KeyError, ValueError, TypeError, OverflowError, RecursionError):
         return None
 
 

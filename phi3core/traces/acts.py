@@ -11,13 +11,13 @@ import hashlib
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from phi3core import tags
 from phi3core.clean_text import clean, one_line, without_control
 from phi3core.settings import Settings
 from phi3core.store.client import translate_errors
-from phi3core.timestamps import now_ms
+from phi3core.timestamps import from_ms, now_ms
 
 from . import trace_search
 from .votes import person_of
@@ -146,6 +146,8 @@ def _act(given: Any, metadata: dict[str, str]) -> Act | None:
             int(told["slot"]), told["check"] is True, dict(told.get("values", {})), str(told.get("first", "")),
             given.rationale or "", int(told["at"]), int(given.create_time_ms or 0),
         )  # fmt: skip
-    except (KeyError, TypeError, ValueError, RecursionError):
+        from_ms(act.at)  # raises for what is no time
+    except (KeyError, TypeError, ValueError, OverflowError, OSError, RecursionError):
         return None
-    return act if act.reviewer and act.id == str(given.assessment_id) else None
+    of_a_kind = act.kind in get_args(Kind) and all(type(value) in (str, int) for value in act.values.values())
+    return act if of_a_kind and act.reviewer and act.id == str(given.assessment_id) else None

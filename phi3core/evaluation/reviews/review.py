@@ -12,19 +12,23 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+from pydantic import TypeAdapter
+
 from phi3core import tags
 from phi3core.access.roles import Person
 from phi3core.errors import NotFound
 from phi3core.promotion.record import seal
 from phi3core.settings import Settings
 from phi3core.store.client import experiment_id, mlflow_client, search_pages, translate_errors
-from phi3core.timestamps import now_ms
+from phi3core.timestamps import from_ms, now_ms
 
 from .item_state import same
 from .plan import Plan
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
+
+_PLAN = TypeAdapter(Plan)
 
 
 @dataclass(frozen=True)
@@ -115,12 +119,12 @@ def review_of(settings: Settings, run: Run) -> Review | None:
     """What a run's tags tell; None where they are not those of a review: anybody may write to the store."""
     known = run.data.tags
     try:
-        plan = json.loads(known[tags.PLAN])
-        plan |= {name: tuple(map(str, plan[name])) for name in ("reviewers", "criteria")}
+        plan = _PLAN.validate_json(known[tags.PLAN], strict=True, extra="forbid")
+        from_ms(plan.deadline)  # raises for what is no time
         versions = json.loads(known[tags.VERSIONS])
         return Review(
             run.info.run_id,
-            Plan(**plan),
+            plan,
             known[tags.USER],
             run.info.start_time,
             known[tags.EVALUATION],
@@ -133,5 +137,5 @@ def review_of(settings: Settings, run: Run) -> Review | None:
             seal.holds(known.get(tags.SEAL, ""), _sealed(known, run.info.start_time), settings.record_key),
             tags.CLOSING in known,
         )
-    except (KeyError, TypeError, ValueError, AttributeError, RecursionError):
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError, OSError, RecursionError):
         return None

@@ -114,4 +114,8 @@ def test_what_others_wrote_among_the_reviews_breaks_no_list(settings: Settings) 
     home = experiment_id(settings, tags.REVIEWS)
     for of in ({}, {tags.SEAL: "x"}, {tags.SEAL: "x", tags.PLAN: "[]"}, {tags.SEAL: "x", tags.PLAN: '{"form": 1}'}):
         mlflow_client(settings).create_run(home, tags=of)
+    known = mlflow_client(settings).get_run(found.id).data.tags
+    plan = json.loads(known[tags.PLAN])
+    for odd in ({"form": "odd"}, {"deadline": "x"}, {"deadline": 10**20}, {"reviews": [2]}, {"more": 1}):
+        mlflow_client(settings).create_run(home, tags=known | {tags.PLAN: json.dumps(plan | odd)})
     assert review.search_reviews(settings) == [found]
