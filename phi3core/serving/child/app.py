@@ -23,7 +23,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import asdict
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any
 
 import uvicorn
 from fastapi import FastAPI, Request
@@ -32,7 +32,7 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 from phi3core.access.loopback_only import LOOPBACK
-from phi3core.engine.interface import NO_CHAT, Done, Engine, Messages, Prompt
+from phi3core.engine.interface import NO_CHAT, Engine, Messages, Prompt
 from phi3core.errors import BadInput, Conflict, NotFound
 from phi3core.registry.reference import MLFLOW_SCHEME
 from phi3core.serving.body import RequestError
@@ -45,12 +45,11 @@ from .bodies import Inputs, read_body
 from .failures import add_error_handlers
 from .metrics import Metrics, WatchedAnswers
 from .requests import ChatRequest, CompletionRequest, TemplateRequest, TokenizeRequest
-from .responses import AnswerFormat, Choice
+from .responses import AnswerFormat
 from .worker import Worker
 
-T = TypeVar("T")
 MOST_ECHOED = 500_000
-"""Tokens that a request with echo may have: each that is told takes half a kilobyte until the answer is sent."""
+"""Tokens that a request with echo may have, each counted with its alternatives: half a kilobyte until they are sent."""
 
 
 def create_app(
@@ -160,7 +159,11 @@ def create_app(
     @app.post("/invocations", response_model=None)
     async def invocations(http: Request) -> Response:
         engine, body = worker.engine, (await read_body(http, Inputs)).root
-        return await _until_disconnected(http, worker.call(lambda: engine.predict(body)), JSONResponse)
+
+        async def predicted() -> Response:
+            return await asyncio.to_thread(JSONResponse, await worker.call(lambda: engine.predict(body)))
+
+        return await _until_disconnected(http, predicted())
 
     return app
 
@@ -179,9 +182,11 @@ async def _answer(
     options, left_out = request.options(engine.options, engine.supports, strict)
     # Before the stream begins, while an error can still have a status of its own.
     needs = await asyncio.to_thread(lambda: [engine.check(prompt, options) for prompt in prompts])
-    if options.echo and sum(needs) * options.n > MOST_ECHOED:
-        told = f"With echo a request holds at most {MOST_ECHOED:,} tokens, prompts and answers: send fewer at once."
-        raise RequestError(told, "prompt")
+    alternatives = options.logprobs or 0
+    if options.echo and sum(needs) * options.n * (1 + alternatives) > MOST_ECHOED:
+        counted = f", each with its {alternatives} alternatives" if alternatives else ""
+        told = f"With echo a request holds at most {MOST_ECHOED:,} tokens, prompts and answers{counted}"
+        raise RequestError(f"{told}: send fewer at once.", "prompt")
     with_usage = bool(request.stream_options and request.stream_options.include_usage)
     form = AnswerFormat(
         isinstance(request, ChatRequest), name, options.logprobs is not None, with_usage, _warnings(left_out)
@@ -201,13 +206,14 @@ async def _answer(
         headers |= {PROMPT_TOKENS: str(sum(counts))}
         return _Stream(answer, write_events(answer, form, read_ahead), headers)
 
-    def whole(result: tuple[list[Choice], Done]) -> Response:
-        choices, done = result
+    async def whole() -> Response:
+        choices, done = await collect(answer, options.n * len(prompts))
         read_ahead(choices[0].text)
-        return JSONResponse(form.whole(choices, done), headers=headers)
+        # With the probabilities of many tokens it takes seconds.
+        return await asyncio.to_thread(lambda: JSONResponse(form.whole(choices, done), headers=headers))
 
     try:
-        return await _until_disconnected(http, collect(answer, options.n * len(prompts)), whole)
+        return await _until_disconnected(http, whole())
     finally:
         await answer.aclose()
 
@@ -218,16 +224,14 @@ def _warnings(left_out: list[str]) -> tuple[str, ...]:
     return (f"Asked without {join_words(left_out)}, which this model does not take.",)
 
 
-async def _until_disconnected(
-    http: Request, work: Coroutine[Any, Any, T], respond: Callable[[T], Response]
-) -> Response:
+async def _until_disconnected(http: Request, work: Coroutine[Any, Any, Response]) -> Response:
     """The response that some work leads to; the work is given up when the client hangs up."""
     working, leaving = asyncio.ensure_future(work), asyncio.ensure_future(_disconnected(http))
     try:
         await asyncio.wait({working, leaving}, return_when=asyncio.FIRST_COMPLETED)
         if not working.done():
             return Response(status_code=499)  # the client does not read it
-        return respond(working.result())
+        return working.result()
     finally:
         for task in (working, leaving):
             task.cancel()

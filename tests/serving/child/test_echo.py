@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ import pytest
 from phi3core.engine.onnx import OnnxRuntime
 from phi3core.engine.weights import open_weights
 from phi3core.serving.child import app
+from phi3core.serving.child.responses import AnswerFormat
 from tests.support.serving import client_of, http, serving, wait_loaded
 
 ASKED = {"temperature": 0, "logprobs": 1, "seed": 1234, "echo": True}
@@ -92,6 +95,35 @@ def test_what_would_take_too_much_memory_is_refused(url: str, monkeypatch: pytes
     assert (answer.status_code, answer.json()["error"]["param"]) == (400, "prompt")
     assert "at most 30 tokens" in answer.json()["error"]["message"]
     assert len(completed(url, prompt=PROMPTS[:1], max_tokens=1)["choices"]) == 1
+
+
+def test_the_alternatives_of_each_token_count_too(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(app, "MOST_ECHOED", 13 * 6)
+    assert completed(url, prompt=PROMPTS[0], max_tokens=1, logprobs=5)["choices"]
+
+    answer = http.post(f"{url}/v1/completions", json={**ASKED, "prompt": PROMPTS[0], "max_tokens": 1, "logprobs": 6})
+
+    assert (answer.status_code, answer.json()["error"]["param"]) == (400, "prompt")
+    assert "at most 78 tokens, prompts and answers, each with its 6 alternatives" in answer.json()["error"]["message"]
+
+
+def test_while_a_long_answer_is_written_down_others_are_answered(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    begun, done, whole = threading.Event(), threading.Event(), AnswerFormat.whole
+
+    def slowly(*told: Any) -> dict[str, Any]:
+        begun.set()
+        assert done.wait(20)
+        return whole(*told)
+
+    monkeypatch.setattr(AnswerFormat, "whole", slowly)
+    with ThreadPoolExecutor(1) as sender:
+        sent = sender.submit(completed, url, prompt="Hello", max_tokens=0)
+        assert begun.wait(20)
+        try:
+            assert http.get(f"{url}/v1/models", timeout=5).status_code == 200
+        finally:
+            done.set()
+        assert sent.result()["choices"][0]["text"] == "Hello"
 
 
 # ---------------------------------------------------------------- EleutherAI's harness
