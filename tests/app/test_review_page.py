@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+from streamlit.proto.WidgetStates_pb2 import WidgetStates
 from streamlit.testing.v1 import AppTest
 
 from pages.components.shared import reads
@@ -46,6 +47,26 @@ def press(at: AppTest, key: str) -> AppTest:
     return at.button(key=key).click().run()
 
 
+def vote(at: AppTest, value: str) -> AppTest:
+    return press(at, next(key for key in keys_of(at) if key.startswith(f"review_vote_{value}_")))
+
+
+def test_a_second_press_on_what_was_shown_before_is_no_vote_on_the_next(
+    open_page: Open, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    become(RAY, settings, monkeypatch)
+    found = made(settings, evaluated(settings, count=2), reviews=1)
+    at = open_page("review", r=found.id)
+    pressed = next(button for button in at.button if button.label == "1 is better").click()
+    again = WidgetStates(widgets=[pressed._widget_state])
+    pressed.run()
+
+    at._run(again)  # by a browser that has not drawn the next one yet
+
+    assert len(votes.read_judgements(settings, found)) == 1
+    assert not at.exception
+
+
 def test_a_reviewer_judges_what_waits_and_takes_the_last_vote_back(
     open_page: Open, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -59,14 +80,14 @@ def test_a_reviewer_judges_what_waits_and_takes_the_last_vote_back(
     assert "0 done, 2 wait for you · 0 of 2 votes in all" in bar(at)
 
     next(box for box in at.text_input if box.label == "Why?").set_value("It is shorter.").run()
-    press(at, "review_vote_first")
+    vote(at, "first")
     assert "1 done, 1 wait for you" in bar(at)
     assert shown(said(at)) != first
-    press(at, "review_vote_tie")
+    vote(at, "tie")
 
     assert "Nothing waits for you any more" in said(at)
     press(at, "review_undo")
-    press(at, "review_vote_bad")
+    vote(at, "bad")
     assert not at.exception
     assert history.flush(settings, 60)
     values = [(one.value, one.comment) for one in votes.read_judgements(settings, found, fresh=True)]
@@ -89,12 +110,12 @@ def test_what_a_reviewer_is_sent_names_no_version(
 
     assert "phi3/1" not in sent
     assert "endpoint:other" not in sent
-    press(at, "review_vote_tie")
+    vote(at, "tie")
     assert "Hm." in shown(said(at)), "what others said is shown after one's own vote"
     assert "phi3/1" not in shown(said(at))
 
 
-@pytest.mark.parametrize(("form", "key", "value"), [("pass", "review_vote_fail", "fail"), ("rating", "", 4)])
+@pytest.mark.parametrize(("form", "key", "value"), [("pass", "review_vote_fail", "fail"), ("rating", "review_keep", 4)])
 def test_one_answer_passes_fails_or_is_rated(
     open_page: Open, settings: Settings, monkeypatch: pytest.MonkeyPatch, form: str, key: str, value: object
 ) -> None:
@@ -105,8 +126,7 @@ def test_one_answer_passes_fails_or_is_rated(
         for at_criterion in (0, 1):
             mark = next(name for name in keys_of(at) if name.endswith(f"_{at_criterion}_4"))
             press(at, mark)
-        key = next(name for name in keys_of(at) if name.startswith("review_keep_"))
-    press(at, key)
+    press(at, next(name for name in keys_of(at) if name.startswith(key)))
 
     assert {one.value for one in votes.read_judgements(settings, found)} == {value}
     assert "Nothing waits for you any more" in said(at)
@@ -214,7 +234,7 @@ def test_a_vote_while_the_store_is_away_is_told_and_not_lost(
 
     real = acts.send_act
     monkeypatch.setattr(acts, "send_act", down)
-    press(at, "review_vote_first")
+    vote(at, "first")
     fakes.until(lambda: bool(history.sending_error(settings)))
     at.run()
     assert "1 change waits for the store, safe on this machine" in said(at)
@@ -232,7 +252,7 @@ def test_hostile_prompts_and_answers_are_drawn_letter_by_letter(
     monkeypatch.setattr(reviewing, "item", lambda id, prompt: reviewing.Item(id, ({"role": "user", "content": evil},)))
     found = made(settings, evaluated(settings, (f"endpoint:{evil}", f"phi3/{evil}2"), count=1), ANN, reviews=1)
     judged = open_page("review", r=found.id)
-    press(judged, "review_vote_first")
+    vote(judged, "first")
     discussion.comment(settings, found, "", evil, ANN)
     results = open_page("review", r=found.id, view="results")
 

@@ -112,9 +112,10 @@ def _text(shown: Sight) -> None:
 
 
 def _button(shown: Sight, label: str, value: Value, key: str, primary: bool = False) -> None:
+    # Keyed by what is shown: of a second press, before the next one is drawn, nothing comes.
     st.button(
-        label, key=f"review_vote_{value}", shortcut=key, type="primary" if primary else "secondary", width="stretch",
-        on_click=_press, args=(shown.key, {"": value}, _comment_key(shown)),
+        label, key=f"review_vote_{value}_{shown.key}", shortcut=key, type="primary" if primary else "secondary",
+        width="stretch", on_click=_press, args=(shown.key, {"": value}, _comment_key(shown)),
     )  # fmt: skip
 
 

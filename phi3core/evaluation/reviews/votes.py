@@ -1,6 +1,7 @@
 """Votes in a review: cast, taken back, and read as judgements.
 
-A vote waits for the store as turns do: `cast` returns once it is on this machine's disk.
+A vote waits for the store as turns do: `cast` returns once it is on this machine's disk; where tracing is off, and
+nothing is kept there, once the store has it.
 """
 
 from __future__ import annotations
@@ -51,6 +52,7 @@ def cast(
         BadInput: the vote is none, or its text is too long.
         Conflict: the review is closed, the item has all the votes it needs, or the person has voted otherwise.
         OSError: it can't be written to this machine's disk.
+        NotFound, StoreDown: tracing is off, and the answer's trace was deleted, or the store does not answer.
     """
     with contextlib.suppress(StoreDown):
         review = read_review(settings, review.id)
@@ -150,8 +152,9 @@ def _checked(review: Review, turn: Turn, person: Person, values: Mapping[str, Va
             raise BadInput(f"Write something, at most {LONGEST:,} letters.")
         return {"": text}
     choices = CHOICES[plan.form]
-    if wrong := next((value for value in values.values() if value not in choices), None):
-        raise BadInput(f"“{str(wrong)[:40]}” is no choice here. There are {', '.join(map(str, choices))}.")
+    # By its type, too: True and 1.0 equal the mark 1.
+    if wrong := [value for value in values.values() if type(value) not in (str, int) or value not in choices]:
+        raise BadInput(f"“{str(wrong[0])[:40]}” is no choice here. There are {', '.join(map(str, choices))}.")
     return {name: kept_value(review, turn, person, values[name]) for name in plan.per_answer}
 
 
@@ -166,7 +169,10 @@ def _has_place(settings: Settings, review: Review, item: ReviewItem, person: Per
 
 
 def _keep(settings: Settings, review: Review, item: ReviewItem, act: Act, words: str) -> None:
-    outbox.put(settings, acts.event_of(item.trace_id, act, words), send_event)
+    if settings.tracing:
+        outbox.put(settings, acts.event_of(item.trace_id, act, words), send_event)
+    else:  # that leaves conversations out of the store; a vote is kept all the same
+        acts.write_act(settings, item.trace_id, act, words)
     board_of(settings, review).note([act])
 
 

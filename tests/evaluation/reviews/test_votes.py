@@ -113,6 +113,9 @@ def test_the_other_forms_judge_one_answer(settings: Settings) -> None:
     votes.cast(settings, rating, turn, ADA, {"helpful": 4, "true": 1})
     passing = made(settings, evaluation, form="pass")
     judge(settings, passing, ADA, "fail")
+    for wrong in (0, "", True, 1.0):  # all of which are false, or equal to a mark
+        with pytest.raises(BadInput, match="is no choice here"):
+            votes.cast(settings, rating, next_of(settings, rating), ADA, {"helpful": wrong, "true": 2})  # type: ignore[dict-item]
     text = made(settings, evaluation, form="text")
     judge(settings, text, ADA, "It is <b>so</b>.\0")
 
@@ -197,6 +200,17 @@ def test_what_waits_for_the_store_is_known_after_a_new_start(settings: Settings)
         assert queue.find_next(settings, review, ADA) is None
         assert len(votes.read_judgements(settings, review)) == 1
     assert history.flush(settings, 60)
+
+
+def test_votes_are_kept_also_where_conversations_are_not(settings: Settings) -> None:
+    off = replace(settings, tracing=False)
+    review = made(off, evaluated(settings, count=2))
+    judge(off, review, ADA)
+    votes.undo(off, review, ADA)
+    board._boards.clear()
+    outbox._memory.clear()  # as a new start does
+
+    assert [one.reviewer for one in votes.read_judgements(off, review)] == [ADA.name]
 
 
 def test_a_vote_that_comes_too_late_is_kept_and_does_not_count(settings: Settings) -> None:
