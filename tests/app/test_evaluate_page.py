@@ -20,6 +20,7 @@ from tests.app.conftest import Open, Register, said
 from tests.app.people import RAY
 from tests.app.servers import FakePool, HeldEngine
 from tests.app.talks import shown
+from tests.evaluation.evaluating import JudgingEngine, says
 from tests.evaluation.sets import CAPITALS, item
 from tests.support import fakes
 
@@ -62,6 +63,25 @@ def test_two_versions_are_evaluated_over_a_set_and_the_result_opens(
     told = shown(said(open_page("evaluate", run=found.run_id)))
     assert "The capital is Madrid." in told
     assert "The town is Madrid." in told
+
+
+def test_the_judge_that_is_chosen_judges_the_answers_and_its_reasons_stand_below_them(
+    open_page: Open, register: Register, servers: FakePool, settings: Settings
+) -> None:
+    three_versions(register, servers)["phi3/3"] = JudgingEngine(says("no", "It greets nobody."))
+    prompt_sets.save_set(settings, "polite", [item("spain", criteria="Greets first.")])
+
+    at = open_page("evaluate")
+    at.multiselect(key="evaluate_refs").set_value(["phi3/1"]).run()
+    at.selectbox(key="evaluate_judge").set_value("phi3/3").run()
+    at = ended(at.button(key="evaluate_start").click().run())
+
+    assert not at.exception
+    (found,) = results.search_evaluations(settings)
+    assert results.read_evaluation(settings, found.run_id).of("phi3/1")["spain"].scores["criteria"] is False
+    told = shown(said(open_page("evaluate", run=found.run_id)))
+    assert "Judged by phi3/3: an opinion" in told
+    assert "criteria: It greets nobody." in told
 
 
 def test_where_a_version_lost_is_shown_with_how_sure_it_is(

@@ -10,6 +10,7 @@ from phi3core.chat import history
 from phi3core.evaluation import drafts, prompt_sets
 from phi3core.evaluation.conversation_items import disliked_items
 from phi3core.settings import Settings
+from tests.app.chatting import ask, live
 from tests.app.comparing import compared, three_versions
 from tests.app.conftest import Open, Register, said
 from tests.app.dialogs import press
@@ -165,6 +166,41 @@ def test_a_compared_prompt_goes_into_a_set_with_the_best_answer(
     _, found = prompt_sets.read_set(settings, "compared")[1]
     assert found.prompt == "Capital?"
     assert found.expectations["reference"].strip() in ("The capital is Madrid.", "No idea at all.")
+
+
+def test_an_answer_in_the_chat_goes_into_a_set_by_the_button_below_it(
+    open_page: Open, register: Register, servers: FakePool, settings: Settings
+) -> None:
+    register()
+    prompt_sets.save_set(settings, "talks", [item("own", "Own?")])
+    at = ask(open_page("chat"), "Capital?")
+    (turn,) = live(at).path
+    at = into(at, f"turn_set_{turn.id}", "talks")
+
+    assert not at.exception
+    _, found = prompt_sets.read_set(settings, "talks")[1]
+    assert "Madrid" in turn.answer
+    assert (found.prompt, found.expectations) == ("Capital?", {"reference": turn.answer})
+
+
+def test_a_file_becomes_a_set_and_one_that_makes_no_sense_is_told(open_page: Open, settings: Settings) -> None:
+    at = open_page("prompt_sets")
+    at.file_uploader[0].set_value(("towns.csv", b"id,prompt,contains\nspain,Spain?,Madrid\n", "text/csv")).run()
+    (name,) = (box for box in at.text_input if str(box.key).startswith("sets_name_"))
+    assert name.value == "towns"
+    name.set_value("capitals").run()
+    at.button(key="sets_save_file").click().run()
+
+    assert not at.exception
+    assert "has 1 item." in shown(said(at))
+    (found,) = prompt_sets.read_set(settings, "capitals")[1]
+    assert (found.id, found.prompt, found.expectations) == ("spain", "Spain?", {"contains": ["Madrid"]})
+
+    at = open_page("prompt_sets")
+    at.file_uploader[0].set_value(("broken.jsonl", b"{nothing", "application/json")).run()
+    at.button(key="sets_save_file").click().run()
+    assert "JSON" in shown(at.error[0].value)
+    assert {one.name for one in prompt_sets.search_sets(settings)} == {"capitals"}
 
 
 def test_hostile_items_are_drawn_letter_by_letter(open_page: Open, settings: Settings) -> None:

@@ -15,6 +15,7 @@ from phi3core.cli import evaluate as commands
 from phi3core.settings import Settings
 from tests.app.servers import FakePool
 from tests.cli.commands import done, refused, run
+from tests.evaluation.evaluating import JudgingEngine, says
 from tests.support import fakes
 
 Engines = dict[str, fakes.FakeEngine]
@@ -87,6 +88,19 @@ def test_a_mean_below_what_is_asked_for_ends_with_status_1(capitals: Path) -> No
 
     assert told.exit_code == 1
     assert "phi3/1: contains is 0.5, and at least 0.6 is asked for." in told.stderr
+
+
+def test_a_judge_judges_by_the_criteria_of_a_set(capitals: Path, engines: Engines, tmp_path: Path) -> None:
+    engines["phi3/2"] = JudgingEngine(says("no"))
+    (tmp_path / "polite.csv").write_text("id,prompt,criteria\nspain,Spain?,Greets first.\n")
+    done("prompts", "import", str(tmp_path / "polite.csv"))
+
+    told = run("evaluate", "polite", "phi3/1", "--judge", "phi3/2", "--at-least", "criteria=1")
+
+    assert (told.exit_code, len(engines["phi3/2"].asked)) == (1, 1)
+    assert re.search(r"criteria +0 ", told.stdout)
+    assert "phi3/1: criteria is 0, and at least 1 is asked for." in told.stderr
+    assert "phi3 has no version 9" in refused("evaluate", "polite", "phi3/1", "--judge", "phi3/9")
 
 
 @pytest.mark.parametrize(

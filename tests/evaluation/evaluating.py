@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from typing import Any
 
@@ -21,3 +22,14 @@ def asked_of(engines: Engines) -> int:
 def run(settings: Settings, pool: FakePool, *refs: str, **more: Any) -> Evaluation:
     one_by_one = replace(settings, parallel=1)  # the made-up engine writes one answer at a time
     return evaluate(one_by_one, pool, "capitals", refs or ("phi3/1", "phi3/2"), **more)  # type: ignore[arg-type]
+
+
+class JudgingEngine(fakes.FakeEngine):
+    """Reads a judge's long questions."""
+
+    context_length = 4000
+
+
+def says(result: str, rationale: str = "It does.") -> tuple[str, ...]:
+    """What a judge answers."""
+    return (json.dumps({"rationale": rationale, "result": result}),)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-
 import pytest
 
 from phi3core.endpoints.config import Endpoint
@@ -16,7 +14,7 @@ from phi3core.store.client import mlflow_client
 from phi3core.traces.turn import Turn
 from tests.app.servers import FakePool
 from tests.endpoints.service import Service
-from tests.evaluation.evaluating import Engines, asked_of, run
+from tests.evaluation.evaluating import Engines, JudgingEngine, asked_of, run, says
 from tests.evaluation.sets import item
 from tests.support import fakes
 
@@ -30,16 +28,6 @@ JUDGED = [
 @pytest.fixture(autouse=True)
 def saved(settings: Settings) -> prompt_sets.PromptSet:
     return prompt_sets.save_set(settings, "capitals", JUDGED)
-
-
-class JudgingEngine(fakes.FakeEngine):
-    """Reads a judge's long questions."""
-
-    context_length = 4000
-
-
-def says(result: str, rationale: str = "It does.") -> tuple[str, ...]:
-    return (json.dumps({"rationale": rationale, "result": result}),)
 
 
 def test_a_version_judges_criteria_and_references_and_its_verdicts_are_scores(
