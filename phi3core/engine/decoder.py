@@ -47,9 +47,8 @@ class Decoder:
         options.intra_op_num_threads = threads
         options.add_session_config_entry("session.model_external_initializers_file_folder_path", str(folder))
         self._session = ort.InferenceSession(graph.model, options, providers=["CPUExecutionProvider"])
-        self._value_of = ort.OrtValue.ortvalue_from_numpy
         self._vocabulary, self._room = vocabulary, -(-room // _ROUND) * _ROUND
-        self._caches = graph.caches
+        self._caches, self._value_of = graph.caches, ort.OrtValue.ortvalue_from_numpy
         self.slots = Slots(len(graph.caches), (SLOTS, graph.heads, self._room, graph.size))
         self._rows: list[weakref.ref[Row] | None] = [None] * SLOTS
         self._bindings: OrderedDict[tuple[int, int], Any] = OrderedDict()
@@ -147,8 +146,7 @@ class Decoder:
         return idle is None or (idle.length < self._room and (row.is_long(1) or not idle.is_long(1)))
 
     def _at(self, slot: int) -> Row | None:
-        known = self._rows[slot]
-        return known() if known else None
+        return known() if (known := self._rows[slot]) else None
 
     def _close_up(self, rows: list[Row]) -> None:
         """Where rows are apart, move the last one into the first hole: one at a step, for it takes some of its time."""
@@ -260,6 +258,8 @@ class Row:
     divide: a sequence of more tokens than this is computed with other rotary factors, 0: none is. They are chosen for
     a whole step, so that shorter and longer ones never share one.
     """
+
+    inseparable = 0
 
     def __init__(self, decoder: Decoder, slot: int, divide: int) -> None:
         self._decoder, self.slot, self.divide = decoder, slot, divide

@@ -94,6 +94,8 @@ class Model:
 class Generator:
     """A sequence of tokens with its KV cache, which is taken whole when it is made: `capacity` tokens of it."""
 
+    inseparable = 0
+
     def __init__(self, model: Model, capacity: int, vocabulary: int) -> None:
         self._model, self._vocabulary = model, vocabulary  # the model must outlive this
         self._length, self._waiting = 0, False

@@ -24,6 +24,10 @@ _SPARED = 16
 class Sequence(Protocol):
     """Tokens with their KV cache, in a runtime."""
 
+    @property
+    def inseparable(self) -> int:
+        """Its first tokens, up to so many, can't be kept without those that follow (see rotary.py)."""
+
     def append(self, tokens: Tokens) -> None:
         """Run the model over these tokens."""
 
@@ -70,6 +74,10 @@ class CachedSequence:
 
         grain: a reading may be cut at its multiples only, without changing what is read.
         """
+        shared = self._in_common(tokens, grain)
+        return shared if shared > self.sequence.inseparable else 0
+
+    def _in_common(self, tokens: Tokens, grain: int) -> int:
         length = min(len(self.tokens), len(tokens))
         differ = np.flatnonzero(self.tokens[:length] != tokens[:length])
         common = int(differ[0]) if len(differ) else length

@@ -21,6 +21,10 @@ class DividedSequence:
         self._sequence, self._divide = sequence, divide
         self._tokens = np.empty(0, np.int32)
 
+    @property
+    def inseparable(self) -> int:
+        return self._divide if len(self._tokens) > self._divide else 0  # its keys are those of a long sequence
+
     def append(self, tokens: Tokens) -> None:
         before, self._tokens = len(self._tokens), np.concatenate([self._tokens, tokens])
         if 0 < before <= self._divide < len(self._tokens):
@@ -46,10 +50,6 @@ class DividedSequence:
             self._sequence.rewind(length)
 
     def fork(self, length: int) -> DividedSequence:
-        if length <= self._divide < len(self._tokens):  # its keys are those of a long sequence
-            made = DividedSequence(cast(Forkable, self._sequence).fork(0), self._divide)
-            made.append(self._tokens[:length])
-            return made
         made = DividedSequence(cast(Forkable, self._sequence).fork(length), self._divide)
         made._tokens = self._tokens[:length]
         return made

@@ -110,6 +110,8 @@ class _Sequence:
     the sequence is rewound.
     """
 
+    inseparable = 0
+
     def __init__(self, model: Any) -> None:
         self._model, self._cache = model, DynamicCache()
         self._logits: Any = None

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import pytest
 
+from phi3core.engine.interface import Options
+from phi3core.engine.tokens import TokenEngine
+from tests.support.fake_runtime import FakeRuntime, ask, letters
 from tests.support.sequences import broken_off, joined, some_tokens, whole
 
 
@@ -80,3 +85,20 @@ def test_a_single_token_at_the_beginning_was_read_differently() -> None:
 
     assert whole(longer[:2]).shared_prefix(longer, 1) == 0
     assert whole(longer).shared_prefix(longer[:2], 1) == 0
+
+
+@pytest.mark.parametrize("slots", [0, 64])
+@pytest.mark.parametrize("kernels", ["loose", "strict"])
+def test_of_a_conversation_that_passed_the_divide_no_shorter_beginning_is_kept(
+    kernels: Literal["loose", "strict"], slots: int
+) -> None:
+    """Its keys were computed with the factors of a long one: it is read as any other, in pieces."""
+    runtime, long, short = FakeRuntime(kernels, slots=slots, divide=200), letters(250), letters(250)[:150] + "edit"
+    engine, fresh = (TokenEngine(one, Options(), budget=10**6) for one in (runtime, FakeRuntime(kernels, divide=200)))
+    ask(engine, long)
+
+    answer = ask(engine, short)
+
+    assert answer == ask(fresh, short)
+    assert answer.cached == 0
+    assert ask(engine, long + "?").cached > 0

@@ -13,7 +13,8 @@ from typing import Any, Literal
 import numpy as np
 
 from phi3core.engine.interface import Done, End, Messages, Options, Piece, Token
-from phi3core.engine.kv_cache import Logits, Tokens
+from phi3core.engine.kv_cache import Logits, Sequence, Tokens
+from phi3core.engine.rotary import DividedSequence
 from phi3core.engine.tokens import TokenEngine
 
 EOS = 95
@@ -24,6 +25,8 @@ class FakeSequence:
 
     `loose` kernels read every piece of two or more tokens the same; `strict` ones round by the piece.
     """
+
+    inseparable = 0
 
     def __init__(self, runtime: FakeRuntime, capacity: int) -> None:
         # With slots it grows as it is filled.
@@ -113,11 +116,12 @@ class FakeRuntime:
     def tokenizer_json(self) -> str:
         raise NotImplementedError
 
-    def sequence(self, capacity: int) -> FakeSequence:
-        return FakeSequence(self, capacity)
+    def sequence(self, capacity: int) -> Sequence:
+        made = FakeSequence(self, capacity)
+        return DividedSequence(made, self.divide) if self.divide else made
 
     def row(self, capacity: int) -> FakeSequence:
-        return self.sequence(capacity)
+        return FakeSequence(self, capacity)
 
     def read_all(self, pieces: list[tuple[FakeSequence, Tokens]]) -> list[Logits]:
         self.steps.append(sum(len(tokens) for _, tokens in pieces))

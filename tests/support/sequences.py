@@ -20,6 +20,8 @@ def joined(*parts: Tokens) -> Tokens:
 class FakeSequence:
     """Only remembers what it was told to forget."""
 
+    inseparable = 0
+
     def __init__(self, capacity: int) -> None:
         self.capacity, self.rewinds = capacity, []  # type: int, list[int]
 
