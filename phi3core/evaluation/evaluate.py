@@ -122,7 +122,7 @@ def evaluate(
             try:
                 if not complete:
                     runs.reopen(settings, run_id)
-                    with Pulse(settings, run_id, cancel.stop) as pulse:
+                    with Pulse(settings, run_id, person.name, cancel.stop) as pulse:
 
                         def told(done: int, total: int) -> None:
                             pulse.report(done, total)

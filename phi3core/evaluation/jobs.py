@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import threading
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
 from phi3core.access import roles
@@ -34,11 +34,20 @@ class EvaluationJob:
     """An evaluation under way. done, total: answers, 0 before they are known. error: why it failed, a sentence.
 
     run_id: of what came of it, once it has ended. purpose: what is made of the answers, in words; "" for nothing.
+    options: what is asked with.
     """
 
-    def __init__(self, prompt_set: str, refs: Sequence[str], user: str, purpose: str = "") -> None:
+    def __init__(
+        self,
+        prompt_set: str,
+        refs: Sequence[str],
+        user: str,
+        options: Mapping[str, Any] | None = None,
+        purpose: str = "",
+    ) -> None:
         self.id = uuid.uuid4().hex
         self.prompt_set, self.refs, self.user = prompt_set, tuple(refs), user
+        self.options = {name: value for name, value in (options or {}).items() if value is not None}
         self.done, self.total = 0, 0
         self.state: Literal["running", "done", "stopped", "failed"] = "running"
         self.error, self.run_id, self.purpose = "", "", purpose
@@ -61,7 +70,6 @@ class EvaluationJob:
         self,
         settings: Settings,
         pool: Pool,
-        options: dict[str, Any],
         person: Person,
         again: bool,
         then: Then | None,
@@ -69,7 +77,16 @@ class EvaluationJob:
     ) -> None:
         try:
             found = evaluating.evaluate(
-                settings, pool, self.prompt_set, self.refs, options, person, again, self._report, self._cancel, judge
+                settings,
+                pool,
+                self.prompt_set,
+                self.refs,
+                self.options,
+                person,
+                again,
+                self._report,
+                self._cancel,
+                judge,
             )
             if then is not None and found.run.complete:
                 then(found.run.run_id)
@@ -109,12 +126,13 @@ def start(
     prompt_set = prompt_sets.find_set(settings, prompt_set).ref  # a set that is saved meanwhile is another one
     if judge:
         find_target(settings, judge)
-    job = EvaluationJob(prompt_set, [target.ref for target in find_targets(settings, refs)], person.name, purpose)
+    found = [target.ref for target in find_targets(settings, refs)]
+    job = EvaluationJob(prompt_set, found, person.name, options, purpose)
     with _lock:
         for old in [held for held in _jobs if held.state != "running"][:-_MOST_ENDED]:
             _jobs.remove(old)
         _jobs.append(job)
-    arguments = (settings, pool, options or {}, person, again, then, judge)
+    arguments = (settings, pool, person, again, then, judge)
     threading.Thread(target=job._run, args=arguments, daemon=True).start()
     return job
 
@@ -126,8 +144,9 @@ def may_stop(user: str, person: Person) -> bool:
 
 def stop_elsewhere(settings: Settings, run: EvaluationRun, person: Person) -> None:
     """Have an evaluation end that another process makes, within a few seconds. Raises Forbidden or StoreDown."""
-    if not may_stop(run.by, person):
-        raise Forbidden(f"Only {run.by}, who started it, and an admin can stop this evaluation.")
+    by = run.progress.by if run.progress else run.by
+    if not may_stop(by, person):
+        raise Forbidden(f"Only {by}, who started it, and an admin can stop this evaluation.")
     pulse.ask_to_stop(settings, run.run_id)
 
 

@@ -26,11 +26,15 @@ _SILENT = 60_000  # milliseconds after which nobody makes it: machines' clocks d
 
 @dataclass(frozen=True)
 class Progress:
-    """done, total: answers and verdicts. host: the machine that makes it. when: milliseconds since 1970."""
+    """done, total: answers and verdicts. host: the machine that makes it. when: milliseconds since 1970.
+
+    by: the person that it is made for at this moment, who may go on with another's.
+    """
 
     done: int
     total: int
     host: str
+    by: str
     when: int
 
     @property
@@ -43,7 +47,8 @@ def progress_of(known: Mapping[str, str]) -> Progress | None:
     """What a run's tags tell; None where they tell nothing: anybody may write to the store."""
     try:
         plain = json.loads(known[tags.PROGRESS])
-        return Progress(int(plain["done"]), int(plain["total"]), str(plain["host"]), int(plain["when"]))
+        done, total, when = (int(plain[name]) for name in ("done", "total", "when"))
+        return Progress(done, total, str(plain["host"]), str(plain["by"]), when)
     except (KeyError, ValueError, TypeError, OverflowError, RecursionError):
         return None
 
@@ -57,8 +62,8 @@ def ask_to_stop(settings: Settings, run_id: str) -> None:
 class Pulse:
     """Writes how far an evaluation is while it is made, and calls `stop` when its run asks for that."""
 
-    def __init__(self, settings: Settings, run_id: str, stop: Callable[[], None]) -> None:
-        self._settings, self._run_id, self._stop = settings, run_id, stop
+    def __init__(self, settings: Settings, run_id: str, by: str, stop: Callable[[], None]) -> None:
+        self._settings, self._run_id, self._by, self._stop = settings, run_id, by, stop
         self._at = (0, 0)
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._beat, daemon=True)
@@ -93,6 +98,6 @@ class Pulse:
 
     def _write(self) -> None:
         done, total = self._at
-        plain = {"done": done, "total": total, "host": socket.gethostname(), "when": now_ms()}
+        plain = {"done": done, "total": total, "host": socket.gethostname(), "by": self._by, "when": now_ms()}
         with translate_errors(self._settings):
             mlflow_client(self._settings).set_tag(self._run_id, tags.PROGRESS, json.dumps(plain))

@@ -216,6 +216,20 @@ def test_a_viewer_looks_and_starts_nothing(
     assert "is no evaluation's id" in shown(open_page("evaluate", run="x").warning[0].value)
 
 
+def test_one_that_differs_from_what_this_app_makes_in_its_options_alone_can_be_stopped(
+    open_page: Open, register: Register, servers: FakePool, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    three_versions(register, servers)
+    of = evaluated(settings, servers, "phi3/1").run
+    mlflow_client(settings).update_run(of.run_id, status="RUNNING")  # as if another process made it
+    key = f"evaluate_end_{of.run_id}"
+
+    for options, offered in (({"temperature": 0.7}, True), ({"temperature": None}, False)):
+        job = jobs.EvaluationJob(of.prompt_set, of.refs, "eve@example.org", options)
+        monkeypatch.setattr(jobs, "_jobs", [job])
+        assert (key in [button.key for button in open_page("evaluate").button]) is offered
+
+
 def test_one_that_another_app_makes_shows_how_far_it_is_and_one_that_broke_off_goes_on(
     open_page: Open, register: Register, servers: FakePool, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -24,7 +24,7 @@ from tests.app.servers import FakePool
 from tests.evaluation.evaluating import Engines, asked_of, run
 from tests.evaluation.sets import CAPITALS
 from tests.support import fakes
-from tests.support.judging import EVE
+from tests.support.judging import ADA, EVE
 
 
 @pytest.fixture(autouse=True)
@@ -174,6 +174,24 @@ def test_how_far_it_is_stands_in_its_run_and_any_app_server_can_stop_it(
     assert run(settings, pool).run.complete, "it is not stopped by what stopped the one before"
 
 
+def test_who_goes_on_with_anothers_evaluation_can_stop_it_anywhere(
+    settings: Settings, pool: FakePool, versions: list[Version]
+) -> None:
+    found = run(settings, pool, "phi3/1", person=ADA)
+    mlflow_client(settings).set_terminated(found.run.run_id, "KILLED")
+    seen: list[results.EvaluationRun] = []
+
+    def look(_done: int, _total: int) -> None:
+        seen.append(results.read_run(settings, found.run.run_id))
+
+    run(settings, pool, "phi3/1", person=EVE, report=look)
+
+    assert (seen[0].by, seen[0].progress.by if seen[0].progress else "") == (ADA.name, EVE.name)
+    jobs.stop_elsewhere(settings, seen[0], EVE)
+    with pytest.raises(Forbidden, match=f"Only {EVE.name}"):
+        jobs.stop_elsewhere(settings, seen[0], ADA)
+
+
 def test_one_whose_process_has_ended_is_not_under_way_and_is_known_with_its_options(
     settings: Settings, pool: FakePool, versions: list[Version], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -188,7 +206,7 @@ def test_one_whose_process_has_ended_is_not_under_way_and_is_known_with_its_opti
     assert (left.progress, left.complete, dict(left.options)) == (None, False, {"max_tokens": 5})
 
 
-@pytest.mark.parametrize("told", ["", "[]", "{}", '{"done": "many", "total": 1, "host": "x", "when": 1}'])
+@pytest.mark.parametrize("told", ["", "[]", "{}", '{"done": "many", "total": 1, "host": "x", "by": "x", "when": 1}'])
 def test_what_others_wrote_as_its_progress_breaks_nothing(
     settings: Settings, pool: FakePool, versions: list[Version], told: str
 ) -> None:
@@ -203,7 +221,7 @@ def test_one_that_another_machine_makes_is_not_made_here_too(
 ) -> None:
     found = run(settings, pool, "phi3/1")
     store = mlflow_client(settings)
-    told = {"done": 1, "total": 3, "host": "another", "when": now_ms()}
+    told = {"done": 1, "total": 3, "host": "another", "by": "ada", "when": now_ms()}
     store.set_tag(found.run.run_id, tags.PROGRESS, json.dumps(told))
     store.update_run(found.run.run_id, status="RUNNING")
 

@@ -9,7 +9,7 @@ import pytest
 from phi3core import tags
 from phi3core.evaluation.pulse import progress_of
 
-TOLD = {"done": 1, "total": 2, "host": "a", "when": 3}
+TOLD = {"done": 1, "total": 2, "host": "a", "by": "ada@example.org", "when": 3}
 
 
 @pytest.mark.parametrize("odd", ["", "[]", "{}", json.dumps(TOLD | {"done": float("inf")}), "[" * 100_000])

@@ -47,9 +47,8 @@ def _row(one: EvaluationRun, me: Person) -> None:
         elif not one.complete:
             state = " · :orange-badge[incomplete]"
         st.caption(f"{ui.counted(one.items, 'item')} · {short(one.by)} · {ui.ago(from_ms(one.when))}{state}")
-        elsewhere = one.progress is not None and not _ours(one)
         key = f"evaluate_end_{one.run_id}"
-        may = elsewhere and jobs.may_stop(one.by, me)
+        may = one.progress is not None and not _ours(one) and jobs.may_stop(one.progress.by, me)
         if may and st.button("Stop", icon=":material/stop_circle:", key=key, type="tertiary"):
             with ui.show_errors():
                 reads.wait_for("Stopping …", jobs.stop_elsewhere, ui.config(), one, me)
@@ -72,6 +71,7 @@ def _go_on(one: EvaluationRun, me: Person) -> None:
 def _ours(one: EvaluationRun) -> bool:
     """Whether this app makes it at this moment, and shows it above."""
     return any(
-        job.state == "running" and job.prompt_set == one.prompt_set and set(job.refs) == set(one.refs)
+        job.state == "running"
+        and (job.prompt_set, set(job.refs), job.options) == (one.prompt_set, set(one.refs), one.options)
         for job in jobs.recent()
     )
