@@ -58,12 +58,6 @@ def mlflow_client(settings: Settings) -> MlflowClient:
     return _client(settings)
 
 
-def ask_store(settings: Settings) -> None:
-    """Ask the store for anything. Raises StoreDown where it does not answer."""
-    with translate_errors(settings):
-        mlflow_client(settings).search_experiments(max_results=1)
-
-
 @functools.cache
 def _client(settings: Settings) -> MlflowClient:
     remote = urlsplit(settings.tracking_uri).scheme in ("http", "https")

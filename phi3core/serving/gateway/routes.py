@@ -31,12 +31,12 @@ from phi3core.access.limits import read_limits
 from phi3core.access.login import allowed_hosts
 from phi3core.access.loopback_only import LOOPBACK
 from phi3core.clock import SYSTEM, Clock
-from phi3core.errors import BadInput, NotFound, Phi3Error, ServerError, StoreDown
+from phi3core.errors import BadInput, NotFound, Phi3Error, ServerError, StoreError
 from phi3core.registry.reference import parse_reference
 from phi3core.serving.guard import WRONG_KEY, App, Guard, Refusal
 from phi3core.serving.pool import Pool
 from phi3core.settings import Settings
-from phi3core.store.client import ask_store
+from phi3core.store.client import ensure_reachable
 
 from .catalogue import AsyncTTLCache, list_references
 from .failures import crashed, http_error, our_error
@@ -50,6 +50,7 @@ from .stored_responses import StoredResponses
 from .upstream import Upstream
 
 _LISTED = 5.0
+_REACHED = 2.0  # seconds that an answer of the store is good for: anybody may ask for it
 
 
 class Gateway:
@@ -74,8 +75,8 @@ class Gateway:
         """Whether requests can be answered: for a proxy, which asks without a key, and is told no more."""
         try:
             self._upstream.session()
-            await self._upstream.call(ask_store, self._settings)
-        except StoreDown:
+            await self._reached.get("")
+        except StoreError:
             return JSONResponse({"status": "the store does not answer"}, 503)
         except ServerError:
             return JSONResponse({"status": "starting or stopping"}, 503)
@@ -118,6 +119,8 @@ class Gateway:
         self._responses.history = self._stored.history = history
         listed = lambda _: self._upstream.call(list_references, self._settings)  # noqa: E731
         self._listed = AsyncTTLCache(listed, _LISTED, self._clock)
+        reached = lambda _: self._upstream.call(ensure_reachable, self._settings)  # noqa: E731
+        self._reached = AsyncTTLCache(reached, _REACHED, self._clock)
 
     def hang_up(self) -> None:
         """Break off all answers, from any thread or a signal's handler: the app ends and waits for them otherwise."""

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import openai
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from phi3core.errors import StoreDown
+from phi3core.errors import StoreDown, StoreError
 from phi3core.registry.models import Version
+from phi3core.serving.child.metrics import Metrics
+from phi3core.serving.gateway import metrics
 from phi3core.serving.pool import Pool
 from phi3core.settings import Settings
 from tests.support.gateway import chat
@@ -74,6 +78,54 @@ def test_a_model_server_that_hangs_is_told_as_one_that_does_not_answer(
     assert not [name for name, labels in found if name.startswith("phi3_answers")]
 
 
+@pytest.mark.parametrize("said", ["phi3_answers_total{version=", "\xff", "# a comment\n" * 100_000])
+def test_a_model_server_that_tells_nonsense_spoils_nobodys_counts(
+    client: openai.OpenAI,
+    url: str,
+    named: Callable[..., Version],
+    monkeypatch: pytest.MonkeyPatch,
+    said: str,
+) -> None:
+    named("demo")
+    client.chat.completions.create(model="demo/1", messages=HELLO)
+    monkeypatch.setattr("phi3core.serving.child.metrics.Metrics.text", lambda _: said.encode("latin-1"))
+
+    found = read(url)
+
+    assert found["phi3_model_server_up", "demo/1"] == 0
+    assert found["phi3_requests_total", "/v1/chat/completions 200"] == 1
+
+
+def test_a_model_server_counts_for_its_own_version_and_what_it_should() -> None:
+    told = """
+# TYPE phi3_answers_total counter
+phi3_answers_total{version="another/1",outcome="done"} 7
+phi3_answers_total{version="demo/1",outcome="done",who="me"} 9
+phi3_answers_total{version="demo/1",outcome="done"} 8
+# TYPE phi3_tokens gauge
+phi3_tokens 5
+# TYPE phi3_requests_total counter
+phi3_requests_total 1000
+# TYPE phi3_model_server_up gauge
+phi3_model_server_up{version="another/1"} 0
+"""
+
+    (family,) = metrics.read_counts(told, "demo/1")
+
+    assert [(one.name, one.labels, one.value) for one in family.samples] == [
+        ("phi3_answers_total", {"version": "demo/1", "outcome": "done"}, 7)
+    ]
+
+
+def test_all_that_a_model_server_counts_is_told() -> None:
+    idle = SimpleNamespace(running=0, waiting=0)
+    text = Metrics("demo/1", idle).text().decode()  # type: ignore[arg-type]
+
+    names = {family.name.removesuffix("_created") for family in text_string_to_metric_families(text)}
+
+    assert names == set(metrics._FAMILIES)
+
+
 def test_where_v1_needs_a_key_the_counts_do(two: tuple[openai.OpenAI, openai.OpenAI], settings: Settings) -> None:
     base = str(two[0].base_url).removesuffix("/v1/")
 
@@ -91,14 +143,19 @@ def test_a_proxy_is_told_without_a_key_whether_requests_can_be_answered(
 ) -> None:
     address = f"{str(two[0].base_url).removesuffix('/v1/')}/ready"
 
-    def silent(_: Settings) -> None:
-        raise StoreDown("The store at postgresql://secret does not answer.")
+    def silent(error: type[StoreError], _: Settings) -> None:
+        raise error("The store at postgresql://secret does not answer.")
 
-    assert http.get(address, headers={"host": "10.0.0.7:8501"}).json() == {"status": "ready"}
-    monkeypatch.setattr("phi3core.serving.gateway.routes.ask_store", silent)
-    answer = http.get(address)
+    for error in (StoreDown, StoreError):
+        monkeypatch.setattr("phi3core.serving.gateway.routes.ensure_reachable", functools.partial(silent, error))
+        answer = http.get(address)
+        assert (answer.status_code, answer.json()) == (503, {"status": "the store does not answer"})
+    asked: list[Settings] = []
+    monkeypatch.setattr("phi3core.serving.gateway.routes.ensure_reachable", asked.append)
 
-    assert (answer.status_code, answer.json()) == (503, {"status": "the store does not answer"})
+    for _ in range(5):
+        assert http.get(address, headers={"host": "10.0.0.7:8501"}).json() == {"status": "ready"}
+    assert len(asked) == 1, "whoever asks often is no burden to the store"
 
 
 def test_the_dashboard_asks_for_counts_that_there_are(
