@@ -89,6 +89,15 @@ def test_a_token_that_the_provider_takes_no_more_vouches_for_no_group(tell: Tell
 
 
 def test_a_provider_that_is_down_is_no_answer(tell: Tell) -> None:
-    for status, claims in ((500, {}), (429, {}), (302, {}), (200, []), (200, {"groups": ["a", "b"]})):
+    for status, claims in (
+        (500, {}),
+        (429, {}),
+        (302, {}),
+        (404, {}),
+        (407, {}),
+        (408, {}),
+        (200, []),
+        (200, {"groups": ["a", "b"]}),
+    ):
         with pytest.raises(ServerError, match="does not tell a person's groups"):
             tell(status, claims)
