@@ -73,7 +73,7 @@ def plan(
         precisions: none takes each wrapper's default; a wrapper that has none of them is built at its default, too.
 
     Raises:
-        BadInput: a wrapper, a precision or a size of blocks is none.
+        BadInput: a wrapper, a precision or a size of blocks is none, or blocks are asked for where nothing has them.
     """
     wrappers, blocks = wrappers or [spec.wrapper], blocks or [spec.block]
     if odd := [one for one in precisions if not any(one in PRECISIONS.get(wrapper, ()) for wrapper in wrappers)]:
@@ -86,4 +86,9 @@ def plan(
             one = replace(spec, wrapper=wrapper, precision=precision, block=BLOCK).validated()  # type: ignore[arg-type]
             sizes = blocks if one.precision in IN_BLOCKS else [BLOCK]
             specs += [replace(one, block=size).validated() for size in sizes]
+    if set(blocks) != {BLOCK} and not any(one.precision in IN_BLOCKS for one in specs):
+        raise BadInput(
+            f"What would be built has no blocks: {', '.join(dict.fromkeys(one.precision for one in specs))}. Leave the "
+            f"size of blocks out, or ask for {' or '.join(IN_BLOCKS)}."
+        )
     return list(dict.fromkeys(specs))

@@ -41,6 +41,8 @@ def test_what_no_chosen_wrapper_has_is_refused_by_name() -> None:
         planned(["onnx"], ["float16"])
     with pytest.raises(BadInput, match="Blocks of 48 can't be built"):
         planned(["onnx"], ["int4"], [48])
+    with pytest.raises(BadInput, match="What would be built has no blocks: bfloat16, int8"):
+        planned(["transformers", "onnx"], ["int8"], [64])
     with pytest.raises(BadInput, match="“fp32” has no blocks"):
         BuildSpec("onnx", precision="fp32", block=16).validated()
 
