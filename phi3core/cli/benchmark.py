@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import threading
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -33,7 +34,7 @@ def benchmark(ref: str, names: tuple[str, ...], limit: int | None, seed: int, hu
         return
     if not ref:
         raise BadInput("Say which version is asked, as in “phi3 benchmark phi3/3 --suite hellaswag”.")
-    from phi3core.evaluation.benchmarks.benchmark import Cancel, run_benchmark
+    from phi3core.evaluation.benchmarks.benchmark import run_benchmark
 
     config, told = load_settings(), ""
 
@@ -43,14 +44,14 @@ def benchmark(ref: str, names: tuple[str, ...], limit: int | None, seed: int, hu
             click.echo(f"  {text}", err=True)
             told = text
 
-    scores, cancel = [], Cancel()
+    scores, cancel = [], threading.Event()
     with open_pool(config) as pool:
         for name in names:
             click.echo(f"{name} on {ref}", err=True)
             try:
                 scores.append(run_benchmark(config, pool, ref, name, limit, seed, hub, report=report, cancel=cancel))
             except KeyboardInterrupt:
-                cancel.stop()
+                cancel.set()
                 raise
     _print(scores, as_json)
 

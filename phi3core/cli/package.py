@@ -6,16 +6,15 @@ from pathlib import Path
 
 import click
 
+from phi3core.packaging.targets import TARGETS
 from phi3core.settings import load_settings
 
 from .group import REF_HELP, main
 
-_TARGETS = ("container", "kubernetes", "azureml", "databricks", "sagemaker")
-
 
 @main.command("package", help=f"Write a version as a folder that is deployed elsewhere. {REF_HELP}")
 @click.argument("ref")
-@click.option("--target", type=click.Choice(_TARGETS), default="container", show_default=True)
+@click.option("--target", type=click.Choice(list(TARGETS)), default="container", show_default=True)
 @click.option("--to", type=click.Path(path_type=Path), help="The folder, which is made. Default: NAME-VERSION-TARGET.")
 @click.option("--image", default="", help="What the image is called, with the registry that it is pushed to.")
 def package_command(ref: str, target: str, to: Path | None, image: str) -> None:

@@ -72,4 +72,4 @@ def test_one_is_begun_followed_and_stopped(open_page: Open, settings: Settings, 
 
     assert [(job.ref, job.suite) for job in begun] == [("phi3/1", "mmlu 20 1 False")]
     at.button(key=f"benchmark_stop_{begun[0].id}").click().run()
-    assert begun[0]._cancel.stopped()
+    assert begun[0]._cancel.is_set()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import shutil
 import threading
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -31,19 +30,6 @@ from .scores import Score
 from .suites import Suite
 
 
-@dataclass
-class Cancel:
-    """Stops a benchmark from another thread."""
-
-    _event: threading.Event = field(default_factory=threading.Event)
-
-    def stop(self) -> None:
-        self._event.set()
-
-    def stopped(self) -> bool:
-        return self._event.is_set()
-
-
 def run_benchmark(
     settings: Settings,
     pool: Pool,
@@ -54,14 +40,14 @@ def run_benchmark(
     hub: bool = False,
     person: Person | None = None,
     report: Report | None = None,
-    cancel: Cancel | None = None,
+    cancel: threading.Event | None = None,
 ) -> Score:
     """Have the harness ask a version a suite's items, and record what comes of it.
 
     Args:
         limit: ask only so many items.
         hub: ask the harness's own data, all of it, which it downloads from the Hugging Face hub.
-        report, cancel: to follow and to stop it. What was answered is kept, and not asked again.
+        report, cancel: to follow it, and to stop it from another thread. What was answered is kept: not asked again.
 
     Raises:
         Forbidden: the person is no releaser.
@@ -75,7 +61,7 @@ def run_benchmark(
     person = person or roles.local_person(settings)
     roles.require(person, "releaser", "running a benchmark")
     found, version = suites.find_suite(suite), reader.get_version(settings, ref)
-    report, cancel = report or (lambda _share, _text: None), cancel or Cancel()
+    report, cancel = report or (lambda _share, _text: None), cancel or threading.Event()
     if limit is not None and limit < 1:
         raise BadInput("The limit must be at least 1 item.")
     if not version.run_id:
@@ -98,9 +84,9 @@ def run_benchmark(
 
 def _run(
     settings: Settings, pool: Pool, version: Version, suite: Suite, work: Path, limit: int | None, seed: int, hub: bool,
-    person: Person, report: Report, cancel: Cancel,
+    person: Person, report: Report, cancel: threading.Event,
 ) -> Score:  # fmt: skip
-    python = harness.make_environment(settings.cache, report, cancel.stopped)
+    python = harness.make_environment(settings.cache, report, cancel.is_set)
     sentences = harness.fetch_sentences(settings.cache, report) if suite.name == "ifeval" else None
     if hub:
         task, label = suite.task, suite.task if limit is None else f"{suite.task}-first-{limit}"
@@ -121,7 +107,7 @@ def _run(
         )  # fmt: skip
         shutil.rmtree(work / "results", ignore_errors=True)
         given = harness.environment(asked, sentences)
-        status = harness.run(harness.command(python, asked), given, work / "log.txt", report, cancel.stopped)
+        status = harness.run(harness.command(python, asked), given, work / "log.txt", report, cancel.is_set)
         if status is None:
             raise Cancelled("The benchmark was stopped. What was answered is kept: started again, it goes on.")
         if status:

@@ -17,7 +17,6 @@ from phi3core.serving.pool import Pool
 from phi3core.settings import Settings
 
 from . import benchmark, suites
-from .benchmark import Cancel
 
 _MOST_ENDED = 5  # jobs that have ended and are still told
 _jobs: list[BenchmarkJob] = []
@@ -36,7 +35,7 @@ class BenchmarkJob:
         self.share: float | None = None
         self.text, self.error = "waiting", ""
         self.state: Literal["running", "done", "stopped", "failed"] = "running"
-        self._cancel = Cancel()
+        self._cancel = threading.Event()
 
     def may_be_stopped_by(self, person: Person) -> bool:
         """Whether it is the person's own, or the person is an admin."""
@@ -46,7 +45,7 @@ class BenchmarkJob:
         """End it; what was answered is kept. None: the app itself ends. Raises Forbidden for another's."""
         if person is not None and not self.may_be_stopped_by(person):
             raise Forbidden(f"Only {self.user}, who started it, and an admin can stop this benchmark.")
-        self._cancel.stop()
+        self._cancel.set()
 
     def _report(self, share: float | None, text: str) -> None:
         self.share, self.text = share, text

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import threading
 import zipfile
 from collections.abc import Iterator
 from dataclasses import replace
@@ -16,7 +17,7 @@ from filelock import FileLock
 from phi3core.access.roles import Person
 from phi3core.errors import BadInput, Busy, Cancelled, Forbidden, ServerError
 from phi3core.evaluation.benchmarks import benchmark, harness, jobs, scores, wheels
-from phi3core.evaluation.benchmarks.benchmark import Cancel, run_benchmark
+from phi3core.evaluation.benchmarks.benchmark import run_benchmark
 from phi3core.evaluation.benchmarks.harness import Asked
 from phi3core.evaluation.benchmarks.scores import Score
 from phi3core.promotion.policy.criteria import Case, criteria
@@ -185,12 +186,12 @@ def test_the_key_of_the_model_server_goes_to_no_proxy(
 def test_it_can_be_stopped_and_goes_on(
     settings: Settings, pool: FakePool, ref: str, engine: fakes.FakeEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    cancel = Cancel()
+    cancel = threading.Event()
     engine.pause = 0.2
 
     def report(share: float | None, _: str) -> None:
         if share:
-            cancel.stop()
+            cancel.set()
 
     with pytest.raises(Cancelled, match="started again, it goes on"):
         run(settings, pool, ref, report=report, cancel=cancel)
