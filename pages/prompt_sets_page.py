@@ -12,6 +12,8 @@ me = ui.person()
 st.title("Prompt sets", anchor=False)
 if result := st.session_state.pop("sets_result", ""):
     st.success(escape(result), icon=":material/check_circle:")
+if error := st.session_state.pop("sets_error", ""):
+    ui.show_warning(error)
 ref = st.query_params.get("set", "")
 with ui.stop_on_error():
     if (name := st.query_params.get("draft", "")) and (draft := drafts.read(ui.config(), me, name)):

@@ -23,7 +23,7 @@ _ROLES = ("system", "user", "assistant")
 def items_of(conversations: Iterable[Conversation]) -> list[Item]:
     """An item for each question of the paths that are shown, with what was said before it and the answer as reference.
 
-    Raw prompts are left out, and what an item can't hold.
+    Raw prompts are left out, and what an item can't hold: a message, or an answer that is too long for a reference.
     """
     found = [_item(talk.sent_for(turn), turn) for talk in conversations for turn in talk.path]
     return [item for item in found if item is not None]
@@ -59,5 +59,7 @@ def _item(messages: Sequence[dict[str, Any]], turn: Turn, expected: dict[str, An
         expected = {"reference": turn.answer} if turn.answer.strip() and turn.state == "done" else {}
     with contextlib.suppress(BadInput):
         item = item_of(messages, turn.id[:12])
-        return Item(item.id, item.messages, expected)
+        with contextlib.suppress(BadInput):
+            return parse_item(item.plain() | {"expectations": expected}, "The message", 1)
+        return item
     return None

@@ -96,17 +96,22 @@ def names(settings: Settings, person: Person) -> list[str]:
     return found
 
 
-def change(settings: Settings, person: Person, name: str, edit: Callable[[Draft], None]) -> None:
-    """Change the draft as it is on the disk now, so that two pages of one person lose nothing of each other."""
+def change(settings: Settings, person: Person, name: str, edit: Callable[[Draft], None]) -> bool:
+    """Change the draft as it is on the disk now, so that two pages of one person lose nothing of each other.
+
+    Returns:
+        Whether there is a draft: another page may have saved or discarded it.
+    """
     path = _path(settings, person, name)
     with FileLock(f"{path}.lock"):
         if (draft := read(settings, person, name)) is not None:
             edit(draft)
             _write(path, draft)
+        return draft is not None
 
 
 def save(settings: Settings, person: Person, name: str, over: bool = False) -> PromptSet:
-    """Save the draft as the newest version of its set, and delete it.
+    """Save the draft as the newest version of its set, and delete it; what was written meanwhile stays a draft.
 
     Args:
         over: also where another version was saved since the draft was begun.
@@ -124,13 +129,22 @@ def save(settings: Settings, person: Person, name: str, over: bool = False) -> P
         for number, entry in enumerate(draft.entries, start=1)
     ]
     saved = prompt_sets.save_set(settings, name, items, person, None if over else draft.base)
-    discard(settings, person, name)
+    path = _path(settings, person, name)
+    with FileLock(f"{path}.lock"):
+        now = read(settings, person, name)
+        if now == draft:
+            path.unlink(missing_ok=True)
+        elif now is not None:  # another page has written in it meanwhile
+            now.base = saved.digest
+            _write(path, now)
     return saved
 
 
 def discard(settings: Settings, person: Person, name: str) -> None:
     """Delete the draft."""
-    _path(settings, person, name).unlink(missing_ok=True)
+    path = _path(settings, person, name)
+    with FileLock(f"{path}.lock"):
+        path.unlink(missing_ok=True)
 
 
 def _path(settings: Settings, person: Person, name: str) -> Path:

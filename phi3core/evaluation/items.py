@@ -48,7 +48,7 @@ class Expectations(Table):
     contains: list[str] | None = Field(default=None, description="a list of texts")
     regex: str | None = None
     json_schema: dict[str, Any] | None = Field(default=None, description="a JSON schema, as an object")
-    number: float | None = None
+    number: float | None = Field(default=None, allow_inf_nan=False)
     reference: str | None = None
     language: Annotated[str, StringConstraints(pattern=r"^[a-z]{2}$")] | None = Field(
         default=None, description="two small letters, such as “en”"
@@ -140,16 +140,26 @@ def parse_item(data: Any, where: str, number: int) -> Item:
 
 
 def check_items(items: Sequence[Item]) -> None:
-    """Raise BadInput where there are none or too many, or where two have the same id."""
+    """Check what is to be saved as a set.
+
+    Raises:
+        BadInput: there are none or too many, two have the same id, or one could not be read or edited again.
+    """
     if not items:
         raise BadInput("A prompt set needs at least one item.")
     if len(items) > MOST_ITEMS:
         raise BadInput(f"A prompt set holds at most {MOST_ITEMS:,} items, and these are {len(items):,}: split them.")
     seen: set[str] = set()
-    for item in items:
+    for number, item in enumerate(items, start=1):
         if item.id in seen:
             raise BadInput(f"Two items have the id “{item.id}”: give each its own, or leave the ids out.")
         seen.add(item.id)
+        parse_item(item.plain(), f"The item “{item.id}”", number)  # by which it is read again
+        # The form of an item takes an empty text for one that expects nothing.
+        if empty := next((name for name, value in item.expectations.items() if value in ("", [])), ""):
+            raise BadInput(
+                f"The item “{item.id}” expects nothing by “{empty}”: write what is expected, or leave it out."
+            )
 
 
 def split_items(items: Sequence[Item], share: float) -> tuple[list[Item], list[Item]]:

@@ -6,6 +6,7 @@ import uuid
 
 from streamlit.testing.v1 import AppTest
 
+from phi3core.access import roles
 from phi3core.chat import history
 from phi3core.evaluation import drafts, prompt_sets
 from phi3core.evaluation.conversation_items import disliked_items
@@ -104,6 +105,46 @@ def test_what_another_saved_meanwhile_is_told_before_it_is_followed_by_mine(
     at.button(key="sets_save").click().run()
 
     assert prompt_sets.read_set(settings, "capitals")[1][0].expectations["criteria"] == "Is polite."
+
+
+def test_after_a_discarded_conflict_a_new_draft_asks_again(open_page: Open, settings: Settings) -> None:
+    prompt_sets.save_set(settings, "capitals", CAPITALS)
+    at = open_page("prompt_sets", set="capitals")
+    at.button(key="sets_edit").click().run()
+    at.text_area(key=form_key(at, "criteria")).set_value("Is polite.").run()
+    prompt_sets.save_set(settings, "capitals", CAPITALS[:2], ANN)
+    at.button(key="sets_save").click().run()
+    assert at.button(key="sets_save").label == "Save it as the newest all the same"
+
+    at.button(key="sets_discard").click().run()
+    drafts.begin(settings, roles.local_person(settings), "capitals", "capitals")
+
+    again = at.query_params
+    again.clear()
+    again["draft"] = "capitals"
+    assert at.run().button(key="sets_save").label == "Save"
+
+
+def test_what_two_pages_write_in_one_item_never_lands_in_another_message(open_page: Open, settings: Settings) -> None:
+    prompt_sets.save_set(settings, "capitals", CAPITALS[:1])
+    one = open_page("prompt_sets", set="capitals")
+    one.button(key="sets_edit").click().run()
+    other = open_page("prompt_sets", draft="capitals")
+    other.button(key=form_key(other, "system")).click().run()
+
+    one.text_area(key=form_key(one, "message_0_1_user")).set_value("Capital of Peru?").run()
+    system = form_key(one, "message_0_2_system")
+    other.button(key=form_key(other, "only")).click().run()
+    one.text_area(key=system).set_value("Be short.").run()
+
+    assert not one.exception
+    assert "changed on another page: what you did last here is not kept" in shown(one.warning[0].value)
+    me = roles.local_person(settings)
+    (entry,) = drafts.read(settings, me, "capitals").entries  # type: ignore[union-attr]
+    assert entry["messages"] == [{"role": "user", "content": "Capital of Peru?"}]
+    drafts.discard(settings, me, "capitals")
+    one.text_area(key=form_key(one, "message_0_1_user")).set_value("Of Chile?").run()
+    assert "saved or discarded on another page" in shown(one.warning[0].value)
 
 
 def test_a_set_is_split_and_a_version_deleted(open_page: Open, settings: Settings) -> None:

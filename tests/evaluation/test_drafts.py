@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import stat
+from typing import Any
 
 import pytest
 
 from phi3core import tags
 from phi3core.access.roles import Person
+from phi3core.chat.conversation import Conversation
 from phi3core.errors import BadInput, Conflict, Forbidden
-from phi3core.evaluation import drafts, prompt_sets
+from phi3core.evaluation import conversation_items, drafts, prompt_sets
 from phi3core.evaluation.drafts import Draft
 from phi3core.evaluation.item_fields import fields_of, parse_fields
 from phi3core.evaluation.items import Item, split_items
 from phi3core.settings import Settings
 from phi3core.store.client import experiment_id, mlflow_client
+from phi3core.traces.turn import Turn
+from tests.app.servers import FakePool
 from tests.evaluation.sets import CAPITALS, item
 from tests.support.judging import ADA, BOB
 
@@ -69,6 +73,28 @@ def test_a_draft_does_not_hide_what_another_has_saved_meanwhile(settings: Settin
     assert prompt_sets.search_sets(settings, versions=True)[:2] == [saved, other]
 
 
+def test_what_another_page_writes_while_a_draft_is_saved_stays_a_draft(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prompt_sets.save_set(settings, "capitals", CAPITALS, ADA)
+    drafts.begin(settings, ADA, "capitals", "capitals")
+    drafts.change(settings, ADA, "capitals", lambda draft: draft.entries[0].update(criteria="Short."))
+    real = prompt_sets.save_set
+
+    def slowly(*args: Any) -> prompt_sets.PromptSet:
+        drafts.change(settings, ADA, "capitals", lambda draft: draft.entries[1].update(criteria="Long."))
+        return real(*args)
+
+    monkeypatch.setattr(prompt_sets, "save_set", slowly)
+    saved = drafts.save(settings, ADA, "capitals")
+    left = drafts.read(settings, ADA, "capitals")
+    assert left is not None
+    assert ([entry["criteria"] for entry in left.entries], left.base) == (["Short.", "Long.", ""], saved.digest)
+    monkeypatch.setattr(prompt_sets, "save_set", real)
+    drafts.save(settings, ADA, "capitals")
+    assert not drafts.change(settings, ADA, "capitals", lambda draft: draft.entries.clear())
+
+
 def test_a_draft_is_nobody_elses_to_read_and_a_damaged_one_is_told(settings: Settings) -> None:
     drafts.begin(settings, ADA, "new")
     (path,) = (settings.home / "drafts").glob("*.json")
@@ -100,6 +126,37 @@ def test_items_that_are_added_at_once_are_all_there_and_none_twice(settings: Set
     assert added == 2
     assert [one.id for one in prompt_sets.read_set(settings, saved.ref)[1]] == ["spain", "france", "0003", "b"]
     assert prompt_sets.add_items(settings, "capitals", CAPITALS[:1], BOB) == (saved, 0)
+
+
+@pytest.mark.parametrize(
+    ("expected", "why"),
+    [
+        ({"reference": "x" * 20_001}, "The item “odd”: What is expected is longer than 20,000"),
+        ({"exact": ""}, "The item “odd” expects nothing by “exact”"),
+        ({"contains": []}, "expects nothing by “contains”"),
+        ({"number": float("nan")}, "must be a number"),
+        ({"number": float("inf")}, "must be a number"),
+    ],
+)
+def test_what_could_not_be_read_or_edited_again_is_not_saved(
+    settings: Settings, expected: dict[str, object], why: str
+) -> None:
+    odd = Item("odd", ({"role": "user", "content": "?"},), expected)
+    for save in (prompt_sets.save_set, prompt_sets.add_items):
+        with pytest.raises(BadInput, match=why):
+            save(settings, "capitals", [odd], ADA)
+    assert prompt_sets.search_sets(settings) == []
+
+
+def test_an_answer_that_is_too_long_for_a_reference_leaves_the_item_without(settings: Settings) -> None:
+    turn = Turn("Tell me all.", "phi3/1", answer="x" * 20_001, state="done")
+    talk = Conversation(settings, FakePool(), turns=[turn])
+    (found,) = conversation_items.items_of([talk])
+
+    saved, _ = prompt_sets.add_items(settings, "talks", [found], ADA)
+
+    assert (found.prompt, prompt_sets.read_set(settings, saved.ref)[1]) == ("Tell me all.", [found])
+    assert found.expectations == {}
 
 
 def test_the_same_prompt_falls_into_the_same_part_also_when_the_set_has_grown() -> None:

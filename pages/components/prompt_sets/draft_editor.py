@@ -56,7 +56,7 @@ def show(draft: Draft, me: Person) -> None:
 
 
 def _save(draft: Draft, me: Person) -> None:
-    over = bool(st.session_state.get("sets_conflict") == draft.name)
+    over = bool(st.session_state.get("sets_conflict") == (draft.name, draft.base))
     with st.container(horizontal=True):
         label = "Save it as the newest all the same" if over else "Save"
         pressed = st.button(label, icon=":material/save:", type="primary", key="sets_save", disabled=not draft.entries)
@@ -64,13 +64,14 @@ def _save(draft: Draft, me: Person) -> None:
             st.caption("What you wrote since the last version is gone then.")
             if st.button("Discard what is not saved", key="sets_discard"):
                 drafts.discard(ui.config(), me, draft.name)
+                st.session_state.pop("sets_conflict", None)
                 go(**({"set": draft.name} if draft.base else {}))
     if not pressed:
         return
     try:
         saved = reads.wait_for("Saving …", drafts.save, ui.config(), me, draft.name, over)
     except Conflict as error:
-        st.session_state["sets_conflict"] = draft.name
+        st.session_state["sets_conflict"] = (draft.name, draft.base)
         st.session_state["sets_error"] = str(error)
         st.rerun()
     except Phi3Error as error:
@@ -83,8 +84,6 @@ def _save(draft: Draft, me: Person) -> None:
 
 
 def _found(draft: Draft) -> list[dict[str, Any]]:
-    if error := st.session_state.pop("sets_error", ""):
-        ui.show_warning(error)
     if len(draft.entries) < 2:
         return draft.entries
     with st.container(horizontal=True, vertical_alignment="bottom"):
@@ -121,7 +120,7 @@ def _step(keys: list[str], at: int) -> None:
 
 def _add(name: str, me: Person, like: str = "") -> None:
     added: list[str] = []
-    drafts.change(ui.config(), me, name, lambda draft: added.append(draft.add(draft.entry(like) if like else None)))
+    item_form.change(name, me, lambda draft: added.append(draft.add(draft.entry(like) if like else None)))
     for filter in ("sets_find", "sets_find_tags"):  # it may not meet them
         st.session_state.pop(filter, None)
     if added:
@@ -132,7 +131,7 @@ def _remove(name: str, me: Person, keys: list[str]) -> None:
     def edit(draft: Draft) -> None:
         draft.entries = [entry for entry in draft.entries if entry["key"] not in keys]
 
-    drafts.change(ui.config(), me, name, edit)
+    item_form.change(name, me, edit)
 
 
 def _tag(name: str, me: Person, keys: list[str], tag: str, on: bool = True) -> None:
@@ -142,4 +141,4 @@ def _tag(name: str, me: Person, keys: list[str], tag: str, on: bool = True) -> N
                 entry["tags"] = sorted({*entry["tags"], tag} if on else {*entry["tags"]} - {tag})
                 st.session_state.pop(f"sets_{entry['key']}_tags", None)
 
-    drafts.change(ui.config(), me, name, edit)
+    item_form.change(name, me, edit)

@@ -23,6 +23,7 @@ _EXPECTED = (
     ("criteria", "Criteria", "What a good answer is like, in your own words, for people and for a judge"),
     ("json_schema", "JSON schema", "The answer is JSON that follows it"),
 )
+_LOST = "what you did last here is not kept."
 _LONG = ("reference", "criteria", "json_schema")
 
 
@@ -75,7 +76,11 @@ def _message(
     st.text_area(
         "Prompt" if last else label[message["role"]],
         height=140 if last else 80,
-        **keep(f"message {at}", message["content"], f"{key}_message_{at}_{count}_{message['role']}"),
+        **keep(
+            f"message {at} {count} {message['role']}",
+            message["content"],
+            f"{key}_message_{at}_{count}_{message['role']}",
+        ),
     )
 
 
@@ -93,26 +98,53 @@ def _keep(name: str, me: Person, key: str, field: str, widget: str) -> None:
     value = st.session_state[widget]
 
     def edit(draft: Draft) -> None:
-        if (entry := draft.entry(key)) is None:
-            return  # it was deleted on another page
+        entry = _entry(draft, key)
         if field.startswith("message "):
-            entry["messages"][int(field.removeprefix("message "))]["content"] = value
+            _message_of(entry["messages"], *field.split()[1:])["content"] = value
         else:
             entry[field] = value
 
-    drafts.change(ui.config(), me, name, edit)
+    change(name, me, edit)
 
 
-def _change_messages(name: str, me: Person, key: str, change: Callable[[list[dict[str, str]]], None]) -> None:
-    def edit(draft: Draft) -> None:
-        if (entry := draft.entry(key)) is not None:
-            change(entry["messages"])
+def change(name: str, me: Person, edit: Callable[[Draft], None]) -> None:
+    """Change a draft as it is now. Where it is gone, or `edit` raises BadInput, the page says so, and nothing changes.
 
-    drafts.change(ui.config(), me, name, edit)
+    Args:
+        name: of the set.
+    """
+    try:
+        if not drafts.change(ui.config(), me, name, edit):
+            raise BadInput(f"The draft of “{name}” was saved or discarded on another page: {_LOST}")
+    except BadInput as error:
+        st.session_state["sets_error"] = str(error)
+
+
+def _entry(draft: Draft, key: str) -> dict[str, Any]:
+    if (entry := draft.entry(key)) is None:
+        raise BadInput(f"This item was deleted on another page: {_LOST}")
+    return entry
+
+
+def _message_of(messages: list[dict[str, str]], at: str, count: str, role: str) -> dict[str, str]:
+    """The message that was drawn at this place of so many; the last one is the prompt, however many there are now."""
+    if int(at) == int(count) - 1:
+        return messages[-1]
+    if len(messages) != int(count) or messages[int(at)]["role"] != role:
+        raise BadInput(f"The messages of this item were changed on another page: {_LOST}")
+    return messages[int(at)]
+
+
+def _change_messages(name: str, me: Person, key: str, edit: Callable[[list[dict[str, str]]], None]) -> None:
+    change(name, me, lambda draft: edit(_entry(draft, key)["messages"]))
 
 
 def _add_system(name: str, me: Person, key: str) -> None:
-    _change_messages(name, me, key, lambda messages: messages.insert(0, {"role": "system", "content": ""}))
+    def edit(messages: list[dict[str, str]]) -> None:
+        if messages[0]["role"] != "system":  # another page may have added it
+            messages.insert(0, {"role": "system", "content": ""})
+
+    _change_messages(name, me, key, edit)
 
 
 def _add_turn(name: str, me: Person, key: str) -> None:
