@@ -6,6 +6,7 @@ import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -232,3 +233,14 @@ def test_what_cant_be_compared_is_refused_with_a_sentence_and_starts_nothing(two
             jobs.start_parity(two, ref, base)
 
     assert jobs.list_recent(two) == []
+
+
+def test_without_room_for_the_logits_nothing_is_compared(
+    compare: Compare, tiny_onnx: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=10_000))
+
+    with pytest.raises(BadInput, match=r"The disk is full: .* and comparing needs \d+ MB for a while"):
+        compare(tiny_onnx, "onnx", tiny_onnx, "onnx")
+
+    assert list(tmp_path.iterdir()) == []

@@ -7,6 +7,7 @@ reads. Progress is a line of JSON each on standard output.
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 import traceback
 from dataclasses import dataclass
@@ -74,6 +75,14 @@ def open_readable(folder: Path, kind: str, tokenizer: Path) -> Runtime:
     return runtime
 
 
+def check_space(work: Path, needed: int) -> None:
+    """Raise BadInput where the disk lacks these bytes: a file that is written through memory ends the process there."""
+    free = shutil.disk_usage(work).free
+    if free < needed:
+        told = f"{work} has {free / 1e6:,.0f} MB left and comparing needs {needed / 1e6:,.0f} MB for a while"
+        raise BadInput(f"The disk is full: {told}. Free some space, then compare again.")
+
+
 def read_texts(runtime: Runtime) -> list[texts.Passage]:
     return texts.read_passages(runtime.encode, runtime.render if runtime.templated else None, runtime.context_length)
 
@@ -88,6 +97,7 @@ def main(folder: Path, kind: str, tokenizer: Path, work: Path) -> None:
     tell(0.0, "loading the model")
     runtime = open_readable(folder, kind, tokenizer)
     passages, asked = read_texts(runtime), texts.prompts()
+    check_space(work, 4 * runtime.vocabulary * sum(passage.predicted for passage in passages))
     prompts = [ask(runtime, prompt) for prompt in asked]
     # What a small context has no room to ask is left out.
     fitting = [at for at, tokens in enumerate(prompts) if len(tokens) + _ANSWER <= runtime.context_length]
