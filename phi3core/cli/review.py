@@ -50,7 +50,7 @@ def create(
     prompt_set: str | None, refs: tuple[str, ...], evaluation: str, deadline: str, max_tokens: int, **plan: Any
 ) -> None:  # fmt: skip
     """An evaluation with the same prompts, versions and options is made once; its answers are reviewed."""
-    from phi3core.evaluation.evaluate import evaluate
+    from phi3core.evaluation.evaluate import evaluate, find_targets
     from phi3core.evaluation.reviews import create as making
     from phi3core.evaluation.reviews.plan import Plan, check_plan
 
@@ -59,7 +59,7 @@ def create(
     if bool(evaluation) == bool(prompt_set and refs):
         raise BadInput("Say what is reviewed: a prompt set and versions, or --evaluation.")
     if prompt_set and not evaluation:
-        check_plan(planned, len(refs))  # before versions are asked for minutes
+        check_plan(planned, len(find_targets(config, refs)))  # before versions are asked for minutes
         options = {"max_tokens": max_tokens, "temperature": 0.0, "seed": 1}
         with open_pool(config) as pool:
             evaluation = evaluate(config, pool, prompt_set, refs, options).run.run_id

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from pages.components.shared import reads
 from phi3core.evaluation.analysis import report
 from phi3core.evaluation.judgement import Judgement
 from phi3core.evaluation.reviews.plan import Plan
@@ -97,6 +98,14 @@ def test_what_may_have_bent_it_is_warned_of() -> None:
     assert f"judged otherwise the second time: {NASTY[:20]}" in warned
     assert "another version would lead, or none" in warned
     assert "![x]" not in said(at)  # escaped
+
+
+def test_the_votes_are_not_kept_with_the_figures_of_them() -> None:
+    drawn(votes("left", "right"))
+
+    kept = repr(list(reads._table()._entries))
+    assert "report" in kept
+    assert "Judgement" not in kept
 
 
 def test_ratings_and_passes_have_means() -> None:

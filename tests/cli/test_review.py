@@ -57,6 +57,15 @@ def test_a_set_is_answered_and_reviewed_and_the_review_is_closed(
     pool.close()
 
 
+def test_one_version_under_two_names_is_asked_nothing_for_a_comparison(
+    phi3: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(commands, "open_pool", lambda _: pytest.fail("It was asked."))
+    done("promote", "phi3/1", "--stage", "Production", "--yes")
+
+    assert "at least two versions" in refused("review", "create", "x", "phi3/1", "phi3/Production", *QUESTION)
+
+
 def test_what_makes_no_sense_is_told(phi3: Settings) -> None:
     evaluation = reviewing.evaluated(phi3, ("phi3/1",), count=1)
     assert "Say what is reviewed" in refused("review", "create", *QUESTION)

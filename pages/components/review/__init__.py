@@ -1,1 +1,1 @@
-"""The parts of the page Compare: what is asked of whom, the answers beside each other, and the votes on them."""
+"""The parts of the page Review: the list, an item and the vote on it, and what the votes say so far."""

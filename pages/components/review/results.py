@@ -15,6 +15,7 @@ from phi3core.evaluation.analysis.needed import Needed
 from phi3core.evaluation.analysis.report import Report
 from phi3core.evaluation.judgement import Judgement
 from phi3core.evaluation.reviews.review import Review
+from phi3core.hashing import hash_texts
 
 from . import results_charts
 
@@ -24,9 +25,10 @@ _MOST_VOTERS = 100
 def show(found: Review, judgements: Sequence[Judgement]) -> None:
     """Draw it. It is computed in the background, and what this session saw of it before is shown meanwhile."""
     votes = tuple(judgements)
-    reading = reads.latest(report.analyse, votes)
+    key = "report of a review", found.id, hash_texts(repr(votes))  # not the votes, which would be kept with it
+    reading = reads.latest(report.analyse, votes, key=key)
     if reading.pending:
-        live_part.draw(_redraw_when_computed, votes, every=1.0)
+        live_part.draw(_redraw_when_computed, votes, key, every=1.0)
     if reading.error:
         ui.show_error(reading.error)
     if reading.value is not None:
@@ -36,8 +38,8 @@ def show(found: Review, judgements: Sequence[Judgement]) -> None:
         _draw(told)
 
 
-def _redraw_when_computed(by_itself: bool, votes: tuple[Judgement, ...]) -> None:
-    pending = reads.latest(report.analyse, votes, patience=0).pending
+def _redraw_when_computed(by_itself: bool, votes: tuple[Judgement, ...], key: tuple[str, ...]) -> None:
+    pending = reads.latest(report.analyse, votes, patience=0, key=key).pending
     if by_itself and not pending:
         st.rerun()
     st.caption(":material/hourglass_top: The figures are being computed.")

@@ -14,7 +14,7 @@ from phi3core.access.roles import Person
 from phi3core.build.spec import MAX_TOKENS
 from phi3core.errors import Phi3Error
 from phi3core.evaluation import jobs, prompt_sets, results
-from phi3core.evaluation.evaluate import MOST_VERSIONS
+from phi3core.evaluation.evaluate import MOST_VERSIONS, find_targets
 from phi3core.evaluation.judgement import Form
 from phi3core.evaluation.results import EvaluationRun
 from phi3core.evaluation.reviews import create
@@ -131,7 +131,7 @@ def _begin(
 ) -> jobs.EvaluationJob:
     """Have the set answered in the background, and the review made of the answers."""
     prompt_set, refs, longest = asked
-    plan = check_plan(plan, len(refs))
+    plan = check_plan(plan, len(find_targets(settings, refs)))
     options = {"max_tokens": longest, "temperature": 0.0, "seed": 1}
     return jobs.start(
         settings, pool, prompt_set, refs, options, me, purpose=plan.question,

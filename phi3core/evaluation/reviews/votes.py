@@ -36,8 +36,6 @@ CHOICES: Mapping[str, tuple[Value, ...]] = {
 }
 """What a vote says, by the form; ``first`` and ``second`` are what the reviewer was shown there. A text says any."""
 
-_SIGNS = {"left": ">", "right": ">", "tie": "=", "bad": "≠"}
-
 
 def cast(
     settings: Settings, review: Review, turn: Turn, person: Person, values: Mapping[str, Value], comment: str = ""
