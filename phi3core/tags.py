@@ -121,10 +121,12 @@ REVIEW: Final = "phi3.review"
 ACT: Final = "phi3.act"
 # Tags of a review's run, beside DIGEST (of its items), USER and SEAL: its definition as JSON, and once it is closed its
 # result: CLOSING seals it. A comment's name has the moment and a random number behind it.
+# BEING_CLOSED: the result is being made, and no votes are taken.
 PLAN: Final = "phi3.plan"
 SET_DIGEST: Final = "phi3.set_digest"
 RESULT: Final = "phi3.result"
 COMMENT: Final = "phi3.comment."
+BEING_CLOSED: Final = "phi3.being_closed"
 
 # A benchmark's result as JSON (evaluation/benchmarks/scores.py), with the suite behind it: a tag of the version's run.
 BENCHMARK: Final = "phi3.benchmark."

@@ -86,6 +86,9 @@ def test_a_reviewer_judges_what_waits_and_takes_the_last_vote_back(
     vote(at, "tie")
 
     assert "Nothing waits for you any more" in said(at)
+    press(at, "review_stop")
+    reads.invalidate()
+    press(at.run(), f"review_judge_{found.id}")
     press(at, "review_undo")
     vote(at, "bad")
     assert not at.exception
@@ -151,7 +154,15 @@ def test_the_owner_sees_how_it_stands_talks_it_over_and_closes_it(
     assert "ada@example.org: **phi3/1** — Because <b>." in told
     (item,) = items_of(settings, found)
     at.text_input(key=f"review_text_{item}").set_value(f"@{RUTH.name} why?")
-    press(at, next(key for key in keys_of(at) if key.startswith(f"FormSubmitter:review_say_{item}")))
+    say = next(key for key in keys_of(at) if key.startswith(f"FormSubmitter:review_say_{item}"))
+    with monkeypatch.context() as patch:
+        patch.setattr(discussion, "comment", down)
+        press(at, say)
+    assert "does not answer" in said(at)
+    assert not any(form.proto.form.clear_on_submit for form in at.get("form")), "what is not kept stays in its box"
+    assert at.text_input(key=f"review_text_{item}").value
+    press(at, say)
+    assert at.text_input(key=f"review_text_{item}").value == ""
     assert [one.text for one in discussion.read_comments(settings, found, ANN)] == [f"@{RUTH.name} why?"]
     press(at, "review_close")
 
@@ -161,6 +172,10 @@ def test_the_owner_sees_how_it_stands_talks_it_over_and_closes_it(
     assert "phi3/1" in shown(said(open_page("review", r=found.id)))
     become(RUTH, settings, monkeypatch)
     assert "calls you" in said(home_of(open_page))
+
+
+def down(*_: object) -> None:
+    raise StoreDown("The MLflow store does not answer.")
 
 
 def home_of(open_page: Open) -> AppTest:
@@ -228,9 +243,6 @@ def test_a_vote_while_the_store_is_away_is_told_and_not_lost(
     become(RAY, settings, monkeypatch)
     found = made(settings, evaluated(settings, count=1))
     at = open_page("review", r=found.id)
-
-    def down(*_: object) -> None:
-        raise StoreDown("The MLflow store does not answer.")
 
     real = acts.send_act
     monkeypatch.setattr(acts, "send_act", down)

@@ -48,6 +48,8 @@ def _row(one: Review, me: Person, progress: Progress | None) -> None:
                 "Go on" if progress.done else "Begin", one, f"review_judge_{one.id}", icon=":material/how_to_vote:",
                 primary=True,
             )  # fmt: skip
+        elif one.state == "open" and me.may("reviewer") and one.plan.asks(me):  # what waits there may not be read yet
+            links.button("Judge", one, f"review_judge_{one.id}", icon=":material/how_to_vote:")
         if one.closed or one.is_run_by(me):
             links.button(
                 "Result" if one.closed else "How it stands",

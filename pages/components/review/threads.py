@@ -22,11 +22,14 @@ def show(found: Review, about: str, comments: Sequence[Comment], me: Person) -> 
         st.markdown(f"**{short(one.by)}** :gray[{ui.ago(from_ms(one.at))}]  \n{escape(one.text)}")
     if not me.may("reviewer"):
         return
-    with st.form(f"review_say_{about or 'all'}", border=False, clear_on_submit=True):
+    key, said = f"review_text_{about or 'all'}", f"review_said_{about or 'all'}"
+    if st.session_state.pop(said, False):
+        st.session_state[key] = ""  # only now: what could not be kept stays in the box
+    with st.form(f"review_say_{about or 'all'}", border=False):
         with st.container(horizontal=True, vertical_alignment="bottom"):
             text = st.text_input(
                 "Say something", placeholder="Say something; @name calls somebody", label_visibility="collapsed",
-                max_chars=discussion.LONGEST, key=f"review_text_{about or 'all'}",
+                max_chars=discussion.LONGEST, key=key,
             )  # fmt: skip
             pressed = st.form_submit_button("Say it", icon=":material/send:")
     if pressed:
@@ -35,5 +38,6 @@ def show(found: Review, about: str, comments: Sequence[Comment], me: Person) -> 
         except Phi3Error as error:
             ui.show_error(str(error))
         else:
+            st.session_state[said] = True
             reads.invalidate()
             st.rerun()

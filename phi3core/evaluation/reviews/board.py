@@ -30,7 +30,8 @@ _KEPT = 20  # reviews
 class Standing:
     """A review's items by how they stand, so that nobody counts thousands of them for one vote.
 
-    states: by item. open: items that lack votes. claimed: those that were reserved for someone who has not voted.
+    states: by item. open: items that lack votes, but for those that are gone: their answers' traces, which would hold
+    the votes, were deleted. claimed: those that were reserved for someone who has not voted.
     voted, checked: by reviewer, the items that they voted on, and those whose repetition they voted on. votes: how many
     count.
     """
@@ -40,6 +41,7 @@ class Standing:
     claimed: set[str] = field(default_factory=set)
     voted: dict[str, set[str]] = field(default_factory=dict)
     checked: dict[str, set[str]] = field(default_factory=dict)
+    gone: set[str] = field(default_factory=set)
     votes: int = 0
 
     def put(self, item: str, state: ItemState) -> None:
@@ -57,8 +59,20 @@ class Standing:
             self.voted.setdefault(name, set()).add(item)
         for act in state.checks:
             self.checked.setdefault(act.reviewer.casefold(), set()).add(item)
-        (self.open.add if len(state.voters) < state.reviews else self.open.discard)(item)
-        (self.claimed.add if state.unused_claims else self.claimed.discard)(item)
+        there = item not in self.gone
+        (self.open.add if there and len(state.voters) < state.reviews else self.open.discard)(item)
+        (self.claimed.add if there and state.unused_claims else self.claimed.discard)(item)
+
+    def lose(self, item: str) -> None:
+        """Note that an item can get no vote any more."""
+        self.gone.add(item)
+        self.open.discard(item)
+        self.claimed.discard(item)
+
+    @property
+    def wanted(self) -> int:
+        """How many votes it takes: of an item that is gone, those that it has."""
+        return sum(len(one.counted) if id in self.gone else one.reviews for id, one in self.states.items())
 
     def voted_by(self, reviewer: str) -> set[str]:
         """The items that a reviewer voted on."""
@@ -122,6 +136,12 @@ class Board:
         waiting = pending_acts(self._settings, self._review)
         self.note([*acts.read_acts(self._settings, self._review.id, trace_id), *waiting])
         return self.state(item)
+
+    def lose(self, item: str) -> None:
+        """Note that the trace of an item's answer was deleted, so that it is asked for once."""
+        self.standing()
+        with self.lock:
+            self._standing.lose(item)
 
     def note(self, done: Iterable[Act]) -> None:
         """Add acts that were read, or done here."""

@@ -7,8 +7,9 @@ those of records are.
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -60,18 +61,9 @@ def close(settings: Settings, review: Review, person: Person) -> Result:
         review = read_review(settings, review.id)
         if review.closed:
             raise Conflict("This review is closed already.")
-        judgements = read_judgements(settings, review, fresh=True)
-        if not judgements:
-            raise BadInput("Nobody has voted yet: there is nothing to close.")
-        text = "".join(f"{json.dumps(asdict(one), ensure_ascii=False, sort_keys=True)}\n" for one in judgements)
-        told = {
-            "digest": digest_of(text),
-            "by": person.name,
-            "at": now_ms(),
-            "digests": {ref: version_digest(settings, ref) for ref in review.refs},
-        }
-        evidence.seal_review(settings, person, review, judgements)  # before: where this fails, it is not closed
-        _write(settings, review, text, json.dumps(told, sort_keys=True))
+        digests = {ref: version_digest(settings, ref) for ref in review.refs}  # votes are taken meanwhile
+        with _without_votes(settings, review):
+            _fix(settings, review, person, digests)
     return read_result(settings, read_review(settings, review.id))
 
 
@@ -121,6 +113,31 @@ def tell_changes(settings: Settings, review: Review, digests: Mapping[str, str])
 
 
 # ---------------------------------------------------------------- inside
+
+
+@contextlib.contextmanager
+def _without_votes(settings: Settings, review: Review) -> Iterator[None]:
+    """Have no votes taken meanwhile, which the result would be without; where closing fails, they are taken again."""
+    store = mlflow_client(settings)
+    with translate_errors(settings):
+        store.set_tag(review.id, tags.BEING_CLOSED, str(now_ms()))
+    try:
+        yield
+    except BaseException:
+        with contextlib.suppress(Phi3Error), translate_errors(settings):
+            store.delete_tag(review.id, tags.BEING_CLOSED)
+        raise
+
+
+def _fix(settings: Settings, review: Review, person: Person, digests: Mapping[str, str]) -> None:
+    """Write the result of what was said so far."""
+    judgements = read_judgements(settings, review, fresh=True)
+    if not judgements:
+        raise BadInput("Nobody has voted yet: there is nothing to close.")
+    text = "".join(f"{json.dumps(asdict(one), ensure_ascii=False, sort_keys=True)}\n" for one in judgements)
+    told = {"digest": digest_of(text), "by": person.name, "at": now_ms(), "digests": digests}
+    evidence.seal_review(settings, person, review, judgements)  # before: where this fails, it is not closed
+    _write(settings, review, text, json.dumps(told, sort_keys=True))
 
 
 def _change(settings: Settings, ref: str, before: str) -> str:

@@ -57,6 +57,8 @@ def require_reviewer(review: Review, person: Person) -> None:
         raise Forbidden(f"This review asks others: {review.by}, who owns it, names the reviewers.")
     if review.state == "closed":
         raise Conflict("This review is closed: its result is fixed.")
+    if review.closing:
+        raise Conflict(f"This review is being closed. If it stays so, have {review.by} close it once more.")
     if review.state == "over":
         raise Conflict(f"The deadline of this review has passed: {review.by} can close it now.")
 
@@ -101,8 +103,7 @@ def measure(settings: Settings, review: Review, person: Person) -> Progress:
         waiting = len(standing.open | mine) - len(standing.open & voted) - len(full & standing.open)
         due = sum(is_checked(review, id) for id in voted - checked) if review.plan.checks else 0
         return Progress(
-            len(voted) + len(checked), waiting + due, standing.votes, len(standing.states) * review.plan.reviews,
-            held - len(mine),
+            len(voted) + len(checked), waiting + due, standing.votes, standing.wanted, held - len(mine),
         )  # fmt: skip
 
 
@@ -178,6 +179,7 @@ def _reserve(settings: Settings, review: Review, board: Board, item: ReviewItem,
     try:
         return _claim(settings, review, board, item, person, now)
     except NotFound:
+        board.lose(item.id)
         return False
 
 

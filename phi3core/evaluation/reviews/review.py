@@ -38,6 +38,7 @@ class Review:
     evaluation: the id of the run whose answers are judged. prompt_set: ``name@digest``; set_digest: all of its digest.
     refs: the versions. digests: by version, of its files when the review was made; empty for an endpoint. items: how
     many. items_digest: of the artifact that holds them. intact: it says what it said when it was made.
+    closing: its result is being made, and no votes are taken.
     """
 
     id: str
@@ -53,6 +54,7 @@ class Review:
     items_digest: str
     intact: bool
     closed: bool
+    closing: bool = False
 
     @property
     def state(self) -> Literal["open", "over", "closed"]:
@@ -136,6 +138,7 @@ def review_of(settings: Settings, run: Run) -> Review | None:
             known[tags.DIGEST],
             seal.holds(known.get(tags.SEAL, ""), _sealed(known, run.info.start_time), settings.record_key),
             tags.CLOSING in known,
+            tags.BEING_CLOSED in known and tags.CLOSING not in known,
         )
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError, OSError, RecursionError):
         return None

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from phi3core import tags
-from phi3core.errors import BadInput, Conflict, Forbidden, NotFound, StoreError
+from phi3core.errors import BadInput, Conflict, Forbidden, NotFound, StoreDown, StoreError
 from phi3core.evaluation import prompt_sets
 from phi3core.evaluation.reviews import closing, queue, review, votes
 from phi3core.evaluation.reviews.queue import Turn
@@ -17,7 +17,7 @@ from phi3core.promotion.promote import promote
 from phi3core.settings import Settings
 from phi3core.store.client import mlflow_client
 from tests.evaluation.sets import CAPITALS
-from tests.support.judging import ADA, BOB, ROOT, folder_of, version_with_files
+from tests.support.judging import ADA, BOB, EVE, ROOT, folder_of, version_with_files
 from tests.support.reviewing import OWNER, evaluated, judge, made
 
 
@@ -47,6 +47,35 @@ def test_what_has_no_votes_is_not_closed_and_what_is_open_has_no_result(settings
         closing.close(settings, found, OWNER)
     with pytest.raises(NotFound, match="not closed"):
         closing.read_result(settings, found)
+
+
+def test_votes_count_until_the_files_are_read_and_none_is_taken_after(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = made(settings, evaluated(settings, count=1), reviews=3)
+    judge(settings, found, ADA)
+    turn = queue.find_next(settings, found, EVE)
+    assert turn is not None
+    real = closing.version_digest
+
+    def slowly(settings: Settings, ref: str) -> str:
+        judge(settings, found, BOB)
+        return real(settings, ref)
+
+    def failing(*_: object) -> None:
+        with pytest.raises(Conflict, match="is being closed"):
+            votes.cast(settings, found, turn, EVE, {"": "tie"})
+        raise StoreDown("The MLflow store does not answer.")
+
+    monkeypatch.setattr(closing, "version_digest", slowly)
+    with monkeypatch.context() as patch:
+        patch.setattr(closing.evidence, "seal_review", failing)
+        with pytest.raises(StoreDown):
+            closing.close(settings, found, OWNER)
+    votes.cast(settings, found, turn, EVE, {"": "tie"})  # again, where it was not closed
+
+    result = closing.close(settings, found, OWNER)
+    assert {one.reviewer for one in result.judgements} == {ADA.name, BOB.name, EVE.name}
 
 
 @pytest.mark.parametrize("how", ["the tag", "the file", "the seal"])

@@ -68,3 +68,13 @@ def test_home_is_told_what_waits_and_who_calls(settings: Settings) -> None:
     judge(settings, found, ADA)
     assert waiting.read_waiting(settings, ADA) == waiting.Waiting()
     assert waiting.read_waiting(settings, Person("vera@example.org", "viewer")) == waiting.Waiting()
+
+
+def test_reviews_in_which_nothing_waits_hide_none_in_which_something_does(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(waiting, "_MOST", 1)
+    older = made(settings, evaluated(settings, count=1))
+    judge(settings, made(settings, evaluated(settings, count=1, name="newer")), ADA)
+
+    assert [one.id for one, _ in waiting.read_waiting(settings, ADA).reviews] == [older.id]

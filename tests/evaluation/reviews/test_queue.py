@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,6 +15,7 @@ from phi3core.chat import history
 from phi3core.errors import Conflict, Forbidden
 from phi3core.evaluation.reviews import board, queue, votes
 from phi3core.evaluation.reviews.item_state import LEASE
+from phi3core.evaluation.reviews.items import items_of
 from phi3core.settings import Settings
 from phi3core.store.client import experiment_id, mlflow_client
 from phi3core.timestamps import now_ms
@@ -164,3 +166,24 @@ def test_an_item_whose_answer_was_deleted_holds_nobody_up(settings: Settings) ->
 
     assert len(judge(settings, review, ADA)) == 2
     assert len(judge(settings, review, BOB)) == 0
+
+
+def test_a_deleted_answer_is_asked_for_once_and_counts_no_more(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    review = made(settings, evaluated(settings, count=3), reviews=2)
+    gone = next(iter(items_of(settings, review).values())).trace_id
+    mlflow_client(settings).delete_traces(experiment_id(settings, tags.EVALUATIONS), trace_ids=[gone])
+    judge(settings, review, ADA)
+    assert queue.measure(settings, review, ADA) == queue.Progress(2, 0, 2, 4, 0)
+    asked: list[str] = []
+    real = acts.write_act
+
+    def write_act(settings: Settings, trace_id: str, *rest: Any) -> bool:
+        asked.append(trace_id)
+        return real(settings, trace_id, *rest)
+
+    monkeypatch.setattr(acts, "write_act", write_act)
+    assert len(judge(settings, review, BOB)) == 2
+    assert asked
+    assert gone not in asked
