@@ -200,6 +200,11 @@ def search_sets(settings: Settings, versions: bool = False) -> list[PromptSet]:
     return [*newest.values()]
 
 
+def all_sets(settings: Settings) -> list[PromptSet]:
+    """The newest version of each set, newest first, and then the sets that ship. Raises StoreDown."""
+    return [*search_sets(settings), *(_shipped(name)[0] for name in reversed(shipped_names()))]
+
+
 def find_set(settings: Settings, ref: str) -> PromptSet:
     """The set that ``name`` (its newest version) or ``name@digest`` (six digits or more of it) means.
 

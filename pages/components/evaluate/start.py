@@ -7,7 +7,6 @@ from functools import partial
 import streamlit as st
 
 from pages.components.compare import candidates
-from pages.components.prompt_sets import set_list
 from pages.components.shared import reads, ui
 from phi3core.access.roles import Person
 from phi3core.build.spec import MAX_TOKENS
@@ -24,9 +23,8 @@ def show(me: Person) -> None:
     )
     may = me.may("reviewer")
     with ui.stop_on_error():
-        sets = {
-            one.ref: one for one in reads.read("Reading the prompt sets …", set_list.listed, ui.config(), max_age=5)
-        }
+        found = reads.read("Reading the prompt sets …", prompt_sets.all_sets, ui.config(), max_age=5)
+        sets = {one.ref: one for one in found}
         versions = candidates.listed()
     left, right = st.columns(2)
     if (asked := st.query_params.get("set", "")) and st.session_state.get("evaluate_linked") != asked:

@@ -81,8 +81,7 @@ def _sets(now: Policy) -> list[str]:
 
 
 def _read_sets(settings: Settings) -> list[str]:
-    shipped = [prompt_sets.find_set(settings, name) for name in prompt_sets.shipped_names()]
-    return [f"{one.name}@{one.digest}" for one in [*prompt_sets.search_sets(settings), *shipped]]
+    return [f"{one.name}@{one.digest}" for one in prompt_sets.all_sets(settings)]
 
 
 def _frame(now: Policy) -> pd.DataFrame:

@@ -26,7 +26,7 @@ def show(me: Person) -> None:
         "What versions are asked, and what is expected of the answers. Every change makes a new version of a set, and "
         "evaluations name the version that they are of."
     )
-    sets = reads.read("Reading the prompt sets …", listed, ui.config(), max_age=5)
+    sets = reads.read("Reading the prompt sets …", prompt_sets.all_sets, ui.config(), max_age=5)
     for name in drafts.names(ui.config(), me):
         with st.container(horizontal=True, vertical_alignment="center"):
             if st.button(
@@ -55,12 +55,6 @@ def show(me: Person) -> None:
         words = "Reading the ratings …"
         into_set.show(reads.wait_for(words, conversation_items.disliked_items, ui.config(), me))
     st.caption("Conversations, answers in the chat and comparisons have the button “Into a prompt set”, too.")
-
-
-def listed(settings: Settings) -> list[PromptSet]:
-    """The newest version of each set, and the sets that ship. Raises StoreDown."""
-    shipped = [prompt_sets.find_set(settings, name) for name in reversed(prompt_sets.shipped_names())]
-    return [*prompt_sets.search_sets(settings), *shipped]
 
 
 def go(**query: str) -> None:

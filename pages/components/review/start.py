@@ -90,8 +90,7 @@ def _choose_set() -> tuple[str, Sequence[str], int]:
 
 
 def _set_refs(settings: Settings) -> list[str]:
-    shipped = [prompt_sets.find_set(settings, name) for name in reversed(prompt_sets.shipped_names())]
-    return [one.ref for one in [*prompt_sets.search_sets(settings), *shipped]]
+    return [one.ref for one in prompt_sets.all_sets(settings)]
 
 
 def _plan() -> Plan:
