@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import time
 
@@ -49,6 +50,8 @@ def test_versions_of_all_models_are_listed_newest_first_with_what_tells_them_apa
     assert list(table["Size, MB"]) == [117.0] * 3
     assert re.search(r"3 versions of 2 models, read (just now|\d+ s ago)\.", said(at))
     fakes.until(lambda: list(at.run().dataframe[0].value["Tokens/s"]) == [123.4] * 3)  # metrics are read last
+    shown = json.loads(at.dataframe[0].proto.columns)
+    assert shown["Tokens/s"]["type_config"]["format"] == "%.3g"  # 0.26 is not 0
 
 
 def test_a_list_of_many_versions_takes_as_many_calls_as_a_list_of_one(

@@ -19,6 +19,7 @@ from .review_state import STATES, ReviewState
 
 _Columns = dict[str, ColumnConfig | ButtonColumnResult | str | None]
 _SHOWN = {tags.TOKENS_PER_SECOND: "Tokens/s", tags.FIRST_TOKEN_MS: "First, ms"}
+_FORMATS = {"Tokens/s": "%.3g", "First, ms": "%.0f"}  # a slow version's speed is not 0
 _HELP = {
     "Tokens/s": "While it answers. Measured when the version was built, on the machine that built it.",
     "First, ms": "Time to the first token. Measured when the version was built, on the machine that built it.",
@@ -175,8 +176,7 @@ def _columns(first: str, key: str, queries: Sequence[Mapping[str, str]]) -> _Col
 
 
 def _numbers(titles: Iterable[str]) -> _Columns:
-    whole = set(_SHOWN.values())
     return {
-        title: st.column_config.NumberColumn(format="%.0f" if title in whole else "%.4g", help=_HELP.get(title))
+        title: st.column_config.NumberColumn(format=_FORMATS.get(title, "%.4g"), help=_HELP.get(title))
         for title in titles
     }
