@@ -60,15 +60,16 @@ def indexed_versions(name: str) -> list[Version]:
     return list(get_index(ui.config()).search(model=name, sort="version", per_page=10_000).versions)
 
 
-def allow_redraw(name: str, asked: str) -> None:
+def allow_redraw(name: str, asked: str, changed: bool) -> None:
     """Let a version's page draw itself anew, at its start, only while nothing can have been opened on it.
 
-    That is when the visitor has just come to it, or when it has just drawn itself anew.
+    That is when the visitor has just come to it, when a dialog has just closed with a change that the store may take
+    longer to tell than the page waits, or when it has just drawn itself anew.
     """
     view = (name, asked)
     arrived = st.session_state.get("registry_view") != view
     st.session_state["registry_view"] = view
-    st.session_state["registry_may_redraw"] = st.session_state.pop("registry_redrawn", False) or arrived
+    st.session_state["registry_may_redraw"] = st.session_state.pop("registry_redrawn", False) or arrived or changed
 
 
 def prevent_redraw() -> None:

@@ -45,7 +45,7 @@ _ICONS = {_COPY: "content_copy", _DELETE: "delete", _ROLL_BACK: "undo"}
 
 def show(name: str, asked: str, changed: bool) -> None:
     """The page of the version that the address asks for, or why there is none. changed: by a dialog of this page."""
-    model_state.allow_redraw(name, asked)
+    model_state.allow_redraw(name, asked, changed)
     reading = model_state.read(name, changed)
     state = reading.value
     look = state.look if state else None
