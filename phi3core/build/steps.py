@@ -23,15 +23,15 @@ from phi3core.access import roles
 from phi3core.build.sources.fetch import fetch_weights
 from phi3core.build.sources.source import Report, Weights, parse_source
 from phi3core.errors import BuildError, Conflict, Phi3Error
-from phi3core.registry import artifacts
 from phi3core.settings import Settings
 from phi3core.store.client import experiment_id, mlflow_client, translate_errors
 from phi3core.store.timeouts import allow_transfer_time
 from phi3core.wrappers.onnx import log_onnx_model
 from phi3core.wrappers.pipeline import log_pipeline
 
-from . import convert, fit, measure
+from . import convert, fit, measure, upload
 from .spec import BuildSpec, default_options
+from .upload import Logged
 
 if TYPE_CHECKING:
     from mlflow.models.model import ModelInfo
@@ -110,9 +110,9 @@ def run_build(settings: Settings, run_id: str, spec: BuildSpec, watch: Watcher) 
                 _check_space(settings, 2 * size)
                 report(None, "copying the model into the store")
                 options = default_options(folder, spec)
-                with allow_transfer_time():
+                with allow_transfer_time(), upload.watch_uploads() as noted:
                     info = _log(spec, folder, precision, options)
-                tag_values = _tags(settings, spec, weights, precision, info)
+                tag_values = _tags(settings, spec, weights, precision, upload.read_logged(settings, info, noted))
                 _log_run(tag_values, measured, time.monotonic() - started)
             with step("register", watch) as report:
                 number = _register(settings, run_id, spec, info, tag_values, weights.note)
@@ -211,11 +211,7 @@ def _log(spec: BuildSpec, folder: Path, precision: str, options: dict[str, Any])
     return log_pipeline(folder, source.repo, precision, task, config, metadata)
 
 
-def _tags(settings: Settings, spec: BuildSpec, weights: Weights, precision: str, info: ModelInfo) -> dict[str, str]:
-    import mlflow
-
-    with translate_errors(settings):
-        logged = Path(mlflow.artifacts.download_artifacts(info.model_uri))
+def _tags(settings: Settings, spec: BuildSpec, weights: Weights, precision: str, logged: Logged) -> dict[str, str]:
     merged = {tags.BASE: weights.base, tags.BASE_REVISION: weights.base_revision} if weights.base else {}
     return {
         tags.WRAPPER: spec.wrapper,
@@ -224,8 +220,8 @@ def _tags(settings: Settings, spec: BuildSpec, weights: Weights, precision: str,
         tags.PRECISION: precision,
         tags.LICENCE: weights.licence,
         tags.SIGNATURE: spec.signature,
-        tags.SIZE: str(hashing.folder_size(logged)),
-        tags.DIGEST: artifacts.compute_folder_digest(settings, logged),
+        tags.SIZE: str(logged.size),
+        tags.DIGEST: logged.digest,
         tags.USER: roles.local_person(settings).name,
         **merged,
     }

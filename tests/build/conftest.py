@@ -44,8 +44,8 @@ class Bench:
 
     def __init__(self, settings: Settings) -> None:
         self.settings, self.told = settings, list[Progress]()
-        self.home = experiment_id(settings, tags.BUILDS)
-        self.run_id = mlflow_client(settings).create_run(self.home).info.run_id
+        self.home, self.store = experiment_id(settings, tags.BUILDS), mlflow_client(settings)
+        self.run_id = self.store.create_run(self.home).info.run_id
 
     def run(self, spec: BuildSpec) -> int:
         return steps.run_build(self.settings, self.run_id, spec.validated(), self.told.append)
@@ -53,7 +53,7 @@ class Bench:
     def left_behind(self) -> list[str]:
         """Everything that a failed build should not have left."""
         artifacts = self.settings.home / "artifacts"
-        logged = mlflow_client(self.settings).search_logged_models([self.home])
+        logged = self.store.search_logged_models([self.home])
         files = [str(path) for path in artifacts.rglob("MLmodel")] if artifacts.is_dir() else []
         return [model.model_id for model in logged] + files + [str(path) for path in self.settings.tmp.iterdir()]
 

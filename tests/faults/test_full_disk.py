@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,39 +12,7 @@ from phi3core.build.spec import BuildSpec
 from phi3core.errors import Phi3Error
 from phi3core.registry import reader
 from phi3core.settings import Settings, load_settings
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A disk of 16 MB, mounted."""
-    mount = tmp_path / "disk"
-    mount.mkdir()
-    if os.getuid() != 0 or shutil.which("mount") is None:
-        pytest.skip("only root can mount a small disk")
-    done = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16m", "tmpfs", mount], capture_output=True, text=True)
-    if done.returncode:
-        pytest.skip(f"a small disk can't be mounted here: {done.stderr.strip()}")
-    try:
-        yield mount
-    finally:
-        subprocess.run(["umount", "--lazy", mount], check=True)
-
-
-def fill(disk: Path, leave: int = 0) -> None:
-    """Fill the disk up to so many bytes."""
-    with (disk / "ballast").open("wb") as file:
-        file.write(b"\0" * max(shutil.disk_usage(disk).free - leave, 0))
-
-
-@pytest.fixture
-def on_small_disk(small_disk: Path, empty_store: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Settings:
-    """A home on the small disk; the cache is elsewhere."""
-    home = small_disk / "home"
-    home.mkdir()
-    shutil.copy(empty_store, home / "mlflow.db")
-    monkeypatch.setenv("PHI3_HOME", str(home))
-    monkeypatch.delenv("MLFLOW_TRACKING_URI")
-    return load_settings()
+from tests.faults.disk import fill
 
 
 @pytest.fixture
