@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Set
+from collections.abc import Callable, Sequence, Set
 from pathlib import Path
 
 import numpy as np
 
-from phi3core.engine.kv_cache import Logits
+from phi3core.engine.kv_cache import Logits, Tokens
 from phi3core.engine.runtime import Runtime
 from phi3core.errors import BadInput
 
@@ -23,6 +23,7 @@ from .results import REPORT, GreedyAnswer, Report
 from .statistics import Rows, compare_logits, join
 
 Decode = Callable[[list[int]], str]
+_ROWS = 64  # of logits that are compared at a time
 
 
 def main(folder: Path, kind: str, tokenizer: Path, work: Path) -> None:
@@ -35,10 +36,8 @@ def main(folder: Path, kind: str, tokenizer: Path, work: Path) -> None:
     check_tokens(passages, reading)
     rows = compare_passages(runtime, passages, logits)
     words = Tokenizer.from_file(str(tokenizer / "tokenizer.json"))
-    answers = []
-    for number, answer in enumerate(reading.answers):
-        answers.append(find_parting(runtime, answer, words.decode))
-        tell(0.8 + 0.2 * (number + 1) / len(reading.answers), "reading the answers")
+    tell(0.8, "reading the answers")
+    answers = find_partings(runtime, reading.answers, words.decode)
     report = make_report(reading.kinds, rows, answers)
     print(json.dumps({"report": REPORT.dump_python(report, mode="json")}))  # in ASCII, and so in one line
 
@@ -61,22 +60,33 @@ def compare_passages(runtime: Runtime, passages: list[texts.Passage], logits: Lo
             piece = piece[: passage.predicted - at]
             if len(piece):
                 follow = passage.tokens[at + 1 : at + 1 + len(piece)]
-                parts.append(compare_logits(piece, np.asarray(logits[done : done + len(piece)]), follow))
+                parts += _compare(piece, logits[done : done + len(piece)], follow)
             at, done = at + len(piece), done + len(piece)
             tell(0.8 * done / len(logits), f"reading {len(logits):,} tokens")
         found.append(join(parts))
     return found
 
 
-def find_parting(runtime: Runtime, answer: Answer, decode: Decode) -> GreedyAnswer:
-    """Where the base's greedy answer parts from the compared model's.
+def _compare(base: Logits, compared: Logits, tokens: Tokens) -> list[Rows]:
+    """Some rows at a time, for the vocabulary is large and each is computed with several times."""
+    parts = [slice(at, at + _ROWS) for at in range(0, len(tokens), _ROWS)]
+    return [compare_logits(base[part], np.asarray(compared[part]), tokens[part]) for part in parts]
 
-    The base reads that answer behind its prompt. Up to the first token that it finds less likely than another, its own
-    answer is the same one; it need not be written token by token.
+
+def find_partings(runtime: Runtime, answers: Sequence[Answer], decode: Decode) -> list[GreedyAnswer]:
+    """Where the base's greedy answers part from the compared model's.
+
+    The base reads each behind its prompt. Up to the first token that it finds less likely than another, its own answer
+    is the same one; it need not be written token by token.
     """
-    told, eos = answer.tokens, runtime.eos
-    whole = np.array([*answer.asked, *told], np.int32)
-    likeliest = np.concatenate([piece.argmax(axis=1) for piece in models.read_whole(runtime, whole)])
+    whole = [np.array([*answer.asked, *answer.tokens], np.int32) for answer in answers]
+    likeliest = models.predict(runtime, whole)
+    return [_parting(runtime.eos, *pair, decode) for pair in zip(answers, likeliest, strict=True)]
+
+
+def _parting(eos: Set[int], answer: Answer, likeliest: Tokens, decode: Decode) -> GreedyAnswer:
+    """likeliest: what the base takes to be so after each token of prompt and answer."""
+    told = answer.tokens
     chosen = [int(token) for token in likeliest[len(answer.asked) - 1 :][: len(told)]]
     same = [one == other or (one in eos and other in eos) for one, other in zip(chosen, told, strict=True)]
     text = decode(told)

@@ -17,8 +17,8 @@ from phi3core.engine.kv_cache import Logits, Tokens
 from phi3core.engine.runtime import Runtime
 from phi3core.engine.weights import open_runtime
 
-PIECE = 128
-"""Tokens whose logits are in memory at a time."""
+PIECE = 512
+"""Tokens whose logits are in memory at a time. Matrices are widened once for each piece (`widen`)."""
 
 
 def open_exact(folder: Path) -> Runtime:
@@ -59,6 +59,41 @@ def read_whole(runtime: Runtime, tokens: Tokens) -> Iterator[Logits]:
     row = runtime.row(len(tokens))
     for piece in pieces(tokens):
         yield runtime.read_all([(row, piece)])[0]
+
+
+def predict(runtime: Runtime, texts: Sequence[Tokens]) -> list[Tokens]:
+    """The likeliest token after each token of these texts, several at a time where PyTorch computes them."""
+    if not hasattr(runtime, "model"):
+        return [np.concatenate([piece.argmax(axis=1) for piece in read_whole(runtime, text)]) for text in texts]
+    found: list[Tokens] = []
+    for batch in _batches(texts):
+        found += _predict_batch(runtime.model, batch)
+    return found
+
+
+def _batches(texts: Sequence[Tokens]) -> Iterator[list[Tokens]]:
+    """In their order, `PIECE` tokens at most in each, or a single text."""
+    batch: list[Tokens] = []
+    for text in texts:
+        longest = max(map(len, [*batch, text]))
+        if batch and longest * (len(batch) + 1) > PIECE:
+            yield batch
+            batch = []
+        batch.append(text)
+    if batch:
+        yield batch
+
+
+def _predict_batch(model: Any, batch: Sequence[Tokens]) -> list[Tokens]:
+    """Filled up on the right, which no token before it sees."""
+    import torch
+
+    ids = torch.zeros((len(batch), max(map(len, batch))), dtype=torch.long)
+    for row, text in enumerate(batch):
+        ids[row, : len(text)] = torch.as_tensor(np.asarray(text, np.int64))
+    with torch.inference_mode():
+        likeliest = model(input_ids=ids.to(model.device), use_cache=False).logits.argmax(dim=-1).cpu().numpy()
+    return [likeliest[row, : len(text)] for row, text in enumerate(batch)]
 
 
 def pieces(tokens: Tokens) -> list[Tokens]:
