@@ -52,9 +52,12 @@ class Difference:
 
 
 def mean(scores: Sequence[Score]) -> Mean:
-    """The mean of at least one score, with a percentile interval of 2,000 resamples of the items."""
+    """The mean of at least one score: a share with Wilson's interval, numbers with one of 2,000 resamples of the items.
+
+    Resamples of a share of none or all say that it is certain, after three items as after three thousand.
+    """
     values = np.asarray(scores, dtype=float)
-    low, high = _interval(values)
+    low, high = _interval_of_share(values) if isinstance(scores[0], bool) else _interval(values)
     return Mean(float(values.mean()), low, high, len(values))
 
 
@@ -88,6 +91,13 @@ def _p_of_ranks(differences: np.ndarray) -> float:
     from scipy.stats import wilcoxon
 
     return float(wilcoxon(differences).pvalue) if (differences != 0).any() else 1.0
+
+
+def _interval_of_share(values: np.ndarray) -> tuple[float, float]:
+    from scipy.stats import binomtest
+
+    found = binomtest(int(values.sum()), len(values)).proportion_ci(method="wilson")
+    return float(found.low), float(found.high)
 
 
 def _interval(values: np.ndarray) -> tuple[float, float]:

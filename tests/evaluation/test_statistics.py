@@ -17,6 +17,15 @@ def test_a_mean_has_an_interval_around_it() -> None:
     assert 0.82 < found.high < 0.93
 
 
+def test_a_share_of_none_or_all_is_no_certainty() -> None:
+    none, all_of_them = statistics.mean([False] * 5), statistics.mean([True] * 5)
+
+    assert (none.low, all_of_them.high) == (0, 1)
+    assert none.high == pytest.approx(0.434, abs=0.001)
+    assert all_of_them.low == pytest.approx(0.566, abs=0.001)
+    assert statistics.mean([True] * 500).low > 0.99
+
+
 def test_the_interval_holds_the_true_share_about_95_times_of_100() -> None:
     drawn = random.Random(4)
     held = 0

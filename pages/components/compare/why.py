@@ -42,7 +42,7 @@ def _show(parting: Parting, one: Turn, other: Turn) -> None:
         st.markdown("They part at the first token.")
     ways = [f"{short(turn.ref)} goes on with {_token(text)}" for turn, text in zip((one, other), parting.tokens)]
     rows = {way: [_share(known[at]) for known in parting.likelihoods] for at, way in enumerate(ways)}
-    columns = [f"{short(turn.ref)} thought it" for turn in (one, other)]
+    columns = [f"Likely for {short(turn.ref)}" for turn in (one, other)]
     if columns[0] == columns[1]:  # of a replay with one version: a column's name may not come twice
         columns = [f"{columns[0]} (1)", f"{columns[1]} (2)"]
     st.table(pd.DataFrame.from_dict(rows, orient="index", columns=columns))

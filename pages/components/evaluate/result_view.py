@@ -77,7 +77,7 @@ def _means(found: Evaluation) -> None:
         )
     chart.update_layout(
         height=60 + 34 * len(named) * max(1, len(means)) // 2 + 40,
-        margin={"l": 0, "r": 8, "t": 8, "b": 0},
+        margin={"l": 0, "r": 24, "t": 8, "b": 0},  # room for “100%”
         dragmode=False,
         legend={"orientation": "h", "y": -0.15},
         showlegend=True,

@@ -29,9 +29,10 @@ def show(me: Person) -> None:
         for one, progress in mine.reviews:
             _row(one, me, progress)
     others = [one for one in found if one.id not in waits]
-    st.subheader("Reviews" if not waits else "Others", anchor=False)
-    if not others:
-        st.caption("None." if waits else "None yet. Make one below: of an evaluation's answers, or of a prompt set.")
+    if others or not waits:
+        st.subheader("Others" if waits else "Reviews", anchor=False)
+    if not found:
+        st.caption("None yet. Make one below: of an evaluation's answers, or of a prompt set.")
     for one in others[:_SHOWN]:
         _row(one, me, None)
     if len(others) > _SHOWN:

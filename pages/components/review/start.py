@@ -21,7 +21,7 @@ from phi3core.evaluation.reviews import create
 from phi3core.evaluation.reviews.plan import MOST_REVIEWS, Plan, check_plan
 from phi3core.serving.pool import Pool
 from phi3core.settings import Settings
-from phi3core.timestamps import to_ms
+from phi3core.timestamps import from_ms, to_ms
 
 FORMS: dict[Form, str] = {
     "pairwise": "Which of two answers is better",
@@ -70,7 +70,8 @@ def _choose_evaluation() -> str:
 
 
 def _label(one: EvaluationRun) -> str:
-    return f"{one.prompt_set.split('@')[0]}: {', '.join(one.refs)} · {ui.counted(one.items, 'item')}"
+    asked = f"{one.prompt_set.split('@')[0]}: {', '.join(one.refs)} · {ui.counted(one.items, 'item')}"
+    return f"{asked} · {one.by}, {from_ms(one.when):%Y-%m-%d %H:%M}"  # the same may have been asked with other options
 
 
 def _choose_set() -> tuple[str, Sequence[str], int]:

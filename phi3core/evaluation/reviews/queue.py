@@ -40,7 +40,7 @@ class Progress:
     """How far a review is. done: votes of this person, and waiting: items that wait for them, repetitions included.
 
     votes: of all, that count, and wanted: how many it takes. held: reserved by others at the moment, who have not voted
-    yet.
+    yet, of items that this person has not judged and may still get.
     """
 
     done: int
@@ -99,12 +99,10 @@ def measure(settings: Settings, review: Review, person: Person) -> Progress:
         voted, checked = standing.voted_by(name), standing.checked_by(name)
         mine = {id for id in standing.claimed if standing.states[id].claim_of(name, now)}
         full = {id for id in standing.claimed - voted - mine if not _has_room(standing.states[id], name, now)}
-        held = sum(standing.states[id].held(now) for id in standing.claimed)
+        held = sum(standing.states[id].held(now) for id in standing.claimed - voted - mine)
         waiting = len(standing.open | mine) - len(standing.open & voted) - len(full & standing.open)
         due = sum(is_checked(review, id) for id in voted - checked) if review.plan.checks else 0
-        return Progress(
-            len(voted) + len(checked), waiting + due, standing.votes, standing.wanted, held - len(mine),
-        )  # fmt: skip
+        return Progress(len(voted) + len(checked), waiting + due, standing.votes, standing.wanted, held)
 
 
 def keep_place(settings: Settings, review: Review, item: ReviewItem, person: Person) -> bool:

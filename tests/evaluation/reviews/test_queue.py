@@ -88,6 +88,14 @@ def test_what_is_not_judged_is_given_back_after_a_while(settings: Settings, monk
     assert [one.reviewer for one in votes.read_judgements(settings, review)] == [BOB.name]
 
 
+def test_who_has_judged_all_is_told_of_no_item_that_others_hold(settings: Settings) -> None:
+    review = made(settings, evaluated(settings, count=2), reviews=2)
+    judge(settings, review, ADA)
+    assert queue.find_next(settings, review, BOB) is not None
+
+    assert queue.measure(settings, review, ADA) == queue.Progress(2, 0, 2, 4, 0)
+
+
 def test_one_stops_and_goes_on_with_the_same_item(settings: Settings, tmp_path: Path) -> None:
     review = made(settings, evaluated(settings, count=5))
     first = queue.find_next(settings, review, ADA)
