@@ -14,6 +14,7 @@ from phi3core.settings import Settings
 from tests.app.conftest import Open, links
 from tests.app.registry import said
 from tests.support.judging import ADA, BOB, ROOT, answered, kept, version_with_files, voted
+from tests.support.reviewing import evaluated, made
 
 
 def plain(label: str) -> str:
@@ -60,6 +61,21 @@ def test_compare_shows_what_people_said_of_both(open_page: Open, judged: str) ->
         ["0 of 1 · 0 %", "1 of 1 · 100 %"],
         ["0 of 1 · 0 %", "1 of 1 · 100 %"],
     ]
+
+
+def test_reviews_and_evaluations_of_a_version_are_one_press_away(
+    open_page: Open, judged: str, settings: Settings
+) -> None:
+    run_id = evaluated(settings, ("phi3/1", "phi3/2"))
+    review = made(settings, run_id)
+
+    at = open_page("registry", model="phi3", version="2", tab="Reviews")
+
+    shown = {plain(label): place for label, place in links(at).items()}
+    assert shown["Is 2 fit to replace 1?"].endswith(f"?r={review.id}")  # its queue: it is open
+    assert shown["asked, with phi3/1"].endswith(f"?run={run_id}")
+    assert "open · 3 items" in plain(said(at))
+    assert not at.exception
 
 
 def test_what_production_needs_of_a_version_stands_beside_what_people_said(

@@ -1,4 +1,4 @@
-"""The tab with what people said of a version: thumbs, votes, comments, conversations."""
+"""The tab with what people said of a version: thumbs, votes, reviews, comments, conversations."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ from phi3core.traces import feedback
 from phi3core.traces.feedback import Reviews
 from phi3core.traces.votes import Score
 
+from . import verdicts
+
 _FRESH = 20.0  # seconds
 _TITLE = 48  # letters: a link is cut, not wrapped, on a phone
 
@@ -26,6 +28,7 @@ def show(version: Version, production: Version | None) -> None:
         _counts(found, production)
         if version.stage != "Production":
             _needs(version, "Production")
+        verdicts_shown = verdicts.show(version)
         for comment in found.comments[:20]:
             icon = ":green[:material/thumb_up:]" if comment.up else ":red[:material/thumb_down:]"
             st.markdown(f"{icon} {escape(comment.text)} :gray[{short(comment.user)}]")
@@ -41,7 +44,7 @@ def show(version: Version, production: Version | None) -> None:
                 st.caption(f"{short(talk.user, 40)} · {when}" if talk.user else when, width="content")
         if found.conversations > len(found.latest_conversations):
             st.caption(f"and {found.conversations - len(found.latest_conversations):,} more.")
-        if not found.given and not found.conversations:
+        if not found.given and not found.conversations and not verdicts_shown:
             st.caption("Nobody has talked to it or judged it yet. Thumbs and votes are given in conversations.")
         if st.button("Talk to it", icon=":material/chat:", key="version_talk"):
             st.switch_page("pages/chat_page.py", query_params={"ref": version.ref})
