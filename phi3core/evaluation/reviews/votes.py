@@ -29,6 +29,8 @@ from .sight import in_order, kept_value
 LONGEST = 5000
 """Letters of a free text, and of a comment."""
 
+_SIDES = ("left", "right")
+
 CHOICES: Mapping[str, tuple[Value, ...]] = {
     "pairwise": ("first", "second", "tie", "bad"),
     "pass": ("pass", "fail"),
@@ -129,6 +131,8 @@ def _judgements(review: Review, item: ReviewItem, state: ItemState) -> Iterable[
     checks = [act for act in state.checks if act.reviewer.casefold() in counted]
     for act in [*state.counted, *checks]:
         for criterion, value in act.values.items():
+            if not _is_kept_value(review, criterion, value):  # another program wrote it
+                continue
             yield Judgement(
                 item.id, act.reviewer, review.plan.form, item.left.ref, item.right.ref if item.right else "", act.first,
                 criterion, value, act.comment, act.at, act.check,
@@ -136,6 +140,14 @@ def _judgements(review: Review, item: ReviewItem, state: ItemState) -> Iterable[
 
 
 # ---------------------------------------------------------------- inside
+
+
+def _is_kept_value(review: Review, criterion: str, value: Value) -> bool:
+    """Whether a vote of this review's form says this."""
+    form = review.plan.form
+    kept = (*_SIDES, "tie", "bad") if form == "pairwise" else CHOICES.get(form)
+    fits = type(value) in (str, int) and value in kept if kept else isinstance(value, str)
+    return criterion in review.plan.per_answer and fits
 
 
 def _checked(review: Review, turn: Turn, person: Person, values: Mapping[str, Value]) -> dict[str, Value]:

@@ -225,3 +225,15 @@ def test_a_vote_that_comes_too_late_is_kept_and_does_not_count(settings: Setting
     (counted,) = votes.read_judgements(settings, review, fresh=True)
     assert counted.reviewer == BOB.name
     assert board.board_of(settings, review).states()[turn.item.id].vote_of(ADA.name)
+
+
+@pytest.mark.parametrize("value", ["x", "", 7, True])
+def test_a_mark_that_another_program_made_up_is_no_judgement(settings: Settings, value: str | int) -> None:
+    review = made(settings, form="rating", criteria=("clear",), reviews=2)
+    turn = next_of(settings, review)
+    votes.cast(settings, review, turn, ADA, {"clear": 4})
+    forged = acts.Act("vote", review.id, turn.item.id, BOB.name, values={"clear": value}, first="phi3/1")
+    assert acts.write_act(settings, turn.item.trace_id, forged, "made up")
+    assert history.flush(settings, 60)
+
+    assert [one.value for one in votes.read_judgements(settings, review, fresh=True)] == [4]
