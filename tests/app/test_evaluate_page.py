@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
+import statistics
 from collections.abc import Iterator
 
 import pytest
@@ -116,6 +118,22 @@ def test_the_items_on_which_a_version_is_worse_are_one_press_away(
     at.text_input(key="evaluate_find").set_value("france").run()
     assert "What is the capital of France?" in shown(said(at))
     assert "What is the capital of Spain?" not in shown(said(at))
+
+
+def test_how_long_the_answers_of_each_version_are_is_drawn_as_they_spread(
+    open_page: Open, register: Register, servers: FakePool, settings: Settings
+) -> None:
+    three_versions(register, servers)
+    found = evaluated(settings, servers, "phi3/1", "phi3/3")
+    lengths = [float(answer.scores["length"]) for answer in found.of("phi3/1").values()]
+
+    at = open_page("evaluate", run=found.run.run_id)
+    one, other = json.loads(at.get("plotly_chart")[1].proto.spec)["data"]
+
+    assert (one["type"], one["name"], other["name"]) == ("box", "phi3/1", "phi3/3")
+    assert one["median"] == [statistics.median(lengths)]
+    at.segmented_control(key="evaluate_spread").set_value("seconds").run()
+    assert not at.exception
 
 
 def test_two_evaluations_of_a_set_are_compared_and_what_they_took_is_told(

@@ -10,10 +10,9 @@ from pages.components.shared.escape import as_code, in_chart, short
 from phi3core.evaluation.results import Evaluation
 from phi3core.timestamps import from_ms
 
-from . import answer_grid, earlier_runs
-from .words import TITLES, duration, sentence
+from . import answer_grid, distributions, earlier_runs
+from .words import COLORS, TITLES, duration, sentence
 
-_COLORS = ("#2F86CF", "#2E9E5B", "#C77E23", "#8E6BBF", "#C2557A", "#5BA3A3", "#A3845B", "#8A97A6")
 _SHARES = tuple(TITLES)  # means between 0 and 1, which are drawn as a share
 
 
@@ -30,6 +29,7 @@ def show(found: Evaluation) -> None:
     head(found)
     if not found.answers:
         return
+    distributions.show(found)
     for other in run.refs[1:]:
         differences(found, run.refs[0], other)
     earlier_runs.show(found)
@@ -63,7 +63,7 @@ def _means(found: Evaluation) -> None:
             x=[mean.value for mean in shown],
             orientation="h",
             name=in_chart(ref),
-            marker={"color": _COLORS[at % len(_COLORS)]},
+            marker={"color": COLORS[at % len(COLORS)]},
             error_x={
                 "type": "data",
                 "symmetric": False,

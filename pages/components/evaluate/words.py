@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from phi3core.evaluation.statistics import Difference
 
+COLORS = ("#2F86CF", "#2E9E5B", "#C77E23", "#8E6BBF", "#C2557A", "#5BA3A3", "#A3845B", "#8A97A6")
+"""Of versions in charts, in their order."""
+
 TITLES = {
     "exact": "exact", "contains": "contains", "regex": "pattern", "json_schema": "JSON schema", "number": "number",
     "similarity": "like the reference", "language": "language", "criteria": "criteria, judged",
