@@ -21,6 +21,7 @@ SECRETS = {"PHI3_RECORD_KEY": "k1", "HF_TOKEN": "k2", "MLFLOW_TRACKING_TOKEN": "
 FAST_OPEN = """
 def fast_open(port):
     import ctypes, gc, socket
+    gc.unfreeze()
     found = [one for one in gc.get_objects() if type(one) is socket.socket and one.fileno() >= 0]
     sock = next(one for one in found if one.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN))
     sock.shutdown(2)

@@ -12,6 +12,7 @@ from tests.support import children
 
 def test_trust_is_given_and_taken_back_from_a_terminal(settings: Settings, tmp_path: Path) -> None:
     folder = children.make(tmp_path / "agent")
+    (folder / "MLmodel").write_text("flavors: {python_function: {loader_module: agent}}")
     version = children.register(settings, folder)
 
     given = run("trust", "agent/1", "--reason", "I read it.")

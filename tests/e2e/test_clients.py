@@ -58,7 +58,7 @@ def test_a_killed_model_server_ends_one_answer_and_nothing_else(
 ) -> None:
     """Its client is told; an answer of another version goes on, and the next question is answered."""
     open_page(page, app, f"chat?ref={MODEL}/1")
-    shorten(page, 16)  # many seconds of this slower runtime
+    shorten(page, 48)  # many seconds of this slower runtime
     say(page, LONG)
     watch_it_grow(page)
     pieces = tell(client, champion, 1500)

@@ -119,7 +119,7 @@ def test_a_conversation_is_found_named_exported_imported_and_deleted(page: Page,
     expect(page.get_by_text("1 conversation imported")).to_be_visible()
 
     dialog = menu(page, id, "Delete")
-    expect(dialog).to_contain_text("Capitals of *Europe*, 2 turns")
+    expect(dialog).to_contain_text("Capitals of *Europe* · 2 turns")
     dialog.get_by_role("button", name="Delete").click()
     expect(page.get_by_text("1 conversation deleted.")).to_be_visible()
     search(page, "Manzanares")

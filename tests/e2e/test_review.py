@@ -98,6 +98,7 @@ def test_three_people_review_a_set_the_owner_closes_it_and_the_policy_lets_the_w
         with browser_of(chromium, guarded, who, f"review?r={found.id}") as (page, messages):
             for done in range(found.items):
                 expect(page.get_by_text(f"{done} done, {found.items - done} wait for you")).to_be_visible()
+                settled(page)  # the count may be drawn before the next item is
                 second = page.locator('[class*="st-key-review_answer_"]').nth(1)
                 page.keyboard.press("2" if "Version 2" in second.inner_text() else "1")
             expect(page.get_by_text("Nothing waits for you any more")).to_be_visible()

@@ -41,7 +41,7 @@ def test_a_client_that_hangs_up_stops_the_model(
                 assert sock.recv(4096).startswith(b"HTTP/1.1 200")
             until(lambda: is_busy(pool.running()[0]))
 
-        until((tmp_path / "talker" / "ended").exists, 5)
+        until((tmp_path / "talker" / "ended").exists)
 
         assert int((tmp_path / "talker" / "ended").read_text()) < 500
         until(lambda: not is_busy(pool.running()[0]), 5)
