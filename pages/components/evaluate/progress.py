@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from pages.components.shared import live_part, reads, ui
+from pages.components.shared import live_part, reads, running_job, ui
 from pages.components.shared.escape import short
 from phi3core.access.roles import Person
 from phi3core.evaluation import jobs
@@ -29,13 +29,9 @@ def _jobs(by_itself: bool, me: Person, running: bool) -> None:
 def _job(job: EvaluationJob, me: Person) -> None:
     name = f"{short(job.prompt_set)}: {short(', '.join(job.refs), 200)}"
     if job.state == "running":
-        left, right = st.columns([5, 1], vertical_alignment="bottom")
         told = f"{job.done:,} of {ui.counted(job.total, 'answer')}" if job.total else "Reading the prompts …"
-        left.progress(job.done / job.total if job.total else 0.0, f"{name} · {told}")
-        right.button(
-            "Stop", icon=":material/stop_circle:", key=f"evaluate_stop_{job.id}", on_click=job.stop, args=(me,),
-            disabled=not job.may_be_stopped_by(me),
-        )  # fmt: skip
+        share = job.done / job.total if job.total else 0.0
+        running_job.show(job, share, f"{name} · {told}", "evaluate_stop", me)
     elif job.state == "failed":
         ui.show_error(f"{job.prompt_set}: {', '.join(job.refs)}. {job.error}")
     else:

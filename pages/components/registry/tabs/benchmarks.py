@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 import streamlit as st
 
-from pages.components.shared import live_part, reads, ui
+from pages.components.shared import live_part, reads, running_job, ui
 from pages.components.shared.escape import escape, short
 from phi3core.evaluation.benchmarks import jobs, scores
 from phi3core.evaluation.benchmarks.harness import HARNESS
@@ -92,13 +92,7 @@ def _jobs(by_itself: bool, ref: str, running: bool) -> None:
 
 def _job(job: BenchmarkJob) -> None:
     if job.state == "running":
-        left, right = st.columns([5, 1], vertical_alignment="bottom")
-        left.progress(job.share or 0.0, f"{job.suite}: {escape(job.text)}")
-        me = ui.person()
-        right.button(
-            "Stop", icon=":material/stop_circle:", key=f"benchmark_stop_{job.id}", on_click=job.stop, args=(me,),
-            disabled=not job.may_be_stopped_by(me),
-        )  # fmt: skip
+        running_job.show(job, job.share or 0.0, f"{job.suite}: {escape(job.text)}", "benchmark_stop", ui.person())
     elif job.state == "failed":
         ui.show_error(f"{job.suite}: {job.error}")
     elif job.state == "stopped":
